@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// writer appends the fields of one object; zero values are left out.
+type writer struct{ b []byte }
+
+func (w *writer) key(name string) {
+	if w.b[len(w.b)-1] != '{' {
+		w.b = append(w.b, ',')
+	}
+	w.b = append(w.b, '"')
+	w.b = append(w.b, name...)
+	w.b = append(w.b, '"', ':')
+}
+
+func (w *writer) text(name, value string) {
+	if value != "" {
+		w.key(name)
+		w.b = appendString(w.b, value)
+	}
+}
+
+func (w *writer) integer(name string, value int64) {
+	if value != 0 {
+		w.key(name)
+		w.b = strconv.AppendInt(w.b, value, 10)
+	}
+}
+
+func (w *writer) raw(name string, value json.RawMessage) {
+	if len(value) > 0 {
+		w.key(name)
+		w.b = append(w.b, value...)
+	}
+}
+
+func (w *writer) float(name string, value *float64) {
+	if value != nil {
+		w.key(name)
+		w.b = strconv.AppendFloat(w.b, *value, 'f', -1, 64)
+	}
+}
+
+func (w *writer) boolean(name string, value *bool) {
+	if value != nil {
+		w.key(name)
+		w.b = strconv.AppendBool(w.b, *value)
+	}
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		case c < 0x20:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+		default:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += size
+			continue
+		}
+		i++
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,36 @@
+package store
+
+import "errors"
+
+// What a store refuses. Compare with errors.Is.
+var (
+	// ErrNotFound: there is no such thing, or it has expired.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the id is in use for another subject, action or payload.
+	ErrConflict = errors.New("the id is in use for another call")
+	// ErrIdempotencyConflict: the key is in use for another payload.
+	ErrIdempotencyConflict = errors.New("the idempotency key is in use for another payload")
+	// ErrExpired: the id is unknown and older than the retention.
+	ErrExpired = errors.New("the id is older than the retention")
+	// ErrNotDue: the request is queued for later.
+	ErrNotDue = errors.New("not due yet")
+	// ErrLeased: another worker holds the request.
+	ErrLeased = errors.New("leased to another worker")
+	// ErrSuspect: the request must be claimed alone.
+	ErrSuspect = errors.New("a suspect is claimed alone")
+	// ErrEnded: the request has ended.
+	ErrEnded = errors.New("ended")
+	// ErrFenced: a newer claim exists, or the request does not run any more.
+	ErrFenced = errors.New("fenced: a newer claim exists, or the request is not running")
+	// ErrCursor: the cursor was not made for this list.
+	ErrCursor = errors.New("the cursor was not made for this list")
+	// ErrUnavailable: the store cannot do it now; it may have done it.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrClosed: the store was closed. It is an ErrUnavailable.
+	ErrClosed error = closedError{}
+)
+
+type closedError struct{}
+
+func (closedError) Error() string        { return "store closed" }
+func (closedError) Is(target error) bool { return target == ErrUnavailable }

@@ -1,0 +1,264 @@
+package store
+
+import "time"
+
+// Key names a request. IDs are unique in their tenant.
+type Key struct {
+	Tenant string
+	ID     string
+}
+
+// Status is where a request stands in its life.
+type Status string
+
+// The states of a request.
+const (
+	Queued    Status = "queued"
+	Running   Status = "running"
+	Succeeded Status = "succeeded"
+	Failed    Status = "failed"
+	Cancelled Status = "cancelled"
+)
+
+// Ended tells whether the status is one of the three ends.
+func (s Status) Ended() bool { return s == Succeeded || s == Failed || s == Cancelled }
+
+// Valid tells whether the status is one of the five.
+func (s Status) Valid() bool { return s == Queued || s == Running || s.Ended() }
+
+// New is a request to be accepted.
+type New struct {
+	Key
+	// Subject owns the request.
+	Subject string
+	Action  string
+	// Input is the payload, kept byte for byte; Metadata may be nil.
+	Input    []byte
+	Metadata []byte
+	// Hash covers action and payload; see Hash.
+	Hash [32]byte
+	// IdempotencyKey is scoped to (tenant, subject, action). Empty: none.
+	IdempotencyKey string
+	// NotBefore delays the first attempt. Zero: at once.
+	NotBefore time.Time
+	// Deadline is when the request ends if it has not ended before.
+	Deadline time.Time
+	// CancelAfter cancels the request when no connection has followed it for
+	// so long. Nil: never.
+	CancelAfter *time.Duration
+	// Connection is the caller's own, which follows from the start.
+	Connection string
+	// RetryOf is the id of the dead letter that an operator retries.
+	RetryOf string
+	// Claim makes the request born claimed, attempt 1.
+	Claim *Claimant
+	// Progress is what a promoted call had reported.
+	Progress *Progress
+	// KnownOnly accepts nothing new: an unknown id gets ErrExpired.
+	KnownOnly bool
+}
+
+// Acceptance is what Accept came to.
+type Acceptance struct {
+	State State
+	// Fresh tells that the request was stored by this call.
+	Fresh bool
+}
+
+// Claimant is who claims.
+type Claimant struct {
+	// Worker names the process, for operators.
+	Worker string
+	// Lease is for how long the claim holds unless renewed by Record. Stores
+	// with one owner ignore it: their leases hold until they are opened again.
+	Lease time.Duration
+	// Alone tells that no other suspect runs beside this one. Without it,
+	// suspects are refused with ErrSuspect.
+	Alone bool
+}
+
+// SuspectAfter is from how many deaths on a request is a suspect.
+const SuspectAfter = 2
+
+// Fence is the right to write, held by the newest claim.
+type Fence struct {
+	Key
+	Fence uint64
+	// Lease is for how long Record renews; see Claimant.
+	Lease time.Duration
+}
+
+// Mark is the newest attempt mark.
+type Mark struct {
+	// Seq is the mark's own seq.
+	Seq uint64
+	// Attempt is the attempt that begins with it.
+	Attempt int
+	// Keep is the seq above which earlier chunks are void.
+	Keep uint64
+	// From is the first seq that the mark stands for.
+	From uint64
+	// Code says why the attempt before ended.
+	Code string
+}
+
+// Progress is the newest progress of a request.
+type Progress struct {
+	Attempt int
+	// Rev counts reports within the attempt, from 1.
+	Rev     uint64
+	Percent float64
+	Message string
+}
+
+// State is the small record that makes everything else true.
+type State struct {
+	Key
+	Subject  string
+	Action   string
+	Hash     [32]byte
+	Status   Status
+	Accepted time.Time // to the millisecond; the epoch of the stream
+	Deadline time.Time
+	// Due is when someone must look at the request again. Zero after the end.
+	Due     time.Time
+	Ended   time.Time
+	RetryOf string
+	// CancelAfter: see New.
+	CancelAfter *time.Duration
+
+	// Fence counts claims, Attempt runs, Failures what is charged against
+	// Retry, Deaths workers that died holding the request.
+	Fence    uint64
+	Attempt  int
+	Failures int
+	Deaths   int
+
+	// LastSeq is the newest event's seq.
+	LastSeq uint64
+	// Keep is the seq up to which chunks survive the current attempt.
+	Keep uint64
+	// Mark is nil during the first attempt.
+	Mark *Mark
+	// Code is why the last attempt ended, or the end's code.
+	Code string
+	// Dead tells that the request ended as a dead letter.
+	Dead bool
+
+	Progress        *Progress
+	CancelRequested bool
+	// Watch is raised by every change of who follows the request.
+	Watch uint64
+	// Connection is the caller's own.
+	Connection string
+}
+
+// Suspect tells whether the request must run with no other suspect beside it.
+func (s *State) Suspect() bool { return s.Deaths >= SuspectAfter }
+
+// Work is a claimed request, ready to run.
+type Work struct {
+	State    State
+	Input    []byte
+	Metadata []byte
+	// Checkpoint is what the last attempt that made one left; nil: none.
+	Checkpoint []byte
+}
+
+// Report is what an attempt has done since its last Record.
+type Report struct {
+	// Segment is nil when there are no new events.
+	Segment *Segment
+	// Checkpoint is nil when there is no new one. It is true together with
+	// the segment, and sets State.Keep to CheckpointKeep.
+	Checkpoint     []byte
+	CheckpointKeep uint64
+	// Progress is nil when unchanged.
+	Progress *Progress
+}
+
+// Outcome is how an attempt ended.
+type Outcome struct {
+	Report
+	// End is the request's end. Nil: back to the queue, due at Due.
+	End *End
+	Due time.Time
+	// Code says why a request goes back to the queue.
+	Code string
+	// Failure charges the attempt against Retry.
+	Failure bool
+}
+
+// End is a request's end.
+type End struct {
+	Status Status
+	// Code and Message are an error's; empty when succeeded.
+	Code    string
+	Message string
+	// Retryable tells the client whether calling anew can help.
+	Retryable bool
+	// Payload is the result, or an error's details; may be nil.
+	Payload []byte
+	// Dead makes the request a dead letter.
+	Dead bool
+}
+
+// Query selects what List returns.
+type Query struct {
+	Tenant string
+	// Subject is empty for all of the tenant.
+	Subject string
+	// Status and Action are filters. Empty: all.
+	Status Status
+	Action string
+	// From and To bound the time of acceptance, From included. Zero: unbounded.
+	From, To time.Time
+	// Limit is the page's size. Default 50, at most 100.
+	Limit int
+}
+
+// Summary is one request of a list.
+type Summary struct {
+	Key
+	Subject         string
+	Action          string
+	Status          Status
+	Attempt         int
+	Deaths          int
+	Accepted        time.Time
+	Ended           time.Time
+	Due             time.Time
+	LastSeq         uint64
+	Code            string
+	Dead            bool
+	Percent         *float64
+	CancelRequested bool
+	RetryOf         string
+}
+
+// Summary returns what a list says of the request.
+func (s *State) Summary() Summary {
+	out := Summary{
+		Key: s.Key, Subject: s.Subject, Action: s.Action, Status: s.Status, Attempt: s.Attempt, Deaths: s.Deaths,
+		Accepted: s.Accepted, Ended: s.Ended, Due: s.Due, LastSeq: s.LastSeq, Code: s.Code, Dead: s.Dead,
+		CancelRequested: s.CancelRequested, RetryOf: s.RetryOf,
+	}
+	if s.Progress != nil {
+		p := s.Progress.Percent
+		out.Percent = &p
+	}
+	return out
+}
+
+// Hint says that a request wants to be looked at. The store is the truth.
+type Hint struct {
+	Key
+	At       time.Time
+	Status   Status
+	Action   string
+	Deadline time.Time
+	Deaths   int
+	// Fence is the request's newest.
+	Fence       uint64
+	CancelAfter *time.Duration
+}

@@ -1,0 +1,130 @@
+// Package store says what Streamer keeps, in roles that every store plays:
+// [RequestQueue] for requests and their events, [ConnectionStore] and
+// [SubscriptionStore] for who is there and who follows what. The queue's role
+// is transitions, not fields: each method is one step of a request's life and
+// is atomic.
+//
+// Every key starts with the tenant. What has expired is absent from the moment
+// it expired, whether or not it was deleted yet.
+//
+// Implementations are safe for concurrent use. Package storetest holds the one
+// suite that each of them passes.
+package store
+
+import (
+	"context"
+	"hash/fnv"
+	"time"
+)
+
+// Shards is into how many shards the index of due requests is split.
+const Shards = 16
+
+// CancelMemory is how old an unknown id may be for a cancel of it to be
+// remembered, and for how long it is.
+const CancelMemory = 10 * time.Minute
+
+// DefaultRetention is for how long a request is kept after its end.
+const DefaultRetention = 7 * 24 * time.Hour
+
+// RequestQueue is the durable life of requests. States are queued → running →
+// succeeded, failed or cancelled; a retry is running → queued. A method that
+// returned without error has made its effect durable.
+//
+// Any method may return [ErrUnavailable], after which it may have had its
+// effect or not: each is safe to repeat, and recognises its own.
+type RequestQueue interface {
+	// Accept stores a new request: queued, or born claimed when New.Claim is
+	// set. If the id is known with the same subject, action and input hash, or
+	// the idempotency key with the same hash, it returns that request and
+	// Fresh false. If a cancel of the id was remembered, the request is stored
+	// and ended in the same write.
+	//
+	// Errors: ErrConflict, ErrIdempotencyConflict, ErrExpired, ErrUnavailable.
+	Accept(ctx context.Context, n New) (Acceptance, error)
+
+	// Claim takes a due request, raises its fence and attempt, and adds its
+	// attempt mark unless this is the first claim. Taking over a void lease
+	// counts a death.
+	//
+	// Errors: ErrNotFound, ErrNotDue, ErrLeased, ErrSuspect, and ErrEnded with
+	// the state.
+	Claim(ctx context.Context, key Key, by Claimant) (Work, error)
+
+	// Record adds a segment, a checkpoint, progress, and renews the lease, if
+	// the fence is the request's newest and it is running. Nobody may be told
+	// of the events before Record has returned.
+	//
+	// Errors: ErrFenced; then nothing was written.
+	Record(ctx context.Context, f Fence, r Report) (State, error)
+
+	// Finish ends an attempt under its fence: for good, or back to the queue.
+	// A request that is queued is finished under the fence that it holds, too.
+	// Going back to the queue with a cancel flag set ends it, cancelled.
+	//
+	// Errors: ErrFenced; then nothing was written.
+	Finish(ctx context.Context, f Fence, o Outcome) (State, error)
+
+	// Cancel ends a queued request, flags a running one, and leaves an ended
+	// one alone. A cancel of an unknown id that is younger than CancelMemory
+	// is remembered for (tenant, subject, id).
+	//
+	// Errors: ErrNotFound if there is no such request of this owner.
+	Cancel(ctx context.Context, key Key, subject string) (State, error)
+
+	// Read returns the state, and of the events behind seq after as many as
+	// fit into max bytes of data, at least one. More events follow if the last
+	// one's seq is below State.LastSeq. With max 0 it returns no events.
+	//
+	// Errors: ErrNotFound.
+	Read(ctx context.Context, key Key, after uint64, max int) (State, []Event, error)
+
+	// List returns a page of requests, newest first. The cursor is empty on
+	// the first page, and what came back after that; what comes back is empty
+	// on the last page.
+	//
+	// Errors: ErrCursor.
+	List(ctx context.Context, q Query, cursor string) ([]Summary, string, error)
+
+	// Due returns requests of one shard (0 to Shards-1) that have not ended
+	// and must be looked at by until, earliest first.
+	Due(ctx context.Context, shard int, until time.Time, max int) ([]Hint, error)
+}
+
+// Retainer is the optional role of a store that deletes by itself what has
+// expired.
+type Retainer interface {
+	// Expire deletes at most max requests whose retention is over, with all
+	// that belongs to them, and tells how many it deleted.
+	Expire(ctx context.Context, max int) (int, error)
+}
+
+// Operator is the optional role of a store that operators can look into,
+// over all tenants.
+type Operator interface {
+	// DeadLetters lists dead letters, newest first, with cursors as in List.
+	DeadLetters(ctx context.Context, limit int, cursor string) ([]Summary, string, error)
+}
+
+// Abandoner is the optional role of a store that knows which calls end when
+// nobody follows them.
+type Abandoner interface {
+	// Abandonable returns requests that have not ended and have CancelAfter,
+	// in the order of their keys, behind the given one.
+	Abandonable(ctx context.Context, after Key, max int) ([]Hint, error)
+}
+
+// Checker is the optional role of a store that can tell whether it works.
+type Checker interface {
+	// Check returns nil when the store can be read and written.
+	Check(ctx context.Context) error
+}
+
+// ShardOf returns the shard of a request in the index of due requests.
+func ShardOf(k Key) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(k.Tenant))
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write([]byte(k.ID))
+	return int(h.Sum32() % Shards)
+}

@@ -1,0 +1,3 @@
+module github.com/pay-theory/streamer/contract/gen
+
+go 1.26.0
