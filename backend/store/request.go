@@ -262,3 +262,11 @@ type Hint struct {
 	Fence       uint64
 	CancelAfter *time.Duration
 }
+
+// Hint returns what an index of due requests says of the request.
+func (s *State) Hint() Hint {
+	return Hint{
+		Key: s.Key, At: s.Due, Status: s.Status, Action: s.Action, Deadline: s.Deadline, Deaths: s.Deaths,
+		Fence: s.Fence, CancelAfter: s.CancelAfter,
+	}
+}

@@ -7,6 +7,11 @@
 // Every key starts with the tenant. What has expired is absent from the moment
 // it expired, whether or not it was deleted yet.
 //
+// The rules of a request's life are written once, as pure functions of its
+// [State] (Born, State.Claim, State.Record, State.Finish, State.Cancel), and
+// stores share them. What the pointers of a returned State point to is not to
+// be changed.
+//
 // Implementations are safe for concurrent use. Package storetest holds the one
 // suite that each of them passes.
 package store
@@ -65,16 +70,18 @@ type RequestQueue interface {
 	// Errors: ErrFenced; then nothing was written.
 	Finish(ctx context.Context, f Fence, o Outcome) (State, error)
 
-	// Cancel ends a queued request, flags a running one, and leaves an ended
-	// one alone. A cancel of an unknown id that is younger than CancelMemory
-	// is remembered for (tenant, subject, id).
+	// Cancel ends a queued request and flags a running one. A cancel of an
+	// unknown id that is younger than CancelMemory is remembered for
+	// (tenant, subject, id).
 	//
-	// Errors: ErrNotFound if there is no such request of this owner.
+	// Errors: ErrNotFound if there is no such request of this owner; ErrEnded,
+	// with the state, if it had ended before, and then it is left alone.
 	Cancel(ctx context.Context, key Key, subject string) (State, error)
 
 	// Read returns the state, and of the events behind seq after as many as
-	// fit into max bytes of data, at least one. More events follow if the last
-	// one's seq is below State.LastSeq. With max 0 it returns no events.
+	// fit into max bytes of data, at least one and at most PageEvents. More
+	// events follow if the last one's seq is below State.LastSeq. With max 0
+	// it returns no events.
 	//
 	// Errors: ErrNotFound.
 	Read(ctx context.Context, key Key, after uint64, max int) (State, []Event, error)
@@ -102,8 +109,12 @@ type Retainer interface {
 // Operator is the optional role of a store that operators can look into,
 // over all tenants.
 type Operator interface {
-	// DeadLetters lists dead letters, newest first, with cursors as in List.
+	// DeadLetters lists dead letters, the latest death first, with a limit and
+	// cursors as in List.
 	DeadLetters(ctx context.Context, limit int, cursor string) ([]Summary, string, error)
+	// Input returns what a request was asked with: its payload, and its
+	// metadata or nil. Errors: ErrNotFound.
+	Input(ctx context.Context, key Key) (input, metadata []byte, err error)
 }
 
 // Abandoner is the optional role of a store that knows which calls end when

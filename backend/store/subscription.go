@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Subscription is a connection that follows a stream live.
+// Subscription is a connection that follows a stream.
 type Subscription struct {
 	Tenant string
 	// Stream is a request's id, or a topic's or group's name.
@@ -13,6 +13,9 @@ type Subscription struct {
 	Connection string
 	Subject    string
 	Since      time.Time
+	// Live tells that events are sent as they come. A follower that pages, or
+	// lags, is not live; it gets state alone.
+	Live bool
 	// Expires is until when it holds. Zero: until it is deleted.
 	Expires time.Time
 }

@@ -63,11 +63,13 @@ func (b Backoff) Delay(failures int) time.Duration {
 // Action is a registered handler with its options.
 type Action struct {
 	Name string
+	// Description is for people. Optional.
+	Description string
 	// Stream tells that the handler may emit chunks and make checkpoints.
 	Stream    bool
 	Placement Placement
 	// Expect returns how long a call with this decoded input should take; nil:
-	// unknown, which counts as short.
+	// unknown, which counts as short. It does not panic.
 	Expect func(in any) time.Duration
 	// Retries is how many failures beyond the first an attempt may have.
 	Retries int
@@ -81,7 +83,8 @@ type Action struct {
 	Input, Output, Chunk json.RawMessage
 
 	// Decode checks a payload against Input and decodes it. The error is an
-	// *Error with code invalid_payload.
+	// *Error with code invalid_payload. The payload is one JSON value, as the
+	// wire's decoder leaves it; the input may point into it.
 	Decode func(payload []byte) (any, error)
 	// Run calls the handler, with all middleware around it, and returns its
 	// encoded result. It does not recover panics.

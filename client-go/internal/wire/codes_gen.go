@@ -30,8 +30,8 @@ const (
 	CodeInvalidPayload = "invalid_payload"
 	// CodeModeRefused: `mode: sync` on an action that is stored or streams.
 	CodeModeRefused = "mode_refused"
-	// CodeExpiredId: The id's time is older than the retention; the call may have run and been forgotten.
-	CodeExpiredId = "expired_id"
+	// CodeExpiredID: The id's time is older than the retention; the call may have run and been forgotten.
+	CodeExpiredID = "expired_id"
 	// CodeConflict: The id is in use for another action or payload.
 	CodeConflict = "conflict"
 	// CodeIdempotencyConflict: The idempotency key is in use for another payload.
@@ -111,7 +111,7 @@ var Codes = map[string]CodeInfo{
 	CodeForbidden:           {Retryable: false, Fatal: false, Hint: "Get a token with the scope."},
 	CodeInvalidPayload:      {Retryable: false, Fatal: false, Hint: "Mend the payload."},
 	CodeModeRefused:         {Retryable: false, Fatal: false, Hint: "Use mode auto or async."},
-	CodeExpiredId:           {Retryable: false, Fatal: false, Hint: "Use a new id; check the clock."},
+	CodeExpiredID:           {Retryable: false, Fatal: false, Hint: "Use a new id; check the clock."},
 	CodeConflict:            {Retryable: false, Fatal: false, Hint: "Use a new id."},
 	CodeIdempotencyConflict: {Retryable: false, Fatal: false, Hint: "Use another key, or the first payload."},
 	CodeNotFound:            {Retryable: false, Fatal: false, Hint: "Stop following it."},

@@ -1,0 +1,129 @@
+# Everything that is done here, by name. `make` alone lists it.
+#
+# Nothing needs to be set: no GOFLAGS, no GOPATH, no path. go.work joins the
+# modules; what is published is also built and tested without it (see alone).
+
+SHELL         := bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Modules of go.work, and of these the ones that others require.
+MODULES   := backend backend/cmd/streamer client-go contract/gen examples e2e
+PUBLISHED := backend client-go
+PACKAGES  := $(MODULES:%=./%/...)
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# How long each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 10s
+# Flags for go test, as in: make test TESTFLAGS='-run TestJWKS -v'
+TESTFLAGS ?=
+
+# A line with the time before each step, so that a log shows where it went.
+step = @printf '== %s  %s\n' "$$(date +%T)" "$(1)"
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: check
+check: generated vet ## Before each commit: generated files, vet, unit and contract tests; under 3 minutes
+	$(call step,go test -short)
+	@go test -short -timeout 3m $(TESTFLAGS) $(PACKAGES)
+	$(call step,check is done)
+
+.PHONY: test
+test: tools generated vet ## What CI runs: all tests under the race detector, the benchmarks built, each published module alone
+	$(call step,go test -race)
+	@go test -race -timeout 15m $(TESTFLAGS) $(PACKAGES)
+	@$(MAKE) --no-print-directory bench-build alone
+	$(call step,test is done)
+
+.PHONY: generated
+generated: ## Fail when a generated file is not what the generator writes
+	$(call step,generated files)
+	@go run ./contract/gen -check
+
+.PHONY: vet
+vet: ## Run go vet over all modules
+	$(call step,go vet)
+	@go vet $(PACKAGES)
+
+.PHONY: alone
+alone: ## Build and test each published module by itself: copied elsewhere, without go.work
+	@for module in $(PUBLISHED); do \
+		printf '== %s  %s alone\n' "$$(date +%T)" "$$module"; \
+		copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+		git ls-files -z --cached --others --exclude-standard -- "$$module" ':!backend/cmd/streamer' \
+			| while IFS= read -r -d '' file; do if [ -e "$$file" ]; then printf '%s\0' "$$file"; fi; done \
+			| tar --null --no-recursion -T - -c | tar -x -C "$$copy"; \
+		(cd "$$copy/$$module" && GOWORK=off go vet ./... && GOWORK=off go test -short -timeout 5m ./...); \
+		rm -rf "$$copy"; \
+	done
+
+.PHONY: tools
+tools: ## Install what tests need from the system (strace), where this may be done; elsewhere say so
+	@if command -v strace >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install -y --no-install-recommends strace \
+			|| { apt-get update && apt-get install -y --no-install-recommends strace; } || true; \
+	fi; \
+	command -v strace >/dev/null || echo 'strace is missing: tests of what reaches the disk will be skipped, or fail if CI=true'
+
+.PHONY: generate
+generate: ## Write the generated files anew
+	$(call step,contract/gen)
+	@go run ./contract/gen
+	@go generate $(PACKAGES)
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format all Go code (gofumpt, gci)
+	@for module in $(MODULES) bench; do (cd "$$module" && $(CURDIR)/$(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml); done
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run golangci-lint over all modules (builds it the first time: minutes)
+	@failed=0; for module in $(MODULES); do \
+		if [ -z "$$(cd "$$module" && go list ./... 2>/dev/null)" ]; then continue; fi; \
+		printf '== %s  golangci-lint %s\n' "$$(date +%T)" "$$module"; \
+		(cd "$$module" && $(CURDIR)/$(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || failed=1; \
+	done; exit $$failed
+
+$(GOLANGCI):
+	$(call step,building golangci-lint $(GOLANGCI_VERSION))
+	@mkdir -p bin
+	@GOWORK=off GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv bin/golangci-lint $(GOLANGCI)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@for module in $(MODULES); do (cd "$$module" && \
+		{ grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . || true; } | sed 's/:func / /' | while read -r file target; do \
+			printf '== %s  %s/%s %s\n' "$$(date +%T)" "$$module" "$$(dirname "$$file")" "$$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+		done); done
+
+.PHONY: bench
+bench: ## Run the benchmarks, and the load generator's own module without go.work
+	$(call step,benchmarks)
+	@go test -run '^$$' -bench . -benchmem $(PUBLISHED:%=./%/...)
+	@cd bench && if [ -n "$$(GOWORK=off go list ./... 2>/dev/null)" ]; then GOWORK=off go test -run '^$$' -bench . -benchmem ./...; fi
+
+.PHONY: bench-build
+bench-build: ## Build and vet the module bench, which go.work does not hold
+	$(call step,bench)
+	@cd bench && if [ -n "$$(find . -name '*.go' -print -quit)" ]; then GOWORK=off go vet ./...; fi
+
+.PHONY: e2e
+e2e: ## Run the end-to-end tests alone, under the race detector
+	$(call step,e2e)
+	@go test -race -count=1 -timeout 10m $(TESTFLAGS) ./e2e/...
+
+.PHONY: dev
+dev: ## Run a development server with an example's handlers and a token to try it
+	@go run ./backend/cmd/streamer dev
+
+.PHONY: clean
+clean: ## Remove what was built here
+	@rm -rf bin
+	@find . -name '*.test' -type f -not -path './.git/*' -delete

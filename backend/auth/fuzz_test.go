@@ -1,0 +1,81 @@
+package auth
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzAuthenticate: no text makes it panic, no error quotes the text, and no
+// text is accepted that was not signed, which is any that the fuzzer makes.
+func FuzzAuthenticate(f *testing.F) {
+	good := signed(secret, hs256, with(nil))
+	f.Add(good)
+	f.Add(signed(nil, `{"alg":"none"}`, with(nil)))
+	f.Add(signed(rsaKey(), `{"alg":"RS256","kid":"a"}`, with(nil)))
+	f.Add(signed(ecKey(), `{"alg":"ES256"}`, `{"exp":1e999,"sub":null}`))
+	f.Add(signed(edKey(), `{"alg":"EdDSA","crit":[]}`, `null`))
+	f.Add(signed(secret, `null`, `[]`))
+	f.Add("..")
+	// None of the trusted keys has signed any seed but the first.
+	j := newJWT(f, JWTOptions{Keys: []Key{{Key: secret}, {Key: &strangeRSA().PublicKey}, {Key: edKeyOfNobody()}}})
+	f.Fuzz(func(t *testing.T, token string) {
+		id, err := j.Authenticate(t.Context(), token)
+		if err == nil && token != good {
+			t.Fatalf("accepted %q as %+v", token, id)
+		}
+		if err != nil {
+			var own *Error
+			if !errors.As(err, &own) || id.Tenant != "" {
+				t.Fatalf("identity %+v with error %v", id, err)
+			}
+			if len(token) > 40 && strings.Contains(err.Error(), token) {
+				t.Fatalf("the error quotes the token: %v", err)
+			}
+		}
+	})
+}
+
+// FuzzClaims: what a trusted key signed either is an identity by all rules or
+// is refused.
+func FuzzClaims(f *testing.F) {
+	f.Add(hs256, with(nil))
+	f.Add(hs256, plus(`"scopes":["a"],"scp":"b c","nbf":0.5`))
+	f.Add(`{"alg":"HS256","kid":"k","typ":"at+jwt"}`, `{"sub":"\ud83d\ude42","tenant":"\ud83d","exp":1e10}`)
+	f.Add(`{"alg":"HS256","alg":"none"}`, `{"sub":"a","sub":"b","exp":-0}`)
+	f.Add(`null`, `null`)
+	j := newJWT(f, JWTOptions{})
+	f.Fuzz(func(t *testing.T, header, claims string) {
+		id, err := j.Authenticate(t.Context(), signed(secret, header, claims))
+		if err != nil {
+			return
+		}
+		if bad := id.Validate(); bad != nil {
+			t.Fatalf("accepted %+v: %v", id, bad)
+		}
+		if !id.Expires.After(noon) || id.Expires.After(time.Unix(maxNumericDate+60, 0)) {
+			t.Fatalf("accepted with expiry %s", id.Expires)
+		}
+	})
+}
+
+// FuzzFromRequest: whatever headers say, a token is a bounded text of the
+// characters that tokens have.
+func FuzzFromRequest(f *testing.F) {
+	f.Add("Bearer a.b.c", "streamer.v1, streamer.bearer.t", "access_token=q")
+	f.Add("bearer\t\t", ",,streamer.bearer.", "access_token=%zz&access_token=a")
+	f.Fuzz(func(t *testing.T, authorization, protocols, query string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL.RawQuery = query
+		r.Header = http.Header{"Authorization": {authorization}, "Sec-Websocket-Protocol": {protocols}}
+		token, ok := FromRequest(r, true)
+		if ok && (token == "" || len(token) > MaxToken || strings.ContainsAny(token, " \t\r\n,\x00\"")) {
+			t.Fatalf("found %q", token)
+		}
+	})
+}

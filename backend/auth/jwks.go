@@ -1,0 +1,334 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Defaults and bounds of JWKSOptions, and of what is fetched.
+const (
+	DefaultRefresh = time.Hour
+	MinRefresh     = time.Minute
+
+	fetchTimeout = 10 * time.Second
+	// maxWait is how long one token waits for a fetch.
+	maxWait = 5 * time.Second
+	// fetchGap is the least time between fetches that tokens with unknown key
+	// ids bring about, for anybody can make such tokens. A set that is younger
+	// is taken for complete: providers publish a key long before they sign
+	// with it.
+	fetchGap = 10 * time.Second
+	// retryGap is the time from a failed fetch to the next.
+	retryGap     = 30 * time.Second
+	maxKeySet    = 1 << 20
+	maxRemote    = 64
+	maxRedirects = 3
+)
+
+// JWKSOptions say where an identity provider publishes its keys.
+type JWKSOptions struct {
+	// URL is the JWK Set's. It must be https; plain http is for loopback
+	// addresses alone.
+	URL string
+	// Refresh is the time between fetches. Default 1 h, at least 1 min.
+	// Besides, a token with an unknown key id brings about a fetch, at most
+	// one in 10 s. When a fetch fails, or brings no usable key, the keys at
+	// hand go on serving.
+	Refresh time.Duration
+	// Client fetches. Its redirects are followed only to https, or to
+	// loopback addresses. Default: a client of its own, with a timeout of
+	// 10 s.
+	Client *http.Client
+	// OnError learns why a fetch failed. It must not block. Default: a
+	// warning to slog.Default.
+	OnError func(error)
+}
+
+// keySet is a JWK Set that is fetched again and again. jwkset decodes it,
+// keyfunc picks keys; when to fetch and which keys to trust is decided here.
+type keySet struct {
+	url     string
+	refresh time.Duration
+	client  *http.Client
+	onError func(error)
+	trusted *trustedKeys
+	pick    keyfunc.Keyfunc
+
+	stop    context.CancelFunc
+	stopped context.Context
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	flight chan struct{} // closed when the fetch that is going on has ended; nil: none
+	tried  time.Time     // when the last fetch ended; zero: none has
+	failed bool          // whether it failed
+}
+
+func newKeySet(o *JWKSOptions) (*keySet, error) {
+	if err := checkURL(o.URL); err != nil {
+		return nil, err
+	}
+	s := &keySet{url: o.URL, refresh: o.Refresh, onError: o.OnError, trusted: &trustedKeys{MemoryJWKSet: jwkset.NewMemoryStorage()}}
+	switch {
+	case s.refresh == 0:
+		s.refresh = DefaultRefresh
+	case s.refresh < MinRefresh:
+		return nil, fmt.Errorf("a JWKS refresh is at least %s", MinRefresh)
+	}
+	if s.onError == nil {
+		s.onError = func(err error) { slog.Default().Warn("the keys of tokens could not be fetched", "error", err) }
+	}
+	s.setClient(o.Client)
+	var err error
+	if s.pick, err = keyfunc.New(keyfunc.Options{Storage: s.trusted}); err != nil {
+		return nil, err
+	}
+	s.stopped, s.stop = context.WithCancel(context.Background())
+	s.running.Go(s.run)
+	return s, nil
+}
+
+// checkURL lets keys come only from where nobody on the way can change them.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return errors.New("the JWKS URL is not an absolute URL")
+	}
+	if u.User != nil {
+		return errors.New("the JWKS URL holds no credentials")
+	}
+	return checkOrigin(u)
+}
+
+func checkOrigin(u *url.URL) error {
+	if u.Scheme == "https" {
+		return nil
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
+		return nil
+	}
+	return errors.New("keys are fetched by https only, except from a loopback address")
+}
+
+// setClient takes a copy of the given client, bounded in bytes and redirects.
+func (s *keySet) setClient(given *http.Client) {
+	client := &http.Client{Timeout: fetchTimeout}
+	if given != nil {
+		*client = *given
+	}
+	transport := client.Transport
+	if transport == nil {
+		// A fetch an hour is not worth an idle connection.
+		transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, ForceAttemptHTTP2: true}
+	}
+	client.Transport = boundedTransport{transport}
+	client.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects {
+			return errors.New("too many redirects")
+		}
+		return checkOrigin(r.URL)
+	}
+	s.client = client
+}
+
+// run fetches now, and then each time that the set is due.
+func (s *keySet) run() {
+	for {
+		select {
+		case <-s.fetch():
+		case <-s.stopped.Done():
+			return
+		}
+		wait := s.refresh
+		if s.lastFailed() {
+			wait = min(wait, retryGap)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-s.stopped.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (s *keySet) lastFailed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// fetch starts a fetch unless one is going on, and returns what is closed at
+// its end. The fetch belongs to nobody in particular, so that a caller who
+// leaves does not end it for the others.
+func (s *keySet) fetch() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flight != nil {
+		return s.flight
+	}
+	done := make(chan struct{})
+	if s.stopped.Err() != nil {
+		close(done)
+		return done
+	}
+	s.flight = done
+	s.running.Go(func() {
+		err := s.load()
+		s.mu.Lock()
+		s.flight, s.tried, s.failed = nil, time.Now(), err != nil
+		s.mu.Unlock()
+		close(done)
+		if err != nil && s.stopped.Err() == nil {
+			s.onError(err)
+		}
+	})
+	return done
+}
+
+// load fetches the set once into s.trusted.
+func (s *keySet) load() error {
+	ctx, cancel := context.WithTimeout(s.stopped, fetchTimeout)
+	defer cancel()
+	// A storage without a refresh interval fetches once, and starts nothing.
+	_, err := jwkset.NewStorageFromHTTP(s.url, jwkset.HTTPClientStorageOptions{
+		Client: s.client, Ctx: ctx, HTTPTimeout: fetchTimeout, Storage: s.trusted,
+	})
+	return err
+}
+
+// keys returns the published keys that may have signed the token.
+func (s *keySet) keys(ctx context.Context, t *jwt.Token, h header) ([]jwt.VerificationKey, error) {
+	if !s.trusted.has(ctx, h.keyID) {
+		if err := s.renew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !s.trusted.has(ctx, h.keyID) {
+		if s.unsure() {
+			return nil, unavailable("the keys that tokens are signed with cannot be fetched")
+		}
+		return nil, unauthorized("no trusted key has the token's key id and algorithm")
+	}
+	got, err := s.pick.KeyfuncCtx(ctx)(t)
+	if err != nil {
+		return nil, unauthorized("no trusted key has the token's key id and algorithm")
+	}
+	if set, ok := got.(jwt.VerificationKeySet); ok {
+		return set.Keys, nil
+	}
+	return []jwt.VerificationKey{got}, nil
+}
+
+// renew waits for a fetch, unless the last one is too young for another.
+func (s *keySet) renew(ctx context.Context) error {
+	s.mu.Lock()
+	young := s.flight == nil && !s.tried.IsZero() && time.Since(s.tried) < fetchGap
+	s.mu.Unlock()
+	if young {
+		return nil
+	}
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	select {
+	case <-s.fetch():
+		return nil
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return unavailable("the keys that tokens are signed with were not fetched in time")
+}
+
+// unsure tells that a key may be missing here that the provider has.
+func (s *keySet) unsure() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed || s.tried.IsZero() || s.stopped.Err() != nil
+}
+
+// ready returns nil when there are keys.
+func (s *keySet) ready(ctx context.Context) error {
+	if s.trusted.has(ctx, "") {
+		return nil
+	}
+	if err := s.renew(ctx); err != nil {
+		return err
+	}
+	if !s.trusted.has(ctx, "") {
+		return unavailable("the keys that tokens are signed with cannot be fetched")
+	}
+	return nil
+}
+
+func (s *keySet) close() {
+	s.mu.Lock()
+	s.stop() // under the lock: fetch starts nothing afterwards
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// trustedKeys keeps of a fetched set what may verify tokens.
+type trustedKeys struct{ *jwkset.MemoryJWKSet }
+
+// KeyReplaceAll takes a fetched set. A set without usable keys is refused,
+// and the keys at hand stay: an issuer without keys has issued nothing, so the
+// set is more likely broken than meant.
+func (k *trustedKeys) KeyReplaceAll(ctx context.Context, set []jwkset.JWK) error {
+	if len(set) > maxRemote {
+		return fmt.Errorf("the set holds more than %d keys", maxRemote)
+	}
+	usable := slices.DeleteFunc(set, func(k jwkset.JWK) bool { return !verifies(k) })
+	if len(usable) == 0 {
+		return errors.New("the set holds no key that verifies RS256, ES256 or EdDSA")
+	}
+	return k.MemoryJWKSet.KeyReplaceAll(ctx, usable)
+}
+
+// has tells whether there is a key with this id, or for an empty id any.
+func (k *trustedKeys) has(ctx context.Context, id string) bool {
+	set, _ := k.KeyReadAll(ctx) // in memory: it cannot fail
+	return slices.ContainsFunc(set, func(k jwkset.JWK) bool { return id == "" || k.Marshal().KID == id })
+}
+
+// verifies tells whether a published key is a strong public key for signatures
+// of an algorithm that we accept. Secrets and private keys are neither: what
+// is published is known to all.
+func verifies(k jwkset.JWK) bool {
+	alg, err := algorithm(k.Key())
+	m := k.Marshal()
+	return err == nil && alg != HS256 &&
+		(m.ALG == "" || m.ALG.String() == alg) &&
+		(m.USE == "" || m.USE == jwkset.UseSig) &&
+		(len(m.KEYOPS) == 0 || slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify)) &&
+		len(m.KID) <= maxKeyID
+}
+
+// boundedTransport ends answers that are longer than any key set.
+type boundedTransport struct{ http.RoundTripper }
+
+func (b boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, maxKeySet), resp.Body}
+	return resp, nil
+}

@@ -1,0 +1,225 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+)
+
+// MaxToken is the longest token in bytes.
+const MaxToken = wire.MaxToken
+
+// Defaults and bounds of JWTOptions.
+const (
+	DefaultTenantClaim = "tenant"
+	DefaultLeeway      = 30 * time.Second
+	MaxLeeway          = 5 * time.Minute
+)
+
+// JWTOptions say which tokens a [JWT] trusts. Keys or JWKS must be given;
+// both may be.
+type JWTOptions struct {
+	// Keys are known in advance.
+	Keys []Key
+	// JWKS is where an identity provider publishes its keys. Nil: nowhere.
+	JWKS *JWKSOptions
+	// Issuer is what `iss` must be. Empty: `iss` is not looked at.
+	Issuer string
+	// Audience holds the names of this server; `aud` must hold one of them.
+	// Empty: `aud` is not looked at, and whatever the issuer signs for its
+	// other customers opens this server too.
+	Audience []string
+	// TenantClaim is the claim that holds the tenant, a name at the top level
+	// of the claims. Default "tenant".
+	TenantClaim string
+	// Leeway is how far the clocks of issuer and server may differ, for exp,
+	// nbf and iat alike. Default 30 s, at most 5 min; negative: none.
+	Leeway time.Duration
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// JWT authenticates JSON Web Tokens signed with HS256, RS256, ES256 or EdDSA.
+//
+// Required claims are `exp`, `sub` (the subject) and the tenant's; scopes are
+// read from `scope`, `scopes` and `scp`, each a string of scopes separated by
+// spaces or an array of scopes. `nbf` and `iat` may not lie in the future.
+//
+// The JWT library parses tokens and checks signatures. The claims are judged
+// here, because a client must learn whether a fresh token would help, and the
+// library does not say whether expiry is the only fault.
+//
+// A JWT is safe for concurrent use. One with JWKS has a goroutine of its own,
+// which Close ends.
+type JWT struct {
+	options JWTOptions
+	static  []staticKey
+	remote  *keySet
+	parser  *jwt.Parser
+}
+
+// NewJWT returns an authenticator, or an error that names the option which is
+// wrong. It does not wait for the network: keys from JWKS are fetched beside
+// it, and the first tokens wait for them.
+func NewJWT(options *JWTOptions) (*JWT, error) {
+	if options == nil {
+		options = &JWTOptions{}
+	}
+	o, err := options.normal()
+	if err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	j := &JWT{options: o}
+	if j.static, err = newStaticKeys(o.Keys); err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
+	}
+	known := map[string]bool{}
+	for _, k := range j.static {
+		known[k.algorithm] = true
+	}
+	if o.JWKS != nil {
+		for _, alg := range []string{RS256, ES256, EdDSA} {
+			known[alg] = true
+		}
+		if j.remote, err = newKeySet(o.JWKS); err != nil {
+			return nil, fmt.Errorf("auth: %w", err)
+		}
+	}
+	methods := make([]string, 0, len(known))
+	for alg := range known {
+		methods = append(methods, alg)
+	}
+	j.parser = jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
+	return j, nil
+}
+
+// normal returns a copy with the defaults filled in.
+func (o JWTOptions) normal() (JWTOptions, error) {
+	if len(o.Keys) == 0 && o.JWKS == nil {
+		return o, errors.New("no keys: give Keys or JWKS")
+	}
+	if o.TenantClaim == "" {
+		o.TenantClaim = DefaultTenantClaim
+	}
+	switch {
+	case o.Leeway == 0:
+		o.Leeway = DefaultLeeway
+	case o.Leeway < 0:
+		o.Leeway = 0
+	case o.Leeway > MaxLeeway:
+		return o, fmt.Errorf("a leeway is at most %s", MaxLeeway)
+	}
+	for _, a := range o.Audience {
+		if a == "" {
+			return o, errors.New("an audience is not empty")
+		}
+	}
+	o.Audience = append([]string(nil), o.Audience...)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o, nil
+}
+
+// Authenticate verifies a token. It waits for nothing but the first fetch of
+// JWKS, or the one that a new key id is worth, and for that at most 5 s.
+func (j *JWT) Authenticate(ctx context.Context, token string) (Identity, error) {
+	if err := checkShape(token); err != nil {
+		return Identity{}, err
+	}
+	var c claims
+	_, err := j.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return j.keys(ctx, t) })
+	if err != nil {
+		return Identity{}, refusal(err)
+	}
+	id, refused := c.judge(&j.options, j.options.Now())
+	if refused != nil {
+		return Identity{}, refused
+	}
+	return id, nil
+}
+
+// Check returns ErrUnavailable as long as there are no keys to judge tokens by:
+// JWKS was never fetched, and Keys are none.
+func (j *JWT) Check(ctx context.Context) error {
+	if j.remote == nil || len(j.static) > 0 {
+		return nil
+	}
+	if err := j.remote.ready(ctx); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Close ends fetching, and returns when nothing of it is left. The keys at hand
+// go on serving. It may be called more than once.
+func (j *JWT) Close() error {
+	if j.remote != nil {
+		j.remote.close()
+	}
+	return nil
+}
+
+// checkShape refuses what cannot be a signed token before anything is decoded:
+// base64 decoders skip line ends, so that many texts would be one token.
+func checkShape(token string) error {
+	if len(token) > MaxToken {
+		return unauthorized("the token is longer than 8 KiB")
+	}
+	for i := range len(token) {
+		switch c := token[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return unauthorized("the token holds a character that no JWT has")
+		}
+	}
+	return nil
+}
+
+// keys returns the keys that may have signed a token: all of its algorithm
+// whose id is the token's, or of which either has none.
+func (j *JWT) keys(ctx context.Context, t *jwt.Token) (any, error) {
+	segment, _, _ := strings.Cut(t.Raw, ".")
+	h, refused := parseHeader(segment)
+	if refused != nil {
+		return nil, refused
+	}
+	var set jwt.VerificationKeySet
+	for _, k := range j.static {
+		if k.serves(h) {
+			set.Keys = append(set.Keys, k.key)
+		}
+	}
+	if j.remote != nil && h.algorithm != HS256 {
+		keys, err := j.remote.keys(ctx, t, h)
+		if err != nil && len(set.Keys) == 0 {
+			return nil, err
+		}
+		set.Keys = append(set.Keys, keys...)
+	}
+	if len(set.Keys) == 0 {
+		return nil, unauthorized("no trusted key has the token's key id and algorithm")
+	}
+	return set, nil
+}
+
+// refusal turns an error of the library into one of ours; the library's texts
+// quote the token.
+func refusal(err error) *Error {
+	var own *Error
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, jwt.ErrTokenMalformed):
+		return unauthorized("the token does not parse as a JWT")
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return unauthorized("the token's signature does not verify")
+	default:
+		return unauthorized("the token's algorithm is not accepted")
+	}
+}

@@ -1,0 +1,157 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The tokens of these tests are built from bare text and signed by the standard
+// library, so that an attacker's tokens can be built at all, and so that a
+// fault of the JWT library cannot hide behind itself.
+
+// noon is when the tests' clock stands.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func atNoon() time.Time { return noon }
+
+var secret = []byte("0123456789abcdef0123456789abcdef")
+
+// Keys are made once: RSA takes its time.
+var (
+	rsaKey     = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
+	strangeRSA = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
+	ecKey      = sync.OnceValue(func() *ecdsa.PrivateKey { return newEC(elliptic.P256()) })
+	edKey      = sync.OnceValue(func() ed25519.PrivateKey {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			panic(err)
+		}
+		return key
+	})
+)
+
+// edKeyOfNobody is a public key whose private half is thrown away.
+func edKeyOfNobody() ed25519.PublicKey {
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return public
+}
+
+func newRSA(bits int) *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+func segment(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
+
+// signed is a token of exactly these texts, signed as the type of key says.
+// Nil leaves it unsigned.
+func signed(key any, header, claims string) string {
+	input := segment([]byte(header)) + "." + segment([]byte(claims))
+	digest := sha256.Sum256([]byte(input))
+	var sig []byte
+	var err error
+	switch k := key.(type) {
+	case nil:
+	case []byte:
+		mac := hmac.New(sha256.New, k)
+		mac.Write([]byte(input))
+		sig = mac.Sum(nil)
+	case *rsa.PrivateKey:
+		sig, err = rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, digest[:])
+	case *ecdsa.PrivateKey:
+		r, s, e := ecdsa.Sign(rand.Reader, k, digest[:])
+		size := (k.Curve.Params().BitSize + 7) / 8
+		sig, err = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...), e
+	case ed25519.PrivateKey:
+		sig = ed25519.Sign(k, []byte(input))
+	default:
+		panic("no such key")
+	}
+	if err != nil {
+		panic(err)
+	}
+	return input + "." + segment(sig)
+}
+
+// with are the claims of a good token, changed; nil takes a claim away.
+func with(changes map[string]any) string {
+	c := map[string]any{
+		"sub":    "ada",
+		"tenant": "acme",
+		"scope":  "reports:write reports:read",
+		"iat":    noon.Unix(),
+		"exp":    noon.Add(time.Hour).Unix(),
+	}
+	maps.Copy(c, changes)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// plus adds raw text to a good token's claims.
+func plus(raw string) string { return strings.TrimSuffix(with(nil), "}") + "," + raw + "}" }
+
+const hs256 = `{"alg":"HS256","typ":"JWT"}`
+
+// newJWT returns an authenticator at noon; without keys it knows the secret.
+func newJWT(t testing.TB, o JWTOptions) *JWT {
+	t.Helper()
+	if o.Keys == nil && o.JWKS == nil {
+		o.Keys = []Key{{Key: secret}}
+	}
+	if o.Now == nil {
+		o.Now = atNoon
+	}
+	j, err := NewJWT(&o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, j.Close()) })
+	return j
+}
+
+// requireRefused checks that a token is refused as the kind says, and that the
+// error says nothing of the token.
+func requireRefused(t testing.TB, j *JWT, token string, kind error) {
+	t.Helper()
+	id, err := j.Authenticate(t.Context(), token)
+	require.ErrorIs(t, err, kind)
+	require.Empty(t, id)
+	var own *Error
+	require.ErrorAs(t, err, &own)
+	for part := range strings.SplitSeq(token, ".") {
+		if len(part) > 8 {
+			require.NotContains(t, err.Error(), part)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package conformance
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Sent returns the messages that a step sends, with every name standing for an
+// id.
+func Sent(s Step) []json.RawMessage {
+	if s.Verb != "send" {
+		return nil
+	}
+	p := newScope(nil, time.Now)
+	p.token = func(string) (string, error) { return "token", nil }
+	var list []any
+	switch arg := s.Arg.(type) {
+	case []any:
+		list = arg
+	default:
+		list = []any{arg}
+	}
+	var out []json.RawMessage
+	for _, n := range list {
+		o, ok := n.(object)
+		if !ok {
+			continue
+		}
+		// Names are bound while playing; here only what has none can be made.
+		payload, _ := o.get("payload")
+		made, err := p.expand(payload)
+		if err != nil {
+			continue
+		}
+		action, _ := o.get("action")
+		kind, _ := o.get("type")
+		m := object{{"type", kind}, {"action", action}}
+		if payload != nil {
+			m = append(m, member{"payload", made})
+		}
+		out = append(out, appendNode(nil, m))
+	}
+	return out
+}
+
+// Words returns all verbs, modifiers, operators and abilities.
+func Words() []string {
+	words := []string{
+		"$any", "$absent", "$optional", "$oneOf", "$between", "$contains", "$length", "$raw", "$plus", "$repeat", "$times", "$token", rest,
+	}
+	for _, table := range []map[string]verb{verbs, serverVerbs, clientVerbs} {
+		words = slices.AppendSeq(words, maps.Keys(table))
+	}
+	words = slices.AppendSeq(words, maps.Keys(modifiers))
+	for _, a := range everything {
+		words = append(words, string(a))
+	}
+	slices.Sort(words)
+	return words
+}

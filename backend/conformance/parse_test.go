@@ -1,0 +1,119 @@
+package conformance
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// serverFile wraps steps into a transcript for a server.
+func serverFile(needs, steps string) string {
+	return `{"tests": "server", "shows": "x", "laws": ["§1"], "needs": [` + needs + `],
+		"identities": {"alice": {"tenant": "acme", "subject": "alice"}}, "ids": {"call": 0},
+		"steps": [` + steps + `]}`
+}
+
+func clientFile(needs, steps string) string {
+	return `{"tests": "client", "shows": "x", "laws": ["§1"], "needs": [` + needs + `], "tokens": ["first", "second"],
+		"steps": [` + steps + `]}`
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct{ file, why string }{
+		{`{`, "unexpected EOF"},
+		{`{"tests": "server"} x`, "something follows"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"server"`, `"both"`, 1), `tests must be "server" or "client"`},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"shows": "x"`, `"shows": ""`, 1), "shows and laws"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"§1"`, ``, 1), "shows and laws"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"ids"`, `"id"`, 1), "unknown field"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"call"`, `"any"`, 1), "meaning of its own"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"ids"`, `"tokens": ["x"], "ids"`, 1), "tokens for clients"},
+		{serverFile("", ``), "no steps"},
+		{serverFile("", `7`), "a step is an object"},
+		{serverFile("", `{}`), "without a verb"},
+		{serverFile("", `{"note": "x"}`), "without a verb"},
+		{serverFile("", `{"dance": 1}`), `"dance" is no verb`},
+		{serverFile("", `{"send": {}, "expect": {}}`), "send and expect in one step"},
+		{serverFile("", `{"send": {}, "withinMs": 5}`), "send has no withinMs"},
+		{serverFile("", `{"expect": 7}`), "expect cannot take this"},
+		{serverFile("", `{"expect": []}`), "expect cannot take this"},
+		{serverFile("", `{"expect": {}, "ignoring": "progress"}`), "ignoring cannot be this"},
+		{serverFile("", `{"silenceMs": -1}`), "silenceMs cannot take this"},
+		{serverFile("", `{"lose": "everything"}`), "lose cannot take this"},
+		{serverFile("", `{"connect": "mallory"}`), `nobody is called "mallory"`},
+		{serverFile("", `{"start": "a", "request": {}}`), "no verb of a transcript for a server"},
+		{serverFile("", `{"follow": "$call"}`), "follow needs events"},
+		{serverFile("", `{"advanceMs": 1}`), `needs must name ["clock"]`},
+		{serverFile("", `{"kill": "now"}`), `needs must name ["kill"]`},
+		{serverFile(`"kill"`, `{"kill": "beforeTelling"}`), `needs must name ["telling"]`},
+		{serverFile("", `{"connect": "alice", "refused": {}}`), `needs must name ["handshake"]`},
+		{serverFile(`"kill"`, `{"silenceMs": 1}`), `no step needs "kill"`},
+		{serverFile(`"nonsense"`, `{"silenceMs": 1}`), `no step needs "nonsense"`},
+		{clientFile("", `{"connect": "alice"}`), "no verb of a transcript for a client"},
+		{clientFile("", `{"start": "a"}`), "start needs request"},
+		{clientFile("", `{"take": "a"}`), "take needs events"},
+		{clientFile("", `{"accept": "main", "on": "x"}`), "accept has no on"},
+	} {
+		_, err := Parse("story", []byte(c.file))
+		if err == nil {
+			t.Errorf("accepted: %s", c.file)
+		} else if !strings.Contains(err.Error(), c.why) || !strings.HasPrefix(err.Error(), "transcript story: ") {
+			t.Errorf("refused with %q, not with %q", err, c.why)
+		}
+	}
+}
+
+func TestParseTakesWhatFramesNeed(t *testing.T) {
+	for _, needs := range []string{`"frames"`, `"clock"`} {
+		if _, err := Parse("story", []byte(serverFile(needs, `{"silenceMs": 1}`))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	good := &fstest.MapFile{Data: []byte(serverFile("", `{"silenceMs": 1}`))}
+	list, err := Load(fstest.MapFS{"b.json": good, "a.json": good, "README.md": {Data: []byte("# x")}})
+	if err != nil || len(list) != 2 || list[0].Name != "a" || list[1].Name != "b" {
+		t.Errorf("loaded %v, %v", list, err)
+	}
+	if _, err := Load(fstest.MapFS{"README.md": good}); err == nil {
+		t.Error("a directory without transcripts passes for one")
+	}
+	if _, err := Load(fstest.MapFS{"bad.json": {Data: []byte("{}")}}); err == nil || !strings.Contains(err.Error(), "bad") {
+		t.Errorf("a broken file: %v", err)
+	}
+}
+
+// FuzzParse: no file makes Parse panic, and what it accepts keeps its promises.
+func FuzzParse(f *testing.F) {
+	for _, dir := range []string{"server", "client"} {
+		root := "../../contract/sessions/" + dir
+		files, err := os.ReadDir(root)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(root + "/" + file.Name())
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tr, err := Parse("fuzzed", data)
+		if err != nil {
+			return
+		}
+		if len(tr.Steps) == 0 || tr.Shows == "" {
+			t.Error("accepted without steps or meaning")
+		}
+		for _, s := range tr.Steps {
+			if _, ok := verbOf(tr.Tests, s.Verb); !ok {
+				t.Errorf("accepted the verb %q", s.Verb)
+			}
+		}
+	})
+}

@@ -1,0 +1,142 @@
+package conformance
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// client makes a fake client with one dial on which it says some frames, and
+// with events for the reader of "a".
+func client(frames []string, events ...string) func() *fakeClient {
+	return func() *fakeClient {
+		d := &fakeDial{token: "first", offered: []string{"streamer.v1"}, conn: newFakeConn(func(string) {})}
+		d.conn.say(frames...)
+		c := newFakeClient(d)
+		c.hand("a", events...)
+		return c
+	}
+}
+
+func say1(frames ...string) []string { return frames }
+
+const request = `{"type":"request","id":"01890a5d-ac96-774b-bcce-b302099a8057","action":"echo","payload":1}`
+
+func TestClientVerbs(t *testing.T) {
+	const accept = `{"accept": "main"}, `
+	for name, c := range map[string]struct {
+		needs, steps string
+		make         func() *fakeClient
+		why          string
+	}{
+		"accept":                 {"", accept + `{"silenceMs": 1}`, client(nil), ""},
+		"accept with token":      {"", `{"accept": "main", "token": "first"}`, client(nil), ""},
+		"another token":          {"", `{"accept": "main", "token": "second"}`, client(nil), "another token"},
+		"nobody connects":        {"", accept + `{"accept": "again", "withinMs": 100}`, client(nil), "does not connect"},
+		"another subprotocol":    {"", `{"accept": "main"}`, otherProtocol, "does not offer"},
+		"expect":                 {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo", "payload": 1}}`, client(say1(request)), ""},
+		"expect another":         {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo"}}`, client(say1(request)), ".payload: was not expected"},
+		"unlawful":               {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"request","id":"x"}`)), "unlawful"},
+		"unlawful in a batch":    {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`[` + request + `,{"type":"pong"}]`)), "unlawful"},
+		"too big":                {"", accept + `{"silenceMs": 1}`, client(say1(`{"type":"ping"` + strings.Repeat(" ", 33000) + `}`)), "at most 32768 bytes"},
+		"no JSON":                {"", accept + `{"silenceMs": 1}`, client(say1(`{`)), "unlawful"},
+		"left over":              {"", accept + `{"silenceMs": 1}`, client(say1(request)), "nothing should have come"},
+		"a ping by the way":      {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"ping"}`, request)), ""},
+		"a ping that is awaited": {"", accept + `{"expect": {"type": "ping"}}, {"send": {"type": "pong"}}`, client(say1(`{"type":"ping"}`)), ""},
+		"take":                   {"", `{"take": "a", "events": [{"event": "chunk", "data": 1}, {"event": "result", "payload": "$x"}]}`, client(nil, `{"event":"chunk","data":1}`, `{"event":"result","payload":2}`), ""},
+		"take another":           {"", `{"take": "a", "events": [{"event": "chunk", "data": 1}, {"event": "result", "payload": 1}]}`, client(nil, `{"event":"chunk","data":1}`, `{"event":"result","payload":2}`), "event 2 of 2"},
+		"take in vain":           {"", `{"take": "a", "events": [{"event": "chunk", "data": 1}], "withinMs": 50}`, client(nil), "deadline exceeded"},
+		"take, ignoring":         {"", `{"take": "a", "events": [{"event": "result", "...": true}], "ignoring": ["progress"]}`, client(nil, `{"event":"progress","percent":1}`, `{"event":"result","payload":2}`), ""},
+		"take no JSON":           {"", `{"take": "a", "events": [{"event": "result", "...": true}]}`, client(nil, `nonsense`), "no event"},
+		"take nothing":           {"", `{"takeNothing": "a", "forMs": 100}`, client(nil), ""},
+		"take something":         {"", `{"takeNothing": "a", "forMs": 100}`, client(nil, `{"event":"chunk","data":1}`), "should be handed nothing"},
+		"nobody comes back":      {"", accept + `{"noConnectMs": 100}`, client(nil), ""},
+		"somebody comes":         {"", `{"noConnectMs": 100}`, client(nil), "the client connects"},
+		"advance":                {`"clock"`, accept + `{"advanceMs": 60000}, {"expect": {"type": "request", "...": true}, "withinMs": 1}`, lateClient, ""},
+		"lose":                   {"", accept + `{"lose": "sent"}, {"send": {"type": "pong"}}`, client(nil), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := playClientFile(t, clientFile(c.needs, c.steps), c.make)
+			judge(t, err, c.why)
+		})
+	}
+}
+
+func otherProtocol() *fakeClient {
+	return newFakeClient(&fakeDial{offered: []string{"graphql-ws"}, conn: newFakeConn(func(string) {})})
+}
+
+func lateClient() *fakeClient {
+	c := client(nil)()
+	d := <-c.dials
+	time.AfterFunc(time.Minute, func() { d.conn.say(request) })
+	c.dials <- d
+	return c
+}
+
+func TestClientIsAsked(t *testing.T) {
+	c, err := playClientFile(t, clientFile("", `
+		{"start": "a", "request": {"action": "echo", "payload": {"$repeat": ["x", 3]}, "mode": "async"}},
+		{"accept": "main"}, {"expect": {"type": "request", "id": "$id", "...": true}},
+		{"attach": "b", "id": "$id"}, {"cancel": "a"}, {"detach": "b"}`), client(say1(request)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`start a {"action": "echo", "payload": "xxx", "mode": "async"}`, `attach b 01890a5d-ac96-774b-bcce-b302099a8057`, `cancel a`, `detach b`,
+	}
+	if !slices.Equal(c.did, want) {
+		t.Errorf("the client was asked for %q", c.did)
+	}
+}
+
+func TestClientIsAnswered(t *testing.T) {
+	var heard []string
+	var dial *fakeDial
+	make := func() *fakeClient {
+		dial = &fakeDial{offered: []string{"streamer.v1.1", "streamer.v1"}, conn: newFakeConn(func(f string) { heard = append(heard, f) })}
+		dial.conn.say(`{"type":"ping"}`)
+		return newFakeClient(dial)
+	}
+	if _, err := playClientFile(t, clientFile("", `{"accept": "main"}, {"silenceMs": 10}, {"double": "sent"}, {"send": {"message": "foreign"}}, {"close": 1012}`), make); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{`{"type":"pong"}`, `{"message": "foreign"}`, `{"message": "foreign"}`}; !slices.Equal(heard, want) {
+		t.Errorf("the client heard %q", heard)
+	}
+	if dial.picked != "streamer.v1" || dial.conn.left != "closed" {
+		t.Errorf("picked %q, left %q", dial.picked, dial.conn.left)
+	}
+	if _, err := playClientFile(t, clientFile("", `{"refuse": {"status": 401, "code": "token_expired", "message": "late"}}`), make); err != nil {
+		t.Fatal(err)
+	}
+	if dial.refused != `401 {"code": "token_expired", "message": "late"}` {
+		t.Errorf("refused with %s", dial.refused)
+	}
+	if _, err := playClientFile(t, clientFile("", `{"accept": "main", "pick": ""}, {"cut": "main"}`), make); err != nil {
+		t.Fatal(err)
+	}
+	if dial.picked != "" || dial.conn.left != "cut" {
+		t.Errorf("picked %q, left %q", dial.picked, dial.conn.left)
+	}
+}
+
+func TestClientLacking(t *testing.T) {
+	tr, err := Parse("story", []byte(clientFile(`"clock"`, `{"advanceMs": 1}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newFakeClient()
+	c.abilities = nil
+	tb := &fakeTB{ctx: t.Context()}
+	PlayClient(tb, tr, c)
+	if tb.skips != 1 || !strings.Contains(tb.skipped, "clock") {
+		t.Errorf("skipped with %q", tb.skipped)
+	}
+	server, err := Parse("story", []byte(serverFile("", `{"silenceMs": 1}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge(t, RunClient(t.Context(), server, newFakeClient(), nil), "tests a server")
+}

@@ -1,0 +1,292 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const ack = `{"type": "ack", "id": "i", "seq": 1, "epoch": 5}`
+
+// say returns a server that answers every frame with the given ones.
+func say(frames ...string) func(*fakeConn, string) {
+	return func(c *fakeConn, _ string) { c.say(frames...) }
+}
+
+func chunk(seq string) string {
+	return `{"type": "chunk", "id": "i", "seq": ` + seq + `, "attempt": 1, "data": 7}`
+}
+
+// Each verb is shown doing its work, and failing when it must; why is empty
+// when the story is to pass.
+func TestVerbs(t *testing.T) {
+	const open, ping = `{"connect": "alice"}, `, `{"send": {"type": "ping"}}, `
+	pong := say(`{"type":"pong"}`)
+	for name, c := range map[string]struct {
+		needs, steps string
+		serve        func(*fakeConn, string)
+		why          string
+	}{
+		"expect":                    {"", open + ping + `{"expect": {"type": "pong"}}`, pong, ""},
+		"expect another":            {"", open + ping + `{"expect": {"type": "ok"}}`, pong, `.type: expected "ok"`},
+		"expect nothing came":       {"", open + `{"expect": {"type": "pong"}}`, pong, "nothing came"},
+		"expect a list":             {"", open + ping + `{"expect": [{"type": "pong"}, {"type": "ok", "ref": "$r"}]}`, say(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
+		"expect a batch":            {"", open + ping + `{"expect": [{"type": "pong"}, {"type": "ok", "ref": "1"}]}`, say(`[{"type":"pong"},{"type":"ok","ref":"1"}]`), ""},
+		"expect out of order":       {"", open + ping + `{"expect": [{"type": "ok", "ref": "1"}, {"type": "pong"}]}`, say(`[{"type":"pong"},{"type":"ok","ref":"1"}]`), "message 1 of 2"},
+		"expect times":              {"", open + ping + `{"expect": {"$times": [3, {"type": "pong"}]}}`, pong, "repetition"},
+		"expect three times":        {"", open + ping + `{"expect": {"$times": [{"type": "pong"}, 3]}}`, say(`[{"type":"pong"},{"type":"pong"},{"type":"pong"}]`), ""},
+		"expect once too often":     {"", open + ping + `{"expect": {"$times": [{"type": "pong"}, 2]}}`, pong, "message 2 of 2: nothing came"},
+		"too late":                  {"", open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, lateBy(time.Second), "nothing came"},
+		"in time":                   {"", open + ping + `{"expect": {"type": "pong"}, "withinMs": 1500}`, lateBy(time.Second), ""},
+		"ignoring":                  {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["lag"]}`, say(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), ""},
+		"not ignoring":              {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["ok"]}`, say(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), "expected"},
+		"left over":                 {"", open + ping + `{"expect": {"type": "pong"}}`, say(`{"type":"pong"}`, `{"type":"pong"}`), "nothing should have come"},
+		"left over, late":           {"", open + ping + `{"silenceMs": 10}`, lateBy(40 * time.Millisecond), "nothing should have come"},
+		"closed at the end":         {"", open + `{"send": {"type": "ping"}}`, closing(1001), "closed: 1001"},
+		"any order":                 {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "pong"}]}`, say(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
+		"any order, greedy":         {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "1"}]}`, say(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), ""},
+		"any order, no match":       {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "$r"}]}`, say(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), "no order"},
+		"any order, too few":        {"", open + ping + `{"expectAnyOrder": [{"type": "pong"}, {"type": "pong"}]}`, pong, "1 of 2 messages came"},
+		"silence":                   {"", open + `{"silenceMs": 500}`, pong, ""},
+		"silence, ignoring":         {"", open + ping + `{"silenceMs": 500, "ignoring": ["pong"]}`, pong, ""},
+		"no silence":                {"", open + ping + `{"silenceMs": 500}`, lateBy(400 * time.Millisecond), "nothing should have come"},
+		"close":                     {"", open + ping + `{"expectClose": 1009}`, closing(1009), ""},
+		"any close":                 {"", open + ping + `{"expectClose": 0}`, closing(1011), ""},
+		"another close":             {"", open + ping + `{"expectClose": 1003}`, closing(1009), "another close code"},
+		"no close":                  {"", open + ping + `{"expectClose": 1003}`, say(), "nothing came"},
+		"message before close":      {"", open + ping + `{"expectClose": 1003}`, pong, "instead of the close"},
+		"send behind the close":     {"", open + ping + `{"expectClose": 1009}, {"send": {"type": "ping"}}`, closing(1009), "is gone"},
+		"no such connection":        {"", open + `{"expect": {"type": "pong"}, "on": "other"}`, pong, `no connection "other"`},
+		"connection still there":    {"", open + `{"connect": "alice"}`, pong, "still there"},
+		"connection again":          {"", open + `{"cut": "main"}, {"connect": "alice"}`, pong, ""},
+		"closed and again":          {"", open + `{"close": 1000}, {"connect": "alice"}`, pong, ""},
+		"two connections":           {"", open + `{"connect": "alice", "on": "b"}, {"send": {"type": "ping"}, "on": "b"}, {"expect": {"type": "pong"}, "on": "b"}`, pong, ""},
+		"wrong connection":          {"", open + `{"connect": "alice", "on": "b"}, {"send": {"type": "ping"}, "on": "b"}, {"expect": {"type": "pong"}}`, pong, "nothing came"},
+		"lose sent":                 {"", open + `{"lose": "sent"}, ` + ping + `{"silenceMs": 10}, ` + ping + `{"expect": {"type": "pong"}}`, pong, ""},
+		"lose received":             {"", open + `{"lose": "received"}, ` + ping + `{"silenceMs": 10}, ` + ping + `{"expect": {"type": "pong"}}`, pong, ""},
+		"double sent":               {"", open + `{"double": "sent"}, ` + ping + `{"expect": [{"type": "pong"}, {"type": "pong"}]}`, pong, ""},
+		"double received":           {"", open + `{"double": "received"}, ` + ping + `{"expect": [{"type": "pong"}, {"type": "pong"}]}`, pong, ""},
+		"delay sent":                {"", open + `{"delay": "sent"}, {"sendText": "1"}, {"silenceMs": 1}, {"sendText": "2"}, {"expect": [{"type": "ok", "ref": "2"}, {"type": "ok", "ref": "1"}]}`, echoRef, ""},
+		"delay received":            {"", open + `{"delay": "received"}, {"sendText": "1"}, {"sendText": "2"}, {"expect": [{"type": "ok", "ref": "2"}, {"type": "ok", "ref": "1"}]}`, echoRef, ""},
+		"delay received, alone":     {"", open + `{"delay": "received"}, {"sendText": "1"}, {"expect": {"type": "ok", "ref": "1"}, "withinMs": 10}`, echoRef, ""},
+		"send text":                 {"", open + `{"sendText": "{no"}, {"expect": {"type": "ok", "ref": "{no"}}`, echoRef, ""},
+		"send text, made":           {"", open + `{"sendText": {"$repeat": ["[", 3]}}, {"expect": {"type": "ok", "ref": "[[["}}`, echoRef, ""},
+		"send hex":                  {"", open + `{"sendHex": "616263"}, {"expect": {"type": "ok", "ref": "abc"}}`, echoRef, ""},
+		"send no hex":               {"", open + `{"sendHex": "xyz"}`, echoRef, "invalid byte"},
+		"send binary":               {`"frames"`, open + `{"sendBinary": "616263"}, {"expect": {"type": "ok", "ref": "binary abc"}}`, echoRef, ""},
+		"send what is not bound":    {"", open + `{"send": {"type": "$nothing"}}`, echoRef, "nothing is bound to $nothing"},
+		"advance":                   {`"clock"`, open + ping + `{"silenceMs": 10}, {"advanceMs": 60000}, {"expect": {"type": "pong"}, "withinMs": 1}`, lateBy(time.Minute), ""},
+		"await":                     {`"gates"`, open + `{"await": "here"}, {"release": "here"}`, pong, ""},
+		"await for ever":            {`"gates"`, open + `{"await": "never"}`, pong, "deadline exceeded"},
+		"refused though not asked":  {"", `{"connect": "refused"}`, pong, "nobody is called"},
+		"not refused":               {`"handshake"`, `{"connect": "alice", "refused": {"status": 401}}`, pong, "was not refused"},
+		"a message behind a result": {"", open + ping + `{"expect": {"type": "result", "...": true}}, {"expect": {"type": "chunk", "...": true}}`, say(`{"type":"result","id":"i","seq":2,"payload":1}`, chunk("3")), "behind the end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.Contains(c.why, "nobody") {
+				return // refused by Parse
+			}
+			judge(t, playFile(t, serverFile(c.needs, c.steps), newFakeServer(c.serve)), c.why)
+		})
+	}
+}
+
+// judge compares what a play came to with what it should have.
+func judge(t *testing.T, err error, why string) {
+	t.Helper()
+	switch {
+	case why == "" && err != nil:
+		t.Errorf("failed: %v", err)
+	case why != "" && err == nil:
+		t.Error("did not fail")
+	case why != "" && !strings.Contains(err.Error(), why):
+		t.Errorf("failed with %v, not with %q", err, why)
+	}
+}
+
+func lateBy(d time.Duration) func(*fakeConn, string) {
+	return func(c *fakeConn, _ string) { time.AfterFunc(d, func() { c.say(`{"type":"pong"}`) }) }
+}
+
+func closing(code int) func(*fakeConn, string) {
+	return func(c *fakeConn, _ string) { c.closed <- &CloseError{Code: code} }
+}
+
+func echoRef(c *fakeConn, frame string) {
+	c.say(string(appendNode(nil, object{{"type", "ok"}, {"ref", frame}})))
+}
+
+// Whatever is expected, a frame that breaks the law fails the story.
+func TestUnlawfulFrames(t *testing.T) {
+	for frame, why := range map[string]string{
+		`[]`:                       "empty batch",
+		`{"message": "Forbidden"}`: "without type",
+		`{"type": "pong"`:          "malformed",
+		`{"type":"result","id":"i","seq":"2","payload":1}`:                                                          "seq",
+		`{"type": "pong", "pad": "` + strings.Repeat("x", 128<<10) + `"}`:                                           "at most 131072 bytes",
+		`[` + chunk("2") + `,{"type":"chunk","id":"i","seq":2,"attempt":1,"data":8}]`:                               "seq 2 was",
+		`[{"type":"result","id":"i","seq":2,"payload":1},` + `{"type":"error","id":"i","seq":3}]`:                   "second end",
+		`[{"type":"error","id":"i","seq":2},` + chunk("3") + `]`:                                                    "behind the end",
+		`[` + chunk("3") + `,{"type":"error","id":"i","seq":2}]`:                                                    "behind the end",
+		`{"type":"snapshot","id":"i","lastSeq":1,"more":false,"events":[` + chunk("2") + `]}`:                       "lastSeq 1 holds the event 2",
+		snapshotOf(chunk("2"), chunk("4")):                                                                          "hole between 2 and 4",
+		snapshotOf(chunk("3"), chunk("2")):                                                                          "out of order",
+		snapshotOf(`{"type":"result","payload":1}`):                                                                 "has no seq",
+		`{"type": "ok", "ref": "the-secret"}`:                                                                       "tells a secret",
+		snapshotOf(chunk("2")) + ``:                                                                                 "",
+		snapshotOf(chunk("2"), `{"type":"attempt","seq":5,"attempt":2,"keep":1,"from":3}`):                          "",
+		`[` + chunk("2") + `,{"type":"chunk","seq":2,"attempt":1,"id":"other","data":8}]`:                           "",
+		`[{"type":"attempt","id":"i","seq":5,"attempt":2,"keep":1,"from":3},` + markFrom2() + `]`:                   "",
+		`[{"type":"result","id":"i","seq":2,"payload":1},` + `{"type":"result","id":"i","seq":2,"` + `payload":1}]`: "",
+	} {
+		file := strings.Replace(serverFile("", `{"connect": "alice"}, {"send": {"type": "ping"}}, {"silenceMs": 10, "ignoring": ["pong", "ok", "chunk", "result", "error", "snapshot", "attempt"]}`),
+			`"ids"`, `"secrets": ["the-secret"], "ids"`, 1)
+		t.Run(why, func(t *testing.T) { judge(t, playFile(t, file, newFakeServer(say(frame))), why) })
+	}
+}
+
+func snapshotOf(events ...string) string {
+	return `{"type":"snapshot","id":"i","lastSeq":9,"more":false,"events":[` + strings.Join(events, ",") + `]}`
+}
+
+func markFrom2() string { return `{"type":"attempt","id":"i","seq":5,"attempt":2,"keep":1,"from":2}` }
+
+// What one connection was told holds for all others of the tenant, and for no
+// other tenant.
+func TestLedgerOverConnections(t *testing.T) {
+	file := serverFile("", `{"connect": "alice"}, {"send": {"type": "ping"}}, {"expect": {"type": "chunk", "...": true}},
+		{"connect": "WHO", "on": "b"}, {"send": {"type": "ping"}, "on": "b"}, {"expect": {"type": "chunk", "...": true}, "on": "b"}`)
+	file = strings.Replace(file, `"identities": {`, `"identities": {"eve": {"tenant": "other", "subject": "eve"}, `, 1)
+	for who, why := range map[string]string{"alice": "seq 2 was", "eve": ""} {
+		n := 0
+		server := newFakeServer(func(c *fakeConn, _ string) {
+			n++
+			c.say(strings.Replace(chunk("2"), "7", string(rune('0'+n)), 1))
+		})
+		judge(t, playFile(t, strings.Replace(file, "WHO", who, 1), server), why)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	file := serverFile(`"handshake"`, `{"connect": "alice", "refused": {"status": 401, "code": "unauthorized", "retryAfter": false}}`)
+	server := newFakeServer(nil)
+	server.refusal = &Refusal{Status: 401, Code: "unauthorized"}
+	judge(t, playFile(t, file, server), "")
+	server = newFakeServer(nil)
+	server.refusal = &Refusal{Status: 503, Code: "unavailable", RetryAfter: true}
+	judge(t, playFile(t, file, server), "refused differently")
+	server = newFakeServer(nil)
+	server.refusal = errors.New("no network")
+	judge(t, playFile(t, file, server), "no network")
+	server = newFakeServer(nil)
+	server.refusal = &Refusal{Status: 401, Code: "unauthorized"}
+	judge(t, playFile(t, serverFile("", `{"connect": "alice"}`), server), "connecting as alice: refused: 401")
+}
+
+// A kill leaves no connection usable, whatever the target made of them.
+func TestKill(t *testing.T) {
+	server := newFakeServer(say())
+	judge(t, playFile(t, serverFile(`"kill", "telling", "restart", "shutdown"`,
+		`{"connect": "alice"}, {"kill": "beforeTelling"}, {"send": {"type": "ping"}}, {"restart": true},
+		{"connect": "alice"}, {"kill": "now"}, {"restart": true}, {"connect": "alice"}, {"shutdown": true}`), server), "")
+	want := []string{
+		"connect alice", "kill beforeTelling", "restart", "connect alice", "kill now", "restart", "connect alice", "shutdown",
+	}
+	if !slices.Equal(server.did, want) {
+		t.Errorf("the target was asked for %q", server.did)
+	}
+	judge(t, playFile(t, serverFile(`"kill"`, `{"connect": "alice"}, {"kill": "now"}, {"send": {"type": "ping"}}`), newFakeServer(say())), "server is gone")
+}
+
+func TestLacking(t *testing.T) {
+	server := newFakeServer(say())
+	server.abilities = []Ability{AbilityFrames}
+	err := playFile(t, serverFile(`"clock", "frames"`, `{"advanceMs": 1}`), server)
+	var lacking *Lacking
+	if !errors.As(err, &lacking) || !slices.Equal(lacking.Abilities, []Ability{AbilityClock}) {
+		t.Errorf("came to %v", err)
+	}
+	if len(server.did) > 0 {
+		t.Error("a transcript that cannot be played was begun")
+	}
+	if !strings.Contains(err.Error(), "NOT PLAYED") || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("said too softly: %v", err)
+	}
+}
+
+// A target that claims an ability must play its role.
+func TestFalseClaims(t *testing.T) {
+	for needs, steps := range map[string]string{
+		`"clock"`: `{"advanceMs": 1}`, `"kill"`: `{"kill": "now"}`, `"restart"`: `{"restart": true}`, `"shutdown"`: `{"shutdown": true}`,
+		`"gates"`: `{"await": "x"}`,
+	} {
+		tr, err := Parse("story", []byte(serverFile(needs, steps)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		judge(t, Run(t.Context(), tr, struct{ Target }{newFakeServer(say())}, nil), "but is no")
+	}
+}
+
+func TestWrongSide(t *testing.T) {
+	tr, err := Parse("story", []byte(clientFile("", `{"noConnectMs": 1}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge(t, Run(t.Context(), tr, newFakeServer(say()), nil), "tests a client")
+}
+
+func TestContextEnds(t *testing.T) {
+	tr, err := Parse("story", []byte(serverFile("", `{"connect": "alice"}, {"silenceMs": 60000}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		judge(t, Run(ctx, tr, newFakeServer(say()), nil), "deadline exceeded")
+	})
+}
+
+// fakeTB records what Play does with a test.
+type fakeTB struct {
+	ctx              context.Context
+	skipped, failed  string
+	skips, failures_ int
+}
+
+func (f *fakeTB) Helper()                  {}
+func (f *fakeTB) Context() context.Context { return f.ctx }
+func (f *fakeTB) Skip(args ...any)         { f.skips++; f.skipped = args[0].(error).Error() }
+func (f *fakeTB) Fatal(args ...any)        { f.failures_++; f.failed = args[0].(error).Error() }
+
+func TestPlay(t *testing.T) {
+	tr, err := Parse("story", []byte(serverFile(`"clock"`, `{"connect": "alice"}, {"send": {"type": "ping"}}, {"expect": {"type": "ok", "ref": "$r"}, "withinMs": 1, "note": "nothing else"}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tb := &fakeTB{ctx: t.Context()}
+	Play(tb, tr, newFakeServer(say(`{"type":"pong"}`)))
+	for _, part := range []string{
+		"transcript story failed at step 3 of 3", `"note": "nothing else"`, `expected: {"type": "ok", "ref": "$r"}`, `came:     {"type":"pong"}`,
+		"— main connected", `→ main: {"type": "ping"}`, `← main: {"type":"pong"}`, `.type: expected "ok", came "pong"`,
+	} {
+		if !strings.Contains(tb.failed, part) {
+			t.Errorf("%q is missing in:\n%s", part, tb.failed)
+		}
+	}
+	if tb.failures_ != 1 || tb.skips != 0 {
+		t.Errorf("%d failures, %d skips", tb.failures_, tb.skips)
+	}
+	server := newFakeServer(say())
+	server.abilities = nil
+	tb = &fakeTB{ctx: t.Context()}
+	Play(tb, tr, server)
+	if tb.skips != 1 || tb.failures_ != 0 || !strings.Contains(tb.skipped, "clock") {
+		t.Errorf("skipped with %q, %d failures", tb.skipped, tb.failures_)
+	}
+}

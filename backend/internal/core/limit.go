@@ -1,0 +1,71 @@
+package core
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of size, in bytes of encoded JSON. They are the protocol's.
+const (
+	MaxChunk        = 64 << 10
+	MaxResult       = 96 << 10
+	MaxCheckpoint   = 8 << 10
+	MaxProgressText = 256
+	MaxName         = 128
+	MaxCode         = 64
+)
+
+// CleanProgress brings a report of progress within its limits: percent into
+// 0..100, the text to valid UTF-8 of at most MaxProgressText bytes, cut at a
+// character. It refuses a percent that is no number: such a report is ignored.
+func CleanProgress(percent float64, text string) (float64, string, bool) {
+	if math.IsNaN(percent) {
+		return 0, "", false
+	}
+	if len(text) > 4*MaxProgressText {
+		text = text[:4*MaxProgressText] // so that mending costs no more than it keeps
+	}
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\ufffd")
+	}
+	if len(text) > MaxProgressText {
+		end := MaxProgressText
+		for !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end]
+	}
+	return min(max(percent, 0), 100), text, true
+}
+
+// ValidCode tells whether s can be an error's code: snake_case, beginning with
+// a letter, 1 to MaxCode characters.
+func ValidCode(s string) bool {
+	if s == "" || len(s) > MaxCode || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidName tells whether s can be an action's name: 1 to MaxName bytes of
+// letters, digits and ._:/-.
+func ValidName(s string) bool {
+	if s == "" || len(s) > MaxName {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (c < '0' || c > '9') && !strings.ContainsRune("._:/-", rune(c)) {
+			return false
+		}
+	}
+	return true
+}

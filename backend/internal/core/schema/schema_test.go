@@ -1,0 +1,227 @@
+package schema_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core/schema"
+)
+
+func published(t *testing.T, v any, d schema.Direction) string {
+	t.Helper()
+	s, err := schema.For(reflect.TypeOf(v), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(string(s.JSON()), `"$schema":"`+schema.Dialect+`",`, "", 1)
+}
+
+type noted struct {
+	A int     `json:"a,omitempty" jsonschema:"title=The A,minimum=1,maximum=9,example=3" jsonschema_description:"An A, of course."`
+	B *string `json:"b" jsonschema:"enum=x,enum=y\\,z"`
+	C []int8  `json:"c" jsonschema:"minItems=1,minimum=0"`
+	d int     //nolint:unused // unexported fields are left out
+	E int     `json:"-"`
+	F map[string]*noted
+}
+
+// money looks like a string to JSON.
+type money struct{ cents int64 }
+
+func (money) MarshalJSON() ([]byte, error)     { return []byte(`"1.00"`), nil }
+func (*money) UnmarshalJSON(text []byte) error { return nil }
+func (money) JSONSchemaAlias() any             { return "" }
+
+func TestPublished(t *testing.T) {
+	for _, c := range []struct {
+		v         any
+		direction schema.Direction
+		want      string
+	}{
+		{json.RawMessage{}, schema.Input, `true`},
+		{true, schema.Output, `{"type":"boolean"}`},
+		{"", schema.Output, `{"type":"string"}`},
+		{uint8(0), schema.Output, `{"type":"integer","minimum":0,"maximum":255}`},
+		{float32(0), schema.Output, `{"type":"number","minimum":-3.4028235e38,"maximum":3.4028235e38}`},
+		{[]any{}, schema.Output, `{"type":["array","null"],"items":true}`},
+		{map[string]bool{}, schema.Output, `{"type":["object","null"],"additionalProperties":{"type":"boolean"}}`},
+		{[2]string{}, schema.Output, `{"type":"array","items":{"type":"string"},"minItems":2,"maxItems":2}`},
+		{struct{}{}, schema.Output, `{"type":"object","additionalProperties":false}`},
+		{struct{}{}, schema.Input, `{"type":["object","null"],"additionalProperties":false}`},
+		{(*Base)(nil), schema.Output, `{"title":"Base","type":["object","null"],"properties":{"label":{"type":"string"}},"additionalProperties":false}`},
+		{Pair[Base]{}, schema.Output, `{"title":"Pair_Base","type":"object","properties":{"left":{"$ref":"#/$defs/Base"},"right":{"$ref":"#/$defs/Base"}},` +
+			`"required":["left"],"additionalProperties":false,"$defs":{"Base":{"type":"object","properties":{"label":{"type":"string"}},"additionalProperties":false}}}`},
+		{noted{}, schema.Input, `{"title":"noted","type":"object","properties":{` +
+			`"a":{"title":"The A","description":"An A, of course.","type":"integer","minimum":1,"maximum":9,"examples":[3]},` +
+			`"b":{"type":["string","null"],"enum":["x","y,z",null]},` +
+			`"c":{"type":"array","items":{"type":"integer","minimum":0,"maximum":127},"minItems":1},` +
+			`"F":{"type":["object","null"],"additionalProperties":{"anyOf":[{"$ref":"#"},{"type":"null"}]}}},` +
+			`"required":["b","c","F"],"additionalProperties":false}`},
+		{struct {
+			M money     `json:"m"`
+			T time.Time `json:"t"`
+		}{}, schema.Output, `{"type":"object","properties":{"m":{"type":"string"},"t":{"type":"string","format":"date-time",` +
+			`"pattern":"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"}},"required":["m","t"],"additionalProperties":false}`},
+	} {
+		if got := published(t, c.v, c.direction); got != c.want {
+			t.Errorf("%T:\ngot  %s\nwant %s", c.v, got, c.want)
+		}
+	}
+}
+
+// Equal names of different types must not meet.
+func TestDefinitionsOfOneNameAreKeptApart(t *testing.T) {
+	type other = struct{ X Pair[Pair[Base]] }
+	type Base struct {
+		N int `json:"n"`
+	}
+	got := published(t, struct {
+		A Base
+		B other
+	}{}, schema.Output)
+	for _, want := range []string{`"Base":{"type":"object","properties":{"n"`, `"Base_2":{"type":"object","properties":{"label"`, `"Pair_Pair_Base"`, `"Pair_Base"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s lacks %s", got, want)
+		}
+	}
+}
+
+type (
+	ownJSON  struct{}
+	halfText struct{}
+	selfList []selfList
+	aliasBad struct{}
+	panics   struct{}
+	embedded struct{ *embedded }
+	wide     struct{ X int }
+	pointer  *int
+)
+
+func (ownJSON) MarshalJSON() ([]byte, error)  { return nil, nil }
+func (halfText) MarshalText() ([]byte, error) { return nil, nil }
+func (aliasBad) JSONSchemaAlias() any         { return nil }
+func (panics) JSONSchemaAlias() any           { panic("oh") }
+
+func TestTypesThatCannotBeDescribed(t *testing.T) {
+	type outer struct {
+		wide
+		X string
+	}
+	for _, c := range []struct {
+		v    any
+		want string
+	}{
+		{make(chan int), "JSON has nothing for a chan int"},
+		{func() {}, "JSON has nothing"},
+		{complex(1, 1), "JSON has nothing"},
+		{map[int]string{}, "keys of a map must be plain strings"},
+		{map[time.Time]string{}, "keys of a map must be plain strings"},
+		{struct{ E error }{}, "the interface error has methods"},
+		{ownJSON{}, "reads its own JSON"},
+		{halfText{}, "needs both MarshalText (on the value) and UnmarshalText"},
+		{selfList{}, "recursive without a struct"},
+		{aliasBad{}, "must return a value"},
+		{panics{}, "panicked: oh"},
+		{embedded{}, "cannot set an embedded pointer"},
+		{outer{}, `two fields are called "X"`},
+		{struct{ P pointer }{}, "pointers with a name"},
+		{struct {
+			A int `json:"a,string"`
+		}{}, "option string is not supported"},
+		{struct {
+			A int `json:"a\"b"`
+		}{}, "characters that encoding/json does not take"},
+		{struct {
+			A int `jsonschema:"minimum=x"`
+		}{}, `minimum: "x" is not a JSON number`},
+		{struct {
+			A int `jsonschema:"minimum=1.5"`
+		}{}, "is not whole"},
+		{struct {
+			A int8 `jsonschema:"maximum=128"`
+		}{}, "above what int8 holds"},
+		{struct {
+			A uint `jsonschema:"exclusiveMinimum=-1"`
+		}{}, "below what uint holds"},
+		{struct {
+			A int `jsonschema:"minimum=2,maximum=1"`
+		}{}, "minimum 2 is above the maximum 1"},
+		{struct {
+			A int `jsonschema:"minimum=1,exclusiveMinimum=0"`
+		}{}, "not both"},
+		{struct {
+			A int `jsonschema:"minimum=1,minimum=2"`
+		}{}, `the keyword "minimum" stands twice`},
+		{struct {
+			A float64 `jsonschema:"multipleOf=2"`
+		}{}, "multipleOf is a whole number"},
+		{struct {
+			A int `jsonschema:"minLength=1"`
+		}{}, `"minLength" stands twice, is unknown, or does not fit int`},
+		{struct {
+			A string `jsonschema:"minLength=-1"`
+		}{}, "must be a whole number from 0"},
+		{struct {
+			A string `jsonschema:"minLength=3,maxLength=2"`
+		}{}, "minLength is above maxLength"},
+		{struct {
+			A string `jsonschema:"pattern=("`
+		}{}, "pattern: "},
+		{struct {
+			A string `jsonschema:"pattern=(?i)x"`
+		}{}, "in common"},
+		{struct {
+			A string `jsonschema:"format=email"`
+		}{}, "nobody would enforce it"},
+		{struct {
+			A string `jsonschema:"default=x"`
+		}{}, "nobody would set it"},
+		{struct {
+			A string `json:"a,omitempty" jsonschema:"required"`
+		}{}, "required unless"},
+		{struct {
+			A []float64 `jsonschema:"uniqueItems"`
+		}{}, "uniqueItems is for strings and integers"},
+		{struct {
+			A []wide `jsonschema:"minimum=1"`
+		}{}, "does not fit schema_test.wide"},
+		{struct {
+			A []string `jsonschema:"minItems=2,maxItems=1"`
+		}{}, "minItems is above maxItems"},
+	} {
+		s, err := schema.For(reflect.TypeOf(c.v), schema.Input)
+		if s != nil || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%T: got %v, want %q", c.v, err, c.want)
+		}
+	}
+	if _, err := schema.For(reflect.StructOf(manyFields(257)), schema.Input); err == nil || !strings.Contains(err.Error(), "at most 256 fields") {
+		t.Errorf("many fields: %v", err)
+	}
+	if _, err := schema.For(reflect.StructOf(manyFields(256)), schema.Input); err != nil {
+		t.Errorf("256 fields: %v", err)
+	}
+}
+
+func manyFields(n int) []reflect.StructField {
+	out := make([]reflect.StructField, n)
+	for i := range out {
+		out[i] = reflect.StructField{Name: "F" + strings.Repeat("x", i), Type: reflect.TypeFor[int]()}
+	}
+	return out
+}
+
+func TestAllIsToldAtOnce(t *testing.T) {
+	_, err := schema.For(reflect.TypeFor[struct {
+		A int `jsonschema:"minimum=x"`
+		B chan int
+		C string `jsonschema:"nonsense"`
+	}](), schema.Input)
+	for _, want := range []string{".A: ", ".B: ", ".C: "} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+}

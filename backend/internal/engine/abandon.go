@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// abandon cancels calls that have CancelAfter when nobody has followed them
+// for so long.
+type abandon struct {
+	e *Engine
+
+	mu      sync.Mutex
+	calls   map[store.Key]*abandonable
+	stopped bool
+}
+
+type abandonable struct {
+	after time.Duration
+	timer *time.Timer // nil while somebody follows
+}
+
+func (b *abandon) init(e *Engine) {
+	b.e, b.calls = e, map[store.Key]*abandonable{}
+}
+
+// load finds the calls that were there before this process: nobody follows
+// them yet.
+func (b *abandon) load(ctx context.Context) error {
+	source, ok := b.e.Store.(store.Abandoner)
+	if !ok {
+		return nil
+	}
+	var after store.Key
+	for {
+		hints, err := source.Abandonable(ctx, after, 200)
+		if err != nil {
+			return err
+		}
+		for i := range hints {
+			b.add(hints[i].Key, *hints[i].CancelAfter)
+			after = hints[i].Key
+		}
+		if len(hints) < 200 {
+			return nil
+		}
+	}
+}
+
+// add begins to watch a call.
+func (b *abandon) add(k store.Key, after time.Duration) {
+	b.mu.Lock()
+	b.calls[k] = &abandonable{after: after}
+	b.mu.Unlock()
+	if !b.e.Teller.Followed(b.e.ctx, k) {
+		b.unfollowed(k)
+	}
+}
+
+// forget ends the watch, for the call has ended.
+func (b *abandon) forget(k store.Key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.calls[k]; c != nil {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		delete(b.calls, k)
+	}
+}
+
+func (b *abandon) followed(k store.Key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.calls[k]; c != nil && c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+func (b *abandon) unfollowed(k store.Key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.calls[k]; c != nil && c.timer == nil && !b.stopped {
+		c.timer = time.AfterFunc(c.after, func() { b.cancel(k) })
+	}
+}
+
+// cancel cancels a call, unless somebody has come meanwhile.
+func (b *abandon) cancel(k store.Key) {
+	ctx := b.e.ctx
+	if b.e.Teller.Followed(ctx, k) {
+		b.followed(k)
+		return
+	}
+	s, _, err := b.e.Store.Read(ctx, k, 0, 0)
+	if err == nil && !s.Status.Ended() {
+		_, err = b.e.Cancel(ctx, k, s.Subject)
+	}
+	if err != nil {
+		b.e.Logger.Warn("an abandoned call could not be cancelled", "id", k.ID, "error", err)
+	}
+}
+
+func (b *abandon) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopped = true
+	for _, c := range b.calls {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+	}
+}

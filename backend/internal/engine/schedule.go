@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// schedule is the queue in memory: hints that wait for their time, and hints
+// that wait for a worker, by tenant, so that tenants take turns. It knows no
+// clock and no lock.
+type schedule struct {
+	limit   int
+	items   map[store.Key]*item
+	moments moments
+	ready   map[string]*tenantQueue
+	turns   []*tenantQueue
+	// suspects wait in a line of their own: one runs at a time.
+	suspects []*item
+	waiting  int // items that are ready
+}
+
+// item is one hint. Its moment is when it is due, or once it is ready, when
+// its deadline passes.
+type item struct {
+	hint   store.Hint
+	moment time.Time
+	index  int // in moments; -1: not there
+	ready  bool
+	gone   bool
+}
+
+type tenantQueue struct {
+	tenant string
+	items  []*item
+}
+
+func newSchedule(limit int) *schedule {
+	return &schedule{limit: limit, items: map[store.Key]*item{}, ready: map[string]*tenantQueue{}}
+}
+
+func (s *schedule) len() int { return len(s.items) }
+
+// push takes a hint, and tells whether there was room. Of two hints for one
+// request the earlier counts.
+func (s *schedule) push(h store.Hint, now time.Time) bool {
+	if old := s.items[h.Key]; old != nil {
+		if old.ready || !h.At.Before(old.hint.At) {
+			return true
+		}
+		s.drop(old)
+	}
+	if len(s.items) >= s.limit {
+		return false
+	}
+	it := &item{hint: h, moment: h.At, index: -1}
+	s.items[h.Key] = it
+	if h.At.After(now) {
+		heap.Push(&s.moments, it)
+	} else {
+		s.makeReady(it)
+	}
+	return true
+}
+
+// suspect tells whether a claim of the hint's request would be a suspect's.
+func suspect(h *store.Hint) bool {
+	deaths := h.Deaths
+	if h.Status == store.Running {
+		deaths++
+	}
+	return deaths >= store.SuspectAfter
+}
+
+func (s *schedule) makeReady(it *item) {
+	it.ready, it.moment = true, it.hint.Deadline
+	heap.Push(&s.moments, it)
+	s.waiting++
+	if suspect(&it.hint) {
+		s.suspects = append(s.suspects, it)
+		return
+	}
+	q := s.ready[it.hint.Tenant]
+	if q == nil {
+		q = &tenantQueue{tenant: it.hint.Tenant}
+		s.ready[q.tenant] = q
+		s.turns = append(s.turns, q)
+	}
+	q.items = append(q.items, it)
+}
+
+// advance makes ready what has become due, and returns what was ready when its
+// deadline passed; that is out of the schedule.
+func (s *schedule) advance(now time.Time) (late []store.Hint) {
+	for len(s.moments) > 0 && !s.moments[0].moment.After(now) {
+		it := heap.Pop(&s.moments).(*item)
+		if it.ready {
+			s.drop(it)
+			late = append(late, it.hint)
+			continue
+		}
+		s.makeReady(it)
+	}
+	return late
+}
+
+// pop takes the next ready hint of the tenant whose turn it is; with alone, a
+// suspect first.
+func (s *schedule) pop(alone bool) (store.Hint, bool) {
+	for alone && len(s.suspects) > 0 {
+		it := s.suspects[0]
+		s.suspects = s.suspects[1:]
+		if !it.gone {
+			s.drop(it)
+			return it.hint, true
+		}
+	}
+	for len(s.turns) > 0 {
+		q := s.turns[0]
+		s.turns = s.turns[1:]
+		for len(q.items) > 0 {
+			it := q.items[0]
+			q.items[0] = nil
+			q.items = q.items[1:]
+			if it.gone {
+				continue
+			}
+			s.drop(it)
+			if len(q.items) > 0 {
+				s.turns = append(s.turns, q)
+			} else {
+				delete(s.ready, q.tenant)
+			}
+			return it.hint, true
+		}
+		delete(s.ready, q.tenant)
+	}
+	return store.Hint{}, false
+}
+
+// remove forgets a request.
+func (s *schedule) remove(k store.Key) {
+	if it := s.items[k]; it != nil {
+		s.drop(it)
+	}
+}
+
+// drop takes an item out; a ready one stays in its line, marked.
+func (s *schedule) drop(it *item) {
+	if it.index >= 0 {
+		heap.Remove(&s.moments, it.index)
+	}
+	if it.ready {
+		s.waiting--
+	}
+	it.gone = true
+	delete(s.items, it.hint.Key)
+}
+
+// next is when advance has something to do.
+func (s *schedule) next() (time.Time, bool) {
+	if len(s.moments) == 0 {
+		return time.Time{}, false
+	}
+	return s.moments[0].moment, true
+}
+
+// moments is a heap of items, the earliest moment first.
+type moments []*item
+
+func (m moments) Len() int           { return len(m) }
+func (m moments) Less(i, j int) bool { return m[i].moment.Before(m[j].moment) }
+func (m moments) Swap(i, j int) {
+	m[i], m[j] = m[j], m[i]
+	m[i].index, m[j].index = i, j
+}
+
+func (m *moments) Push(x any) {
+	it := x.(*item)
+	it.index = len(*m)
+	*m = append(*m, it)
+}
+
+func (m *moments) Pop() any {
+	old := *m
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	it.index = -1
+	*m = old[:len(old)-1]
+	return it
+}

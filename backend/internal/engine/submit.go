@@ -1,0 +1,324 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// Request is a call that somebody asks for. It was judged: the action exists,
+// the caller may call it, the payload is right.
+type Request struct {
+	store.Key
+	Subject    string
+	Scopes     []string
+	Connection string
+	Action     *core.Action
+	// In is Payload, decoded.
+	In       any
+	Payload  []byte
+	Metadata []byte
+	// Sync forbids promotion, Async has the call stored first.
+	Sync, Async    bool
+	Timeout        time.Duration
+	Delay          time.Duration
+	CancelAfter    *time.Duration
+	IdempotencyKey string
+	// KnownOnly: the id is too old for a new call.
+	KnownOnly bool
+	RetryOf   string
+}
+
+// storedFirst tells whether the call is stored before it runs.
+func (r *Request) storedFirst(threshold time.Duration) bool {
+	switch {
+	case r.Async, r.KnownOnly, r.IdempotencyKey != "", r.Delay > 0, r.CancelAfter != nil, r.Action.Placement == core.Async:
+		return true
+	case r.Sync, r.Action.Placement == core.Sync, r.Action.Expect == nil:
+		return false
+	}
+	return r.Action.Expect(r.In) >= threshold
+}
+
+// promotable tells whether an inline run of the call may be stored.
+func (r *Request) promotable() bool { return !r.Sync && r.Action.Placement != core.Sync }
+
+// attemptTimeout is how long one attempt may take.
+func (r *Request) attemptTimeout() time.Duration {
+	if r.promotable() {
+		return r.Action.Timeout
+	}
+	return min(r.Action.Timeout, core.SyncTimeout)
+}
+
+func (r *Request) new(accepted, deadline time.Time) store.New {
+	n := store.New{
+		Key: r.Key, Subject: r.Subject, Action: r.Action.Name, Input: r.Payload, Metadata: r.Metadata,
+		Hash: store.Hash(r.Action.Name, r.Payload), IdempotencyKey: r.IdempotencyKey, Deadline: deadline,
+		CancelAfter: r.CancelAfter, Connection: r.Connection, RetryOf: r.RetryOf, KnownOnly: r.KnownOnly,
+	}
+	if r.Delay > 0 {
+		n.NotBefore = accepted.Add(r.Delay)
+	}
+	return n
+}
+
+func (r *Request) info(accepted, deadline time.Time) core.Info {
+	return core.Info{
+		ID: r.ID, Action: r.Action.Name, Tenant: r.Tenant, Subject: r.Subject, Scopes: r.Scopes, Attempt: 1,
+		Metadata: r.Metadata, Accepted: accepted, Deadline: deadline,
+	}
+}
+
+// AnswerKind is how a request was answered.
+type AnswerKind uint8
+
+// Kinds of answers.
+const (
+	// Inline: End is the answer; nothing was stored.
+	Inline AnswerKind = iota
+	// Accepted: the call is durable as of State, and the caller follows it.
+	Accepted
+	// Known: the call, or the one under its idempotency key, was there
+	// already; the caller follows it.
+	Known
+	// Refused: Err says why.
+	Refused
+)
+
+// Answer is a request's first answer.
+type Answer struct {
+	Kind  AnswerKind
+	End   *store.End
+	State store.State
+	Err   *core.Error
+	// Final tells that the refused id will never come to anything.
+	Final bool
+}
+
+func refused(code, text string, final bool) Answer {
+	return Answer{Kind: Refused, Err: &core.Error{Code: code, Message: text}, Final: final}
+}
+
+// refusal is the answer to a request that the store refused.
+func refusal(err error) Answer {
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return refused(core.CodeConflict, "the id is in use for another call", true)
+	case errors.Is(err, store.ErrIdempotencyConflict):
+		return refused(core.CodeIdempotencyConflict, "the idempotency key is in use for another payload", true)
+	case errors.Is(err, store.ErrExpired):
+		return refused(core.CodeExpiredID, "the id is older than the retention; it may have run and been forgotten", true)
+	}
+	return refused(core.CodeUnavailable, "the call could not be stored; send it again", false)
+}
+
+// Submit sees a request through on the caller's goroutine: it may return at
+// once, or when the handler has. answer is called exactly once, from any
+// goroutine, before anything else is told of the call.
+func (e *Engine) Submit(r *Request, answer func(Answer)) {
+	now := time.Now()
+	timeout := r.Timeout
+	if timeout <= 0 {
+		timeout = e.DefaultTimeout
+	}
+	deadline := now.Add(r.Delay + timeout)
+	w := waiter{deliver.Address{Tenant: r.Tenant, Connection: r.Connection}, answer}
+	if r.storedFirst(e.Threshold) {
+		e.accept(r, w, now, deadline)
+		return
+	}
+	e.runInline(r, w, now, deadline)
+}
+
+// runInline runs a call that is not stored, or joins the one that does.
+func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
+	if e.inlineN.Add(1) > int64(e.MaxInline) {
+		e.inlineN.Add(-1)
+		w.answer(refused(core.CodeOverloaded, "too many calls are running", false))
+		return
+	}
+	a := e.newAttempt(r.Action, r.Key, r.In, r.info(now, deadline), r.attemptTimeout())
+	a.request, a.waiters = r, []waiter{w}
+	e.mu.Lock()
+	other, known := e.inline[r.Key], e.running[r.Key] != nil
+	stopping := e.stopping.Load()
+	if other == nil && !known && !stopping {
+		e.inline[r.Key] = a
+	}
+	e.mu.Unlock()
+	if other != nil || known || stopping {
+		e.inlineN.Add(-1)
+		a.discard()
+		switch {
+		case stopping:
+			w.answer(refused(core.CodeUnavailable, "the server is shutting down", false))
+		case other != nil && e.join(other, r, w):
+		default:
+			// It was stored: the store knows whether it is the same call.
+			e.accept(r, w, now, deadline)
+		}
+		return
+	}
+	if r.promotable() {
+		timer := time.AfterFunc(e.Threshold, a.promote)
+		a.mu.Lock()
+		a.release = append(a.release, func() { timer.Stop() })
+		a.mu.Unlock()
+	}
+	a.run()
+}
+
+// discard frees an attempt that never ran.
+func (a *attempt) discard() {
+	a.returned = true
+	for _, f := range a.release {
+		f()
+	}
+	a.cancel(nil)
+}
+
+// join adds a waiter to an inline run of the same id. It returns false when
+// that run is stored or over.
+func (e *Engine) join(a *attempt, r *Request, w waiter) bool {
+	a.mu.Lock()
+	for a.phase == promoting {
+		a.moved.Wait()
+	}
+	if a.phase != inline {
+		a.mu.Unlock()
+		return false
+	}
+	same := a.request.Subject == r.Subject && a.action == r.Action && string(a.request.Payload) == string(r.Payload)
+	if same {
+		a.waiters = append(a.waiters, w)
+	}
+	a.mu.Unlock()
+	if !same {
+		w.answer(refused(core.CodeConflict, "the id is in use for another call", true))
+	}
+	return true
+}
+
+// accept stores a call; with a free worker it is born claimed and runs here.
+func (e *Engine) accept(r *Request, w waiter, now, deadline time.Time) {
+	e.mu.Lock()
+	for a := e.inline[r.Key]; a != nil; a = e.inline[r.Key] {
+		e.mu.Unlock()
+		if e.join(a, r, w) {
+			return
+		}
+		e.mu.Lock()
+	}
+	if e.stopping.Load() {
+		e.mu.Unlock()
+		w.answer(refused(core.CodeUnavailable, "the server is shutting down", false))
+		return
+	}
+	claim := r.Delay <= 0 && !r.KnownOnly && e.slots > 0 && e.schedule.waiting == 0
+	if claim {
+		e.slots--
+	}
+	e.enter(r.Key)
+	e.mu.Unlock()
+
+	n := r.new(now, deadline)
+	if claim {
+		n.Claim = e.claimant(false)
+	}
+	got, err := e.Store.Accept(e.ctx, n)
+	runs := err == nil && got.Fresh && got.State.Status == store.Running
+	if claim && !runs {
+		e.freeSlot()
+	}
+	if err != nil {
+		if claim && errors.Is(err, store.ErrUnavailable) {
+			e.unsure(r.Key)
+		}
+		e.entered(r.Key, nil)
+		w.answer(refusal(err))
+		return
+	}
+	e.follow(w.from, r.Subject, got.State.ID)
+	if !got.Fresh {
+		e.entered(r.Key, nil)
+		w.answer(Answer{Kind: Known, State: got.State})
+		return
+	}
+	if r.CancelAfter != nil && !got.State.Status.Ended() {
+		e.abandon.add(r.Key, *r.CancelAfter)
+	}
+	w.answer(Answer{Kind: Accepted, State: got.State})
+	switch {
+	case runs:
+		a := e.newAttempt(r.Action, r.Key, r.In, r.info(got.State.Accepted, got.State.Deadline), r.Action.Timeout)
+		a.claimed(&got.State)
+		e.entered(r.Key, a)
+		a.run()
+	case got.State.Status.Ended():
+		e.entered(r.Key, nil)
+		e.Teller.Events(e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
+	default:
+		e.entered(r.Key, nil)
+		e.push(hintOf(&got.State))
+	}
+}
+
+// claimed makes the attempt one that runs under a claim and holds a slot.
+func (a *attempt) claimed(s *store.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.slot, a.phase = true, stored
+	a.begin(s)
+}
+
+// unsure puts back into the queue a call that was born claimed by a write
+// whose reply was lost: nobody runs it, and no lease will run out where the
+// store has one owner.
+func (e *Engine) unsure(k store.Key) {
+	if e.Lease > 0 {
+		return
+	}
+	e.mu.Lock()
+	e.settled.Add(1)
+	e.mu.Unlock()
+	go func() {
+		defer e.settled.Done()
+		var state store.State
+		err := e.persist(func(ctx context.Context) (err error) {
+			if e.runs(k) {
+				return store.ErrFenced
+			}
+			state, err = e.Store.Finish(ctx, store.Fence{Key: k, Fence: 1}, store.Outcome{Due: time.Now(), Code: core.CodeWorkerLost})
+			return err
+		})
+		if err == nil && !state.Status.Ended() {
+			e.push(hintOf(&state))
+		}
+	}()
+}
+
+// follow makes a connection follow a call, if there is one.
+func (e *Engine) follow(a deliver.Address, subject, id string) {
+	if a.Connection == "" {
+		return
+	}
+	if err := e.Teller.Follow(e.ctx, a, subject, id, true); err != nil {
+		e.Logger.Warn("a caller could not be made to follow its call", "id", id, "error", err)
+	}
+}
+
+func (e *Engine) claimant(alone bool) *store.Claimant {
+	return &store.Claimant{Worker: e.Worker, Lease: e.Lease, Alone: alone}
+}
+
+func hintOf(s *store.State) store.Hint {
+	return store.Hint{
+		Key: s.Key, At: s.Due, Status: s.Status, Action: s.Action, Deadline: s.Deadline, Deaths: s.Deaths,
+		Fence: s.Fence, CancelAfter: s.CancelAfter,
+	}
+}

@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// duePage is how many hints are read at once.
+const duePage = 500
+
+// load fills the schedule from the store: of every shard what is due first.
+func (e *Engine) load(ctx context.Context) error {
+	e.mu.Lock()
+	e.truncated = false
+	e.mu.Unlock()
+	share := max(e.MaxHints/store.Shards, 1)
+	horizon := time.Now().Add(100 * 365 * 24 * time.Hour)
+	for shard := range store.Shards {
+		hints, err := e.Store.Due(ctx, shard, horizon, share)
+		if err != nil {
+			return err
+		}
+		if len(hints) == share {
+			e.mu.Lock()
+			e.truncated = true
+			e.mu.Unlock()
+		}
+		e.push(hints...)
+	}
+	return nil
+}
+
+// reload fetches hints that had found no room.
+func (e *Engine) reload() {
+	defer e.settled.Done()
+	if err := e.load(e.ctx); err != nil && e.ctx.Err() == nil {
+		e.Logger.Warn("the queue could not be read", "error", err)
+		e.mu.Lock()
+		e.truncated = true
+		e.mu.Unlock()
+	}
+	e.mu.Lock()
+	e.loading = false
+	e.mu.Unlock()
+}
+
+// sweep asks the store now and then for what was forgotten, and has it delete
+// what has expired. Hints may be lost; the store is the truth.
+func (e *Engine) sweep() {
+	defer e.settled.Done()
+	ticker := time.NewTicker(e.Sweep)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-e.ctx.Done():
+			return
+		}
+		e.sweepOnce()
+	}
+}
+
+func (e *Engine) sweepOnce() {
+	for shard := range store.Shards {
+		hints, err := e.Store.Due(e.ctx, shard, time.Now(), duePage)
+		if err != nil {
+			if e.ctx.Err() == nil {
+				e.Logger.Warn("the sweeper could not read the queue", "error", err)
+			}
+			return
+		}
+		e.push(hints...)
+	}
+	retainer, ok := e.Store.(store.Retainer)
+	for ok && e.ctx.Err() == nil {
+		n, err := retainer.Expire(e.ctx, 200)
+		if err != nil {
+			e.Logger.Warn("clean-up failed", "error", err)
+			return
+		}
+		if n < 200 {
+			return
+		}
+	}
+}

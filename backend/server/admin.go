@@ -1,0 +1,149 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/engine"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// OperatorScope is what a token must have to speak to the admin handler.
+const OperatorScope = "streamer:operate"
+
+// DeadLetter is a call that ended because workers died running it, or its
+// retries were used up, as operators see it.
+type DeadLetter struct {
+	Tenant   string    `json:"tenant"`
+	ID       string    `json:"id"`
+	Subject  string    `json:"subject"`
+	Action   string    `json:"action"`
+	Code     string    `json:"code"`
+	Attempt  int       `json:"attempt"`
+	Deaths   int       `json:"deaths"`
+	Accepted time.Time `json:"accepted"`
+	Ended    time.Time `json:"ended"`
+	RetryOf  string    `json:"retryOf,omitempty"`
+}
+
+// DeadLetters is a page of them, the latest death first.
+type DeadLetters struct {
+	Dead []DeadLetter `json:"dead"`
+	// Cursor fetches the next page; empty on the last.
+	Cursor string `json:"cursor,omitempty"`
+}
+
+// RetryRequest names a dead letter to be run again.
+type RetryRequest struct {
+	Tenant string `json:"tenant"`
+	ID     string `json:"id"`
+}
+
+// RetryResponse names the new request.
+type RetryResponse struct {
+	ID      string `json:"id"`
+	RetryOf string `json:"retryOf"`
+}
+
+// AdminHandler serves operators, whose token has OperatorScope: GET /dead and
+// POST /dead/retry. It belongs on a listener of its own, away from clients.
+func (s *Server) AdminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /dead", s.operator(s.listDead))
+	mux.HandleFunc("POST /dead/retry", s.operator(s.retryDead))
+	return mux
+}
+
+// operator lets through whose token has the scope.
+func (s *Server) operator(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, ok := auth.FromRequest(r, false)
+		if !ok {
+			refuse(w, http.StatusUnauthorized, wire.CodeUnauthorized, "a bearer token is required")
+			return
+		}
+		id, err := s.authenticate(r.Context(), token)
+		if err != nil {
+			code, text, status := authRefusal(err)
+			refuse(w, status, code, text)
+			return
+		}
+		if !id.HasScopes(OperatorScope) {
+			refuse(w, http.StatusForbidden, wire.CodeForbidden, "the token lacks the scope "+OperatorScope)
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
+	limit := 50
+	if text := r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 100 {
+			refuse(w, http.StatusBadRequest, wire.CodeInvalidMessage, "limit is a number from 1 to 100")
+			return
+		}
+		limit = n
+	}
+	operator, ok := s.queue.(store.Operator)
+	if !ok {
+		refuse(w, http.StatusNotImplemented, wire.CodeUnsupported, "this store has no role for operators")
+		return
+	}
+	dead, cursor, err := operator.DeadLetters(r.Context(), limit, r.URL.Query().Get("cursor"))
+	if err != nil {
+		refuseStore(w, err)
+		return
+	}
+	page := DeadLetters{Dead: make([]DeadLetter, len(dead)), Cursor: cursor}
+	for i, d := range dead {
+		page.Dead[i] = DeadLetter{
+			Tenant: d.Tenant, ID: d.ID, Subject: d.Subject, Action: d.Action, Code: d.Code, Attempt: d.Attempt, Deaths: d.Deaths,
+			Accepted: d.Accepted.UTC(), Ended: d.Ended.UTC(), RetryOf: d.RetryOf,
+		}
+	}
+	answer(w, page)
+}
+
+func (s *Server) retryDead(w http.ResponseWriter, r *http.Request) {
+	var in RetryRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil || in.Tenant == "" || !wire.ValidID(in.ID) {
+		refuse(w, http.StatusBadRequest, wire.CodeInvalidMessage, "the body is {\"tenant\": …, \"id\": …}")
+		return
+	}
+	id := wire.NewID()
+	if _, err := s.engine.Retry(r.Context(), store.Key{Tenant: in.Tenant, ID: in.ID}, id); err != nil {
+		refuseStore(w, err)
+		return
+	}
+	s.options.Logger.Info("a dead letter is retried", "tenant", in.Tenant, "id", id, "retryOf", in.ID)
+	answer(w, RetryResponse{ID: id, RetryOf: in.ID})
+}
+
+func refuseStore(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		refuse(w, http.StatusNotFound, wire.CodeNotFound, "there is no such call")
+	case errors.Is(err, engine.ErrNotDead):
+		refuse(w, http.StatusConflict, wire.CodeConflict, "the call is not a dead letter")
+	case errors.Is(err, store.ErrCursor):
+		refuse(w, http.StatusBadRequest, wire.CodeInvalidCursor, "the cursor was not made for this list")
+	default:
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, "the server cannot do it now")
+	}
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}

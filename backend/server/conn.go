@@ -1,0 +1,273 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/session"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+)
+
+// Times of a connection.
+const (
+	writeTimeout = 30 * time.Second
+	closeTimeout = 5 * time.Second
+	// expiredGrace is for how long an expired token's connection lives on.
+	expiredGrace = 60 * time.Second
+)
+
+// conn is one client. One goroutine reads; another writes while there is
+// something to write; one timer watches.
+type conn struct {
+	s       *Server
+	ws      *websocket.Conn
+	address deliver.Address
+	subject string
+	log     *slog.Logger
+	out     outbox
+
+	facts    atomic.Pointer[session.Facts]
+	identity atomic.Pointer[auth.Identity]
+	// heard is when the last message came, in Unix nanoseconds.
+	heard   atomic.Int64
+	since   time.Time
+	pending atomic.Int64 // messages that are being performed
+
+	timerMu sync.Mutex
+	timer   *time.Timer
+	// last is the close code to say goodbye with; 0: not yet.
+	last   atomic.Int32
+	closed atomic.Bool
+}
+
+var frames = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+// read takes frames until the connection ends, and then cleans up behind it.
+func (c *conn) read() {
+	defer c.s.left(c)
+	c.ws.SetReadLimit(wire.MaxClientMessage)
+	for {
+		kind, data, err := c.ws.ReadMessage()
+		if err != nil {
+			c.readFailed(err)
+			return
+		}
+		c.heard.Store(time.Now().UnixNano())
+		if kind != websocket.TextMessage {
+			c.goodbye("", false, websocket.CloseUnsupportedData)
+			return
+		}
+		c.frame(data)
+		if room := c.out.wait(); room != nil {
+			// Whoever does not read its answers is not read either.
+			<-room
+		}
+	}
+}
+
+func (c *conn) readFailed(err error) {
+	if errors.Is(err, websocket.ErrReadLimit) {
+		c.log.Info("a client's message was too big")
+	}
+	c.shut()
+}
+
+// frame decides what each message of a frame does, and has it done.
+func (c *conn) frame(data []byte) {
+	items, batch, refusal := wire.DecodeClientFrame(data)
+	if refusal != nil {
+		c.say(session.Refuse(&wire.ClientMessage{}, refusal))
+		return
+	}
+	f := c.facts.Load()
+	now := time.Now()
+	for i := range items {
+		item := &items[i]
+		var effect session.Effect
+		if item.Err != nil {
+			effect = session.Say{Message: session.Refuse(&item.Message, item.Err)}
+		} else {
+			effect = c.s.session.Decide(f, &item.Message, now)
+		}
+		if direct, ok := effect.(session.Say); ok {
+			if batch && direct.Message.Type == wire.TypeError {
+				direct.Message.Index = &i
+			}
+			c.say(direct.Message)
+			continue
+		}
+		c.perform(f, effect, &item.Message)
+	}
+}
+
+// perform carries out an effect beside the reading.
+func (c *conn) perform(f *session.Facts, e session.Effect, m *wire.ClientMessage) {
+	if c.pending.Add(1) > int64(c.s.options.MaxPending) {
+		c.pending.Add(-1)
+		refusal := session.Refuse(m, &wire.Error{Code: wire.CodeOverloaded, Message: "too many messages of this connection are unanswered"})
+		refusal.RetryAfterMs = 100
+		c.say(refusal)
+		return
+	}
+	answered := func(m wire.ServerMessage) {
+		c.pending.Add(-1)
+		c.say(m)
+	}
+	c.s.tasks.Add(1)
+	go func() {
+		defer c.s.tasks.Done()
+		if a, ok := e.(session.Authenticate); ok {
+			answered(c.authenticate(a, m))
+			return
+		}
+		c.s.session.Perform(c.s.ctx, f, e, answered)
+	}()
+}
+
+// authenticate extends the connection's time by a fresh token.
+func (c *conn) authenticate(a session.Authenticate, m *wire.ClientMessage) wire.ServerMessage {
+	ctx, cancel := context.WithTimeout(c.s.ctx, 10*time.Second)
+	defer cancel()
+	id, err := c.s.authenticate(ctx, a.Token)
+	switch {
+	case err != nil:
+		code, text, _ := authRefusal(err)
+		if code == wire.CodeTokenExpired {
+			code = wire.CodeUnauthorized
+		}
+		return session.Refuse(m, &wire.Error{Code: code, Message: text})
+	case !c.identity.Load().Same(id):
+		return session.Refuse(m, &wire.Error{
+			Code: wire.CodeReconnectRequired, Message: "the token has another tenant, subject or set of scopes",
+		})
+	}
+	c.identity.Store(&id)
+	f := *c.facts.Load()
+	f.Expires = expiry(id)
+	c.facts.Store(&f)
+	c.watch()
+	return session.OK(a.Ref)
+}
+
+// expiry is an identity's, with a far day for never.
+func expiry(id auth.Identity) time.Time {
+	if id.Expires.IsZero() {
+		return time.Now().Add(100 * 365 * 24 * time.Hour)
+	}
+	return id.Expires
+}
+
+// watch sets the timer to the next moment at which the connection may have to
+// end, and ends it if that moment is now.
+func (c *conn) watch() {
+	o := &c.s.options
+	now := time.Now()
+	idle := time.Unix(0, c.heard.Load()).Add(o.IdleTimeout)
+	expired := c.facts.Load().Expires.Add(expiredGrace)
+	life := c.since.Add(o.MaxLife)
+	next := idle
+	for _, t := range []time.Time{expired, life} {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	if next.After(now) {
+		c.timerMu.Lock()
+		defer c.timerMu.Unlock()
+		switch {
+		case c.closed.Load():
+		case c.timer == nil:
+			c.timer = time.AfterFunc(next.Sub(now), c.watch)
+		default:
+			c.timer.Reset(next.Sub(now))
+		}
+		return
+	}
+	switch next {
+	case expired:
+		c.goodbye("token_expired", true, wire.CloseTokenExpired)
+	case life:
+		c.goodbye("expired", true, wire.CloseGoingAway)
+	default:
+		c.goodbye("idle", true, wire.CloseGoingAway)
+	}
+}
+
+// say sends a direct answer. Answers are bounded by MaxPending, and are never
+// dropped.
+func (c *conn) say(m wire.ServerMessage) {
+	data := m.Append(make([]byte, 0, 128+len(m.Payload)+len(m.Data)))
+	if start, err := c.out.add(true, data); err == nil && start {
+		go c.write()
+	}
+}
+
+// write empties the outbox, and says goodbye after that if it is time to.
+func (c *conn) write() {
+	buf := frames.Get().(*[]byte)
+	defer frames.Put(buf)
+	for {
+		frame, ok := c.out.take(*buf)
+		if !ok {
+			break
+		}
+		if cap(frame) <= wire.MaxServerMessage {
+			*buf = frame
+		}
+		_ = c.ws.SetWriteDeadline(time.Now().Add(c.s.options.WriteTimeout))
+		if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
+			c.shut()
+			return
+		}
+	}
+	if code := int(c.last.Load()); code != 0 {
+		c.closeFrame(code)
+	}
+}
+
+// goodbye says why, if there is a reason, and closes with the code when all
+// that waits was sent.
+func (c *conn) goodbye(reason string, reconnect bool, code int) {
+	if c.last.Swap(int32(code)) != 0 {
+		return
+	}
+	if reason != "" {
+		c.say(wire.ServerMessage{Type: wire.TypeClosing, Reason: reason, Reconnect: &reconnect, AfterMs: c.s.options.ReconnectWithin.Milliseconds()})
+	}
+	c.out.mu.Lock()
+	start := c.out.start()
+	c.out.mu.Unlock()
+	if start {
+		go c.write()
+	}
+}
+
+// closeFrame sends the close frame, and gives the peer a moment to answer it.
+func (c *conn) closeFrame(code int) {
+	message := websocket.FormatCloseMessage(code, "")
+	_ = c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(closeTimeout))
+	_ = c.ws.SetReadDeadline(time.Now().Add(closeTimeout))
+	c.out.close()
+}
+
+// shut ends the connection without a word.
+func (c *conn) shut() {
+	if c.closed.Swap(true) {
+		return
+	}
+	c.timerMu.Lock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.timerMu.Unlock()
+	c.out.close()
+	_ = c.ws.Close()
+}

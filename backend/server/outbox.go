@@ -1,0 +1,149 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+)
+
+// outbox is what a connection is still to be sent, in order. It is safe for
+// concurrent use, and costs little while it is empty.
+type outbox struct {
+	limit int // bytes
+
+	mu    sync.Mutex
+	queue []outgoing
+	// taken counts messages that left, so that places in slots hold.
+	taken int
+	slots map[deliver.Slot]int
+	bytes int
+	// writing tells that a goroutine empties the box.
+	writing bool
+	shut    bool
+	// room is closed when bytes falls below the limit; nil: nobody waits.
+	room chan struct{}
+}
+
+type outgoing struct {
+	data []byte
+	slot deliver.Slot // zero: none
+}
+
+// add appends messages. Without force it refuses what exceeds the limit. start
+// tells that the caller must see to the writing.
+func (o *outbox) add(force bool, messages ...[]byte) (start bool, err error) {
+	size := 0
+	for _, m := range messages {
+		size += len(m)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.shut:
+		return false, deliver.ErrGone
+	case !force && o.bytes > 0 && o.bytes+size > o.limit:
+		return false, deliver.ErrFull
+	}
+	for _, m := range messages {
+		o.queue = append(o.queue, outgoing{data: m})
+	}
+	o.bytes += size
+	return o.start(), nil
+}
+
+// put appends a message, or replaces the unsent one in its slot.
+func (o *outbox) put(slot deliver.Slot, message []byte) (start bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.shut {
+		return false, deliver.ErrGone
+	}
+	if place, ok := o.slots[slot]; ok && place >= o.taken {
+		old := &o.queue[place-o.taken]
+		o.bytes += len(message) - len(old.data)
+		old.data = message
+		return false, nil
+	}
+	if o.slots == nil {
+		o.slots = map[deliver.Slot]int{}
+	}
+	o.slots[slot] = o.taken + len(o.queue)
+	o.queue = append(o.queue, outgoing{message, slot})
+	o.bytes += len(message)
+	return o.start(), nil
+}
+
+func (o *outbox) start() bool {
+	start := !o.writing
+	o.writing = true
+	return start
+}
+
+// take returns the next frame in buf: one message, or a batch of those that
+// wait, at most as large as a server's message may be. ok is false when there
+// is none; then the caller writes no more.
+func (o *outbox) take(buf []byte) (frame []byte, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 {
+		o.writing, o.queue, o.slots = false, nil, nil
+		return nil, false
+	}
+	n, size := 1, len(o.queue[0].data)+2
+	for n < len(o.queue) && size+len(o.queue[n].data)+1 <= wire.MaxServerMessage {
+		size += len(o.queue[n].data) + 1
+		n++
+	}
+	buf = buf[:0]
+	for i, m := range o.queue[:n] {
+		switch {
+		case n == 1:
+		case i == 0:
+			buf = append(buf, '[')
+		default:
+			buf = append(buf, ',')
+		}
+		buf = append(buf, m.data...)
+		o.bytes -= len(m.data)
+		if m.slot != (deliver.Slot{}) {
+			delete(o.slots, m.slot)
+		}
+		o.queue[i] = outgoing{}
+	}
+	if n > 1 {
+		buf = append(buf, ']')
+	}
+	o.queue = o.queue[n:]
+	o.taken += n
+	if o.room != nil && o.bytes <= o.limit {
+		close(o.room)
+		o.room = nil
+	}
+	return buf, true
+}
+
+// wait returns a channel that is closed when the box is below its limit, or
+// nil if it is.
+func (o *outbox) wait() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bytes <= o.limit || o.shut {
+		return nil
+	}
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	return o.room
+}
+
+// close refuses what comes from now on, and drops what was not sent.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.shut, o.queue, o.slots, o.bytes = true, nil, nil, 0
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}

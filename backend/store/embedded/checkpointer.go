@@ -1,0 +1,120 @@
+package embedded
+
+import (
+	"sync/atomic"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// Lengths of the write-ahead log. A frame is a page.
+const (
+	// framesPerStatement is how far a statement moves the log at most,
+	// roughly: a leaf of each index. Batches share leaves.
+	framesPerStatement = 4
+	// framesPassive is after how many frames, by that guess, they are copied
+	// into the file while writing goes on.
+	framesPassive = 2048
+	// framesHeld is from how many frames on writing is held until all are
+	// copied, so that the log starts again from its beginning: 32 MiB.
+	framesHeld = 4096
+	// walLimit is to how many bytes the log's file is cut when it starts again.
+	walLimit = 64 << 20
+
+	// checkpointPause is the least time between two checkpoints, and
+	// checkpointIdle after what silence the log is emptied.
+	checkpointPause = 100 * time.Millisecond
+	checkpointIdle  = 2 * time.Second
+)
+
+// checkpointer copies the write-ahead log into the file, on a connection and a
+// goroutine of its own.
+type checkpointer struct {
+	store   *Store
+	conn    *sqlite.Conn
+	frames  atomic.Int64 // guessed since the last checkpoint
+	wake    chan struct{}
+	stopped chan struct{}
+}
+
+func newCheckpointer(s *Store) (*checkpointer, error) {
+	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite)
+	if err != nil {
+		return nil, err
+	}
+	// Longer than a page takes to read; a checkpoint that finds the log busy
+	// comes again.
+	conn.SetBusyTimeout(50 * time.Millisecond)
+	if err := configure(conn, "-1024"); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}, nil
+}
+
+// grown is told by the writer how far the log may have grown.
+func (c *checkpointer) grown(frames int) {
+	if frames == 0 {
+		return
+	}
+	c.frames.Add(int64(frames))
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *checkpointer) loop() {
+	defer close(c.stopped)
+	idle, pause := time.NewTimer(checkpointIdle), time.NewTimer(checkpointPause)
+	defer idle.Stop()
+	defer pause.Stop()
+	for {
+		select {
+		case <-c.store.quit:
+			return
+		case <-idle.C:
+			c.held("TRUNCATE")
+			continue
+		case <-c.wake:
+		}
+		idle.Reset(checkpointIdle)
+		if c.frames.Load() < framesPassive {
+			continue
+		}
+		c.frames.Store(0)
+		if c.run("PASSIVE") >= framesHeld {
+			c.held("RESTART")
+		}
+		pause.Reset(checkpointPause)
+		select {
+		case <-c.store.quit:
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// held runs a checkpoint while nothing is written: all of the log is copied
+// then, and it starts again from its beginning.
+func (c *checkpointer) held(mode string) {
+	c.store.gate.Lock()
+	defer c.store.gate.Unlock()
+	c.run(mode)
+}
+
+// run runs a checkpoint and returns how many frames the log has. That one
+// fails is no news: the log stays longer, and the next one is tried.
+func (c *checkpointer) run(mode string) (frames int) {
+	stmt, err := prepare(c.conn, "PRAGMA wal_checkpoint("+mode+")")
+	if err == nil {
+		_, err = one(stmt, func(r *row) {
+			_ = r.int() // busy
+			frames = int(r.int())
+		})
+	}
+	if err != nil {
+		c.store.opt.Logger.Warn("the write-ahead log was not copied", "mode", mode, "error", err)
+	}
+	return frames
+}

@@ -1,0 +1,56 @@
+package embedded
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// probeEvery bounds how often Check tries a write.
+const probeEvery = time.Second
+
+// health knows whether the last transaction that wrote succeeded.
+type health struct {
+	mu     sync.Mutex
+	err    error
+	probed time.Time
+}
+
+// note takes how a transaction went; logs when that changes.
+func (h *health) note(err error, log *slog.Logger) {
+	h.mu.Lock()
+	before := h.err
+	h.err = err
+	h.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		log.Error("the store cannot write", "error", err)
+	case err == nil && before != nil:
+		log.Info("the store writes again")
+	}
+}
+
+// failed returns the error of the last write, if it failed.
+func (h *health) failed() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// probe tells whether it is time to try a write. It measures real time: it
+// guards the disk, not the rules of a request.
+func (h *health) probe() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err == nil || time.Since(h.probed) < probeEvery {
+		return false
+	}
+	h.probed = time.Now()
+	return true
+}
+
+func isFailure(err error) bool {
+	var f *failure
+	return errors.As(err, &f)
+}

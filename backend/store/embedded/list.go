@@ -1,0 +1,231 @@
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"zombiezen.com/go/sqlite"
+)
+
+// scanRows is how many rows a read transaction of a list looks at.
+const scanRows = 500
+
+const (
+	listTenant = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_by_tenant
+		WHERE tenant = ? AND accepted >= ? AND (accepted, id) < (?, ?) ORDER BY accepted DESC, id DESC LIMIT ?`
+	listSubject = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_by_subject
+		WHERE tenant = ? AND subject = ? AND accepted >= ? AND (accepted, id) < (?, ?) ORDER BY accepted DESC, id DESC LIMIT ?`
+	listDead = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_dead
+		WHERE dead AND (ended, tenant, id) < (?, ?, ?) ORDER BY ended DESC, tenant DESC, id DESC LIMIT ?`
+	listDue = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_due
+		WHERE shard = ? AND due <= ? ORDER BY due, tenant, id LIMIT ?`
+	listAbandonable = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_abandonable
+		WHERE cancel_after IS NOT NULL AND ended IS NULL AND (tenant, id) > (?, ?) ORDER BY tenant, id LIMIT ?`
+)
+
+// List plays store.RequestQueue. A filter that few requests pass is looked for
+// in many short transactions.
+func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
+	at := store.Position{Time: time.UnixMilli(math.MaxInt64)}
+	if cursor != "" {
+		var err error
+		if at, err = store.ParseCursor(cursor, q.Filter()...); err != nil {
+			return nil, "", err
+		}
+	}
+	if to := ceil(q.To); !q.To.IsZero() && at.Time.After(to) {
+		at = store.Position{Time: to} // no id is below the empty one
+	}
+	limit := store.Page(q.Limit, 50, 100)
+	size := limit + 1
+	if q.Status != "" || q.Action != "" {
+		size = scanRows
+	}
+	page, err := s.scan(ctx, limit, size, func(r *reader) ([]*entry, error) {
+		found, err := r.list(&q, at, size)
+		if len(found) > 0 {
+			last := &found[len(found)-1].state
+			at = store.Position{Time: last.Accepted, ID: last.ID}
+		}
+		return found, err
+	}, func(t *store.State) bool {
+		return (q.Status == "" || t.Status == q.Status) && (q.Action == "" || t.Action == q.Action)
+	})
+	if err != nil || len(page) <= limit {
+		return page, "", err
+	}
+	last := &page[limit-1]
+	return page[:limit], store.Cursor(store.Position{Time: last.Accepted, ID: last.ID}, q.Filter()...), nil
+}
+
+// ceil returns the first whole millisecond that is not before t.
+func ceil(t time.Time) time.Time {
+	ms := time.UnixMilli(t.UnixMilli())
+	if ms.Before(t) {
+		ms = ms.Add(time.Millisecond)
+	}
+	return ms
+}
+
+// scan collects summaries of what is wanted, one more than limit if there are
+// so many. Fetch returns the next rows, fewer than size when there are no more.
+func (s *Store) scan(
+	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*store.State) bool,
+) ([]store.Summary, error) {
+	var page []store.Summary
+	for {
+		var found []*entry
+		err := s.read(ctx, func(r *reader) (err error) {
+			found, err = fetch(r)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		now := s.opt.Now()
+		for _, e := range found {
+			if !e.state.Expired(now, s.opt.Retention) && wanted(&e.state) {
+				page = append(page, e.state.Summary())
+				if len(page) > limit {
+					return page, nil
+				}
+			}
+		}
+		if len(found) < size {
+			return page, nil
+		}
+	}
+}
+
+func (r *reader) list(q *store.Query, at store.Position, max int) ([]*entry, error) {
+	query := listTenant
+	if q.Subject != "" {
+		query = listSubject
+	}
+	stmt, err := prepare(r.conn, query)
+	if err != nil {
+		return nil, err
+	}
+	b := bind(stmt).text(q.Tenant)
+	if q.Subject != "" {
+		b.text(q.Subject)
+	}
+	from := int64(math.MinInt64)
+	if !q.From.IsZero() {
+		from = ceil(q.From).UnixMilli()
+	}
+	b.int(from).int(at.Time.UnixMilli()).text(at.ID).int(int64(max))
+	return entries(stmt)
+}
+
+func entries(stmt *sqlite.Stmt) (out []*entry, err error) {
+	err = rows(stmt, func(r *row) (bool, error) {
+		out = append(out, r.entry())
+		return true, nil
+	})
+	return out, err
+}
+
+const deadFilter = "dead letters"
+
+// DeadLetters plays store.Operator.
+func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
+	ended, key := int64(math.MaxInt64), store.Key{}
+	if cursor != "" {
+		p, err := store.ParseCursor(cursor, deadFilter)
+		if err != nil {
+			return nil, "", err
+		}
+		ended = p.Time.UnixMilli()
+		if key, err = parseAcross(p.ID); err != nil {
+			return nil, "", err
+		}
+	}
+	limit = store.Page(limit, 50, 100)
+	page, err := s.scan(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
+		stmt, err := prepare(r.conn, listDead)
+		if err != nil {
+			return nil, err
+		}
+		bind(stmt).int(ended).text(key.Tenant).text(key.ID).int(int64(limit + 1))
+		found, err := entries(stmt)
+		if len(found) > 0 {
+			last := &found[len(found)-1].state
+			ended, key = last.Ended.UnixMilli(), last.Key
+		}
+		return found, err
+	}, func(*store.State) bool { return true })
+	if err != nil || len(page) <= limit {
+		return page, "", err
+	}
+	last := &page[limit-1]
+	return page[:limit], store.Cursor(store.Position{Time: last.Ended, ID: across(last.Key)}, deadFilter), nil
+}
+
+// across is the id of a request among those of all tenants.
+func across(k store.Key) string {
+	return string(binary.AppendUvarint(nil, uint64(len(k.Tenant)))) + k.Tenant + k.ID
+}
+
+func parseAcross(id string) (store.Key, error) {
+	n, size := binary.Uvarint([]byte(id))
+	if size <= 0 || n > uint64(len(id)-size) {
+		return store.Key{}, store.ErrCursor
+	}
+	return store.Key{Tenant: id[size : size+int(n)], ID: id[size+int(n):]}, nil
+}
+
+// Input plays store.Operator.
+func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
+	err = s.read(ctx, func(r *reader) error {
+		e, err := r.find(key)
+		if err == nil && e == nil {
+			err = store.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		stmt, err := prepare(r.conn, `SELECT data, metadata FROM bodies WHERE tenant = ? AND id = ? AND kind = 1`)
+		if err != nil {
+			return err
+		}
+		bind(stmt).text(key.Tenant).text(key.ID)
+		_, err = one(stmt, func(row *row) { input, metadata = row.bytes(), row.bytes() })
+		return err
+	})
+	return input, metadata, err
+}
+
+// Due plays store.RequestQueue. What runs is due once the file is opened again.
+func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([]store.Hint, error) {
+	if shard < 0 || shard >= store.Shards {
+		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.Shards-1)
+	}
+	return s.hints(ctx, listDue, func(b *binding) {
+		b.int(int64(shard)).int(min(until.UnixMilli(), never-1)).int(int64(max))
+	})
+}
+
+// Abandonable plays store.Abandoner.
+func (s *Store) Abandonable(ctx context.Context, after store.Key, max int) ([]store.Hint, error) {
+	return s.hints(ctx, listAbandonable, func(b *binding) { b.text(after.Tenant).text(after.ID).int(int64(max)) })
+}
+
+func (s *Store) hints(ctx context.Context, query string, args func(*binding)) (out []store.Hint, err error) {
+	err = s.read(ctx, func(r *reader) error {
+		stmt, err := prepare(r.conn, query)
+		if err != nil {
+			return err
+		}
+		args(bind(stmt))
+		return rows(stmt, func(row *row) (bool, error) {
+			out = append(out, row.entry().state.Hint())
+			return true, nil
+		})
+	})
+	return out, err
+}

@@ -1,0 +1,218 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"zombiezen.com/go/sqlite"
+)
+
+// reader is a connection that only reads. It serves one page at a time; its
+// transactions never outlive the page.
+type reader struct {
+	store *Store
+	conn  *sqlite.Conn
+
+	begin, end *sqlite.Stmt
+
+	selectRequest, selectEnd           *sqlite.Stmt
+	selectMark, selectCut, selectAfter *sqlite.Stmt
+}
+
+// Of all segments that cover a position, the one written last counts. Segments
+// overlap only where a mark makes others void, and marks' Froms never fall: so
+// it is the one that begins with the last mark whose From is not behind the
+// position, if that mark's own seq is not before it; else the first one that
+// ends at the position or behind it.
+const (
+	selectMark = `SELECT mark, events FROM segments WHERE tenant = ? AND id = ? AND mark IS NOT NULL AND first <= ?
+		ORDER BY first DESC, last DESC LIMIT 1`
+	selectCut = `SELECT first FROM segments WHERE tenant = ? AND id = ? AND mark IS NOT NULL AND first > ?
+		ORDER BY first LIMIT 1`
+	selectAfter = `SELECT events FROM segments WHERE tenant = ? AND id = ? AND last >= ? ORDER BY last`
+)
+
+func newReader(s *Store) (*reader, error) {
+	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetBusyTimeout(busyTimeout)
+	r := &reader{store: s, conn: conn}
+	err = configure(conn, "-4096")
+	if err == nil {
+		err = execute(conn, "PRAGMA query_only = ON")
+	}
+	for query, stmt := range map[string]**sqlite.Stmt{
+		"BEGIN": &r.begin, "COMMIT": &r.end,
+		selectRequest: &r.selectRequest, selectEnd: &r.selectEnd,
+		selectMark: &r.selectMark, selectCut: &r.selectCut, selectAfter: &r.selectAfter,
+	} {
+		if err == nil {
+			*stmt, err = prepare(conn, query)
+		}
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// read lends a reader, in a transaction.
+func (s *Store) read(ctx context.Context, f func(r *reader) error) error {
+	if s.closed() {
+		return store.ErrClosed
+	}
+	var r *reader
+	select {
+	case r = <-s.readers:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.quit:
+		return store.ErrClosed
+	}
+	defer func() { s.readers <- r }()
+	if err := run(r.begin); err != nil {
+		return err
+	}
+	err := f(r)
+	if e := run(r.end); err == nil {
+		err = e
+	}
+	return err
+}
+
+func (r *reader) ping() error {
+	_, err := pragma(r.conn, "SELECT value FROM meta")
+	return fail(err)
+}
+
+// find returns a request that is there; nil if there is none, or it has
+// expired.
+func (r *reader) find(k store.Key) (e *entry, err error) {
+	bind(r.selectRequest).text(k.Tenant).text(k.ID)
+	_, err = one(r.selectRequest, func(row *row) { e = row.entry() })
+	if e != nil && e.state.Expired(r.store.opt.Now(), r.store.opt.Retention) {
+		e = nil
+	}
+	return e, err
+}
+
+// Read plays store.RequestQueue.
+func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
+	var state store.State
+	page := store.NewEventPage(max)
+	err := s.read(ctx, func(r *reader) error {
+		e, err := r.find(key)
+		if err != nil {
+			return err
+		}
+		if e == nil {
+			return store.ErrNotFound
+		}
+		state = e.state
+		if max <= 0 {
+			return nil
+		}
+		return r.events(&state, after, page)
+	})
+	if err != nil {
+		return store.State{}, nil, err
+	}
+	return state, page.Events, nil
+}
+
+// events fills a page with what follows position p.
+func (r *reader) events(s *store.State, p uint64, page *store.EventPage) error {
+	if p == 0 {
+		page.Add(store.Event{Kind: store.Ack, Seq: 1})
+		p = 1
+	}
+	last := s.LastSeq
+	if s.Status.Ended() {
+		last--
+	}
+	for p < last {
+		next, full, err := r.stretch(s, p, last, page)
+		if err != nil || full {
+			return err
+		}
+		if next == p {
+			return fail(fmt.Errorf("%w: no segment of request %s holds seq %d", ErrCorrupt, s.ID, p+1))
+		}
+		p = next
+	}
+	if !s.Status.Ended() || p >= s.LastSeq {
+		return nil
+	}
+	end, err := readEnd(r.selectEnd, s)
+	if err == nil && end == nil {
+		err = fail(fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID))
+	}
+	if err == nil {
+		page.Add(end.Event(s.LastSeq))
+	}
+	return err
+}
+
+// stretch adds the events behind p up to the next mark, or that mark, and
+// returns the new position. Full tells that the page has no room.
+func (r *reader) stretch(s *store.State, p, last uint64, page *store.EventPage) (next uint64, full bool, err error) {
+	if m := s.Mark; m != nil {
+		switch {
+		case m.From <= p+1 && p+1 <= m.Seq:
+			return m.Seq, !page.Add(m.Event()), nil
+		case m.From > p+1:
+			last = min(last, m.From-1)
+		}
+	}
+	mark, err := r.markAt(s.Key, p+1)
+	if err != nil {
+		return p, false, err
+	}
+	if mark != nil {
+		return mark.Seq, !page.Add(*mark), nil
+	}
+	bind(r.selectCut).text(s.Tenant).text(s.ID).int(int64(p + 1))
+	if _, err := one(r.selectCut, func(row *row) { last = min(last, uint64(row.int())-1) }); err != nil {
+		return p, false, err
+	}
+	bind(r.selectAfter).text(s.Tenant).text(s.ID).int(int64(p + 1))
+	err = rows(r.selectAfter, func(row *row) (bool, error) {
+		events, err := store.DecodeEvents(row.bytes())
+		for i := range events {
+			e := events[i]
+			switch {
+			case e.Seq <= p:
+				continue
+			case e.Seq > last || e.First() != p+1:
+				return false, err
+			case !page.Add(e):
+				full = true
+				return false, err
+			}
+			p = e.Seq
+		}
+		return p < last, err
+	})
+	return p, full, err
+}
+
+// markAt returns the last mark in a segment whose From is not behind seq, if
+// that mark itself is not before seq; else nil.
+func (r *reader) markAt(k store.Key, seq uint64) (mark *store.Event, err error) {
+	bind(r.selectMark).text(k.Tenant).text(k.ID).int(int64(seq))
+	err = rows(r.selectMark, func(row *row) (bool, error) {
+		if uint64(row.int()) < seq {
+			return false, nil
+		}
+		events, err := store.DecodeEvents(row.bytes())
+		if err == nil && len(events) > 0 {
+			mark = &events[0]
+		}
+		return false, err
+	})
+	return mark, err
+}

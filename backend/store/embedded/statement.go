@@ -1,0 +1,187 @@
+package embedded
+
+import (
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// prepare prepares a statement that the connection keeps.
+func prepare(conn *sqlite.Conn, query string) (*sqlite.Stmt, error) {
+	stmt, err := conn.Prepare(query)
+	return stmt, fail(err)
+}
+
+// execute runs a statement that is not kept, to its end.
+func execute(conn *sqlite.Conn, query string) error {
+	_, err := pragma(conn, query)
+	return err
+}
+
+// pragma runs a statement that is not kept, and returns its first row's first
+// column as text.
+func pragma(conn *sqlite.Conn, query string) (string, error) {
+	stmt, _, err := conn.PrepareTransient(query)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = stmt.Finalize() }()
+	value := ""
+	for first := true; ; first = false {
+		row, err := stmt.Step()
+		if err != nil || !row {
+			return value, err
+		}
+		if first && stmt.ColumnCount() > 0 {
+			value = stmt.ColumnText(0)
+		}
+	}
+}
+
+// run runs a statement that returns no rows, and makes it ready again.
+func run(stmt *sqlite.Stmt) error {
+	if _, err := stmt.Step(); err != nil {
+		return fail(err)
+	}
+	return fail(stmt.Reset())
+}
+
+// rows calls each for every row, until it returns false.
+func rows(stmt *sqlite.Stmt, each func(r *row) (bool, error)) error {
+	r := row{stmt: stmt}
+	for {
+		more, err := stmt.Step()
+		if err != nil {
+			return fail(err)
+		}
+		if more {
+			r.next = 0
+			if more, err = each(&r); err != nil {
+				_ = stmt.Reset()
+				return err
+			}
+		}
+		if !more {
+			return fail(stmt.Reset())
+		}
+	}
+}
+
+// one reads the first row; found is false if there is none.
+func one(stmt *sqlite.Stmt, read func(r *row)) (found bool, err error) {
+	err = rows(stmt, func(r *row) (bool, error) {
+		found = true
+		read(r)
+		return false, nil
+	})
+	return found, err
+}
+
+// binding binds a statement's parameters one after the other.
+type binding struct {
+	stmt *sqlite.Stmt
+	n    int
+}
+
+func bind(stmt *sqlite.Stmt) *binding { return &binding{stmt: stmt} }
+
+func (b *binding) text(s string) *binding {
+	b.n++
+	b.stmt.BindText(b.n, s)
+	return b
+}
+
+// optional binds a text, empty as NULL.
+func (b *binding) optional(s string) *binding {
+	if s == "" {
+		return b.null()
+	}
+	return b.text(s)
+}
+
+func (b *binding) int(i int64) *binding {
+	b.n++
+	b.stmt.BindInt64(b.n, i)
+	return b
+}
+
+func (b *binding) bool(v bool) *binding {
+	b.n++
+	b.stmt.BindBool(b.n, v)
+	return b
+}
+
+func (b *binding) float(v float64) *binding {
+	b.n++
+	b.stmt.BindFloat(b.n, v)
+	return b
+}
+
+// time binds milliseconds, the zero time as NULL.
+func (b *binding) time(t time.Time) *binding {
+	if t.IsZero() {
+		return b.null()
+	}
+	return b.int(t.UnixMilli())
+}
+
+// bytes binds a blob, nil as NULL.
+func (b *binding) bytes(v []byte) *binding {
+	if v == nil {
+		return b.null()
+	}
+	b.n++
+	b.stmt.BindBytes(b.n, v)
+	return b
+}
+
+func (b *binding) null() *binding {
+	b.n++
+	b.stmt.BindNull(b.n)
+	return b
+}
+
+// row reads a row's columns one after the other.
+type row struct {
+	stmt *sqlite.Stmt
+	next int
+}
+
+func (r *row) col() int {
+	r.next++
+	return r.next - 1
+}
+
+func (r *row) text() string { return r.stmt.ColumnText(r.col()) }
+
+func (r *row) int() int64 { return r.stmt.ColumnInt64(r.col()) }
+
+func (r *row) bool() bool { return r.stmt.ColumnInt64(r.col()) != 0 }
+
+func (r *row) float() float64 { return r.stmt.ColumnFloat(r.col()) }
+
+func (r *row) isNull() bool { return r.stmt.ColumnIsNull(r.next) }
+
+// time reads milliseconds, NULL as the zero time.
+func (r *row) time() time.Time {
+	col := r.col()
+	if r.stmt.ColumnIsNull(col) {
+		return time.Time{}
+	}
+	return time.UnixMilli(r.stmt.ColumnInt64(col))
+}
+
+// bytes reads a blob, NULL as nil.
+func (r *row) bytes() []byte {
+	col := r.col()
+	if r.stmt.ColumnIsNull(col) {
+		return nil
+	}
+	// The size must be asked for after the type and before the value.
+	b := make([]byte, r.stmt.ColumnLen(col))
+	r.stmt.ColumnBytes(col, b)
+	return b
+}
+
+// fixed reads a blob of a known size into b.
+func (r *row) fixed(b []byte) { r.stmt.ColumnBytes(r.col(), b) }

@@ -1,0 +1,150 @@
+// Package embedded keeps requests in one SQLite file that has one owner. It is
+// the store of a server that runs on one machine.
+//
+// All writing is done by one goroutine, which takes the operations that wait,
+// runs them in one transaction and answers them when it is committed and
+// synced: many callers share the cost of one fsync, and none waits for
+// company. Reading is done on connections of its own.
+//
+// A lease is an incarnation of the store, counted in the file: it holds until
+// the file is opened again, and time never voids it.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// Options are a store's. Nil and zero are useful.
+type Options struct {
+	// Now is the store's clock. Default time.Now.
+	Now func() time.Time
+	// Retention is for how long a request is kept after its end. Default
+	// store.DefaultRetention.
+	Retention time.Duration
+	// Logger gets what operators should know: writes that begin to fail, and
+	// work again. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	opt         Options
+	path        string
+	lock        *os.File
+	incarnation int64
+
+	ops     chan *op
+	quit    chan struct{} // closed by Close
+	stopped chan struct{} // closed when the writer has ended
+	// gate is held by the writer during a transaction, and by the checkpointer
+	// when the write-ahead log has grown so long that writing must wait.
+	gate    sync.Mutex
+	writer  *writer
+	readers chan *reader
+
+	checkpointer *checkpointer
+	health       health
+
+	closing  sync.Once
+	closeErr error
+}
+
+var (
+	_ store.RequestQueue = (*Store)(nil)
+	_ store.Retainer     = (*Store)(nil)
+	_ store.Operator     = (*Store)(nil)
+	_ store.Abandoner    = (*Store)(nil)
+	_ store.Checker      = (*Store)(nil)
+)
+
+// Open opens the database at path, makes it if there is none, and brings an
+// older one up to date. A lock file and SQLite's own files lie beside it: path
+// with .lock, -wal and -shm. Options may be nil. All leases of the owner before
+// are void from now on.
+//
+// Errors: *LockedError if the file has an owner; ErrForeign, ErrNewer,
+// ErrCorrupt, ErrReadOnly.
+func Open(path string, options *Options) (*Store, error) {
+	s := &Store{
+		ops: make(chan *op, maxBatch), quit: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if options != nil {
+		s.opt = *options
+	}
+	if s.opt.Now == nil {
+		s.opt.Now = time.Now
+	}
+	if s.opt.Retention <= 0 {
+		s.opt.Retention = store.DefaultRetention
+	}
+	if s.opt.Logger == nil {
+		s.opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.path, err = locate(path); err != nil {
+		return nil, err
+	}
+	if err := inspect(s.path); err != nil {
+		return nil, err
+	}
+	if s.lock, err = lock(s.path); err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(openError(s.path, err), s.release())
+	}
+	go s.writer.loop()
+	go s.checkpointer.loop()
+	return s, nil
+}
+
+// Close ends the store: it finishes what its writer has begun or has in its
+// queue, and refuses the rest with store.ErrClosed. It is safe to call more
+// than once.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		close(s.quit)
+		<-s.stopped
+		<-s.checkpointer.stopped
+		for range cap(s.readers) {
+			// Reads are pages: this waits for milliseconds.
+			<-s.readers
+		}
+		s.closeErr = s.release()
+	})
+	return s.closeErr
+}
+
+// closed tells whether Close was called.
+func (s *Store) closed() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// Check returns nil when the store can be read and written. If the last write
+// failed it tries a small one, at most once a second.
+func (s *Store) Check(ctx context.Context) error {
+	if s.closed() {
+		return store.ErrClosed
+	}
+	if s.health.probe() {
+		// The outcome is the health's.
+		_ = s.write(ctx, &op{name: "check", run: (*writer).probe})
+	}
+	if err := s.health.failed(); err != nil {
+		return fmt.Errorf("the last write failed: %w", err)
+	}
+	return s.read(ctx, func(r *reader) error { return r.ping() })
+}

@@ -1,0 +1,345 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// Accept plays store.RequestQueue.
+func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	var a store.Acceptance
+	err := s.write(ctx, &op{
+		name: "accept", size: len(n.Input) + len(n.Metadata), held: n.Claim != nil,
+		run: func(w *writer) (err error) {
+			a, err = w.accept(&n)
+			return err
+		},
+	})
+	if err != nil {
+		return store.Acceptance{}, err
+	}
+	return a, nil
+}
+
+func (w *writer) accept(n *store.New) (store.Acceptance, error) {
+	now := w.store.opt.Now()
+	if n.IdempotencyKey != "" || n.KnownOnly || w.cache[n.Key] != nil {
+		known, err := w.known(n)
+		if err != nil || known != nil {
+			return answer(known), err
+		}
+		if n.KnownOnly {
+			return store.Acceptance{}, store.ErrExpired
+		}
+	}
+	cancelled, err := w.cancelled(n, now)
+	if err != nil {
+		return store.Acceptance{}, err
+	}
+	e := &entry{state: store.Born(n, now, cancelled), lease: w.store.incarnation, idempotencyKey: n.IdempotencyKey}
+	fresh, err := w.insert(e)
+	if err != nil {
+		return store.Acceptance{}, err
+	}
+	if !fresh {
+		// The id is known, or was and has expired; then it is gone now.
+		known, err := w.known(n)
+		if err != nil || known != nil {
+			return answer(known), err
+		}
+		if err := w.replace(e); err != nil {
+			return store.Acceptance{}, err
+		}
+	}
+	if err := w.furnish(e, n, cancelled); err != nil {
+		return store.Acceptance{}, err
+	}
+	return store.Acceptance{State: e.state, Fresh: true}, nil
+}
+
+func answer(e *entry) store.Acceptance {
+	if e == nil {
+		return store.Acceptance{}
+	}
+	return store.Acceptance{State: e.state}
+}
+
+// known returns the request that answers n: the one with its id, else the one
+// with its idempotency key; nil if there is none.
+func (w *writer) known(n *store.New) (*entry, error) {
+	e, err := w.find(n.Key)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		if err := e.state.Same(n); err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	if n.IdempotencyKey == "" {
+		return nil, nil
+	}
+	id, err := w.idOfKey(n)
+	if err != nil || id == "" {
+		return nil, err
+	}
+	e, err = w.find(store.Key{Tenant: n.Tenant, ID: id})
+	if err != nil || e == nil {
+		return nil, err
+	}
+	if e.state.Hash != n.Hash {
+		return nil, store.ErrIdempotencyConflict
+	}
+	return e, nil
+}
+
+// furnish writes what belongs to a fresh request.
+func (w *writer) furnish(e *entry, n *store.New, cancelled bool) error {
+	if err := w.putInput(n); err != nil {
+		return err
+	}
+	if n.IdempotencyKey != "" {
+		if err := w.putKey(n); err != nil {
+			return err
+		}
+	}
+	if cancelled {
+		if err := w.putEnd(n.Key, store.CancelledEnd()); err != nil {
+			return err
+		}
+		return w.deleteCancel(n)
+	}
+	if len(n.Input)+len(n.Metadata) <= cacheInput {
+		e.input = &input{bytes.Clone(n.Input), bytes.Clone(n.Metadata)}
+	}
+	w.cache.put(e)
+	return nil
+}
+
+// Claim plays store.RequestQueue.
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	var work store.Work
+	err := s.write(ctx, &op{name: "claim", held: true, run: func(w *writer) (err error) {
+		work, err = w.claim(key, by)
+		return err
+	}})
+	if err != nil && !isRefusal(err) {
+		return store.Work{}, err
+	}
+	return work, err
+}
+
+// isRefusal tells whether an error comes with the state that it is about.
+func isRefusal(err error) bool {
+	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrNotDue) ||
+		errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrSuspect)
+}
+
+func (w *writer) claim(k store.Key, by store.Claimant) (store.Work, error) {
+	e, err := w.find(k)
+	if err != nil {
+		return store.Work{}, err
+	}
+	if e == nil {
+		return store.Work{}, store.ErrNotFound
+	}
+	next, err := e.state.Claim(by, w.store.opt.Now(), e.lease == w.store.incarnation)
+	if err != nil {
+		return store.Work{State: e.state}, err
+	}
+	work := store.Work{State: next}
+	if e.input != nil {
+		work.Input, work.Metadata = bytes.Clone(e.input.payload), bytes.Clone(e.input.metadata)
+	} else if err := w.bodies(&work); err != nil {
+		return store.Work{}, err
+	}
+	return work, w.update(e, next, w.store.incarnation, e.input)
+}
+
+// Record plays store.RequestQueue.
+func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	var state store.State
+	err := s.write(ctx, &op{name: "record", size: sizeOf(&r), run: func(w *writer) (err error) {
+		state, err = w.record(f, &r)
+		return err
+	}})
+	if err != nil {
+		return store.State{}, err
+	}
+	return state, nil
+}
+
+func sizeOf(r *store.Report) int {
+	n := len(r.Checkpoint)
+	if r.Segment != nil {
+		for i := range r.Segment.Events {
+			n += len(r.Segment.Events[i].Data)
+		}
+	}
+	return n
+}
+
+func (w *writer) record(f store.Fence, r *store.Report) (store.State, error) {
+	e, err := w.find(f.Key)
+	if err != nil {
+		return store.State{}, err
+	}
+	if e == nil {
+		return store.State{}, store.ErrFenced
+	}
+	next, repeated, err := e.state.Record(f.Fence, r)
+	if err != nil {
+		return store.State{}, err
+	}
+	if repeated {
+		return e.state, w.repeated(&e.state, f.Fence, r.Segment)
+	}
+	if err := w.putReport(f, r); err != nil {
+		return store.State{}, err
+	}
+	return next, w.updateRunning(e, next, r.Checkpoint == nil)
+}
+
+// Finish plays store.RequestQueue.
+func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	size := sizeOf(&o.Report)
+	if o.End != nil {
+		size += len(o.End.Payload)
+	}
+	var state store.State
+	err := s.write(ctx, &op{name: "finish", size: size, run: func(w *writer) (err error) {
+		state, err = w.finish(f, &o)
+		return err
+	}})
+	if err != nil {
+		return store.State{}, err
+	}
+	return state, nil
+}
+
+func (w *writer) finish(f store.Fence, o *store.Outcome) (store.State, error) {
+	e, err := w.find(f.Key)
+	if err != nil {
+		return store.State{}, err
+	}
+	if e == nil {
+		return store.State{}, store.ErrFenced
+	}
+	next, end, repeated, again, err := e.state.Finish(f.Fence, o, w.store.opt.Now())
+	switch {
+	case err != nil:
+		return store.State{}, err
+	case again:
+		return e.state, w.sameEnd(&e.state, end)
+	case repeated:
+		if err := w.repeated(&e.state, f.Fence, o.Segment); err != nil {
+			return store.State{}, err
+		}
+	default:
+		if err := w.putReport(f, &o.Report); err != nil {
+			return store.State{}, err
+		}
+	}
+	if end != nil {
+		if err := w.putEnd(f.Key, end); err != nil {
+			return store.State{}, err
+		}
+	}
+	keep := e.input
+	if o.Checkpoint != nil {
+		keep = nil
+	}
+	return next, w.update(e, next, e.lease, keep)
+}
+
+// Cancel plays store.RequestQueue.
+func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	var state store.State
+	missing := false
+	err := s.write(ctx, &op{name: "cancel", run: func(w *writer) (err error) {
+		state, missing, err = w.cancel(key, subject)
+		return err
+	}})
+	switch {
+	case err != nil && !isRefusal(err):
+		return store.State{}, err
+	case err == nil && missing:
+		return store.State{}, store.ErrNotFound
+	}
+	return state, err
+}
+
+// cancel tells that a request is missing without an error: an error would undo
+// what it remembers.
+func (w *writer) cancel(k store.Key, subject string) (state store.State, missing bool, err error) {
+	e, err := w.find(k)
+	now := w.store.opt.Now()
+	switch {
+	case err != nil:
+		return store.State{}, false, err
+	case e == nil && store.Remembered(k.ID, now):
+		return store.State{}, true, w.putCancel(k, subject, now)
+	case e == nil, e.state.Subject != subject:
+		return store.State{}, true, nil
+	}
+	next, end, err := e.state.Cancel(now)
+	if err != nil {
+		return e.state, false, err
+	}
+	if end != nil {
+		if err := w.putEnd(k, end); err != nil {
+			return store.State{}, false, err
+		}
+	} else if next.CancelRequested == e.state.CancelRequested {
+		return next, false, nil
+	}
+	return next, false, w.update(e, next, e.lease, e.input)
+}
+
+// find returns a request that is there; nil if there is none, or it has
+// expired.
+func (w *writer) find(k store.Key) (*entry, error) {
+	if e := w.cache[k]; e != nil {
+		return e, nil
+	}
+	e, err := w.lookUp(k)
+	if err != nil || e == nil {
+		return nil, err
+	}
+	if e.state.Expired(w.store.opt.Now(), w.store.opt.Retention) {
+		return nil, nil
+	}
+	w.cache.put(e)
+	return e, nil
+}
+
+// repeated returns nil if the store holds the segment that a report repeats.
+func (w *writer) repeated(s *store.State, fence uint64, g *store.Segment) error {
+	has, err := w.hasSegment(s.Key, fence, g)
+	if err == nil && !has {
+		err = s.OverlapError(g)
+	}
+	return err
+}
+
+// sameEnd returns nil if the store holds the end that an outcome repeats.
+func (w *writer) sameEnd(s *store.State, end *store.End) error {
+	if end == nil {
+		return nil
+	}
+	have, err := readEnd(w.selectEnd, s)
+	switch {
+	case err != nil:
+		return err
+	case have == nil:
+		return fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID)
+	case !have.Equal(end):
+		return store.ErrFenced
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package memory
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// stripes is into how many parts, each with a lock of its own, connections and
+// subscriptions are split.
+const stripes = 64
+
+var seed = maphash.MakeSeed()
+
+func stripe(k store.Key) int { return int(maphash.Comparable(seed, k) % stripes) }
+
+// over tells whether a time until which something holds has come. Zero never
+// comes.
+func over(expires, now time.Time) bool { return !expires.IsZero() && !now.Before(expires) }
+
+type connectionStripe struct {
+	mu sync.RWMutex
+	m  map[store.Key]*store.Connection
+}
+
+// PutConnection plays store.ConnectionStore.
+func (s *Store) PutConnection(ctx context.Context, c store.Connection) error {
+	key := store.Key{Tenant: c.Tenant, ID: c.ID}
+	if err := s.begin(ctx, "putconnection", key); err != nil {
+		return err
+	}
+	p := &s.connections[stripe(key)]
+	p.mu.Lock()
+	if p.m == nil {
+		p.m = map[store.Key]*store.Connection{}
+	}
+	p.m[key] = &c
+	p.mu.Unlock()
+	return s.after("putconnection", key, nil)
+}
+
+// UpdateConnection plays store.ConnectionStore.
+func (s *Store) UpdateConnection(ctx context.Context, tenant, id string, status store.ConnectionStatus, expires time.Time) error {
+	key := store.Key{Tenant: tenant, ID: id}
+	if err := s.begin(ctx, "updateconnection", key); err != nil {
+		return err
+	}
+	p := &s.connections[stripe(key)]
+	p.mu.Lock()
+	c := p.m[key]
+	if c == nil || over(c.Expires, s.opt.Now()) {
+		p.mu.Unlock()
+		return store.ErrNotFound
+	}
+	c.Status, c.Expires = status, expires
+	p.mu.Unlock()
+	return s.after("updateconnection", key, nil)
+}
+
+// Connection plays store.ConnectionStore.
+func (s *Store) Connection(ctx context.Context, tenant, id string) (store.Connection, error) {
+	key := store.Key{Tenant: tenant, ID: id}
+	if err := s.begin(ctx, "connection", key); err != nil {
+		return store.Connection{}, err
+	}
+	p := &s.connections[stripe(key)]
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	c := p.m[key]
+	if c == nil || over(c.Expires, s.opt.Now()) {
+		return store.Connection{}, store.ErrNotFound
+	}
+	return *c, s.after("connection", key, nil)
+}
+
+// DeleteConnection plays store.ConnectionStore.
+func (s *Store) DeleteConnection(ctx context.Context, tenant, id string) error {
+	key := store.Key{Tenant: tenant, ID: id}
+	if err := s.begin(ctx, "deleteconnection", key); err != nil {
+		return err
+	}
+	p := &s.connections[stripe(key)]
+	p.mu.Lock()
+	delete(p.m, key)
+	p.mu.Unlock()
+	return s.after("deleteconnection", key, nil)
+}
+
+// Connections plays store.ConnectionStore. It looks at all connections of the
+// process: it is for operators.
+func (s *Store) Connections(ctx context.Context, q store.ConnectionQuery, cursor string) ([]store.Connection, string, error) {
+	key := store.Key{Tenant: q.Tenant}
+	if err := s.begin(ctx, "connections", key); err != nil {
+		return nil, "", err
+	}
+	filter := []string{"connections", q.Subject, string(q.Status)}
+	var at store.Position
+	if cursor != "" {
+		var err error
+		if at, err = store.ParseCursor(cursor, filter...); err != nil {
+			return nil, "", err
+		}
+	}
+	found := s.matching(&q, at)
+	slices.SortFunc(found, func(a, b store.Connection) int {
+		return compare(store.Milli(a.Connected), a.ID, store.Milli(b.Connected), b.ID)
+	})
+	next := ""
+	if limit := store.Page(q.Limit, 50, 100); len(found) > limit {
+		found = found[:limit]
+		last := &found[limit-1]
+		next = store.Cursor(store.Position{Time: last.Connected, ID: last.ID}, filter...)
+	}
+	if err := s.after("connections", key, nil); err != nil {
+		return nil, "", err
+	}
+	return found, next, nil
+}
+
+// matching returns the connections behind a position. A zero position is
+// before all.
+func (s *Store) matching(q *store.ConnectionQuery, at store.Position) (out []store.Connection) {
+	now := s.opt.Now()
+	for i := range s.connections {
+		p := &s.connections[i]
+		p.mu.RLock()
+		for _, c := range p.m {
+			if c.Tenant == q.Tenant && (q.Subject == "" || c.Subject == q.Subject) && (q.Status == "" || c.Status == q.Status) &&
+				!over(c.Expires, now) && (at.ID == "" || compare(store.Milli(c.Connected), c.ID, at.Time, at.ID) > 0) {
+				out = append(out, *c)
+			}
+		}
+		p.mu.RUnlock()
+	}
+	return out
+}
+
+func (s *Store) expireConnections(now time.Time) {
+	for i := range s.connections {
+		p := &s.connections[i]
+		p.mu.Lock()
+		for key, c := range p.m {
+			if over(c.Expires, now) {
+				delete(p.m, key)
+			}
+		}
+		p.mu.Unlock()
+	}
+}

@@ -1,0 +1,280 @@
+package memory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// Read plays store.RequestQueue.
+func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
+	if err := s.begin(ctx, "read", key); err != nil {
+		return store.State{}, nil, err
+	}
+	state, events, err := s.read(key, after, max)
+	if err := s.after("read", key, err); err != nil {
+		return store.State{}, nil, err
+	}
+	return state, events, nil
+}
+
+func (s *Store) read(key store.Key, after uint64, max int) (store.State, []store.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.find(key, s.opt.Now())
+	if r == nil {
+		return store.State{}, nil, store.ErrNotFound
+	}
+	if max <= 0 {
+		return r.state, nil, nil
+	}
+	page := store.NewEventPage(max)
+	for p := after; p < r.state.LastSeq; {
+		e, ok := r.event(p)
+		if !ok {
+			return store.State{}, nil, fmt.Errorf("no segment holds seq %d", p+1)
+		}
+		e.Data = bytes.Clone(e.Data)
+		if !page.Add(e) {
+			break
+		}
+		p = e.Seq
+	}
+	return r.state, page.Events, nil
+}
+
+// event returns the event that follows position p. Of all segments that cover
+// p+1 the one of the highest fence counts; the state's own mark counts as one.
+func (r *record) event(p uint64) (store.Event, bool) {
+	switch {
+	case p == 0:
+		return store.Event{Kind: store.Ack, Seq: 1}, true
+	case r.end != nil && p+1 == r.state.LastSeq:
+		return r.end.Event(r.state.LastSeq), true
+	}
+	if m := r.state.Mark; m != nil && m.From <= p+1 && p+1 <= m.Seq {
+		return m.Event(), true
+	}
+	var best *segment
+	for i := range r.segments {
+		g := &r.segments[i]
+		if g.First <= p+1 && p+1 <= g.Last && g.Last <= r.state.LastSeq && (best == nil || g.fence > best.fence) {
+			best = g
+		}
+	}
+	if best != nil {
+		for _, e := range best.Events {
+			if e.First() <= p+1 && p+1 <= e.Seq {
+				return e, true
+			}
+		}
+	}
+	return store.Event{}, false
+}
+
+// PlantOrphan stores a segment that no state makes true: what a worker leaves
+// that was fenced, or died, between a body and its state. For tests.
+func (s *Store) PlantOrphan(key store.Key, fence uint64, g store.Segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.requests[key]; r != nil {
+		r.segments = append(r.segments, cloneSegment(&g, fence))
+	}
+}
+
+// List plays store.RequestQueue.
+func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
+	key := store.Key{Tenant: q.Tenant}
+	if err := s.begin(ctx, "list", key); err != nil {
+		return nil, "", err
+	}
+	page, next, err := s.list(&q, cursor)
+	if err := s.after("list", key, err); err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+func (s *Store) list(q *store.Query, cursor string) ([]store.Summary, string, error) {
+	var at *store.Position
+	if cursor != "" {
+		p, err := store.ParseCursor(cursor, q.Filter()...)
+		if err != nil {
+			return nil, "", err
+		}
+		at = &p
+	}
+	found := s.summaries(func(t *store.State) bool {
+		return t.Tenant == q.Tenant &&
+			(q.Subject == "" || t.Subject == q.Subject) && (q.Status == "" || t.Status == q.Status) &&
+			(q.Action == "" || t.Action == q.Action) &&
+			(q.From.IsZero() || !t.Accepted.Before(q.From)) && (q.To.IsZero() || t.Accepted.Before(q.To)) &&
+			(at == nil || compare(t.Accepted, t.ID, at.Time, at.ID) < 0)
+	})
+	slices.SortFunc(found, func(a, b store.Summary) int { return compare(b.Accepted, b.ID, a.Accepted, a.ID) })
+	limit := store.Page(q.Limit, 50, 100)
+	if len(found) <= limit {
+		return found, "", nil
+	}
+	found = found[:limit]
+	last := &found[limit-1]
+	return found, store.Cursor(store.Position{Time: last.Accepted, ID: last.ID}, q.Filter()...), nil
+}
+
+func compare(t time.Time, id string, u time.Time, other string) int {
+	return cmp.Or(t.Compare(u), cmp.Compare(id, other))
+}
+
+func (s *Store) summaries(want func(*store.State) bool) []store.Summary {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	var out []store.Summary
+	for _, r := range s.requests {
+		if !r.state.Expired(now, s.opt.Retention) && want(&r.state) {
+			out = append(out, r.state.Summary())
+		}
+	}
+	return out
+}
+
+const deadFilter = "dead letters"
+
+// DeadLetters plays store.Operator.
+func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
+	if err := s.begin(ctx, "deadletters", store.Key{}); err != nil {
+		return nil, "", err
+	}
+	var at *store.Position
+	if cursor != "" {
+		p, err := store.ParseCursor(cursor, deadFilter)
+		if err != nil {
+			return nil, "", err
+		}
+		at = &p
+	}
+	found := s.summaries(func(t *store.State) bool {
+		return t.Dead && (at == nil || compare(t.Ended, across(t.Key), at.Time, at.ID) < 0)
+	})
+	slices.SortFunc(found, func(a, b store.Summary) int {
+		return compare(b.Ended, across(b.Key), a.Ended, across(a.Key))
+	})
+	next := ""
+	if limit = store.Page(limit, 50, 100); len(found) > limit {
+		found = found[:limit]
+		last := &found[limit-1]
+		next = store.Cursor(store.Position{Time: last.Ended, ID: across(last.Key)}, deadFilter)
+	}
+	if err := s.after("deadletters", store.Key{}, nil); err != nil {
+		return nil, "", err
+	}
+	return found, next, nil
+}
+
+// Input plays store.Operator.
+func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
+	if err := s.begin(ctx, "input", key); err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	r := s.find(key, s.opt.Now())
+	if r == nil {
+		s.mu.Unlock()
+		return nil, nil, store.ErrNotFound
+	}
+	input, metadata = bytes.Clone(r.input), bytes.Clone(r.metadata)
+	s.mu.Unlock()
+	if err := s.after("input", key, nil); err != nil {
+		return nil, nil, err
+	}
+	return input, metadata, nil
+}
+
+// across is the id of a request among those of all tenants.
+func across(k store.Key) string {
+	return string(binary.AppendUvarint(nil, uint64(len(k.Tenant)))) + k.Tenant + k.ID
+}
+
+// Due plays store.RequestQueue.
+func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([]store.Hint, error) {
+	if err := s.begin(ctx, "due", store.Key{}); err != nil {
+		return nil, err
+	}
+	if shard < 0 || shard >= store.Shards {
+		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.Shards-1)
+	}
+	out := s.hints(s.live[shard:shard+1], func(t *store.State) bool { return !t.Due.After(until) })
+	slices.SortFunc(out, func(a, b store.Hint) int { return cmp.Or(a.At.Compare(b.At), compareKeys(a.Key, b.Key)) })
+	out = out[:min(len(out), max)]
+	return out, s.after("due", store.Key{}, nil)
+}
+
+// Abandonable plays store.Abandoner.
+func (s *Store) Abandonable(ctx context.Context, after store.Key, max int) ([]store.Hint, error) {
+	if err := s.begin(ctx, "abandonable", after); err != nil {
+		return nil, err
+	}
+	out := s.hints(s.live[:], func(t *store.State) bool {
+		return t.CancelAfter != nil && compareKeys(t.Key, after) > 0
+	})
+	slices.SortFunc(out, func(a, b store.Hint) int { return compareKeys(a.Key, b.Key) })
+	out = out[:min(len(out), max)]
+	return out, s.after("abandonable", after, nil)
+}
+
+func compareKeys(a, b store.Key) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.ID, b.ID))
+}
+
+func (s *Store) hints(shards []map[store.Key]*record, want func(*store.State) bool) []store.Hint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []store.Hint
+	for _, live := range shards {
+		for _, r := range live {
+			if want(&r.state) {
+				out = append(out, r.state.Hint())
+			}
+		}
+	}
+	return out
+}
+
+// Expire plays store.Retainer. It forgets cancels, connections and
+// subscriptions whose time is over, too.
+func (s *Store) Expire(ctx context.Context, max int) (int, error) {
+	if err := s.begin(ctx, "expire", store.Key{}); err != nil {
+		return 0, err
+	}
+	now := s.opt.Now()
+	n := s.expireRequests(now, max)
+	s.expireConnections(now)
+	s.expireSubscriptions(now)
+	return n, s.after("expire", store.Key{}, nil)
+}
+
+func (s *Store) expireRequests(now time.Time, max int) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		if n == max {
+			break
+		}
+		if r.state.Expired(now, s.opt.Retention) {
+			s.forget(r)
+			n++
+		}
+	}
+	for key, until := range s.cancels {
+		if !now.Before(until) {
+			delete(s.cancels, key)
+		}
+	}
+	return n
+}

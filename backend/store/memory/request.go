@@ -1,0 +1,300 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// record is a request with all that belongs to it.
+type record struct {
+	state      store.State
+	lease      time.Time // until when the claim holds
+	input      []byte
+	metadata   []byte
+	checkpoint []byte
+	segments   []segment
+	end        *store.End
+	key        *idempotencyKey
+}
+
+type segment struct {
+	store.Segment
+	fence uint64
+}
+
+type idempotencyKey struct{ tenant, subject, action, key string }
+
+type cancelKey struct{ tenant, subject, id string }
+
+// Accept plays store.RequestQueue.
+func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	if err := s.begin(ctx, "accept", n.Key); err != nil {
+		return store.Acceptance{}, err
+	}
+	a, err := s.accept(&n)
+	if err := s.after("accept", n.Key, err); err != nil {
+		return store.Acceptance{}, err
+	}
+	return a, nil
+}
+
+func (s *Store) accept(n *store.New) (store.Acceptance, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	if r := s.find(n.Key, now); r != nil {
+		if err := r.state.Same(n); err != nil {
+			return store.Acceptance{}, err
+		}
+		return store.Acceptance{State: r.state}, nil
+	}
+	var key *idempotencyKey
+	if n.IdempotencyKey != "" {
+		key = &idempotencyKey{n.Tenant, n.Subject, n.Action, n.IdempotencyKey}
+		if first, ok := s.keys[*key]; ok {
+			if r := s.find(first, now); r != nil {
+				if r.state.Hash != n.Hash {
+					return store.Acceptance{}, store.ErrIdempotencyConflict
+				}
+				return store.Acceptance{State: r.state}, nil
+			}
+		}
+	}
+	if n.KnownOnly {
+		return store.Acceptance{}, store.ErrExpired
+	}
+	cancel := cancelKey{n.Tenant, n.Subject, n.ID}
+	until, cancelled := s.cancels[cancel]
+	cancelled = cancelled && now.Before(until)
+	delete(s.cancels, cancel)
+	r := &record{
+		state: store.Born(n, now, cancelled), key: key,
+		input: bytes.Clone(n.Input), metadata: bytes.Clone(n.Metadata),
+	}
+	switch {
+	case cancelled:
+		r.end = store.CancelledEnd()
+	case r.state.Status == store.Running:
+		r.hold(now, n.Claim.Lease)
+	}
+	if key != nil {
+		s.keys[*key] = n.Key
+	}
+	s.requests[n.Key] = r
+	s.index(r)
+	return store.Acceptance{State: r.state, Fresh: true}, nil
+}
+
+// find returns a request that is there and has not expired. What has expired
+// is deleted on the way.
+func (s *Store) find(key store.Key, now time.Time) *record {
+	r := s.requests[key]
+	if r != nil && r.state.Expired(now, s.opt.Retention) {
+		s.forget(r)
+		return nil
+	}
+	return r
+}
+
+func (s *Store) forget(r *record) {
+	delete(s.requests, r.state.Key)
+	delete(s.live[store.ShardOf(r.state.Key)], r.state.Key)
+	if r.key != nil && s.keys[*r.key] == r.state.Key {
+		delete(s.keys, *r.key)
+	}
+}
+
+// index keeps the record among those that have not ended while that is so.
+func (s *Store) index(r *record) {
+	live := s.live[store.ShardOf(r.state.Key)]
+	if r.state.Status.Ended() {
+		delete(live, r.state.Key)
+	} else {
+		live[r.state.Key] = r
+	}
+}
+
+// hold begins or renews the lease. A running request is due when it ends.
+func (r *record) hold(now time.Time, lease time.Duration) {
+	r.lease = now.Add(lease)
+	r.state.Due = store.Milli(r.lease)
+}
+
+// Claim plays store.RequestQueue.
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	if err := s.begin(ctx, "claim", key); err != nil {
+		return store.Work{}, err
+	}
+	w, err := s.claim(key, by)
+	if lost := s.after("claim", key, err); lost != nil && err == nil {
+		return store.Work{}, lost
+	}
+	return w, err
+}
+
+func (s *Store) claim(key store.Key, by store.Claimant) (store.Work, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	r := s.find(key, now)
+	if r == nil {
+		return store.Work{}, store.ErrNotFound
+	}
+	next, err := r.state.Claim(by, now, now.Before(r.lease))
+	if err != nil {
+		return store.Work{State: r.state}, err
+	}
+	r.state = next
+	r.hold(now, by.Lease)
+	return store.Work{
+		State: r.state, Input: bytes.Clone(r.input), Metadata: bytes.Clone(r.metadata), Checkpoint: bytes.Clone(r.checkpoint),
+	}, nil
+}
+
+// Record plays store.RequestQueue.
+func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	if err := s.begin(ctx, "record", f.Key); err != nil {
+		return store.State{}, err
+	}
+	state, err := s.record(f, &r)
+	if err := s.after("record", f.Key, err); err != nil {
+		return store.State{}, err
+	}
+	return state, nil
+}
+
+func (s *Store) record(f store.Fence, report *store.Report) (store.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	r := s.find(f.Key, now)
+	if r == nil {
+		return store.State{}, store.ErrFenced
+	}
+	next, repeated, err := r.state.Record(f.Fence, report)
+	if err != nil {
+		return store.State{}, err
+	}
+	if err := r.apply(next, repeated, f.Fence, report); err != nil {
+		return store.State{}, err
+	}
+	r.hold(now, f.Lease)
+	return r.state, nil
+}
+
+// apply stores the bodies of a report, then the state that makes them true.
+func (r *record) apply(next store.State, repeated bool, fence uint64, report *store.Report) error {
+	if repeated {
+		if !r.has(fence, report.Segment) {
+			return r.state.OverlapError(report.Segment)
+		}
+		r.state = next
+		return nil
+	}
+	if g := report.Segment; g != nil {
+		r.segments = append(r.segments, cloneSegment(g, fence))
+	}
+	if report.Checkpoint != nil {
+		r.checkpoint = append([]byte{}, report.Checkpoint...)
+	}
+	r.state = next
+	return nil
+}
+
+func (r *record) has(fence uint64, g *store.Segment) bool {
+	return slices.ContainsFunc(r.segments, func(have segment) bool {
+		return have.fence == fence && have.First == g.First && have.Last == g.Last
+	})
+}
+
+func cloneSegment(g *store.Segment, fence uint64) segment {
+	out := segment{store.Segment{First: g.First, Last: g.Last, Events: slices.Clone(g.Events)}, fence}
+	for i := range out.Events {
+		out.Events[i].Data = bytes.Clone(out.Events[i].Data)
+	}
+	return out
+}
+
+// Finish plays store.RequestQueue.
+func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	if err := s.begin(ctx, "finish", f.Key); err != nil {
+		return store.State{}, err
+	}
+	state, err := s.finish(f, &o)
+	if err := s.after("finish", f.Key, err); err != nil {
+		return store.State{}, err
+	}
+	return state, nil
+}
+
+func (s *Store) finish(f store.Fence, o *store.Outcome) (store.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	r := s.find(f.Key, now)
+	if r == nil {
+		return store.State{}, store.ErrFenced
+	}
+	next, end, repeated, again, err := r.state.Finish(f.Fence, o, now)
+	if err != nil {
+		return store.State{}, err
+	}
+	if again {
+		if end != nil && !r.end.Equal(end) {
+			return store.State{}, store.ErrFenced
+		}
+		return r.state, nil
+	}
+	if err := r.apply(next, repeated, f.Fence, &o.Report); err != nil {
+		return store.State{}, err
+	}
+	if end != nil {
+		e := *end
+		e.Payload = bytes.Clone(end.Payload)
+		r.end = &e
+	}
+	s.index(r)
+	return r.state, nil
+}
+
+// Cancel plays store.RequestQueue.
+func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	if err := s.begin(ctx, "cancel", key); err != nil {
+		return store.State{}, err
+	}
+	state, err := s.cancel(key, subject)
+	if lost := s.after("cancel", key, err); lost != nil && err == nil {
+		return store.State{}, lost
+	}
+	return state, err
+}
+
+func (s *Store) cancel(key store.Key, subject string) (store.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	r := s.find(key, now)
+	switch {
+	case r == nil:
+		if store.Remembered(key.ID, now) {
+			s.cancels[cancelKey{key.Tenant, subject, key.ID}] = now.Add(store.CancelMemory)
+		}
+		return store.State{}, store.ErrNotFound
+	case r.state.Subject != subject:
+		return store.State{}, store.ErrNotFound
+	}
+	next, end, err := r.state.Cancel(now)
+	if err != nil {
+		return r.state, err
+	}
+	r.state = next
+	if end != nil {
+		r.end = end
+	}
+	s.index(r)
+	return r.state, nil
+}

@@ -1,0 +1,177 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// ConnectionFixture is an empty store of connections, with a clock that stands
+// still.
+type ConnectionFixture struct {
+	Store   store.ConnectionStore
+	Now     func() time.Time
+	Advance func(time.Duration)
+}
+
+// RunConnections runs the suite against a store of connections.
+func RunConnections(t *testing.T, open func(t *testing.T) *ConnectionFixture) {
+	for name, test := range map[string]func(*testing.T, *ConnectionFixture){
+		"one life":         testConnectionLife,
+		"expiry":           testConnectionExpiry,
+		"pages":            testConnectionPages,
+		"tenants are wall": testConnectionWalls,
+		"at once":          testConnectionsAtOnce,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func (f *ConnectionFixture) connection(tenant, id string) store.Connection {
+	return store.Connection{
+		Tenant: tenant, Subject: subject, ID: id, Status: store.Open,
+		Connected: store.Milli(f.Now()), Expires: store.Milli(f.Now().Add(time.Hour)),
+	}
+}
+
+func testConnectionLife(t *testing.T, f *ConnectionFixture) {
+	ctx := t.Context()
+	_, err := f.Store.Connection(ctx, tenant, "a")
+	require.ErrorIs(t, err, store.ErrNotFound)
+	require.ErrorIs(t, f.Store.UpdateConnection(ctx, tenant, "a", store.Closing, f.Now()), store.ErrNotFound)
+	require.NoError(t, f.Store.DeleteConnection(ctx, tenant, "a"))
+
+	c := f.connection(tenant, "a")
+	require.NoError(t, f.Store.PutConnection(ctx, c))
+	got, err := f.Store.Connection(ctx, tenant, "a")
+	require.NoError(t, err)
+	require.Equal(t, c, got)
+
+	c.Status, c.Expires = store.Closing, store.Milli(f.Now().Add(2*time.Hour))
+	require.NoError(t, f.Store.UpdateConnection(ctx, tenant, "a", c.Status, c.Expires))
+	got, err = f.Store.Connection(ctx, tenant, "a")
+	require.NoError(t, err)
+	require.Equal(t, c, got)
+
+	c.Subject = "another"
+	require.NoError(t, f.Store.PutConnection(ctx, c))
+	got, err = f.Store.Connection(ctx, tenant, "a")
+	require.NoError(t, err)
+	require.Equal(t, c, got, "putting replaces")
+
+	require.NoError(t, f.Store.DeleteConnection(ctx, tenant, "a"))
+	_, err = f.Store.Connection(ctx, tenant, "a")
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func testConnectionExpiry(t *testing.T, f *ConnectionFixture) {
+	ctx := t.Context()
+	require.NoError(t, f.Store.PutConnection(ctx, f.connection(tenant, "a")))
+	f.Advance(time.Hour - time.Second)
+	_, err := f.Store.Connection(ctx, tenant, "a")
+	require.NoError(t, err)
+	require.NoError(t, f.Store.UpdateConnection(ctx, tenant, "a", store.Open, f.Now().Add(time.Minute)))
+	f.Advance(time.Minute)
+	_, err = f.Store.Connection(ctx, tenant, "a")
+	require.ErrorIs(t, err, store.ErrNotFound)
+	require.ErrorIs(t, f.Store.UpdateConnection(ctx, tenant, "a", store.Open, f.Now().Add(time.Hour)), store.ErrNotFound)
+	page, _, err := f.Store.Connections(ctx, store.ConnectionQuery{Tenant: tenant}, "")
+	require.NoError(t, err)
+	require.Empty(t, page)
+}
+
+func testConnectionPages(t *testing.T, f *ConnectionFixture) {
+	ctx := t.Context()
+	var all, mine, closing []string
+	for i := range 23 {
+		if i%3 == 0 {
+			f.Advance(time.Millisecond)
+		}
+		c := f.connection(tenant, fmt.Sprintf("c%02d", i))
+		if i%2 == 0 {
+			c.Subject = "another"
+		} else {
+			mine = append(mine, c.ID)
+		}
+		if i%5 == 0 {
+			c.Status = store.Closing
+			closing = append(closing, c.ID)
+		}
+		all = append(all, c.ID)
+		require.NoError(t, f.Store.PutConnection(ctx, c))
+	}
+	for _, limit := range []int{0, 1, 4, 22, 23, 24} {
+		for _, c := range []struct {
+			q    store.ConnectionQuery
+			want []string
+		}{
+			{store.ConnectionQuery{}, all}, {store.ConnectionQuery{Subject: subject}, mine},
+			{store.ConnectionQuery{Status: store.Closing}, closing}, {store.ConnectionQuery{Subject: "nobody"}, nil},
+		} {
+			c.q.Tenant, c.q.Limit = tenant, limit
+			var got []string
+			for cursor, first := "", true; first || cursor != ""; first = false {
+				page, next, err := f.Store.Connections(ctx, c.q, cursor)
+				require.NoError(t, err)
+				for i := range page {
+					got = append(got, page[i].ID)
+				}
+				cursor = next
+			}
+			require.Equal(t, c.want, got, "%+v", c.q)
+		}
+	}
+	_, cursor, err := f.Store.Connections(ctx, store.ConnectionQuery{Tenant: tenant, Limit: 1}, "")
+	require.NoError(t, err)
+	for _, q := range []store.ConnectionQuery{{Subject: subject}, {Status: store.Open}} {
+		_, _, err = f.Store.Connections(ctx, q, cursor)
+		require.ErrorIs(t, err, store.ErrCursor)
+	}
+}
+
+func testConnectionWalls(t *testing.T, f *ConnectionFixture) {
+	ctx := t.Context()
+	for i, k := range twins {
+		c := f.connection(k[0], k[1])
+		c.Subject = fmt.Sprint(i)
+		require.NoError(t, f.Store.PutConnection(ctx, c))
+	}
+	for i, k := range twins {
+		got, err := f.Store.Connection(ctx, k[0], k[1])
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(i), got.Subject, "%q", k)
+		page, _, err := f.Store.Connections(ctx, store.ConnectionQuery{Tenant: k[0]}, "")
+		require.NoError(t, err)
+		require.True(t, slices.ContainsFunc(page, func(c store.Connection) bool { return c.ID == k[1] }))
+		for _, c := range page {
+			require.Equal(t, k[0], c.Tenant)
+		}
+		require.NoError(t, f.Store.DeleteConnection(ctx, k[0], k[1]))
+	}
+}
+
+func testConnectionsAtOnce(t *testing.T, f *ConnectionFixture) {
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 50 {
+				id := fmt.Sprintf("%d-%d", i, j)
+				assert.NoError(t, f.Store.PutConnection(t.Context(), f.connection(tenant, id)))
+				assert.NoError(t, f.Store.UpdateConnection(t.Context(), tenant, id, store.Closing, f.Now().Add(time.Hour)))
+				_, _, err := f.Store.Connections(t.Context(), store.ConnectionQuery{Tenant: tenant, Limit: 5}, "")
+				assert.NoError(t, err)
+				assert.NoError(t, f.Store.DeleteConnection(t.Context(), tenant, id))
+			}
+		})
+	}
+	wg.Wait()
+	page, _, err := f.Store.Connections(t.Context(), store.ConnectionQuery{Tenant: tenant}, "")
+	require.NoError(t, err)
+	require.Empty(t, page)
+}

@@ -1,0 +1,64 @@
+package streamer
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+)
+
+// CallInfo says which call a context belongs to.
+type CallInfo struct {
+	// ID is the call's id, the same in all its attempts: the token to hand to
+	// other systems, for they may see a call more than once.
+	ID     string
+	Action string
+	// Tenant, Subject and Scopes are the caller's, from its verified token.
+	Tenant  string
+	Subject string
+	Scopes  []string
+	// Attempt counts from 1.
+	Attempt int
+	// Correlation stands on every log line of the call.
+	Correlation string
+	// Metadata is the request's, raw; nil if it had none.
+	Metadata json.RawMessage
+	// Accepted is when the call was accepted, or began if it is inline.
+	Accepted time.Time
+	// Deadline is when the whole call ends.
+	Deadline time.Time
+
+	report func(percent float64, text string)
+}
+
+// Info returns the info of a handler's context, for middleware and plain
+// handlers. Outside of a call it is the zero CallInfo, whose methods do nothing.
+func Info(ctx context.Context) CallInfo {
+	info, ok := core.InfoFrom(ctx)
+	if !ok {
+		return CallInfo{}
+	}
+	return newInfo(info)
+}
+
+func newInfo(i *core.Info) CallInfo {
+	return CallInfo{
+		ID: i.ID, Action: i.Action, Tenant: i.Tenant, Subject: i.Subject, Scopes: i.Scopes, Attempt: i.Attempt,
+		Correlation: i.Correlation, Metadata: i.Metadata, Accepted: i.Accepted, Deadline: i.Deadline, report: i.Report,
+	}
+}
+
+// Progress reports how far the call is, as [Call.Progress] does.
+func (i CallInfo) Progress(percent float64, text string) {
+	if i.report == nil {
+		return
+	}
+	if percent, text, ok := core.CleanProgress(percent, text); ok {
+		i.report(percent, text)
+	}
+}
+
+// HasScope tells whether the caller's token holds a scope.
+func (i CallInfo) HasScope(scope string) bool { return slices.Contains(i.Scopes, scope) }

@@ -1,0 +1,49 @@
+package streamer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+)
+
+// HandlerFunc is a handler without its types, as middleware sees it: in holds
+// the handler's In, and the first result must hold its Out.
+type HandlerFunc func(ctx context.Context, in any) (any, error)
+
+// Middleware wraps handlers: for logging, tracing, tenancy. [Info] tells it
+// which call it is in. The context that it hands on must be derived from the one
+// that it got: the call's own abilities travel with it.
+type Middleware func(next HandlerFunc) HandlerFunc
+
+type callKey struct{}
+
+var errLostContext = errors.New("a middleware handed on a context that does not come from its own: the call is lost")
+
+// callFrom finds the call again on the other side of the middleware.
+func callFrom(ctx context.Context) (*core.Call, error) {
+	call, ok := ctx.Value(callKey{}).(*core.Call)
+	if !ok {
+		return nil, Permanent(errLostContext)
+	}
+	return call, nil
+}
+
+// wrap puts middleware around a handler, the first outermost.
+func wrap(next HandlerFunc, all []Middleware) (out HandlerFunc, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("a middleware panicked while it wrapped a handler: %v", p)
+		}
+	}()
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i] == nil {
+			return nil, fmt.Errorf("middleware %d is nil", i+1)
+		}
+		if next = all[i](next); next == nil {
+			return nil, fmt.Errorf("middleware %d returned nil", i+1)
+		}
+	}
+	return next, nil
+}

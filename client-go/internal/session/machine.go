@@ -1,0 +1,267 @@
+package session
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/follow"
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+// Verb is what is to be done.
+type Verb uint8
+
+// What a machine can ask for.
+const (
+	// Send sends Body, one message, on a connection.
+	Send Verb = iota + 1
+	// Dial opens a connection with a fresh token, and reports Opened or
+	// DialFailed.
+	Dial
+	// Drop closes a connection with close code Code. Nothing is reported.
+	Drop
+	// FetchToken fetches a token, and reports Token.
+	FetchToken
+	// Complain logs Text: a peer that breaks the protocol.
+	Complain
+)
+
+// Output is something to be done, in the order in which it comes.
+type Output struct {
+	Verb Verb
+	Conn int
+	Body []byte
+	Code int
+	Text string
+}
+
+// Phase is how a client is connected.
+type Phase uint8
+
+// Phases.
+const (
+	Connecting Phase = iota
+	Connected
+	Waiting
+	Closed
+)
+
+// Machine is the whole of a client but for sockets and clocks.
+type Machine struct {
+	t      Timing
+	cfg    Config
+	jitter func(time.Duration) time.Duration
+	newRef func() string
+
+	streams map[string]*stream
+	refs    map[string]*message
+	timers  timers
+	order   uint64
+	calls   int
+
+	gen     int
+	conn    *conn // in use
+	old     []*conn
+	dialing int
+	dial    timer
+	fails   int
+	// ever tells that a connection was open once.
+	ever     bool
+	fetching bool
+	fetches  int
+
+	why   *wire.ServerMessage // why it is not connected
+	fatal *wire.ServerMessage
+	out   []Output
+}
+
+// New returns a machine that has not begun to connect.
+func New(cfg Config) *Machine {
+	cfg.Timing.fill()
+	m := &Machine{
+		t: cfg.Timing, cfg: cfg, jitter: cfg.Jitter, newRef: cfg.NewRef,
+		streams: make(map[string]*stream), refs: make(map[string]*message),
+	}
+	if m.jitter == nil {
+		m.jitter = randomly
+	}
+	if m.newRef == nil {
+		n := 0
+		m.newRef = func() string { n++; return strconv.Itoa(n) }
+	}
+	m.dial.alarm = dialAlarm{}
+	return m
+}
+
+// Start begins to connect.
+func (m *Machine) Start(now time.Duration) { m.connect(now, 0) }
+
+// Outputs returns what is to be done since it was called last. The slice is
+// used again: it is good until the next input.
+func (m *Machine) Outputs() []Output {
+	out := m.out
+	m.out = m.out[:0]
+	return out
+}
+
+// Next returns when [Machine.Tick] is to be called, if no input comes before.
+func (m *Machine) Next() time.Duration { return m.timers.next() }
+
+// Tick does what is due.
+func (m *Machine) Tick(now time.Duration) {
+	for {
+		t := m.timers.due(now)
+		if t == nil {
+			return
+		}
+		t.alarm.ring(m, now)
+	}
+}
+
+// Phase tells how the client is connected, and why it is not.
+func (m *Machine) Phase() (Phase, *wire.ServerMessage) {
+	switch {
+	case m.fatal != nil:
+		return Closed, m.fatal
+	case m.conn != nil:
+		return Connected, nil
+	case m.dialing != 0 || !m.ever && m.why == nil:
+		return Connecting, m.why
+	}
+	return Waiting, m.why
+}
+
+// Close ends everything from this side.
+func (m *Machine) Close(now time.Duration) {
+	m.stop(now, fault(CodeClosed, "the client was closed", false))
+}
+
+// CodeClosed is the code of calls that were followed when the client was
+// closed. It is never on the wire.
+const CodeClosed = "closed"
+
+// stop ends everything for good.
+func (m *Machine) stop(now time.Duration, why *wire.ServerMessage) {
+	if m.fatal != nil {
+		return
+	}
+	m.fatal = why
+	for _, s := range m.sorted() {
+		m.failStream(s, why)
+	}
+	for _, msg := range m.refs {
+		m.forget(msg)
+		msg.reply.settle(nil, why)
+	}
+	for _, c := range append(m.old, m.conn) {
+		if c != nil {
+			m.release(c)
+			m.emit(Output{Verb: Drop, Conn: c.gen, Code: wire.CloseNormal})
+		}
+	}
+	m.conn, m.old, m.dialing = nil, nil, 0
+	m.timers.stop(&m.dial)
+}
+
+func (m *Machine) emit(o Output) { m.out = append(m.out, o) }
+
+// sorted returns the streams in the order in which they came.
+func (m *Machine) sorted() []*stream {
+	all := make([]*stream, 0, len(m.streams))
+	for _, s := range m.streams {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
+	return all
+}
+
+// unanswered returns all messages that have no answer, in the order in which
+// they came.
+func (m *Machine) unanswered() []*message {
+	all := make([]*message, 0, len(m.refs)+len(m.streams))
+	for _, msg := range m.refs {
+		all = append(all, msg)
+	}
+	for _, s := range m.streams {
+		if s.sent != nil && s.sent.kind == request {
+			all = append(all, s.sent)
+		}
+	}
+	slices.SortFunc(all, func(a, b *message) int { return cmp.Compare(a.order, b.order) })
+	return all
+}
+
+func (m *Machine) next() uint64 {
+	m.order++
+	return m.order
+}
+
+// Signal wakes those who wait for a change. Its zero value is ready.
+type Signal struct{ ch chan struct{} }
+
+// Wait returns a channel that is closed at the next change.
+func (s *Signal) Wait() <-chan struct{} {
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+// Fire wakes all who wait.
+func (s *Signal) Fire() {
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
+
+// Reply is the answer to a cancel or a list.
+type Reply struct {
+	Done bool
+	// Calls and Cursor answer a list.
+	Calls  []wire.Summary
+	Cursor string
+	// Err is why it was refused.
+	Err    *wire.ServerMessage
+	Signal Signal
+
+	msg *message
+}
+
+func (r *Reply) settle(answer, err *wire.ServerMessage) {
+	if r == nil || r.Done {
+		return
+	}
+	r.Done, r.Err = true, err
+	if answer != nil {
+		r.Calls, r.Cursor = answer.Calls, answer.Cursor
+	}
+	r.Signal.Fire()
+}
+
+// stream is a stream with what is under way for it.
+type stream struct {
+	follow.Stream
+	id    string
+	order uint64
+	calls []*Call
+	// sent is the request, subscribe or unsubscribe that has no answer yet:
+	// until then nothing else but a cancel is said about the stream.
+	sent *message
+	// later is a request that waits for that.
+	later *message
+	// asked tells that this client has requested it; sum is of what.
+	asked bool
+	sum   uint64
+	// on is the connection that follows it.
+	on *conn
+	// cancelled tells that a cancel was sent before the request's answer came.
+	cancelled bool
+	refusals  int
+	removed   bool
+	timer     timer
+}
+
+func (s *stream) ring(m *Machine, now time.Duration) { m.touch(now, s) }

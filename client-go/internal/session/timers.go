@@ -1,0 +1,105 @@
+package session
+
+import (
+	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/follow"
+)
+
+const never = follow.Never
+
+// timer is a moment at which something is to be done. Its zero value is unset.
+type timer struct {
+	at    time.Duration
+	index int // place in the heap, from 1; 0: unset
+	alarm alarm
+}
+
+// alarm is what is done when a timer's time has come.
+type alarm interface {
+	ring(m *Machine, now time.Duration)
+}
+
+// timers is a heap of those that are set, the earliest first. One real timer
+// serves them all.
+type timers struct{ heap []*timer }
+
+// next returns the earliest moment; never if no timer is set.
+func (h *timers) next() time.Duration {
+	if len(h.heap) == 0 {
+		return never
+	}
+	return h.heap[0].at
+}
+
+// set sets or moves a timer.
+func (h *timers) set(t *timer, at time.Duration) {
+	if at == never {
+		h.stop(t)
+		return
+	}
+	t.at = at
+	if t.index == 0 {
+		h.heap = append(h.heap, t)
+		t.index = len(h.heap)
+	}
+	h.down(h.up(t.index - 1))
+}
+
+// stop unsets a timer.
+func (h *timers) stop(t *timer) {
+	if t.index == 0 {
+		return
+	}
+	i, last := t.index-1, len(h.heap)-1
+	h.swap(i, last)
+	h.heap[last] = nil
+	h.heap = h.heap[:last]
+	t.index = 0
+	if i < last {
+		h.down(h.up(i))
+	}
+}
+
+// due takes out and returns the earliest timer if its time has come.
+func (h *timers) due(now time.Duration) *timer {
+	if len(h.heap) == 0 || h.heap[0].at > now {
+		return nil
+	}
+	t := h.heap[0]
+	h.stop(t)
+	return t
+}
+
+func (h *timers) swap(i, j int) {
+	h.heap[i], h.heap[j] = h.heap[j], h.heap[i]
+	h.heap[i].index, h.heap[j].index = i+1, j+1
+}
+
+func (h *timers) up(i int) int {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if h.heap[parent].at <= h.heap[i].at {
+			break
+		}
+		h.swap(i, parent)
+		i = parent
+	}
+	return i
+}
+
+func (h *timers) down(i int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h.heap); child++ {
+			if h.heap[child].at < h.heap[least].at {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h.swap(i, least)
+		i = least
+	}
+}

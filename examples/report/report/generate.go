@@ -1,0 +1,198 @@
+// Package report is an example's handlers: reports on ten thousand wildlife
+// strikes on aircraft (see SOURCES.md). It knows neither sockets nor AWS; the
+// mains beside it do.
+package report
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/streamer"
+)
+
+// Name is the action's name.
+const Name = "report.generate"
+
+// Register puts the handlers into a router.
+func Register(r *streamer.Router) {
+	streamer.HandleStream(r, Name, Generate,
+		streamer.ExpectFunc(expect),
+		streamer.Retry(5, streamer.Backoff{Base: time.Second, Max: 30 * time.Second}),
+		streamer.Timeout(10*time.Minute),
+		streamer.Describe("Reports on wildlife strikes on aircraft, 1990 to 2002, group by group."))
+}
+
+// position is the checkpoint: how far the rows are.
+type position struct {
+	// Groups is how many rows have been emitted, Last the name of the last.
+	Groups int    `json:"groups"`
+	Last   string `json:"last"`
+}
+
+// Generate works through the strikes that the params select, group by group:
+// it emits each group's row as soon as it is final, and makes a checkpoint
+// after it. Resumed, it goes on with the next group, and comes to the same
+// result.
+func Generate(ctx context.Context, in Params, call *streamer.Call[Row]) (Report, error) {
+	all, err := strikes()
+	if err != nil {
+		return Report{}, err
+	}
+	if err := checkStates(all, in.States); err != nil {
+		return Report{}, err
+	}
+	selected := choose(all, in)
+	groups := group(selected, in.GroupBy)
+	var pos position
+	if _, err := call.Resume(&pos); err != nil {
+		return Report{}, streamer.Permanent(err)
+	}
+	if pos.Groups > len(groups) || pos.Groups > 0 && groups[pos.Groups-1].name != pos.Last {
+		return Report{}, streamer.Permanent(streamer.Errorf("data_changed", "the data is not what the report began with"))
+	}
+	done := 0
+	for i, g := range groups {
+		if i < pos.Groups {
+			done += len(g.strikes)
+			continue
+		}
+		if err := pause(ctx, time.Duration(in.PaceMs)*time.Millisecond); err != nil {
+			return Report{}, err
+		}
+		row := g.row(func(n int) {
+			call.Progress(percent(done+n, len(selected)), g.name)
+		})
+		done += len(g.strikes)
+		call.Emit(row)
+		call.Checkpoint(position{Groups: i + 1, Last: g.name})
+	}
+	call.Progress(percent(done, len(selected)), "summing up")
+	out := sumUp(selected, len(groups))
+	call.Progress(100, "done")
+	return out, nil
+}
+
+// percent leaves the last hundredth to the summary.
+func percent(done, all int) float64 { return 99 * float64(done) / float64(max(all, 1)) }
+
+// expect tells how long a report takes: nearly nothing, but for the pauses.
+func expect(in Params) time.Duration {
+	if in.PaceMs == 0 {
+		return 0
+	}
+	all, err := strikes()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(in.PaceMs) * time.Millisecond * time.Duration(len(group(choose(all, in), in.GroupBy)))
+}
+
+// pause waits, unless the context ends.
+func pause(ctx context.Context, d time.Duration) error {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// checkStates refuses states that the data does not know.
+func checkStates(all []strike, states []string) error {
+	for i, state := range states {
+		if !slices.ContainsFunc(all, func(s strike) bool { return s.state == state }) {
+			err := streamer.Errorf("unknown_state", "no strikes are recorded for this state")
+			err.Field = "/states/" + strconv.Itoa(i)
+			return streamer.Permanent(err)
+		}
+	}
+	return nil
+}
+
+// choose selects the strikes that the params ask for.
+func choose(all []strike, in Params) []*strike {
+	out := make([]*strike, 0, len(all))
+	for i := range all {
+		s := &all[i]
+		if len(in.Years) > 0 && !slices.Contains(in.Years, s.date.Year()) ||
+			len(in.States) > 0 && !slices.Contains(in.States, s.state) || s.cost < in.MinCost {
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// strikeGroup is the strikes that share a value.
+type strikeGroup struct {
+	name    string
+	strikes []*strike
+}
+
+// keys tell for each grouping which group a strike belongs to.
+var keys = map[string]func(*strike) string{
+	"state":    func(s *strike) string { return s.state },
+	"operator": func(s *strike) string { return s.operator },
+	"species":  func(s *strike) string { return s.species },
+	"phase":    func(s *strike) string { return s.phase },
+	"damage":   func(s *strike) string { return s.damage },
+	"size":     func(s *strike) string { return s.size },
+	"daytime":  func(s *strike) string { return s.daytime },
+	"month":    func(s *strike) string { return s.date.Format("2006-01") },
+	"year":     func(s *strike) string { return s.date.Format("2006") },
+}
+
+// group parts strikes: by time in its order, by anything else the largest group
+// first.
+func group(selected []*strike, by string) []strikeGroup {
+	key := keys[by]
+	index := map[string]int{}
+	var out []strikeGroup
+	for _, s := range selected {
+		name := key(s)
+		i, known := index[name]
+		if !known {
+			i = len(out)
+			index[name] = i
+			out = append(out, strikeGroup{name: name})
+		}
+		out[i].strikes = append(out[i].strikes, s)
+	}
+	slices.SortFunc(out, func(a, b strikeGroup) int {
+		if by == "month" || by == "year" {
+			return cmp.Compare(a.name, b.name)
+		}
+		return cmp.Or(cmp.Compare(len(b.strikes), len(a.strikes)), cmp.Compare(a.name, b.name))
+	})
+	return out
+}
+
+// step is after how many strikes progress is told.
+const step = 250
+
+// row works through a group.
+func (g *strikeGroup) row(progress func(done int)) Row {
+	out := Row{Group: g.name}
+	knots := 0
+	for i, s := range g.strikes {
+		out.add(s)
+		knots += max(s.speed, 0)
+		if (i+1)%step == 0 || i+1 == len(g.strikes) {
+			progress(i + 1)
+		}
+	}
+	if known := out.Strikes - out.UnknownSpeed; known > 0 {
+		mean := roundTenth(knots, known)
+		out.MeanSpeed = &mean
+	}
+	return out
+}

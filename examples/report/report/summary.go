@@ -1,0 +1,110 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// top is how many species and operators a report names.
+const top = 10
+
+func (t *Tally) add(s *strike) {
+	t.Strikes++
+	t.Cost += s.cost
+	if s.damaged() {
+		t.Damaging++
+	}
+	if s.speed < 0 {
+		t.UnknownSpeed++
+	}
+}
+
+func (t *Tally) merge(o Tally) {
+	t.Strikes += o.Strikes
+	t.Cost += o.Cost
+	t.Damaging += o.Damaging
+	t.UnknownSpeed += o.UnknownSpeed
+}
+
+// sumUp is the report about strikes that were parted into groups.
+func sumUp(selected []*strike, groups int) Report {
+	out := Report{Groups: groups}
+	for _, s := range selected {
+		out.Total.add(s)
+		out.Months[s.date.Month()-1] += s.cost
+		day := s.date.Format(time.DateOnly)
+		if out.From == "" || day < out.From {
+			out.From = day
+		}
+		out.To = max(out.To, day)
+	}
+	out.TopSpecies = topSpecies(selected)
+	out.Phases = phases(selected)
+	out.Operators = operators(selected)
+	return out
+}
+
+func tally(g strikeGroup) Named {
+	out := Named{Name: g.name}
+	for _, s := range g.strikes {
+		out.add(s)
+	}
+	return out
+}
+
+// topSpecies relies on group's order: the largest first.
+func topSpecies(selected []*strike) []Named {
+	out := []Named{}
+	for _, g := range group(selected, "species") {
+		if len(out) == top {
+			break
+		}
+		out = append(out, tally(g))
+	}
+	return out
+}
+
+func phases(selected []*strike) []Phase {
+	out := []Phase{}
+	for _, g := range group(selected, "phase") {
+		p := Phase{Named: tally(g), Damage: map[string]int{}}
+		for _, s := range g.strikes {
+			p.Damage[s.damage]++
+		}
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b Phase) int {
+		return cmp.Or(cmp.Compare(b.Damaging, a.Damaging), cmp.Compare(b.Strikes, a.Strikes), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+func operators(selected []*strike) []Operator {
+	out := []Operator{}
+	for _, g := range group(selected, "operator") {
+		o := Operator{Named: tally(g)}
+		for _, s := range g.strikes {
+			o.Months[s.date.Month()-1] += s.cost
+		}
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b Operator) int {
+		return cmp.Or(cmp.Compare(b.Cost, a.Cost), cmp.Compare(b.Strikes, a.Strikes), cmp.Compare(a.Name, b.Name))
+	})
+	if len(out) <= top {
+		return out
+	}
+	others := Operator{Named: Named{Name: Others}}
+	for _, o := range out[top:] {
+		others.merge(o.Tally)
+		for i, cost := range o.Months {
+			others.Months[i] += cost
+		}
+	}
+	return append(out[:top], others)
+}
+
+// roundTenth is sum/n to one decimal, halves up; in integers, so that it is the
+// same on every machine.
+func roundTenth(sum, n int) float64 { return float64((20*sum+n)/(2*n)) / 10 }
