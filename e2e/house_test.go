@@ -265,6 +265,24 @@ func TestFilesAreShort(t *testing.T) {
 	})
 }
 
+// TestNobodyWaitsByTheClock: a test that sleeps is slow on a fast machine and
+// wrong on a slow one. In a synctest bubble the clock is a fake.
+func TestNobodyWaitsByTheClock(t *testing.T) {
+	sleeps := regexp.MustCompile(`\btime\.Sleep\(`)
+	walk(t, func(path string, entry fs.DirEntry) {
+		if entry.IsDir() || !strings.HasSuffix(path, "_test.go") || entry.Name() == "house_test.go" {
+			return
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sleeps.Match(text) && !bytes.Contains(text, []byte(`"testing/synctest"`)) {
+			t.Errorf("%s waits by time.Sleep: use a condition, a channel, or a testing/synctest bubble", path)
+		}
+	})
+}
+
 // TestCodesAreDocumented: a code says what it means and what to do, and the
 // protocol's page names no code that does not exist.
 func TestCodesAreDocumented(t *testing.T) {

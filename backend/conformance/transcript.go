@@ -53,6 +53,9 @@ type Settings struct {
 	GraceMs int64 `json:"graceMs"`
 	// MaxConnections is how many connections there may be.
 	MaxConnections int `json:"maxConnections"`
+	// PoisonAfter is how often a suspect may die alone before it is a dead
+	// letter.
+	PoisonAfter int `json:"poisonAfter"`
 }
 
 // Flaw is what is wrong with a token.

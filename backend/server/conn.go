@@ -61,9 +61,12 @@ func (c *conn) read() {
 			return
 		}
 		c.heard.Store(time.Now().UnixNano())
+		if c.last.Load() != 0 {
+			continue // goodbye was said; only the peer's close is waited for
+		}
 		if kind != websocket.TextMessage {
-			c.goodbye("", false, websocket.CloseUnsupportedData)
-			return
+			c.goodbye("", false, wire.CloseUnsupportedData)
+			continue
 		}
 		c.frame(data)
 		if room := c.out.wait(); room != nil {

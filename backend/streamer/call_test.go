@@ -52,9 +52,15 @@ func TestCallReports(t *testing.T) {
 	if err != nil || result != " [1 , 2]" || !reflect.DeepEqual(s.events, want) || s.failed != nil {
 		t.Errorf("%q %q %v %v", s.events, result, err, s.failed)
 	}
+	if string(s.chunks[1]) != ` {"raw" : 1}` {
+		t.Errorf("the chunk changed with its author's array: %s", s.chunks[1])
+	}
 }
 
 func TestProgressIsBounded(t *testing.T) {
+	if _, cut, _ := core.CleanProgress(0, "a"+strings.Repeat("é", 200)); cut != "a"+strings.Repeat("é", 127) {
+		t.Errorf("not cut at a character: %q", cut)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		percent, text := rapid.Float64().Draw(t, "percent"), rapid.StringN(0, 400, 2000).Draw(t, "text")
 		if rapid.Bool().Draw(t, "bytes") {

@@ -44,10 +44,14 @@ func build(t *testing.T, r *streamer.Router) *core.Registry {
 // sink records what a handler reports.
 type sink struct {
 	events []string
+	chunks []json.RawMessage
 	failed error
 }
 
-func (s *sink) Emit(data json.RawMessage) { s.events = append(s.events, "chunk "+string(data)) }
+func (s *sink) Emit(data json.RawMessage) {
+	s.events, s.chunks = append(s.events, "chunk "+string(data)), append(s.chunks, data)
+}
+
 func (s *sink) Checkpoint(data json.RawMessage) {
 	s.events = append(s.events, "checkpoint "+string(data))
 }

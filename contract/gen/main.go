@@ -63,6 +63,9 @@ func run(check bool) error {
 	if files[filepath.Join(core, "codes_gen.go")], err = format.Source(errorCodes("core", f)); err != nil {
 		return err
 	}
+	if files[filepath.Join("client-go", "codes_gen.go")], err = format.Source(errorCodes("client", f)); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(source)
 	if err != nil {
 		return err

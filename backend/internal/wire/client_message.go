@@ -185,7 +185,7 @@ func checkForm(m *ClientMessage, seen uint32) *Error {
 func clientField(s *scanner, depth int, key string, bit uint32, m *ClientMessage) (err *Error) {
 	switch bit {
 	case fType:
-		m.Type, err = s.text(key)
+		m.Type, err = s.word(key)
 	case fRef:
 		m.Ref, err = s.bounded(key, 1, MaxRef)
 	case fID:

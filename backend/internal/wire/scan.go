@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 type scanner struct {
 	data []byte
 	pos  int
+	// bad notes that a value was of no use to a lenient reader.
+	bad bool
 }
 
 func malformed(text string) *Error { return &Error{Code: CodeMalformed, Message: text} }
@@ -51,10 +54,11 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
-// object calls field for each key; field must consume the value.
+// object calls field for each key; field must consume the value. A key that is
+// no text, for a lone surrogate, comes as one that no field has.
 func (s *scanner) object(field func(key string) *Error) *Error {
 	if !s.take('{') {
-		return malformed("a message is an object")
+		return s.wrongType("", "an object")
 	}
 	if s.take('}') {
 		return nil
@@ -63,9 +67,13 @@ func (s *scanner) object(field func(key string) *Error) *Error {
 		if s.peek() != '"' {
 			return malformed("an object's key is a string")
 		}
-		key, err := s.text("")
-		if err != nil {
+		key, err := s.word("")
+		switch {
+		case err == nil:
+		case err.Code == CodeMalformed:
 			return err
+		default:
+			key = "\uFFFD"
 		}
 		if !s.take(':') {
 			return malformed("a colon is missing")
@@ -87,7 +95,7 @@ func (s *scanner) object(field func(key string) *Error) *Error {
 // consume it.
 func (s *scanner) array(element func(i int) *Error) *Error {
 	if !s.take('[') {
-		return malformed("an array is missing")
+		return s.wrongType("", "an array")
 	}
 	if s.take(']') {
 		return nil
@@ -104,6 +112,21 @@ func (s *scanner) array(element func(i int) *Error) *Error {
 		}
 		return malformed("an array does not end")
 	}
+}
+
+// word is text for strings that are mostly words of the protocol: those cost
+// no memory.
+func (s *scanner) word(name string) (string, *Error) {
+	if s.peek() == '"' {
+		rest := s.data[s.pos+1:]
+		if n := bytes.IndexByte(rest[:min(len(rest), longestWord+1)], '"'); n >= 0 {
+			if w, ok := words[string(rest[:n])]; ok {
+				s.pos += n + 2
+				return w, nil
+			}
+		}
+	}
+	return s.text(name)
 }
 
 // text reads a string and decodes its escapes. A value of another type is an
@@ -134,12 +157,13 @@ func (s *scanner) text(name string) (string, *Error) {
 // escaped goes on with a string from its first escape.
 func (s *scanner) escaped(name string, start int) (string, *Error) {
 	out := append([]byte(nil), s.data[start:s.pos]...)
+	var lone *Error // reported at the string's end: the reading goes on there
 	for s.pos < len(s.data) {
 		c := s.data[s.pos]
 		switch {
 		case c == '"':
 			s.pos++
-			return string(out), nil
+			return string(out), lone
 		case c < 0x20:
 			return "", malformed("a control character in a string")
 		case c != '\\':
@@ -170,7 +194,7 @@ func (s *scanner) escaped(name string, start int) (string, *Error) {
 				return "", malformed("a bad \\u escape")
 			}
 			if utf16.IsSurrogate(r) {
-				low := rune(0)
+				low, back := rune(0), s.pos
 				if s.pos+2 <= len(s.data) && s.data[s.pos] == '\\' && s.data[s.pos+1] == 'u' {
 					s.pos += 2
 					if low, ok = s.unicode(); !ok {
@@ -178,7 +202,8 @@ func (s *scanner) escaped(name string, start int) (string, *Error) {
 					}
 				}
 				if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-					return "", invalid(name, "a lone surrogate in a string")
+					s.pos = back // what follows is judged by itself
+					lone = invalid(name, "a lone surrogate in a string")
 				}
 			}
 			out = utf8.AppendRune(out, r)
@@ -284,7 +309,7 @@ func (s *scanner) skip(depth int) *Error {
 		if depth >= MaxDepth {
 			return malformed("nested deeper than 64")
 		}
-		return s.object(func(string) *Error { return s.skip(depth + 1) })
+		return s.skipObject(depth + 1)
 	case c == '[':
 		if depth >= MaxDepth {
 			return malformed("nested deeper than 64")
@@ -303,6 +328,35 @@ func (s *scanner) skip(depth int) *Error {
 		return malformed("it ends too early")
 	}
 	return malformed("not JSON")
+}
+
+// skipObject consumes an object without decoding its keys.
+func (s *scanner) skipObject(depth int) *Error {
+	s.pos++
+	if s.take('}') {
+		return nil
+	}
+	for {
+		if s.peek() != '"' {
+			return malformed("an object's key is a string")
+		}
+		if err := s.skipString(); err != nil {
+			return err
+		}
+		if !s.take(':') {
+			return malformed("a colon is missing")
+		}
+		if err := s.skip(depth); err != nil {
+			return err
+		}
+		if s.take(',') {
+			continue
+		}
+		if s.take('}') {
+			return nil
+		}
+		return malformed("an object does not end")
+	}
 }
 
 // skipString consumes a string without decoding it: lone surrogates pass.

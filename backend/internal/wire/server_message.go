@@ -105,18 +105,33 @@ func (c *Summary) append(b []byte) []byte {
 	return append(w.b, '}')
 }
 
+// TypeUnreadable is the type that a message gets in the client that has a field
+// of the wrong type: clients ignore it as they ignore what they do not know.
+const TypeUnreadable = "?"
+
 // DecodeServerFrame reads a frame from a server: one message, or a batch.
 // Unknown fields are ignored; a message without type has an empty Type (a
 // gateway's own error). Raw fields point into data.
 func DecodeServerFrame(data []byte) ([]ServerMessage, *Error) {
+	return AppendServerFrame(nil, data)
+}
+
+// AppendServerFrame is DecodeServerFrame into memory that is used again: the
+// messages are appended to out.
+func AppendServerFrame(out []ServerMessage, data []byte) ([]ServerMessage, *Error) {
 	if !utf8.Valid(data) {
-		return nil, malformed("not UTF-8")
+		return out, malformed("not UTF-8")
 	}
 	s := scanner{data: data}
-	var out []ServerMessage
 	one := func(depth int) *Error {
 		out = append(out, ServerMessage{})
-		return decodeServer(&s, depth, &out[len(out)-1])
+		m := &out[len(out)-1]
+		s.bad = false
+		err := s.lenient(decodeServer(&s, depth, m))
+		if s.bad && m.Type != "" {
+			m.Type = TypeUnreadable
+		}
+		return err
 	}
 	var err *Error
 	if s.peek() == '[' {
@@ -130,11 +145,20 @@ func DecodeServerFrame(data []byte) ([]ServerMessage, *Error) {
 	return out, err
 }
 
+// lenient lets pass a value that was read but is not what it should be.
+func (s *scanner) lenient(err *Error) *Error {
+	if err != nil && err.Code != CodeMalformed {
+		s.bad = true
+		return nil
+	}
+	return err
+}
+
 func decodeServer(s *scanner, depth int, m *ServerMessage) *Error {
 	return s.object(func(key string) (err *Error) {
 		switch key {
 		case "type":
-			m.Type, err = s.text(key)
+			m.Type, err = s.word(key)
 		case "ref":
 			m.Ref, err = s.text(key)
 		case "id":
@@ -185,7 +209,7 @@ func decodeServer(s *scanner, depth int, m *ServerMessage) *Error {
 		case "action":
 			m.Action, err = s.text(key)
 		case "status":
-			m.Status, err = s.text(key)
+			m.Status, err = s.word(key)
 		case "lastSeq":
 			m.LastSeq, err = s.natural(key)
 		case "progress":
@@ -221,7 +245,7 @@ func decodeServer(s *scanner, depth int, m *ServerMessage) *Error {
 		default:
 			err = s.skip(depth + 1)
 		}
-		return err
+		return s.lenient(err)
 	})
 }
 
@@ -239,7 +263,7 @@ func decodeProgress(s *scanner, depth int, p *Progress) *Error {
 		default:
 			err = s.skip(depth + 1)
 		}
-		return err
+		return s.lenient(err)
 	})
 }
 
@@ -251,7 +275,7 @@ func decodeSummary(s *scanner, depth int, c *Summary) *Error {
 		case "action":
 			c.Action, err = s.text(key)
 		case "status":
-			c.Status, err = s.text(key)
+			c.Status, err = s.word(key)
 		case "attempt":
 			c.Attempt, err = s.small(key)
 		case "createdAt":
@@ -271,7 +295,7 @@ func decodeSummary(s *scanner, depth int, c *Summary) *Error {
 		default:
 			err = s.skip(depth + 1)
 		}
-		return err
+		return s.lenient(err)
 	})
 }
 

@@ -282,7 +282,7 @@ func (r *Reader) Restart(attempt int) {
 }
 
 // needs tells whether events must be pulled.
-func (r *Reader) needs(now time.Duration) bool { return r.behind }
+func (r *Reader) needs(now time.Duration) bool { return r.behind || r.hole && now >= r.holeAt }
 
 // Take hands out the next event; ok is false when none waits.
 func (r *Reader) Take() (e Event, ok bool) {
@@ -327,6 +327,9 @@ func (r *Reader) mark(e *Event) {
 
 // Over tells whether the end was handed out.
 func (r *Reader) Over() bool { return r.taken }
+
+// Cost is about how many bytes wait to be taken.
+func (r *Reader) Cost() int { return r.cost }
 
 // Finished tells whether nothing more can come in.
 func (r *Reader) Finished() bool { return r.over }

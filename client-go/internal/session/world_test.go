@@ -34,7 +34,6 @@ type world struct {
 	unfair bool
 	// temper is about how long no connection is troubled.
 	temper time.Duration
-	all []*Call
 	// fifo is when the last frame in each direction arrives.
 	fifo map[string]time.Duration
 }
@@ -171,7 +170,6 @@ func (w *world) run(want int) {
 			w.m.Tick(w.now)
 		}
 		w.outputs()
-		if w.now > 2*time.Hour { w.dump(); w.dump2() }
 		require.Less(w.t, w.now, 2*time.Hour, "%d of %d calls have ended", w.ends, want)
 		require.Less(w.t, w.sent, 200_000, "too much is sent")
 	}
@@ -196,6 +194,7 @@ func (r *reader) fail(format string, args ...any) {
 
 // read takes some events now and more of them later.
 func (r *reader) read() {
+	require.Less(r.w.t, r.call.Reader.Cost(), 1000+21*(160+30), "the buffer is not bounded")
 	for range 1 + r.w.rnd.IntN(8) {
 		e, ok := r.w.m.Take(r.w.now, r.call)
 		if !ok {

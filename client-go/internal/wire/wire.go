@@ -64,6 +64,28 @@ const (
 	ModeAsync = "async"
 )
 
+// words are the names of fields, types and states: strings that need no memory
+// of their own when they are read.
+var words = func() map[string]string {
+	all := []string{
+		TypeRequest, TypeCancel, TypeSubscribe, TypeUnsubscribe, TypeList, TypeSeal, TypeAuth, TypePing, TypeAck, TypeProgress,
+		TypeChunk, TypeAttempt, TypeResult, TypeError, TypeSnapshot, TypeCalls, TypeLag, TypeOK, TypeClosing, TypePong,
+		"type", "ref", "id", "for", "index", "seq", "epoch", "keep", "from", "rev", "percent", "message", "data", "payload", "code",
+		"final", "retryable", "field", "hint", "retryAfterMs", "details", "recovered", "action", "status", "lastSeq", "due",
+		"cancelRequested", "events", "more", "cursor", "reason", "reconnect", "afterMs", "createdAt", "endedAt", "mode", "timeoutMs",
+		"idempotencyKey", "group", "delayMs", "cancelAfterMs", "metadata", "after", "limit", "size", "token",
+		"queued", "running", "succeeded", "failed", "cancelled",
+	}
+	m := make(map[string]string, len(all))
+	for _, w := range all {
+		m[w] = w
+	}
+	return m
+}()
+
+// longestWord is how many bytes the longest of them has.
+const longestWord = 15
+
 // CodeInfo says what an error code means to a client.
 type CodeInfo struct {
 	// Retryable tells whether sending the same again can help.

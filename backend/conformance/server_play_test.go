@@ -1,0 +1,93 @@
+package conformance_test
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/pay-theory/streamer/backend/conformance"
+	sqlite "github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/pay-theory/streamer/backend/store/memory"
+)
+
+// The transcripts, played against the embedded server in a bubble: a store in
+// memory, a network of pipes, and a clock that a story can move.
+func TestServerInBubble(t *testing.T) {
+	for _, tr := range load(t, conformance.Server) {
+		t.Run(tr.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				queue := memory.New(nil)
+				conformance.Play(t, tr, newEmbedded(t, host{
+					open: func() (roles, error) { return queue, nil }, listen: listenPipe, bubble: true,
+				}, tr))
+			})
+		})
+	}
+}
+
+// The transcripts, played against the embedded server as it is: a SQLite file,
+// TCP, and the time there is.
+func TestServer(t *testing.T) {
+	for _, tr := range load(t, conformance.Server) {
+		t.Run(tr.Name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "streamer.db")
+			conformance.Play(t, tr, newEmbedded(t, host{
+				open:   func() (roles, error) { return sqlite.Open(path, nil) },
+				shut:   func(r roles) error { return r.(*sqlite.Store).Close() },
+				listen: listenTCP,
+			}, tr))
+		})
+	}
+}
+
+func listenTCP() (net.Listener, func(context.Context) (net.Conn, error), error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+	}, nil
+}
+
+// pipes is a listener in memory.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func listenPipe() (net.Listener, func(context.Context) (net.Conn, error), error) {
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	return p, p.dial, nil
+}
+
+func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case p.conns <- there:
+		return here, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

@@ -1,0 +1,297 @@
+package conformance_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/pay-theory/streamer/backend/conformance/actions"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/streamer"
+)
+
+// host is where an embedded server lives: with its store and its network.
+type host struct {
+	// open opens the store, or opens it again.
+	open func() (roles, error)
+	// shut closes it; nil: there is nothing to close.
+	shut func(roles) error
+	// listen makes a network: where the server listens, and how it is dialled.
+	listen func() (net.Listener, func(ctx context.Context) (net.Conn, error), error)
+	// bubble tells that all of it is in a bubble, whose time can be moved.
+	bubble bool
+}
+
+// embedded is the whole embedded server as a target, reached by raw WebSocket.
+type embedded struct {
+	host     host
+	settings conformance.Settings
+	secret   []byte
+	gates    actions.Gates
+
+	mu      sync.Mutex
+	queue   roles
+	mortal  *mortal
+	server  *server.Server
+	web     *http.Server
+	dial    func(ctx context.Context) (net.Conn, error)
+	conns   []*wsConn
+	ended   chan struct{} // closed when the process has ended
+	endOnce *sync.Once
+}
+
+func newEmbedded(t testing.TB, h host, tr *conformance.Transcript) *embedded {
+	t.Helper()
+	e := &embedded{host: h, settings: tr.Settings, secret: make([]byte, 32)}
+	_, _ = rand.Read(e.secret)
+	if err := e.start(); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// start begins a process.
+func (e *embedded) start() error {
+	queue, err := e.host.open()
+	if err != nil {
+		return err
+	}
+	r := streamer.NewRouter(nil)
+	actions.Register(r)
+	e.gates.Register(r)
+	verify, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: e.secret}}, Leeway: -1})
+	if err != nil {
+		return err
+	}
+	m := &mortal{roles: queue}
+	s, err := server.New(r, &server.Options{
+		Auth: verify, Queue: m, Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
+		PoisonAfter: e.settings.PoisonAfter,
+	})
+	if err != nil {
+		return err
+	}
+	l, dial, err := e.host.listen()
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: s.Handler(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	go func() { _ = web.Serve(l) }()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue, e.mortal, e.server, e.web, e.dial = queue, m, s, web, dial
+	e.conns, e.ended, e.endOnce = nil, make(chan struct{}), &sync.Once{}
+	return nil
+}
+
+// end ends the process with so much grace, once.
+func (e *embedded) end(grace time.Duration) {
+	e.endOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		_ = e.server.Shutdown(ctx)
+		_ = e.web.Close()
+		if e.host.shut != nil {
+			_ = e.host.shut(e.queue)
+		}
+		close(e.ended)
+	})
+}
+
+// die ends the process as a kill does: the store has heard the last of it, and
+// its clients find their connections cut.
+func (e *embedded) die() {
+	e.mortal.dead.Store(true)
+	e.mu.Lock()
+	conns := slices.Clone(e.conns)
+	e.mu.Unlock()
+	for _, c := range conns {
+		c.Cut()
+	}
+	e.end(0)
+}
+
+func (e *embedded) Abilities() []conformance.Ability {
+	have := []conformance.Ability{
+		conformance.AbilityKill, conformance.AbilityTelling, conformance.AbilityRestart, conformance.AbilityShutdown,
+		conformance.AbilityGates, conformance.AbilityHandshake, conformance.AbilityFrames, conformance.AbilitySettings,
+	}
+	if e.host.bubble {
+		have = append(have, conformance.AbilityClock)
+	}
+	return have
+}
+
+func (e *embedded) Now() time.Time { return time.Now() }
+
+func (e *embedded) Advance(_ context.Context, d time.Duration) error {
+	time.Sleep(d)
+	synctest.Wait()
+	return nil
+}
+
+func (e *embedded) Kill(_ context.Context, when conformance.When) error {
+	if when != conformance.Now {
+		e.mortal.arm(when, e.die)
+		return nil
+	}
+	e.die()
+	return nil
+}
+
+func (e *embedded) Restart(ctx context.Context) error {
+	select {
+	case <-e.ended:
+	case <-ctx.Done():
+		return errors.New("the process has not ended")
+	}
+	return e.start()
+}
+
+func (e *embedded) Shutdown(context.Context) error {
+	go e.end(time.Duration(e.settings.GraceMs) * time.Millisecond)
+	return nil
+}
+
+func (e *embedded) Await(ctx context.Context, gate string) error { return e.gates.Await(ctx, gate) }
+func (e *embedded) Release(gate string)                          { e.gates.Release(gate) }
+
+func (e *embedded) Close() error {
+	e.die()
+	<-e.ended
+	return nil
+}
+
+// Token mints a token that began long enough ago to have expired, if it is to
+// be expired.
+func (e *embedded) Token(who conformance.Identity) (string, error) {
+	secret := e.secret
+	if who.Flaw == conformance.Forged {
+		secret = slices.Concat([]byte("x"), e.secret[1:])
+	}
+	ttl, now := who.Expiry(), time.Now
+	if ttl <= 0 {
+		back := time.Second - ttl
+		ttl, now = time.Second, func() time.Time { return time.Now().Add(-back) }
+	}
+	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret, Now: now})
+	if err != nil {
+		return "", err
+	}
+	return issuer.Mint(auth.Grant{Tenant: who.Tenant, Subject: who.Subject, Scopes: who.Scopes, TTL: ttl})
+}
+
+func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (conformance.Conn, error) {
+	header := http.Header{}
+	if who.Flaw != conformance.Missing {
+		token, err := e.Token(who)
+		if err != nil {
+			return nil, err
+		}
+		header.Set("Authorization", "Bearer "+token)
+	}
+	d := websocket.Dialer{
+		Subprotocols:   []string{"streamer.v1"},
+		NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
+	}
+	ws, response, err := d.DialContext(ctx, "ws://streamer.test/", header)
+	if err != nil {
+		return nil, refusal(response, err)
+	}
+	c := &wsConn{ws: ws, frames: make(chan []byte, 4096), heard: e.mortal.heard}
+	go c.pump()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.conns = append(e.conns, c)
+	return c, nil
+}
+
+// refusal reads why a handshake was refused.
+func refusal(response *http.Response, err error) error {
+	if response == nil {
+		return err
+	}
+	body, readErr := io.ReadAll(response.Body)
+	if readErr != nil {
+		return readErr
+	}
+	var said struct{ Code string }
+	if json.Unmarshal(body, &said) != nil {
+		return err
+	}
+	return &conformance.Refusal{Status: response.StatusCode, Code: said.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
+}
+
+// wsConn is a raw WebSocket connection. A goroutine reads it until it ends.
+type wsConn struct {
+	ws     *websocket.Conn
+	frames chan []byte // closed when the connection has ended
+	why    *conformance.CloseError
+	heard  func()
+}
+
+func (c *wsConn) pump() {
+	defer close(c.frames)
+	for {
+		kind, data, err := c.ws.ReadMessage()
+		if err != nil {
+			c.why = &conformance.CloseError{Code: websocket.CloseAbnormalClosure, Reason: err.Error()}
+			var closed *websocket.CloseError
+			if errors.As(err, &closed) {
+				c.why = &conformance.CloseError{Code: closed.Code, Reason: closed.Text}
+			}
+			_ = c.ws.Close()
+			return
+		}
+		if kind == websocket.BinaryMessage {
+			data = []byte(`{"type": "a binary frame"}`)
+		}
+		c.frames <- data
+		c.heard()
+	}
+}
+
+func (c *wsConn) Send(frame []byte) error { return c.write(websocket.TextMessage, frame) }
+
+func (c *wsConn) SendBinary(frame []byte) error { return c.write(websocket.BinaryMessage, frame) }
+
+// write does not mind that the server closes while a frame is on its way: what
+// it says about that is in its close frame.
+func (c *wsConn) write(kind int, frame []byte) error {
+	_ = c.ws.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_ = c.ws.WriteMessage(kind, frame)
+	return nil
+}
+
+func (c *wsConn) Recv(ctx context.Context) ([]byte, error) {
+	select {
+	case data, ok := <-c.frames:
+		if !ok {
+			return nil, c.why
+		}
+		return data, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *wsConn) Close(code int) error {
+	message := websocket.FormatCloseMessage(code, "")
+	return c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(5*time.Second))
+}
+
+func (c *wsConn) Cut() { _ = c.ws.NetConn().Close() }

@@ -1,0 +1,174 @@
+package server_test
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/server"
+)
+
+// Law 11 over a real socket: closing, the end of what could end, 1012; then
+// the next server goes on with the rest.
+func TestGoodbyeAndComingBack(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "streamer.db")
+	h := start(t, server.Options{Data: data})
+	p := h.dial("ann")
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"wait","mode":"async"}`, id)
+	epoch := p.next().Epoch
+	inline := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"wait","mode":"sync"}`, inline)
+	p.send(`{"type":"ping"}`)
+	require.Equal(t, wire.TypePong, p.next().Type)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.stop(10 * time.Millisecond)
+	}()
+	m := p.next()
+	require.Equal(t, wire.TypeClosing, m.Type)
+	require.Equal(t, "shutdown", m.Reason)
+	require.True(t, *m.Reconnect)
+	require.Positive(t, m.AfterMs)
+	m = p.next()
+	require.Equal(t, wire.CodeUnavailable, m.Code, "an inline call that cannot be stored")
+	require.False(t, *m.Final)
+	require.Equal(t, inline, m.ID)
+	require.Equal(t, wire.CloseRestart, p.closed())
+	<-done
+
+	h = start(t, server.Options{Data: data})
+	p = h.dial("ann")
+	p.send(`{"type":"subscribe","ref":"r","id":"%s","after":1,"epoch":%d}`, id, epoch)
+	m = p.next(wire.TypeAttempt)
+	require.Equal(t, wire.TypeSnapshot, m.Type)
+	require.Nil(t, m.Recovered)
+	p.send(`{"type":"cancel","ref":"c","id":"%s"}`, id)
+	m = p.next(wire.TypeOK, wire.TypeAttempt)
+	require.Equal(t, wire.CodeCancelled, m.Code)
+	p.send(`{"type":"subscribe","ref":"r","id":"%s","after":1,"epoch":%d}`, id, epoch+1)
+	m = p.next()
+	require.False(t, *m.Recovered)
+	require.Equal(t, wire.TypeAck, m.Events[0].Type, "another history: from the start")
+	require.Equal(t, "shutdown", m.Events[1].Code)
+}
+
+// Idle connections, old ones, and those whose token has expired are closed,
+// each with its reason and code.
+func TestConnectionsEnd(t *testing.T) {
+	h := start(t, server.Options{IdleTimeout: 50 * time.Millisecond})
+	p := h.dial("ann")
+	require.Equal(t, "idle", p.next().Reason)
+	require.Equal(t, wire.CloseGoingAway, p.closed())
+
+	h = start(t, server.Options{MaxLife: 50 * time.Millisecond})
+	p = h.dial("ann")
+	require.Equal(t, "expired", p.next().Reason)
+	require.Equal(t, wire.CloseGoingAway, p.closed())
+
+	h = start(t, server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
+		id := people[token]
+		id.Expires = time.Now().Add(-59900 * time.Millisecond)
+		return id, nil
+	})})
+	p = h.dial("ann")
+	p.send(`{"type":"list","ref":"r"}`)
+	m := p.next()
+	require.Equal(t, wire.CodeTokenExpired, m.Code)
+	require.True(t, *m.Retryable)
+	require.Equal(t, "token_expired", p.next().Reason)
+	require.Equal(t, wire.CloseTokenExpired, p.closed())
+}
+
+// A fresh token extends the time in band.
+func TestRefresh(t *testing.T) {
+	expires := map[string]time.Time{"old": time.Now().Add(-time.Second), "new": time.Now().Add(time.Hour)}
+	h := start(t, server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
+		id := people["ann"]
+		id.Expires = expires[token]
+		return id, nil
+	})})
+	p := h.dial("old")
+	p.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
+	require.Equal(t, wire.CodeTokenExpired, p.next().Code)
+	p.send(`{"type":"auth","ref":"a","token":"new"}`)
+	m := p.next()
+	require.Equal(t, wire.TypeOK, m.Type)
+	p.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
+	require.Equal(t, wire.TypeResult, p.next().Type)
+}
+
+// Law 9: a slow reader costs itself, not others, and nothing durable is
+// skipped: it is told that it lags, and pulls.
+func TestLaw09SlowReader(t *testing.T) {
+	h := start(t, server.Options{OutboxBytes: 2048})
+	slow, quick := h.dial("ann"), h.dial("ann")
+	id := wire.NewID()
+	const chunks = 200_000
+	slow.send(`{"type":"request","id":"%s","action":"count","payload":%d}`, id, chunks)
+	quick.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
+	require.Equal(t, wire.TypeResult, quick.next().Type, "others are served")
+	position, lags := uint64(0), 0
+	for ended := false; !ended; {
+		m := slow.next(wire.TypeProgress)
+		events := []wire.ServerMessage{m}
+		if m.Type == wire.TypeSnapshot {
+			events = m.Events
+		}
+		for _, e := range events {
+			if e.Seq == position+1 {
+				position++
+				ended = ended || e.Type == wire.TypeResult
+			}
+		}
+		if m.Type == wire.TypeLag || m.Type == wire.TypeSnapshot && *m.More {
+			lags++
+			slow.send(`{"type":"subscribe","ref":"r","id":"%s","after":%d}`, id, position)
+		}
+	}
+	require.EqualValues(t, chunks+2, position, "every event, in order")
+	require.Positive(t, lags)
+}
+
+func TestTooManyUnanswered(t *testing.T) {
+	h := start(t, server.Options{MaxPending: 2})
+	p := h.dial("ann")
+	for range 2 {
+		p.send(`{"type":"request","id":"%s","action":"wait"}`, wire.NewID())
+	}
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"echo"}`, id)
+	m := p.next()
+	require.Equal(t, wire.CodeOverloaded, m.Code)
+	require.Equal(t, id, m.ID)
+	require.False(t, *m.Final)
+	require.Positive(t, m.RetryAfterMs)
+}
+
+func TestTooManyConnections(t *testing.T) {
+	h := start(t, server.Options{MaxConnections: 1})
+	h.dial("ann")
+	_, response, err := dialer.Dial(h.url, http.Header{"Authorization": {"Bearer ann"}})
+	require.Error(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+	require.NotEmpty(t, response.Header.Get("Retry-After"))
+}
+
+func TestHealth(t *testing.T) {
+	h := start(t, server.Options{})
+	for _, path := range []string{"/healthz", "/readyz"} {
+		response, err := http.Get(h.http[0].URL + path)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusOK, response.StatusCode)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}

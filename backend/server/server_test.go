@@ -1,0 +1,191 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/streamer"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// host is a real server on a real port, with a real file.
+type host struct {
+	*testing.T
+	server *server.Server
+	url    string
+	admin  string
+	http   []*httptest.Server
+}
+
+type tokens = auth.Static
+
+var people = tokens{
+	"ann":      {Tenant: "acme", Subject: "ann", Scopes: []string{"a", "b"}},
+	"bob":      {Tenant: "acme", Subject: "bob"},
+	"eve":      {Tenant: "evil", Subject: "ann", Scopes: []string{"a", "b"}},
+	"zoe":      {Tenant: "zoo", Subject: "ann"},
+	"operator": {Tenant: "ops", Subject: "op", Scopes: []string{server.OperatorScope}},
+}
+
+func router() *streamer.Router {
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "echo", func(_ context.Context, in json.RawMessage) (json.RawMessage, error) { return in, nil })
+	streamer.HandleStream(r, "count", func(ctx context.Context, n int, call *streamer.Call[int]) (int, error) {
+		for i := range n {
+			call.Progress(float64(100*i/n), "")
+			call.Emit(i)
+		}
+		return n, nil
+	}, streamer.Async())
+	streamer.Handle(r, "wait", func(ctx context.Context, _ json.RawMessage) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	streamer.Handle(r, "fail", func(context.Context, json.RawMessage) (string, error) {
+		return "", errors.New("secret detail")
+	}, streamer.Async(), streamer.Retry(1, streamer.Backoff{Base: time.Millisecond, Max: time.Millisecond}))
+	streamer.Handle(r, "guarded", func(context.Context, json.RawMessage) (string, error) { return "in", nil }, streamer.RequireScope("a", "b"))
+	return r
+}
+
+func start(t *testing.T, o server.Options) *host {
+	t.Helper()
+	if o.Auth == nil {
+		o.Auth = people
+	}
+	if o.Data == "" {
+		o.Data = filepath.Join(t.TempDir(), "streamer.db")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s, err := server.New(router(), &o)
+	require.NoError(t, err)
+	h := &host{T: t, server: s}
+	for _, handler := range []http.Handler{s.Handler(), s.AdminHandler()} {
+		h.http = append(h.http, httptest.NewServer(handler))
+	}
+	h.url = "ws" + strings.TrimPrefix(h.http[0].URL, "http")
+	h.admin = h.http[1].URL
+	t.Cleanup(func() { h.stop(time.Second) })
+	return h
+}
+
+func (h *host) stop(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	require.NoError(h, h.server.Shutdown(ctx))
+	for _, s := range h.http {
+		s.Close()
+	}
+}
+
+// peer is a client that speaks the protocol by hand.
+type peer struct {
+	*testing.T
+	ws   *websocket.Conn
+	more []wire.ServerMessage
+}
+
+func (h *host) dial(token string) *peer {
+	h.Helper()
+	ws, response, err := dialer.Dial(h.url, http.Header{"Authorization": {"Bearer " + token}})
+	require.NoError(h, err)
+	require.NoError(h, response.Body.Close())
+	h.Cleanup(func() { _ = ws.Close() })
+	return &peer{T: h.T, ws: ws}
+}
+
+var dialer = websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, HandshakeTimeout: 5 * time.Second}
+
+func (p *peer) send(format string, args ...any) {
+	p.Helper()
+	require.NoError(p, p.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, format, args...)))
+}
+
+// next returns the next message that is not of the skipped types.
+func (p *peer) next(skip ...string) wire.ServerMessage {
+	p.Helper()
+	for {
+		for len(p.more) == 0 {
+			require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+			_, data, err := p.ws.ReadMessage()
+			require.NoError(p, err)
+			got, bad := wire.DecodeServerFrame(data)
+			require.Nil(p, bad)
+			p.more = got
+		}
+		m := p.more[0]
+		p.more = p.more[1:]
+		skipped := false
+		for _, s := range skip {
+			skipped = skipped || m.Type == s
+		}
+		if !skipped {
+			return m
+		}
+	}
+}
+
+// closed returns the code that the connection is closed with.
+func (p *peer) closed() int {
+	p.Helper()
+	require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	for {
+		_, _, err := p.ws.ReadMessage()
+		if closing := (*websocket.CloseError)(nil); errors.As(err, &closing) {
+			return closing.Code
+		}
+		require.NoError(p, err)
+	}
+}
+
+func TestInlineAndDurable(t *testing.T) {
+	h := start(t, server.Options{})
+	p := h.dial("ann")
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"echo","payload":{"a": [1, 2.50],"é":"\ud800"}}`, id)
+	m := p.next()
+	require.Equal(t, wire.TypeResult, m.Type)
+	require.Zero(t, m.Seq)
+	require.Equal(t, `{"a": [1, 2.50],"é":"\ud800"}`, string(m.Payload), "byte for byte")
+
+	id = wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"count","payload":100}`, id)
+	require.Equal(t, wire.TypeAck, p.next().Type)
+	for i := range 100 {
+		m = p.next(wire.TypeProgress)
+		require.Equal(t, wire.TypeChunk, m.Type)
+		require.EqualValues(t, i+2, m.Seq)
+	}
+	require.Equal(t, wire.TypeResult, p.next(wire.TypeProgress).Type)
+
+	p.send(`{"type":"subscribe","ref":"r","id":"%s","after":50}`, id)
+	m = p.next()
+	require.Equal(t, "r", m.Ref)
+	require.Len(t, m.Events, 52)
+	require.False(t, *m.More)
+	p.send(`{"type":"list","ref":"l"}`)
+	m = p.next()
+	require.Len(t, m.Calls, 1)
+	require.Equal(t, "succeeded", m.Calls[0].Status)
+	p.send(`{"type":"ping"}`)
+	require.Equal(t, wire.TypePong, p.next().Type)
+}

@@ -1,0 +1,118 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/session"
+)
+
+// Options are how a [Client] behaves. Nil, and the zero value of every field,
+// is useful. They are copied by [New] and [Dial].
+type Options struct {
+	// Token returns the token to connect with. It is called anew for every
+	// connect, and in good time before a token expires (which is read from the
+	// token, unverified), so it should return a fresh one. An error is retried
+	// with backoff, unless it is an *Error with a code that ends connecting,
+	// such as CodeUnauthorized. The context ends when the client is closed.
+	// Nil: no token, unless Header brings one.
+	Token func(ctx context.Context) (string, error)
+
+	// Header is sent with every connect. Token overrides its Authorization.
+	Header http.Header
+	// TLS configures wss connections. Nil: the defaults of crypto/tls.
+	TLS *tls.Config
+	// DialContext opens network connections. Nil: a net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Proxy returns the proxy for a request. Nil: http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
+	// ConnectTimeout bounds one attempt to connect, with its Token. Default 30 s.
+	ConnectTimeout time.Duration
+
+	// Backoff bounds the random wait between attempts to connect.
+	Backoff Backoff
+
+	// MaxCalls bounds how many calls are followed at a time; one more is
+	// refused with CodeOverloaded. Default 10,000.
+	MaxCalls int
+	// Buffer is about how many bytes of events a call holds for a slow reader.
+	// What does not fit is pulled from the server later; nothing is lost.
+	// Default 256 KiB, at least 16 KiB; a call holds at most one page of
+	// 96 KiB more.
+	Buffer int
+	// UnsentTimeout bounds for how long a request that was never sent waits
+	// for a connection before it fails with CodeUnavailable. Default 1 min;
+	// negative: only its context bounds it.
+	UnsentTimeout time.Duration
+
+	// Logger gets what goes wrong with the connection. Payloads and tokens
+	// never reach it. Nil: nothing is logged.
+	Logger *slog.Logger
+
+	// OnState is called with the client's state when it changes, one call at a
+	// time, in a goroutine of its own. If it is slow it misses states in
+	// between, never the newest.
+	OnState func(State)
+
+	// timing is for tests.
+	timing session.Timing
+}
+
+// Backoff is a wait that is random between 0 and min(Max, Base × 2^n) after
+// the nth failure in a row: full jitter.
+type Backoff struct {
+	// Base is the first bound. Default 250 ms.
+	Base time.Duration
+	// Max bounds the wait. Default 30 s.
+	Max time.Duration
+}
+
+const (
+	defaultMaxCalls = 10_000
+	defaultBuffer   = 256 << 10
+	minBuffer       = 16 << 10
+	defaultConnect  = 30 * time.Second
+)
+
+// fill returns a copy with all defaults in place.
+func (o *Options) fill() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	out.Header = out.Header.Clone()
+	if out.TLS != nil {
+		out.TLS = out.TLS.Clone()
+	}
+	if out.Proxy == nil {
+		out.Proxy = http.ProxyFromEnvironment
+	}
+	if out.ConnectTimeout <= 0 {
+		out.ConnectTimeout = defaultConnect
+	}
+	if out.MaxCalls <= 0 {
+		out.MaxCalls = defaultMaxCalls
+	}
+	if out.Buffer <= 0 {
+		out.Buffer = defaultBuffer
+	}
+	out.Buffer = max(out.Buffer, minBuffer)
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	if out.Backoff.Base > 0 {
+		out.timing.BackoffBase = out.Backoff.Base
+	}
+	if out.Backoff.Max > 0 {
+		out.timing.BackoffMax = out.Backoff.Max
+	}
+	if out.UnsentTimeout != 0 {
+		out.timing.Unsent = out.UnsentTimeout
+	}
+	return out
+}

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"context"
+	"iter"
+
+	"github.com/pay-theory/streamer/client-go/internal/session"
+)
+
+// Phase is how a client is connected.
+type Phase uint8
+
+// Phases of a client.
+const (
+	// Connecting: an attempt to connect is under way.
+	Connecting Phase = iota
+	// Connected: messages go out at once.
+	Connected
+	// Waiting: the connection is lost, and the next attempt is not due yet.
+	Waiting
+	// Closed: the client is done for good.
+	Closed
+)
+
+// String returns the phase in lower case.
+func (p Phase) String() string {
+	switch p {
+	case Connecting:
+		return "connecting"
+	case Connected:
+		return "connected"
+	case Waiting:
+		return "waiting"
+	case Closed:
+		return "closed"
+	}
+	return "unknown"
+}
+
+// State is how a client is connected.
+type State struct {
+	Phase Phase
+	// Err says why the client is not connected; nil when it is, and before the
+	// first attempt has failed. Of a client that was closed it is ErrClosed.
+	Err error
+}
+
+// State returns the client's state now.
+func (c *Client) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// States returns the client's state now, and then every change until the
+// client is closed or ctx ends. A reader that is slow misses states in between,
+// never the newest.
+func (c *Client) States(ctx context.Context) iter.Seq[State] {
+	return func(yield func(State) bool) {
+		seen := uint64(0)
+		for {
+			c.mu.Lock()
+			state, version, changed := c.state, c.stateVersion, c.stateSignal.Wait()
+			c.mu.Unlock()
+			if version != seen {
+				seen = version
+				if !yield(state) || state.Phase == Closed {
+					return
+				}
+				continue
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// watch notes a change of state. The lock is held.
+func (c *Client) watch() {
+	phase, why := c.machine.Phase()
+	next := State{Phase: phaseOf(phase)}
+	if c.stateVersion > 0 && next.Phase == c.state.Phase && why == c.stateWhy {
+		return
+	}
+	if why != nil {
+		next.Err = errorOf(why, "")
+	}
+	c.state, c.stateWhy = next, why
+	c.stateVersion++
+	c.stateSignal.Fire()
+}
+
+func phaseOf(p session.Phase) Phase {
+	switch p {
+	case session.Connected:
+		return Connected
+	case session.Waiting:
+		return Waiting
+	case session.Closed:
+		return Closed
+	case session.Connecting:
+	}
+	return Connecting
+}
