@@ -99,7 +99,7 @@ $(GOLANGCI):
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@for module in $(MODULES); do (cd "$$module" && \
 		{ grep -rHoE --include='*_test.go' --exclude-dir=cmd '^func Fuzz[A-Za-z0-9_]+' . || true; } | sed 's/:func / /' | while read -r file target; do \
-			printf '== %s  %s/%s %s\n' "$$(date +%T)" "$$module" "$$(dirname "$$file")" "$$target"; \
+			printf '== %s  %s/%s %s\n' "$$(date +%T)" "$$module" "$$(dirname "$${file#./}")" "$$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
 		done); done
 

@@ -47,9 +47,7 @@ func Sent(s Step) []json.RawMessage {
 
 // Words returns all verbs, modifiers, operators and abilities.
 func Words() []string {
-	words := []string{
-		"$any", "$absent", "$optional", "$oneOf", "$between", "$contains", "$length", "$raw", "$plus", "$repeat", "$times", "$token", rest,
-	}
+	words := slices.AppendSeq([]string{"$absent", rest}, maps.Keys(operators))
 	for _, table := range []map[string]verb{verbs, serverVerbs, clientVerbs} {
 		words = slices.AppendSeq(words, maps.Keys(table))
 	}

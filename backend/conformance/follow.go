@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
@@ -25,6 +26,8 @@ type follower struct {
 	// pending are the patterns that no event has met yet.
 	pending []any
 	total   int
+	// passed are types of events that are taken without meeting a pattern.
+	passed []string
 }
 
 // follow subscribes from a position and takes events until all patterns are
@@ -36,7 +39,7 @@ func (p *serverPlayer) follow(ctx context.Context, s *Step) error {
 	}
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	f := &follower{serverPlayer: p, line: l, held: map[uint64]json.RawMessage{}}
+	f := &follower{serverPlayer: p, line: l, held: map[uint64]json.RawMessage{}, passed: s.Ignoring}
 	if err := f.read(s); err != nil {
 		return err
 	}
@@ -160,6 +163,9 @@ func (f *follower) event(e json.RawMessage) error {
 	case first(&head) > f.position+1:
 		f.held[first(&head)] = e
 		return nil
+	case slices.Contains(f.passed, head.Type):
+		f.position = head.Seq
+		return f.fill()
 	case len(f.pending) == 0:
 		return &unmet{"one event more than expected", nil, e}
 	}

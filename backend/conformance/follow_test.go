@@ -88,6 +88,19 @@ func TestFollowMark(t *testing.T) {
 	})), "")
 }
 
+// Events of a type that is passed over count as taken.
+func TestFollowIgnoring(t *testing.T) {
+	steps := `{"connect": "alice"}, {"follow": "i", "after": 1, "withinMs": 500, "ignoring": ["attempt"], "events": [{"type": "chunk", "seq": 3, "...": true}]}`
+	for mark, why := range map[string]string{
+		`{"type":"attempt","seq":2,"attempt":2,"keep":1,"from":2}`: "",
+		ev("2"): "event 1 of 1",
+	} {
+		judge(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
+			c.say(snapshotFor(f, "3", "false", mark, ev("3")))
+		})), why)
+	}
+}
+
 // What is sent names the position and, when it is known, the epoch.
 func TestFollowSubscribes(t *testing.T) {
 	var frames []string

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -34,9 +35,9 @@ func (l *ledger) judge(tenant string, frame []byte) error {
 	if len(frame) > wire.MaxServerMessage {
 		return fmt.Errorf("a server's frame holds at most %d bytes, this one has %d", wire.MaxServerMessage, len(frame))
 	}
-	messages, decodeErr := wire.DecodeServerFrame(frame)
-	if decodeErr != nil {
-		return decodeErr
+	messages, err := decodeStrictly(frame)
+	if err != nil {
+		return err
 	}
 	if len(messages) == 0 {
 		return errors.New("an empty batch")
@@ -56,6 +57,19 @@ func (l *ledger) judge(tenant string, frame []byte) error {
 		}
 	}
 	return nil
+}
+
+// decodeStrictly reads a server's frame. Clients pass over what they do not
+// understand; a server that says it is in the wrong all the same.
+func decodeStrictly(frame []byte) (messages []wire.ServerMessage, err error) {
+	if _, err := wire.DecodeServerFrame(frame); err != nil {
+		return nil, err
+	}
+	if kindOf(frame) != "array" {
+		messages = make([]wire.ServerMessage, 1)
+		return messages, json.Unmarshal(frame, &messages[0])
+	}
+	return messages, json.Unmarshal(frame, &messages)
 }
 
 // page judges one event of a snapshot.

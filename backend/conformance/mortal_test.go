@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -54,11 +55,12 @@ func (m *mortal) stored() {
 	}
 }
 
-// heard notes that a client has got a frame behind an end.
-func (m *mortal) heard() {
+// heard notes that a client has got a frame: with the end, if it holds one.
+func (m *mortal) heard(frame []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.told && m.when == conformance.AfterTelling {
+	end := bytes.Contains(frame, []byte(`"type":"result"`)) || bytes.Contains(frame, []byte(`"type":"error"`))
+	if end && m.told && m.when == conformance.AfterTelling {
 		m.when = ""
 		m.dead.Store(true)
 		go m.die()

@@ -241,7 +241,7 @@ type wsConn struct {
 	ws     *websocket.Conn
 	frames chan []byte // closed when the connection has ended
 	why    *conformance.CloseError
-	heard  func()
+	heard  func(frame []byte)
 }
 
 func (c *wsConn) pump() {
@@ -261,7 +261,7 @@ func (c *wsConn) pump() {
 			data = []byte(`{"type": "a binary frame"}`)
 		}
 		c.frames <- data
-		c.heard()
+		c.heard(data)
 	}
 }
 

@@ -94,7 +94,7 @@ var (
 	}
 	serverVerbs = map[string]verb{
 		"connect":  {takes: isText, with: []string{"on", "refused", "withinMs"}},
-		"follow":   {takes: isText, with: []string{"on", "after", "epoch", "events", "withinMs"}},
+		"follow":   {takes: isText, with: []string{"on", "after", "epoch", "events", "ignoring", "withinMs"}},
 		"kill":     {takes: oneOf(string(Now), string(BeforeTelling), string(AfterTelling)), needs: AbilityKill},
 		"restart":  {takes: isTrue, needs: AbilityRestart},
 		"shutdown": {takes: isTrue, needs: AbilityShutdown},
@@ -143,6 +143,9 @@ func parseStep(side Side, raw json.RawMessage) (Step, error) {
 	o, ok := n.(object)
 	if !ok {
 		return Step{}, errors.New("a step is an object")
+	}
+	if err := checkOperators(n); err != nil {
+		return Step{}, err
 	}
 	s := Step{On: mainLine, source: string(appendNode(nil, n))}
 	for _, m := range o {

@@ -11,10 +11,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"pgregory.net/rapid"
-
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"pgregory.net/rapid"
 )
 
 // streamed runs a body as a stream handler.
@@ -196,5 +195,27 @@ func TestErrors(t *testing.T) {
 	}
 	if err := streamer.Permanent(cause); !errors.Is(err, cause) {
 		t.Errorf("%v", err)
+	}
+}
+
+// What encoding/json passes on, and no client could read.
+func TestUnreadableJSONIsNotEncodable(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat(`[{"a":`, n/2) + `"[[[["` + strings.Repeat("}]", n/2) }
+	for text, fits := range map[string]bool{
+		"\"\xff\"":                  false,
+		nested(core.MaxOutputDepth): true, nested(core.MaxOutputDepth + 2): false,
+		`["` + strings.Repeat(`[{\"`, 100) + `"]`:       true,
+		`[` + strings.Repeat(`[],`, 100) + `{"\\":[]}]`: true,
+	} {
+		for how, value := range map[string]any{"raw": json.RawMessage(text), "inside": &[]json.RawMessage{json.RawMessage(text)}[0]} {
+			s, _, _ := streamed(t, "", func(_ context.Context, call *streamer.Call[any]) (any, error) {
+				call.Emit(value)
+				return nil, nil
+			})
+			var e *streamer.Error
+			if failed := errors.As(s.failed, &e) && e.Code == "not_encodable"; failed == fits || len(s.events) == 1 != fits {
+				t.Errorf("%s %.20q: %v", how, text, s.failed)
+			}
+		}
 	}
 }

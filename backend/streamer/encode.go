@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 )
@@ -26,40 +28,72 @@ var encoders = sync.Pool{New: func() any {
 const maxPooled = 64 << 10
 
 // encode writes v as JSON, without escapes for HTML and without a final line
-// feed. The bytes of a json.RawMessage are copied unchanged. What cannot be written is an error
-// with code not_encodable; what is larger than limit bytes one with tooLarge.
+// feed. The bytes of a json.RawMessage are copied unchanged. What cannot be
+// written, or could not be read by clients, is an error with code
+// not_encodable; what is larger than limit bytes one with tooLarge.
 func encode(v any, what string, limit int, tooLarge string) (json.RawMessage, error) {
-	var out json.RawMessage
 	if raw, ok := v.(json.RawMessage); ok {
 		switch {
 		case raw == nil:
 			raw = json.RawMessage("null")
+		case len(raw) > limit:
+			return nil, oversized(what, len(raw), limit, tooLarge)
 		case !json.Valid(raw):
 			return nil, notEncodable(what, errors.New("the json.RawMessage holds no JSON"))
 		}
-		out = bytes.Clone(raw) // its author may use the array again
-	} else {
-		e, _ := encoders.Get().(*encoder)
-		e.buf.Reset()
-		if err := e.enc.Encode(v); err != nil {
-			// The encoder remembers its error: it does not go back to the pool.
-			return nil, notEncodable(what, err)
-		}
-		if text := e.buf.Bytes(); len(text)-1 <= limit {
-			out = bytes.Clone(text[:len(text)-1])
-		}
-		size := e.buf.Len() - 1
-		if e.buf.Cap() <= maxPooled {
-			encoders.Put(e)
-		}
-		if out == nil {
-			return nil, oversized(what, size, limit, tooLarge)
+		return accepted(raw, what)
+	}
+	e, _ := encoders.Get().(*encoder)
+	e.buf.Reset()
+	if err := e.enc.Encode(v); err != nil {
+		return nil, notEncodable(what, err) // the encoder does not go back: it may remember the error
+	}
+	text := bytes.TrimSuffix(e.buf.Bytes(), []byte("\n"))
+	if len(text) > limit {
+		return nil, oversized(what, len(text), limit, tooLarge)
+	}
+	out, err := accepted(text, what)
+	if e.buf.Cap() <= maxPooled {
+		encoders.Put(e)
+	}
+	return out, err
+}
+
+// accepted returns a copy of JSON that clients can read. encoding/json passes on
+// what a json.RawMessage or a MarshalJSON inside gives it, though it be no UTF-8,
+// and a frame that is not UTF-8 costs the client its connection.
+func accepted(text []byte, what string) (json.RawMessage, error) {
+	switch {
+	case !utf8.Valid(text):
+		return nil, notEncodable(what, errors.New("it is not UTF-8"))
+	case tooDeep(text):
+		return nil, notEncodable(what, fmt.Errorf("it is nested deeper than %d", core.MaxOutputDepth))
+	}
+	return bytes.Clone(text), nil // the array is its author's, or the pool's
+}
+
+// tooDeep tells whether JSON is nested deeper than core.MaxOutputDepth.
+func tooDeep(text []byte) bool {
+	if bytes.Count(text, []byte("{"))+bytes.Count(text, []byte("[")) <= core.MaxOutputDepth {
+		return false // nearly always
+	}
+	depth, inside := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inside && c == '\\':
+			i++
+		case c == '"':
+			inside = !inside
+		case inside:
+		case c == '{' || c == '[':
+			if depth++; depth > core.MaxOutputDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
 		}
 	}
-	if len(out) > limit {
-		return nil, oversized(what, len(out), limit, tooLarge)
-	}
-	return out, nil
+	return false
 }
 
 func notEncodable(what string, err error) error {

@@ -152,3 +152,35 @@ func TestTypesWithTextMethods(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDecodeAndRun is what this package adds to an inline call: checking,
+// decoding, the handler, encoding.
+func BenchmarkDecodeAndRun(b *testing.B) {
+	type message struct {
+		Text  string `json:"text" jsonschema:"maxLength=1000"`
+		Count int    `json:"count" jsonschema:"minimum=0"`
+	}
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "typed", func(_ context.Context, m message) (message, error) { return m, nil })
+	streamer.Handle(r, "raw", func(_ context.Context, m json.RawMessage) (json.RawMessage, error) { return m, nil })
+	registry, err := r.Build()
+	if err != nil {
+		b.Fatal(err)
+	}
+	payload := []byte(`{"text":"` + strings.Repeat("x", 250) + `","count":42}`)
+	call := &core.Call{Sink: &sink{}}
+	for name, action := range registry.Actions {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				v, err := action.Decode(payload)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := action.Run(b.Context(), v, call); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

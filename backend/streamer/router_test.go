@@ -55,6 +55,7 @@ func (s *sink) Emit(data json.RawMessage) {
 func (s *sink) Checkpoint(data json.RawMessage) {
 	s.events = append(s.events, "checkpoint "+string(data))
 }
+
 func (s *sink) Progress(p float64, text string) {
 	s.events = append(s.events, fmt.Sprintf("progress %v %s", p, text))
 }

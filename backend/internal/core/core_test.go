@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
+	"pgregory.net/rapid"
 )
 
 // TestLimitsAreTheProtocols: core may not import wire, so the limits stand
@@ -26,6 +25,18 @@ func TestLimitsAreTheProtocols(t *testing.T) {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: %d here, %d on the wire", name, pair[0], pair[1])
 		}
+	}
+}
+
+// TestDeepOutputsCanBeRead: whatever stands around an output, a client takes it.
+func TestDeepOutputsCanBeRead(t *testing.T) {
+	output := strings.Repeat("[", core.MaxOutputDepth) + strings.Repeat("]", core.MaxOutputDepth)
+	id := wire.NewID()
+	frame := `[{"type":"snapshot","id":"` + id + `","epoch":1,"action":"a","status":"running","attempt":1,"keep":1,"lastSeq":2,"events":[` +
+		`{"type":"chunk","seq":2,"attempt":1,"data":` + output + `}],"more":false}]`
+	items, err := wire.DecodeServerFrame([]byte(frame))
+	if err != nil || len(items) != 1 || string(items[0].Events[0].Data) != output {
+		t.Errorf("%v %v", items, err)
 	}
 }
 

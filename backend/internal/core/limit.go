@@ -16,6 +16,10 @@ const (
 	MaxCode         = 64
 )
 
+// MaxOutputDepth is how deep a result or a chunk may be nested: the protocol's
+// 64 less the four that stand around it at most, in a batch of snapshots.
+const MaxOutputDepth = 60
+
 // CleanProgress brings a report of progress within its limits: percent into
 // 0..100, the text to valid UTF-8 of at most MaxProgressText bytes, cut at a
 // character. It refuses a percent that is no number: such a report is ignored.

@@ -93,7 +93,7 @@ func failed(err error) *store.End {
 	switch {
 	case errors.As(err, &panicked):
 		end.Code, end.Message = core.CodeHandlerPanic, "the handler panicked; see the server's log for this id"
-	case errors.As(err, &own):
+	case errors.As(err, &own) && core.ValidCode(own.Code):
 		end.Code, end.Message, end.Payload, end.Retryable = own.Code, own.Message, own.Details, own.Retryable
 	}
 	return end

@@ -130,8 +130,8 @@ func (w *writer) tidy() error {
 }
 
 func (w *writer) expireCancels(now time.Time) error {
-	if !w.cancels {
-		return nil
+	if any, err := w.anyCancels(); err != nil || !any {
+		return err
 	}
 	stmt, err := prepare(w.conn, `DELETE FROM cancels WHERE (tenant, subject, id) IN
 		(SELECT tenant, subject, id FROM cancels WHERE until <= ? ORDER BY until LIMIT `+strconv.Itoa(expireRows)+`)`)
@@ -139,15 +139,8 @@ func (w *writer) expireCancels(now time.Time) error {
 		return err
 	}
 	bind(stmt).time(now)
-	if err := w.exec(stmt); err != nil {
-		return err
-	}
-	count, err := prepare(w.conn, `SELECT EXISTS (SELECT 1 FROM cancels)`)
-	if err != nil {
-		return err
-	}
-	_, err = one(count, func(r *row) { w.cancels = r.bool() })
-	return err
+	w.cancels = nil
+	return w.exec(stmt)
 }
 
 // probe writes and deletes as much as a small request needs, so that it fails

@@ -30,7 +30,7 @@ type statements struct {
 	selectSegment, insertSegment *sqlite.Stmt
 	selectKey, replaceKey        *sqlite.Stmt
 
-	selectCancel, replaceCancel, removeCancel *sqlite.Stmt
+	anyCancel, selectCancel, replaceCancel, removeCancel *sqlite.Stmt
 }
 
 const selectEnd = `SELECT data, message, retryable FROM bodies WHERE tenant = ? AND id = ? AND kind = 3`
@@ -56,6 +56,7 @@ func (w *writer) prepare() error {
 		`INSERT INTO segments (tenant, id, last, first, fence, mark, events) VALUES (?, ?, ?, ?, ?, ?, ?)`:  &w.insertSegment,
 		`SELECT id FROM idempotency_keys WHERE tenant = ? AND subject = ? AND action = ? AND key = ?`:       &w.selectKey,
 		`INSERT OR REPLACE INTO idempotency_keys (tenant, subject, action, key, id) VALUES (?, ?, ?, ?, ?)`: &w.replaceKey,
+		`SELECT EXISTS (SELECT 1 FROM cancels)`:                                                             &w.anyCancel,
 		`SELECT count(*) FROM cancels WHERE tenant = ? AND subject = ? AND id = ? AND until > ?`:            &w.selectCancel,
 		`INSERT OR REPLACE INTO cancels (tenant, subject, id, until) VALUES (?, ?, ?, ?)`:                   &w.replaceCancel,
 		`DELETE FROM cancels WHERE tenant = ? AND subject = ? AND id = ?`:                                   &w.removeCancel,
@@ -65,7 +66,6 @@ func (w *writer) prepare() error {
 			return err
 		}
 	}
-	w.cancels = true
 	return nil
 }
 
@@ -219,16 +219,28 @@ func (w *writer) putKey(n *store.New) error {
 
 // cancelled tells whether a cancel of the request is remembered.
 func (w *writer) cancelled(n *store.New, now time.Time) (yes bool, err error) {
-	if !w.cancels {
-		return false, nil
+	if any, err := w.anyCancels(); err != nil || !any {
+		return false, err
 	}
 	bind(w.selectCancel).text(n.Tenant).text(n.Subject).text(n.ID).int(now.UnixMilli())
 	_, err = one(w.selectCancel, func(r *row) { yes = r.int() > 0 })
 	return yes, err
 }
 
+// anyCancels tells whether any cancel is remembered. Mostly none is, and then
+// accepting need not look.
+func (w *writer) anyCancels() (any bool, err error) {
+	if w.cancels == nil {
+		if _, err := one(w.anyCancel, func(r *row) { any = r.bool() }); err != nil {
+			return false, err
+		}
+		w.cancels = &any
+	}
+	return *w.cancels, nil
+}
+
 func (w *writer) putCancel(k store.Key, subject string, now time.Time) error {
-	w.cancels = true
+	w.cancels = nil
 	bind(w.replaceCancel).text(k.Tenant).text(subject).text(k.ID).time(now.Add(store.CancelMemory))
 	return w.exec(w.replaceCancel)
 }

@@ -84,8 +84,8 @@ type writer struct {
 
 	statements
 	cache cache
-	// cancels tells that a cancel may be remembered in the file.
-	cancels bool
+	// cancels tells whether any cancel is remembered in the file; nil: unknown.
+	cancels *bool
 
 	// wrote tells that the running operation has written something.
 	wrote bool
@@ -206,7 +206,7 @@ func (w *writer) abandon(err error) {
 		_ = run(w.rollback)
 	}
 	clear(w.cache)
-	w.cancels = true
+	w.cancels = nil
 }
 
 // exec runs a statement that writes.

@@ -10,11 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/pay-theory/streamer/backend/streamertest"
 	"github.com/pay-theory/streamer/examples/report/report"
+	"pgregory.net/rapid"
 )
 
 type outcome = streamertest.StreamOutcome[report.Row, report.Report]

@@ -37,8 +37,13 @@ func Colors(f *os.File) bool {
 func (p *Printer) Err() error { return p.err }
 
 // The columns of rows, as they must be known before the first row comes.
-var rowColumns = []column{{title: "", width: 28}, {title: "strikes", width: 8, right: true}, {title: "damaging", width: 9, right: true},
-	{title: "cost", width: 13, right: true}, {title: "mean speed", width: 11, right: true}}
+var rowColumns = []column{
+	{title: "", width: 28},
+	{title: "strikes", width: 8, right: true},
+	{title: "damaging", width: 9, right: true},
+	{title: "cost", width: 13, right: true},
+	{title: "mean speed", width: 11, right: true},
+}
 
 // Head writes the head of the rows, which are about what groupBy says.
 func (p *Printer) Head(groupBy string) {

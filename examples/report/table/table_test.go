@@ -8,11 +8,10 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"go.uber.org/goleak"
-
 	"github.com/pay-theory/streamer/backend/streamertest"
 	"github.com/pay-theory/streamer/examples/report/report"
 	"github.com/pay-theory/streamer/examples/report/table"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,7 +76,7 @@ func TestColor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if table.Colors(f) {
 		t.Error("a file is no terminal")
 	}

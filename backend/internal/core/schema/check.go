@@ -68,14 +68,14 @@ func (c *checker) value(u *use, depth int) bool {
 	if first == 0 {
 		return c.notJSON()
 	}
-	switch u.kind {
-	case kindAny, kindRaw:
+	if u.kind == kindAny || u.kind == kindRaw {
 		return c.anything(depth, u.kind == kindRaw)
 	}
 	if first == 'n' && u.nullable {
 		return c.literal("null")
 	}
 	switch u.kind {
+	case kindAny, kindRaw: // judged above
 	case kindBool:
 		switch first {
 		case 't':
@@ -223,17 +223,11 @@ func (c *checker) sized(size, least, most int, what string) bool {
 
 // textual judges a string's decoded text.
 func (c *checker) textual(n *node, text []byte) bool {
-	switch n.kind {
-	case kindBytes:
-		if !base64Text(text) {
-			return c.fail("must be base64, with padding")
-		}
-		return true
-	case kindTime:
-		if !timeText(text) {
-			return c.fail("must be a time as in RFC 3339, like 2006-01-02T15:04:05Z")
-		}
-		return true
+	if n.kind == kindBytes {
+		return base64Text(text) || c.fail("must be base64, with padding")
+	}
+	if n.kind == kindTime {
+		return timeText(text) || c.fail("must be a time as in RFC 3339, like 2006-01-02T15:04:05Z")
 	}
 	if n.minLength > 0 || n.maxLength >= 0 {
 		if !c.sized(utf8.RuneCount(text), n.minLength, n.maxLength, "character") {

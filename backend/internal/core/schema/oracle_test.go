@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pay-theory/streamer/backend/internal/core/schema"
 	oracle "github.com/santhosh-tekuri/jsonschema/v6"
 	"pgregory.net/rapid"
-
-	"github.com/pay-theory/streamer/backend/internal/core/schema"
 )
 
 // The judge here is a JSON Schema library that knows nothing of Go types: what

@@ -140,6 +140,7 @@ func (p *publisher) members(o *object, n *node, nullable bool) {
 		}
 	}
 	switch n.kind {
+	case kindAny, kindRaw, kindBool: // nothing more
 	case kindInteger, kindNumber:
 		numberMembers(o, n, nullable)
 	case kindString:

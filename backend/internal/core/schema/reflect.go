@@ -56,6 +56,7 @@ func (b *builder) use(t reflect.Type, path string, k *keywords) use {
 		u.nullable = u.nullable || u.minItems == 0
 	case kindBytes:
 		u.nullable = true
+	case kindBool, kindInteger, kindNumber, kindString, kindTime, kindObject: // null only behind a pointer
 	}
 	return u
 }

@@ -29,7 +29,7 @@ type noted struct {
 }
 
 // money looks like a string to JSON.
-type money struct{ cents int64 }
+type money struct{ Cents int64 }
 
 func (money) MarshalJSON() ([]byte, error)     { return []byte(`"1.00"`), nil }
 func (*money) UnmarshalJSON(text []byte) error { return nil }
@@ -132,7 +132,7 @@ func TestTypesThatCannotBeDescribed(t *testing.T) {
 			A int `json:"a,string"`
 		}{}, "option string is not supported"},
 		{struct {
-			A int `json:"a\"b"`
+			A int `json:"a§b"`
 		}{}, "characters that encoding/json does not take"},
 		{struct {
 			A int `jsonschema:"minimum=x"`

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+var zero = time.Unix(1_000_000_000, 0)
+
+func at(seconds int) time.Time { return zero.Add(time.Duration(seconds) * time.Second) }
+
+func hint(tenant, id string, due, deadline int) store.Hint {
+	return store.Hint{Key: store.Key{Tenant: tenant, ID: id}, At: at(due), Status: store.Queued, Deadline: at(deadline)}
+}
+
+// Tenants take turns, however much one of them has asked for first.
+func TestTenantsTakeTurns(t *testing.T) {
+	s := newSchedule(1000)
+	for i := range 100 {
+		require.True(t, s.push(hint("greedy", fmt.Sprint(i), 0, 100), at(0)))
+	}
+	s.push(hint("modest", "0", 0, 100), at(0))
+	s.push(hint("modest", "1", 0, 100), at(0))
+	got := ""
+	for range 6 {
+		h, ok := s.pop(true)
+		require.True(t, ok)
+		got += h.Tenant[:1] + h.ID + " "
+	}
+	require.Equal(t, "g0 m0 g1 m1 g2 g3 ", got)
+}
+
+// Suspects wait in a line of their own, and are taken one at a time.
+func TestSuspectsWaitApart(t *testing.T) {
+	s := newSchedule(10)
+	died := hint("a", "suspect", 0, 100)
+	died.Status, died.Deaths = store.Running, 1 // its next claim is the second death
+	s.push(died, at(0))
+	s.push(hint("a", "innocent", 0, 100), at(0))
+	h, ok := s.pop(false)
+	require.True(t, ok)
+	require.Equal(t, "innocent", h.ID)
+	_, ok = s.pop(false)
+	require.False(t, ok)
+	h, ok = s.pop(true)
+	require.True(t, ok)
+	require.Equal(t, "suspect", h.ID)
+}
+
+// Against a model: nothing is lost, nothing comes twice, nothing comes before
+// its time or after its deadline, and the bound holds.
+func TestScheduleProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 20).Draw(t, "limit")
+		s := newSchedule(limit)
+		type want struct{ due, deadline int }
+		model := map[store.Key]want{}
+		now := 0
+		taken := func(h store.Hint) {
+			w, ok := model[h.Key]
+			require.True(t, ok, "%v came twice, or was never there", h.Key)
+			require.LessOrEqual(t, w.due, now)
+			delete(model, h.Key)
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"push": func(t *rapid.T) {
+				due := rapid.IntRange(now-5, now+20).Draw(t, "due")
+				h := hint(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "tenant"), rapid.SampledFrom([]string{"1", "2", "3", "4", "5"}).Draw(t, "id"),
+					due, max(due, now)+rapid.IntRange(1, 20).Draw(t, "life"))
+				old, known := model[h.Key]
+				took := s.push(h, at(now))
+				require.Equal(t, known || len(model) < limit, took)
+				if took && (!known || old.due > now && due < old.due) {
+					model[h.Key] = want{due, int(h.Deadline.Sub(zero) / time.Second)}
+				}
+			},
+			"pass": func(t *rapid.T) {
+				now += rapid.IntRange(0, 10).Draw(t, "seconds")
+				for _, h := range s.advance(at(now)) {
+					require.LessOrEqual(t, model[h.Key].deadline, now)
+					taken(h)
+				}
+			},
+			"pop": func(t *rapid.T) {
+				s.advance(at(now))
+				for k, w := range model {
+					if w.deadline <= now {
+						delete(model, k) // advance has returned it
+					}
+				}
+				if h, ok := s.pop(rapid.Bool().Draw(t, "alone")); ok {
+					taken(h)
+				} else {
+					for k, w := range model {
+						require.Greater(t, w.due, now, "%v was due", k)
+					}
+				}
+			},
+			"remove": func(t *rapid.T) {
+				for k := range model {
+					s.remove(k)
+					delete(model, k)
+					break
+				}
+			},
+			"": func(t *rapid.T) {
+				require.Equal(t, len(model), s.len())
+				if next, ok := s.next(); ok {
+					require.NotEmpty(t, model)
+					_ = next
+				} else {
+					require.Empty(t, model)
+				}
+			},
+		})
+	})
+}

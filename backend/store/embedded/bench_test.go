@@ -1,0 +1,146 @@
+package embedded_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/embedded"
+)
+
+var callers = []int{1, 64, 1000}
+
+// bareFsync measures what the disk asks for one page and one fsync: the
+// yardstick of all that is durable.
+func bareFsync(b *testing.B, dir string) time.Duration {
+	b.Helper()
+	f, err := os.Create(filepath.Join(dir, "yardstick"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	page := make([]byte, 4096)
+	const n = 200
+	begin := time.Now()
+	for range n {
+		if _, err := f.Write(page); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(begin) / n
+}
+
+func openBench(b *testing.B) *embedded.Store {
+	b.Helper()
+	dir := b.TempDir()
+	yardstick := bareFsync(b, dir)
+	b.Cleanup(func() { b.ReportMetric(float64(yardstick.Microseconds()), "µs/bare-fsync") })
+	s, err := embedded.Open(filepath.Join(dir, "streamer.db"), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// concurrently runs b.N lives by so many callers.
+func concurrently(b *testing.B, callers int, life func(caller int) error) {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for caller := range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := life(caller); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lives/s")
+}
+
+var (
+	input  = []byte(fmt.Sprintf(`{"account":%q,"rows":[%0200d]}`, "acc-1", 7))
+	result = []byte(fmt.Sprintf(`{"total":%0200d}`, 7))
+)
+
+func ask(caller int) store.New {
+	id, _ := uuid.NewV7()
+	return store.New{
+		Key: store.Key{Tenant: "tenant", ID: id.String()}, Subject: fmt.Sprint("subject-", caller%100), Action: "report.generate",
+		Input: input, Hash: store.Hash("report.generate", input), Deadline: time.Now().Add(time.Hour), Connection: id.String(),
+	}
+}
+
+// BenchmarkAcceptFinish is a request's whole life in the store, when a worker
+// is free: two durable operations.
+func BenchmarkAcceptFinish(b *testing.B) {
+	for _, n := range callers {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := openBench(b)
+			concurrently(b, n, func(caller int) error {
+				request := ask(caller)
+				request.Claim = &store.Claimant{Worker: "w"}
+				a, err := s.Accept(b.Context(), request)
+				if err != nil {
+					return err
+				}
+				_, err = s.Finish(b.Context(), store.Fence{Key: a.State.Key, Fence: 1},
+					store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkWholeStream is a life with all there is: queued, claimed, three
+// chunks in one record, a checkpoint, the end, and read once.
+func BenchmarkWholeStream(b *testing.B) {
+	for _, n := range callers {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := openBench(b)
+			concurrently(b, n, func(caller int) error {
+				request := ask(caller)
+				if _, err := s.Accept(b.Context(), request); err != nil {
+					return err
+				}
+				w, err := s.Claim(b.Context(), request.Key, store.Claimant{Worker: "w"})
+				if err != nil {
+					return err
+				}
+				f := store.Fence{Key: request.Key, Fence: w.State.Fence}
+				g := &store.Segment{First: 2, Last: 4}
+				for seq := uint64(2); seq <= 4; seq++ {
+					g.Events = append(g.Events, store.Event{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: result})
+				}
+				if _, err := s.Record(b.Context(), f, store.Report{Segment: g, Checkpoint: input, CheckpointKeep: 4}); err != nil {
+					return err
+				}
+				if _, err := s.Finish(b.Context(), f, store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}}); err != nil {
+					return err
+				}
+				_, _, err = s.Read(b.Context(), request.Key, 0, 96<<10)
+				return err
+			})
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/pay-theory/streamer/client-go/internal/session"
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+// Client is a connection to a Streamer server that comes back by itself. It is
+// safe for concurrent use, and one is enough for a program.
+//
+// What the protocol asks for is decided by a state machine (package session);
+// the client gives it what happens, one thing at a time under one lock, and
+// does what comes out. Nothing that can block is done under the lock.
+type Client struct {
+	opts   Options
+	url    string
+	dialer websocket.Dialer
+	born   time.Time
+	ctx    context.Context // ends when the client is closed
+	stop   context.CancelFunc
+	wg     sync.WaitGroup // the sockets' goroutines
+
+	mu      sync.Mutex
+	machine *session.Machine
+	sockets map[int]*socket
+	timer   *time.Timer
+	armed   time.Duration // when timer fires; never: it does not
+	asleep  time.Duration // how far the wall clock was ahead of ours
+	ever    bool
+	token   string // of the connection in use
+
+	state        State
+	stateWhy     *wire.ServerMessage
+	stateVersion uint64
+	stateSignal  session.Signal
+}
+
+// New returns a client that connects to a server in the background, and keeps
+// trying until it is closed or learns that there is no hope. The URL's scheme
+// is ws, wss, http or https. Calls may be started at once.
+func New(rawURL string, opts *Options) (*Client, error) {
+	target, err := checkURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	o := opts.fill()
+	if err := checkHeader(o.Header); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		opts: o, url: target, born: time.Now(), sockets: make(map[int]*socket), armed: never,
+		dialer: websocket.Dialer{
+			NetDialContext: o.DialContext, Proxy: o.Proxy, TLSClientConfig: o.TLS,
+			Subprotocols: []string{wire.Subprotocol}, ReadBufferSize: 4 << 10, WriteBufferSize: wire.MaxClientMessage + 16,
+		},
+		machine: session.New(session.Config{
+			Timing: o.timing, Buffer: o.Buffer, MaxCalls: o.MaxCalls, CanRefresh: o.Token != nil,
+		}),
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.timer = time.AfterFunc(time.Hour, c.tick)
+	c.timer.Stop()
+	now := c.enter()
+	c.machine.Start(now)
+	c.leave()
+	if o.OnState != nil {
+		go func() {
+			for s := range c.States(context.Background()) {
+				o.OnState(s)
+			}
+		}()
+	}
+	return c, nil
+}
+
+// Dial is New, and waits until the client is connected. If the first attempt
+// fails, or ctx ends before, it returns why, and no client.
+func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
+	c, err := New(rawURL, opts)
+	if err != nil {
+		return nil, err
+	}
+	for s := range c.States(ctx) {
+		switch {
+		case s.Phase == Connected:
+			return c, nil
+		case s.Err != nil:
+			_ = c.Close(ctx)
+			return nil, s.Err
+		}
+	}
+	_ = c.Close(ctx) // it waits for nothing: ctx has ended
+	return nil, fmt.Errorf("connecting: %w", ctx.Err())
+}
+
+// Close says goodbye and waits until all of the client's connections are
+// closed, or ctx ends: then they are cut. Calls that are followed go on without
+// us; whoever waits for them here gets ErrClosed. It is safe to close a client
+// twice, and from within a callback.
+func (c *Client) Close(ctx context.Context) error {
+	now := c.enter()
+	c.machine.Close(now)
+	c.timer.Stop()
+	c.leave()
+	c.stop()
+	done := make(chan struct{})
+	go func() {
+		c.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	open := slices.Collect(maps.Values(c.sockets))
+	c.mu.Unlock()
+	for _, s := range open {
+		_ = s.ws.Close()
+	}
+	<-done
+	return ctx.Err()
+}
+
+// checkURL returns the address to dial.
+func checkURL(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The error would repeat the URL, and there may be a secret in it.
+		return "", errors.New("the server's URL cannot be parsed")
+	}
+	switch u.Scheme {
+	case "ws", "wss":
+	case "http":
+		u.Scheme = "ws"
+	case "https":
+		u.Scheme = "wss"
+	default:
+		return "", fmt.Errorf("the server's URL must begin with wss:// or ws://, not %q", u.Scheme+":")
+	}
+	switch {
+	case u.Host == "":
+		return "", errors.New("the server's URL names no host")
+	case u.User != nil:
+		return "", errors.New("the server's URL must not hold a user or password")
+	}
+	u.Fragment = ""
+	return u.String(), nil
+}
+
+// checkHeader refuses what belongs to the WebSocket handshake.
+func checkHeader(h http.Header) error {
+	for _, name := range []string{
+		"Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol",
+	} {
+		if _, ok := h[name]; ok {
+			return fmt.Errorf("the header %s belongs to the handshake and cannot be set", name)
+		}
+	}
+	return nil
+}
+
+const never = time.Duration(1<<63 - 1)
+
+// enter takes the lock and returns the time.
+func (c *Client) enter() time.Duration {
+	c.mu.Lock()
+	return time.Since(c.born)
+}
+
+// leave does what the machine asks for, and gives the lock back.
+func (c *Client) leave() {
+	for _, o := range c.machine.Outputs() {
+		c.do(&o)
+	}
+	if at := c.machine.Next(); at < c.armed {
+		c.armed = at
+		c.timer.Reset(at - time.Since(c.born))
+	}
+	c.watch()
+	c.mu.Unlock()
+}
+
+// tick does what is due. The timer may have been set for something that was
+// done meanwhile: that is cheaper than moving it each time.
+func (c *Client) tick() {
+	now := c.enter()
+	c.armed = never
+	// Our clock stands still while the computer sleeps, the wall clock does not.
+	if ahead := time.Now().Round(0).Sub(c.born.Round(0)) - now; ahead-c.asleep > 10*time.Second {
+		c.machine.Woke(now)
+		c.asleep = ahead
+	} else {
+		c.asleep = min(c.asleep, ahead)
+	}
+	c.machine.Tick(now)
+	c.leave()
+}
+
+// do does one thing that the machine asks for. The lock is held.
+func (c *Client) do(o *session.Output) {
+	switch o.Verb {
+	case session.Send:
+		if s := c.sockets[o.Conn]; s != nil {
+			s.send(o.Body)
+		}
+	case session.Drop:
+		if s := c.sockets[o.Conn]; s != nil {
+			s.drop(o.Code)
+		}
+	case session.Dial:
+		go c.connect(o.Conn)
+	case session.FetchToken:
+		go c.refresh()
+	case session.Complain:
+		c.opts.Logger.Warn("streamer: the server breaks the protocol", "what", o.Text)
+	}
+}

@@ -1,0 +1,158 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/follow"
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+// Kind is what an [Event] is.
+type Kind uint8
+
+// Kinds of events.
+const (
+	// KindChunk: a piece of output, in Event.Chunk.
+	KindChunk Kind = iota + 1
+	// KindProgress: how far the call is, in Event.Progress.
+	KindProgress
+	// KindAttempt: the handler runs anew, see Event.Attempt.
+	KindAttempt
+	// KindEnd: nothing comes any more; Call.Result returns at once.
+	KindEnd
+)
+
+// String returns the kind in lower case.
+func (k Kind) String() string {
+	switch k {
+	case KindChunk:
+		return "chunk"
+	case KindProgress:
+		return "progress"
+	case KindAttempt:
+		return "attempt"
+	case KindEnd:
+		return "end"
+	}
+	return "unknown"
+}
+
+// Event is something that a call has reported; C is the type of its chunks.
+type Event[C any] struct {
+	Kind Kind
+	// Seq numbers the durable events of a call, from 1, over all attempts. It
+	// is 0 for progress and for the end of a call that was answered inline.
+	Seq uint64
+	// Chunk is set when Kind is KindChunk.
+	Chunk C
+	// Progress is set when Kind is KindProgress.
+	Progress Progress
+	// Attempt is set when Kind is KindAttempt.
+	Attempt Attempt
+}
+
+// Progress is how far a call is: state, of which a reader sees the newest.
+type Progress struct {
+	// Attempt counts the handler's runs, from 1.
+	Attempt int
+	// Percent is 0 to 100 and never falls within an attempt; 0 if the handler
+	// has named none.
+	Percent float64
+	// Message is the handler's, at most 256 bytes.
+	Message string
+}
+
+// Attempt says that the handler was started anew.
+type Attempt struct {
+	// Number counts the handler's runs, from 1.
+	Number int
+	// Void is how many of the chunks that this reader was handed, counted from
+	// the last, are void: the new attempt emits them again.
+	Void int
+	// Code says why the attempt before has ended, such as [CodeWorkerLost].
+	Code string
+	// Restarted tells that the server holds another history than the one that
+	// this reader saw, and everything begins anew.
+	Restarted bool
+}
+
+// Status is the state of a call.
+type Status string
+
+// States of a call.
+const (
+	// StatusUnknown: the server has not said anything about the call yet.
+	StatusUnknown   Status = ""
+	StatusQueued    Status = "queued"
+	StatusRunning   Status = "running"
+	StatusSucceeded Status = "succeeded"
+	StatusFailed    Status = "failed"
+	StatusCancelled Status = "cancelled"
+)
+
+// Ended tells whether nothing follows this state.
+func (s Status) Ended() bool {
+	return s == StatusSucceeded || s == StatusFailed || s == StatusCancelled
+}
+
+// None is the type of the chunks of actions that emit none, and of results
+// that say nothing. Whatever comes in its place is ignored.
+type None struct{}
+
+// UnmarshalJSON ignores its input.
+func (*None) UnmarshalJSON([]byte) error { return nil }
+
+// eventOf makes the typed event of an untyped one.
+func eventOf[C any](e *follow.Event) (out Event[C], err error) {
+	out.Seq = e.Seq
+	switch e.Kind {
+	case follow.Chunk:
+		out.Kind = KindChunk
+		if err := decode(e.Data, &out.Chunk); err != nil {
+			return out, fmt.Errorf("chunk %d is not of the expected type: %w", e.Seq, err)
+		}
+	case follow.Progress:
+		out.Kind = KindProgress
+		out.Progress = progressOf(&e.Progress)
+	case follow.Mark:
+		out.Kind = KindAttempt
+		out.Attempt = attemptOf(e)
+	case follow.End:
+		out.Kind = KindEnd
+	}
+	return out, nil
+}
+
+func attemptOf(e *follow.Event) Attempt {
+	return Attempt{Number: e.Attempt, Void: e.Void, Code: e.Code, Restarted: e.Restart}
+}
+
+func progressOf(p *wire.Progress) Progress {
+	out := Progress{Attempt: p.Attempt, Message: p.Message}
+	if p.Percent != nil {
+		out.Percent = *p.Percent
+	}
+	return out
+}
+
+// decode reads JSON, or hands it on as it is when it is asked for raw.
+func decode(data json.RawMessage, into any) error {
+	if raw, ok := into.(*json.RawMessage); ok {
+		*raw = data
+		return nil
+	}
+	if len(data) == 0 {
+		data = json.RawMessage("null")
+	}
+	return json.Unmarshal(data, into)
+}
+
+// timeOf reads a time of the protocol; 0 is the zero time.
+func timeOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

@@ -1,0 +1,319 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/follow"
+	"github.com/pay-theory/streamer/client-go/internal/session"
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+// Request is a request that is being put together. It is a value: each method
+// returns a changed copy, so one can be kept and sent many times, each time as
+// a new call (unless it has an ID).
+type Request[C, R any] struct {
+	action   string
+	payload  json.RawMessage
+	metadata json.RawMessage
+	err      error
+
+	id, key, mode  string
+	timeout, delay time.Duration
+	cancelAfter    *time.Duration
+
+	onProgress func(Progress)
+	onChunk    func(C)
+	onAttempt  func(Attempt)
+}
+
+// ID sets the call's id, a UUIDv7 in lower case, such as [NewID] makes. Sending
+// the same id with the same payload again is the same call. Default: a new one
+// each time that the request is sent.
+func (r Request[C, R]) ID(id string) Request[C, R] {
+	r.id = id
+	return r
+}
+
+// IdempotencyKey makes the request one with all others of the same action and
+// key, 1 to 128 bytes, that the same subject sends within the retention of the
+// first: they follow that one's call. Another payload under the key fails with
+// [CodeIdempotencyConflict].
+func (r Request[C, R]) IdempotencyKey(key string) Request[C, R] {
+	r.key = key
+	return r
+}
+
+// Async has the call stored before it is run, however quick it is.
+func (r Request[C, R]) Async() Request[C, R] {
+	r.mode = wire.ModeAsync
+	return r
+}
+
+// Sync has the call answered at once or not at all: it is never stored, and
+// fails with [CodeTimeout] after at most 25 s.
+func (r Request[C, R]) Sync() Request[C, R] {
+	r.mode = wire.ModeSync
+	return r
+}
+
+// Timeout bounds the time of the whole call, waiting in the queue included:
+// 1 ms to 30 days. Default: the server's, 24 hours.
+func (r Request[C, R]) Timeout(d time.Duration) Request[C, R] {
+	if r.timeout = d; d <= 0 {
+		r.timeout = -1
+	}
+	return r
+}
+
+// Delay has the call start no earlier than after d: up to 30 days.
+func (r Request[C, R]) Delay(d time.Duration) Request[C, R] {
+	r.delay = d
+	return r
+}
+
+// CancelAfter has the call cancelled when no connection has followed it for d:
+// 0 to 30 days. Default: it outlives its followers.
+func (r Request[C, R]) CancelAfter(d time.Duration) Request[C, R] {
+	r.cancelAfter = &d
+	return r
+}
+
+// Metadata hands something to the handler beside the payload: a value that
+// encodes as a JSON object of at most 4 KiB. It has no effect of its own.
+func (r Request[C, R]) Metadata(object any) Request[C, R] {
+	raw, err := encode("metadata", object)
+	r.metadata, r.err = raw, errors.Join(r.err, err)
+	return r
+}
+
+// OnProgress is called by Await and Collect when there is progress, in the
+// goroutine that called them. While it runs, older progress gives way to newer.
+func (r Request[C, R]) OnProgress(f func(Progress)) Request[C, R] {
+	r.onProgress = f
+	return r
+}
+
+// OnChunk is called by Await and Collect with each chunk, in order, in the
+// goroutine that called them. While it blocks, chunks wait; none is lost.
+// Together with OnAttempt it sees what [Call.Events] sees.
+func (r Request[C, R]) OnChunk(f func(C)) Request[C, R] {
+	r.onChunk = f
+	return r
+}
+
+// OnAttempt is called by Await and Collect when the handler is started anew, in
+// the goroutine that called them.
+func (r Request[C, R]) OnAttempt(f func(Attempt)) Request[C, R] {
+	r.onAttempt = f
+	return r
+}
+
+// Start sends the request and returns at once with a handle to the call. While
+// there is no connection the request waits for one, but no longer than
+// Options.UnsentTimeout. An error of Start means that nothing was or will be
+// sent; everything else is told by the call: whether it was accepted
+// ([Call.Accepted]), what it reports, how it ends. Callbacks are for Await and
+// Collect; Start refuses them.
+func (r Request[C, R]) Start(ctx context.Context, c *Client) (*Call[C, R], error) {
+	if r.onProgress != nil || r.onChunk != nil || r.onAttempt != nil {
+		return nil, refuse("", "callbacks are called by Await and Collect; a call that is started has Events")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := r.submit(c, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Call[C, R]{f}, nil
+}
+
+// Await sends the request and waits for its result. A failed call is an
+// [*Error]. When ctx ends first, the call is detached, not cancelled: Await
+// returns a [*DetachedError] with its id, and the call goes on. To stop the
+// work, use Start and [Call.Cancel].
+func (r Request[C, R]) Await(ctx context.Context, c *Client) (R, error) {
+	out, _, err := r.run(ctx, c, r.onChunk == nil && r.onAttempt == nil, func(e *follow.Event) error {
+		return r.tell(e, nil)
+	})
+	return out, err
+}
+
+// Collect is Await, and returns the chunks as well. Chunks of attempts that
+// have died are not among them. They are all held in memory. If the call fails,
+// those that came are returned with the error.
+func (r Request[C, R]) Collect(ctx context.Context, c *Client) (R, []C, error) {
+	var chunks []C
+	out, id, err := r.run(ctx, c, false, func(e *follow.Event) error { return r.tell(e, &chunks) })
+	_ = id
+	return out, chunks, err
+}
+
+// run sends the request, hands its events to take and returns its result.
+func (r Request[C, R]) run(ctx context.Context, c *Client, skip bool, take func(*follow.Event) error) (out R, id string, err error) {
+	if err := ctx.Err(); err != nil {
+		return out, "", err
+	}
+	f, err := r.submit(c, skip)
+	if err != nil {
+		return out, "", err
+	}
+	over := false
+	defer func() { // also when a callback panics
+		if !over {
+			f.detach()
+		}
+	}()
+	for {
+		e, err := f.next(ctx)
+		if err != nil {
+			over = true
+			id, sent := f.detach()
+			return out, id, &DetachedError{CallID: id, Sent: sent, Err: err}
+		}
+		if e.Kind == follow.End {
+			over = true
+			id = f.id()
+			out, err = resultOf[R](&e, id)
+			return out, id, err
+		}
+		if err := take(&e); err != nil {
+			return out, f.id(), err
+		}
+	}
+}
+
+// tell hands an event to the callbacks, and keeps the list of chunks.
+func (r *Request[C, R]) tell(e *follow.Event, chunks *[]C) error {
+	switch e.Kind {
+	case follow.Progress:
+		if r.onProgress != nil {
+			r.onProgress(progressOf(&e.Progress))
+		}
+	case follow.Chunk:
+		if r.onChunk == nil && chunks == nil {
+			return nil
+		}
+		typed, err := eventOf[C](e)
+		if err != nil {
+			return err
+		}
+		if chunks != nil {
+			*chunks = append(*chunks, typed.Chunk)
+		}
+		if r.onChunk != nil {
+			r.onChunk(typed.Chunk)
+		}
+	case follow.Mark:
+		if chunks != nil {
+			kept := len(*chunks) - e.Void
+			clear((*chunks)[kept:])
+			*chunks = (*chunks)[:kept]
+		}
+		if r.onAttempt != nil {
+			r.onAttempt(attemptOf(e))
+		}
+	case follow.End:
+	}
+	return nil
+}
+
+var seed = maphash.MakeSeed()
+
+// submit checks and encodes the request, and sends it.
+func (r *Request[C, R]) submit(c *Client, skip bool) (*follower, error) {
+	m, err := r.message()
+	if err != nil {
+		return nil, err
+	}
+	body := m.Append(make([]byte, 0, len(r.payload)+len(r.metadata)+len(r.action)+len(r.key)+128))
+	if len(body) > wire.MaxClientMessage {
+		return nil, refuse("payload", fmt.Sprintf("the request has %d bytes; a client's message holds at most %d (32 KiB)",
+			len(body), wire.MaxClientMessage))
+	}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.WriteString(r.action)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(r.payload)
+	return c.submit(&session.Request{
+		ID: m.ID, Body: body, Sum: h.Sum64(), Sync: r.mode == wire.ModeSync, Pausable: r.cancelAfter == nil, Skip: skip,
+	})
+}
+
+// message checks the request against the rules that need no server.
+func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	m := &wire.ClientMessage{
+		Type: wire.TypeRequest, ID: r.id, Action: r.action, Payload: r.payload, Mode: r.mode, IdempotencyKey: r.key, Metadata: r.metadata,
+	}
+	if m.ID == "" {
+		m.ID = wire.NewID()
+	} else if err := checkID(m.ID); err != nil {
+		return nil, err
+	}
+	switch {
+	case !wire.ValidAction(r.action):
+		return nil, refuse("action", fmt.Sprintf("an action's name has 1 to %d letters, digits and . _ : / -", wire.MaxName))
+	case len(r.key) > wire.MaxName:
+		return nil, refuse("idempotencyKey", fmt.Sprintf("an idempotency key has at most %d bytes", wire.MaxName))
+	case len(r.metadata) > wire.MaxMetadata:
+		return nil, refuse("metadata", "metadata holds at most 4 KiB")
+	case len(r.metadata) > 0 && r.metadata[0] != '{':
+		return nil, refuse("metadata", "metadata must be a JSON object")
+	}
+	var err error
+	if r.timeout != 0 {
+		m.TimeoutMs, err = millis("timeoutMs", r.timeout, 1)
+	}
+	if r.delay != 0 && err == nil {
+		m.DelayMs, err = millis("delayMs", r.delay, 0)
+	}
+	if r.cancelAfter != nil && err == nil {
+		var ms int64
+		ms, err = millis("cancelAfterMs", *r.cancelAfter, 0)
+		m.CancelAfterMs = &ms
+	}
+	return m, err
+}
+
+// millis rounds a duration up to milliseconds and checks its range.
+func millis(field string, d time.Duration, least int64) (int64, error) {
+	ms := int64((d + time.Millisecond - 1) / time.Millisecond)
+	if d < 0 || ms < least || ms > wire.MaxDurationMs {
+		return 0, refuse(field, fmt.Sprintf("%s must be between %d and %d (30 days)", field, least, wire.MaxDurationMs))
+	}
+	return ms, nil
+}
+
+// encode encodes a value as JSON; raw JSON is only checked.
+func encode(field string, v any) (json.RawMessage, error) {
+	if raw, ok := v.(json.RawMessage); ok && len(raw) > 0 {
+		if !json.Valid(raw) {
+			return nil, refuse(field, "the "+field+" is not JSON")
+		}
+		return raw, nil
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("the %s cannot be encoded: %w", field, err)
+	}
+	return raw, nil
+}
+
+// NewID returns a new id for a call: a UUIDv7. It is safe for concurrent use.
+func NewID() string { return wire.NewID() }
+
+func checkID(id string) error {
+	if !wire.ValidID(id) {
+		return refuse("id", "an id must be a UUIDv7 in lower case")
+	}
+	return nil
+}

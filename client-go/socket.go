@@ -1,0 +1,235 @@
+package client
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+const (
+	// maxFrame is the longest frame that is read. The protocol allows servers
+	// 128 KiB; the rest is for what goes around it.
+	maxFrame = 2 * wire.MaxServerMessage
+	// writeWait bounds how long a write may take, closeWait how long a closing
+	// server may take to say goodbye in turn.
+	writeWait = 10 * time.Second
+	closeWait = time.Second
+	// keepBuffer is how large a read buffer may be to be used again.
+	keepBuffer = 64 << 10
+)
+
+// socket is one connection: one goroutine reads, one writes.
+type socket struct {
+	c   *Client
+	gen int
+	ws  *websocket.Conn
+
+	wake chan struct{}
+	done chan struct{} // closed when reading has ended
+
+	mu    sync.Mutex
+	queue [][]byte
+	spare [][]byte
+	code  int // the close code, once it is to be closed
+}
+
+func newSocket(c *Client, gen int, ws *websocket.Conn) *socket {
+	ws.SetReadLimit(maxFrame)
+	return &socket{c: c, gen: gen, ws: ws, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// send has a message written soon. It does not block.
+func (s *socket) send(body []byte) {
+	s.mu.Lock()
+	s.queue = append(s.queue, body)
+	s.mu.Unlock()
+	s.rouse()
+}
+
+// drop has the connection closed: at once when the other side is dead, else
+// when everything is written.
+func (s *socket) drop(code int) {
+	if code == wire.CloseGoingAway {
+		s.c.wg.Go(func() { _ = s.ws.Close() }) // it can block, over TLS
+		return
+	}
+	s.mu.Lock()
+	s.code = code
+	s.mu.Unlock()
+	s.rouse()
+}
+
+// dropped tells whether the connection ends by our own will.
+func (s *socket) dropped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.code != 0
+}
+
+func (s *socket) rouse() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns all that waits to be written. The slice is given back with the
+// next take.
+func (s *socket) take(before [][]byte) (queue [][]byte, code int) {
+	clear(before)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queue, s.queue = s.queue, s.spare
+	s.spare = before[:0]
+	return queue, s.code
+}
+
+// write writes what is sent. What waits leaves together, in one frame.
+func (s *socket) write() {
+	defer s.c.wg.Done()
+	var queue [][]byte
+	var frame []byte
+	var code int
+	for {
+		select {
+		case <-s.wake:
+		case <-s.done:
+			return
+		}
+		for {
+			if queue, code = s.take(queue); len(queue) == 0 {
+				break
+			}
+			for rest := queue; len(rest) > 0; {
+				var n int
+				frame, n = pack(frame[:0], rest)
+				if err := s.put(frame); err != nil {
+					_ = s.ws.NetConn().Close() // the reader finds out
+					return
+				}
+				rest = rest[n:]
+			}
+		}
+		if code != 0 {
+			s.goodbye(code)
+			return
+		}
+	}
+}
+
+func (s *socket) put(frame []byte) error {
+	if err := s.ws.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return err
+	}
+	return s.ws.WriteMessage(websocket.TextMessage, frame)
+}
+
+// goodbye closes in good order: a close frame, and the reader waits a little
+// for the other side's.
+func (s *socket) goodbye(code int) {
+	deadline := time.Now().Add(closeWait)
+	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), deadline)
+	if err == nil {
+		err = s.ws.SetReadDeadline(deadline)
+	}
+	if err != nil {
+		_ = s.ws.NetConn().Close()
+	}
+}
+
+// pack appends as many messages as fit into one frame: one as it is, more as a
+// batch. It tells how many they are.
+func pack(frame []byte, queue [][]byte) (_ []byte, n int) {
+	size := len(queue[0]) + 2
+	for n = 1; n < len(queue) && n < wire.MaxBatch; n++ {
+		if size += len(queue[n]) + 1; size > wire.MaxClientMessage {
+			break
+		}
+	}
+	if n == 1 {
+		return append(frame, queue[0]...), 1
+	}
+	frame = append(frame, '[')
+	for i, m := range queue[:n] {
+		if i > 0 {
+			frame = append(frame, ',')
+		}
+		frame = append(frame, m...)
+	}
+	return append(frame, ']'), n
+}
+
+// read hands on what comes until the connection is gone.
+func (s *socket) read() {
+	defer s.c.wg.Done()
+	defer close(s.done)
+	err := s.receive()
+	_ = s.ws.Close()
+	code := 0
+	var ce *websocket.CloseError
+	if errors.As(err, &ce) {
+		code = ce.Code
+	}
+	now := s.c.enter()
+	defer s.c.leave()
+	delete(s.c.sockets, s.gen)
+	if !s.dropped() {
+		s.c.opts.Logger.Info("streamer: the connection was lost", "close", code, "error", err)
+	}
+	s.c.machine.Lost(now, s.gen, code)
+}
+
+func (s *socket) receive() error {
+	var buf []byte
+	var msgs []wire.ServerMessage
+	for {
+		kind, r, err := s.ws.NextReader()
+		if err != nil {
+			return err
+		}
+		if cap(buf) > keepBuffer {
+			buf = nil
+		}
+		if buf, err = readAll(buf[:0], r); err != nil {
+			return err
+		}
+		clear(msgs)
+		var bad *wire.Error
+		if kind == websocket.TextMessage {
+			msgs, bad = wire.AppendServerFrame(msgs[:0], buf)
+		}
+		now := s.c.enter()
+		if kind != websocket.TextMessage || bad != nil {
+			s.c.opts.Logger.Warn("streamer: a frame came that is no message", "bytes", len(buf))
+			s.c.machine.Foreign(now, s.gen)
+		} else {
+			s.c.machine.Received(now, s.gen, msgs)
+		}
+		s.c.leave()
+	}
+}
+
+// readAll appends all of r to buf.
+func readAll(buf []byte, r io.Reader) ([]byte, error) {
+	if cap(buf) == 0 {
+		buf = make([]byte, 0, 4<<10)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
