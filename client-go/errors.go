@@ -56,7 +56,7 @@ var ErrDetached error = &Error{Code: session.CodeDetached, Message: "the call wa
 // on, and can be followed again by its id; only a request that was never sent
 // does not.
 type DetachedError struct {
-	// CallID is the id to attach to.
+	// CallID is the id to attach to; empty if the request was not even made.
 	CallID string
 	// Sent is false if the request never left this client.
 	Sent bool
@@ -67,7 +67,7 @@ type DetachedError struct {
 // Error names the call and tells what has become of it.
 func (e *DetachedError) Error() string {
 	if !e.Sent {
-		return "call " + e.CallID + " was not sent: " + e.Err.Error()
+		return "the call was not sent: " + e.Err.Error()
 	}
 	return "call " + e.CallID + " goes on without us: " + e.Err.Error()
 }

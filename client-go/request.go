@@ -138,10 +138,7 @@ func (r Request[C, R]) Start(ctx context.Context, c *Client) (*Call[C, R], error
 // returns a [*DetachedError] with its id, and the call goes on. To stop the
 // work, use Start and [Call.Cancel].
 func (r Request[C, R]) Await(ctx context.Context, c *Client) (R, error) {
-	out, _, err := r.run(ctx, c, r.onChunk == nil && r.onAttempt == nil, func(e *follow.Event) error {
-		return r.tell(e, nil)
-	})
-	return out, err
+	return r.run(ctx, c, r.onChunk == nil && r.onAttempt == nil, nil)
 }
 
 // Collect is Await, and returns the chunks as well. Chunks of attempts that
@@ -149,19 +146,18 @@ func (r Request[C, R]) Await(ctx context.Context, c *Client) (R, error) {
 // those that came are returned with the error.
 func (r Request[C, R]) Collect(ctx context.Context, c *Client) (R, []C, error) {
 	var chunks []C
-	out, id, err := r.run(ctx, c, false, func(e *follow.Event) error { return r.tell(e, &chunks) })
-	_ = id
+	out, err := r.run(ctx, c, false, &chunks)
 	return out, chunks, err
 }
 
-// run sends the request, hands its events to take and returns its result.
-func (r Request[C, R]) run(ctx context.Context, c *Client, skip bool, take func(*follow.Event) error) (out R, id string, err error) {
+// run sends the request, tells of its events and returns its result.
+func (r *Request[C, R]) run(ctx context.Context, c *Client, skip bool, chunks *[]C) (out R, err error) {
 	if err := ctx.Err(); err != nil {
-		return out, "", err
+		return out, &DetachedError{CallID: r.id, Err: err}
 	}
 	f, err := r.submit(c, skip)
 	if err != nil {
-		return out, "", err
+		return out, err
 	}
 	over := false
 	defer func() { // also when a callback panics
@@ -174,16 +170,14 @@ func (r Request[C, R]) run(ctx context.Context, c *Client, skip bool, take func(
 		if err != nil {
 			over = true
 			id, sent := f.detach()
-			return out, id, &DetachedError{CallID: id, Sent: sent, Err: err}
+			return out, &DetachedError{CallID: id, Sent: sent, Err: err}
 		}
 		if e.Kind == follow.End {
 			over = true
-			id = f.id()
-			out, err = resultOf[R](&e, id)
-			return out, id, err
+			return resultOf[R](&e, f.id())
 		}
-		if err := take(&e); err != nil {
-			return out, f.id(), err
+		if err := r.tell(&e, chunks); err != nil {
+			return out, err
 		}
 	}
 }

@@ -125,6 +125,13 @@ type Abandoner interface {
 	Abandonable(ctx context.Context, after Key, max int) ([]Hint, error)
 }
 
+// Absenter is the optional role of a store that knows without looking, most of
+// the time, that a request is not there. Inline calls ask it.
+type Absenter interface {
+	// Absent returns true only if no request has the key. It does not block.
+	Absent(key Key) bool
+}
+
 // Checker is the optional role of a store that can tell whether it works.
 type Checker interface {
 	// Check returns nil when the store can be read and written.

@@ -132,7 +132,26 @@ func (e *Engine) Submit(r *Request, answer func(Answer)) {
 		e.accept(r, w, now, deadline)
 		return
 	}
-	e.runInline(r, w, now, deadline)
+	switch known, err := e.known(r.Key); {
+	case err != nil:
+		w.answer(refusal(err))
+	case known:
+		e.accept(r, w, now, deadline)
+	default:
+		e.runInline(r, w, now, deadline)
+	}
+}
+
+// known tells whether a call was stored: then it is never run inline again.
+func (e *Engine) known(k store.Key) (bool, error) {
+	if s, ok := e.Store.(store.Absenter); ok && s.Absent(k) {
+		return false, nil
+	}
+	_, _, err := e.Store.Read(e.ctx, k, 0, 0)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // runInline runs a call that is not stored, or joins the one that does.

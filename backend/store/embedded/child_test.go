@@ -1,6 +1,145 @@
 package embedded_test
 
-// childRole names what this binary does when a test starts it anew.
-const childRole = "STREAMER_EMBEDDED_TEST_CHILD"
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
 
-func child(role string) {}
+	"github.com/google/uuid"
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/stretchr/testify/require"
+)
+
+// Some tests need another process: this binary, started anew with a role and a
+// database path.
+const (
+	childRole = "STREAMER_EMBEDDED_TEST_CHILD"
+	childPath = "STREAMER_EMBEDDED_TEST_PATH"
+)
+
+func child(role string) {
+	roles := map[string]func(path string) error{"hold": holdChild, "write": writeChild, "limit": limitChild}
+	if err := roles[role](os.Getenv(childPath)); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+}
+
+type process struct {
+	*exec.Cmd
+	lines *bufio.Scanner
+	stdin io.WriteCloser
+}
+
+// start starts a child; the test's end kills it.
+func start(t *testing.T, role, path string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0]) //nolint:gosec // it is this test
+	cmd.Env = append(os.Environ(), childRole+"="+role, childPath+"="+path)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	p := &process{Cmd: cmd, lines: bufio.NewScanner(out), stdin: in}
+	t.Cleanup(func() { p.kill() })
+	return p
+}
+
+// kill kills the child without a chance to tidy up, and waits for it.
+func (p *process) kill() {
+	_ = p.Process.Kill()
+	for p.lines.Scan() {
+		// Wait must not close the pipe while it is read.
+	}
+	_ = p.Wait()
+}
+
+func (p *process) line(t *testing.T) string {
+	t.Helper()
+	require.True(t, p.lines.Scan(), "the child ended")
+	return p.lines.Text()
+}
+
+// holdChild opens the database and holds it until it is killed.
+func holdChild(path string) error {
+	s, err := embedded.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Println("open")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return s.Close()
+}
+
+// writeChild lives many lives at once and says what was confirmed, one line
+// each: A accepted, R recorded up to a seq, C checkpoint, F finished.
+func writeChild(path string) error {
+	s, err := embedded.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	say := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Printf(format+"\n", args...)
+	}
+	var wg sync.WaitGroup
+	failed := make(chan error, 8)
+	for worker := range 8 {
+		wg.Go(func() {
+			for {
+				if err := liveOnce(s, worker, say); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	return <-failed
+}
+
+func liveOnce(s *embedded.Store, worker int, say func(string, ...any)) error {
+	ctx := contextBackground()
+	n := ask(worker)
+	n.Claim = &store.Claimant{Worker: "child"}
+	a, err := s.Accept(ctx, n)
+	if err != nil {
+		return err
+	}
+	say("A %s", n.ID)
+	f := store.Fence{Key: n.Key, Fence: a.State.Fence}
+	seq := uint64(1)
+	for range worker {
+		seq++
+		g := &store.Segment{First: seq, Last: seq, Events: []store.Event{
+			{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: []byte(chunkText(n.ID, seq))},
+		}}
+		if _, err := s.Record(ctx, f, store.Report{Segment: g, Checkpoint: []byte(n.ID), CheckpointKeep: seq}); err != nil {
+			return err
+		}
+		say("R %s %d", n.ID, seq)
+	}
+	if worker%2 == 0 {
+		end := &store.End{Status: store.Succeeded, Payload: []byte(n.ID)}
+		if _, err := s.Finish(ctx, f, store.Outcome{End: end}); err != nil {
+			return err
+		}
+		say("F %s %d", n.ID, seq+1)
+	}
+	return nil
+}
+
+func chunkText(id string, seq uint64) string { return fmt.Sprintf("%s %d", id, seq) }
+
+func newKey() store.Key {
+	id, _ := uuid.NewV7()
+	return store.Key{Tenant: "tenant", ID: id.String()}
+}

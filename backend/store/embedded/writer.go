@@ -87,6 +87,8 @@ type writer struct {
 	// cancels tells whether any cancel is remembered in the file; nil: unknown.
 	cancels *bool
 
+	// taken counts operations that were begun. Tests wait for it.
+	taken atomic.Int64
 	// wrote tells that the running operation has written something.
 	wrote bool
 	// frames is a high guess of how far the log grew in this transaction.
@@ -141,6 +143,7 @@ func (w *writer) commit(batch []*op) {
 	if len(live) == 0 {
 		return
 	}
+	w.taken.Add(int64(len(live)))
 	w.frames = 0
 	w.store.gate.Lock()
 	w.runAll(live)

@@ -195,7 +195,7 @@ func (s *Stream) Page(now time.Duration, m *wire.ServerMessage, asked, live bool
 	s.epoch = m.Epoch
 	before := s.lowest()
 	s.take(now, m.Events)
-	if m.LastSeq >= s.State.LastSeq {
+	if m.LastSeq >= s.State.LastSeq && !s.Ended() {
 		s.State = State{
 			Status: m.Status, Attempt: m.Attempt, LastSeq: m.LastSeq,
 			Due: m.Due, CancelRequested: m.CancelRequested,

@@ -1,0 +1,158 @@
+// Package cli is the command line of Streamer: its commands, what they print,
+// and with which code they exit. It knows the process only through [App], so
+// that the commands are tested without one.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// App is what a command has of the process that it runs in. It is for one Run
+// at a time.
+type App struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// StdoutTerminal and StderrTerminal tell whether somebody is looking.
+	StdoutTerminal, StderrTerminal bool
+	// Color allows colours, on terminals only.
+	Color bool
+	// Dumb says that the terminals cannot move their cursor: no bars.
+	Dumb bool
+	// Width returns how many columns Stdout has; 0: it is not known.
+	Width func() int
+	// Now is the clock that is shown to people.
+	Now func() time.Time
+	// Interrupts gets the signals that ask to stop. It needs a buffer.
+	Interrupts chan os.Signal
+	// Executable is the path by which the program was started. It stands in
+	// the commands that are suggested.
+	Executable string
+}
+
+// commands is the whole command line, as kong reads it.
+type commands struct {
+	Demo   demoCommand   `cmd:"" help:"Run a server on this machine, with actions to try things out."`
+	Call   callCommand   `cmd:"" help:"Call an action, and follow the call until it is done."`
+	Follow followCommand `cmd:"" help:"Follow a call that was started elsewhere, or earlier, from its first event."`
+	Cancel cancelCommand `cmd:"" help:"Stop the work of a call."`
+	List   listCommand   `cmd:"" help:"List your calls, the newest first."`
+	Dead   deadCommands  `cmd:"" help:"For operators: list dead letters, and run them again."`
+	Token  tokenCommand  `cmd:"" help:"Make a token for development."`
+	About  aboutCommand  `cmd:"" name:"version" help:"Print the version of this program."`
+
+	Version kong.VersionFlag `help:"Print the version of this program."`
+}
+
+const description = `Call functions over a WebSocket, and follow them until they are done.
+
+  streamer demo                            a server, and what to try with it
+  streamer call ACTION '{"some": "json"}'  in another terminal
+
+Exit codes:
+    0  the call succeeded, or the command did what it was asked for
+    1  the call failed, or the command could not do its work
+    2  the command line is wrong
+    3  the call was cancelled
+    4  the server could not be reached, or was unavailable
+    5  there is no such call, or it is not yours
+    6  refused: the token, a scope, the payload or another part of the request
+  130  interrupted`
+
+// Run runs one command line, without the program's name, and returns the
+// exit code.
+func (a *App) Run(args []string) int {
+	exited := false
+	parser, err := kong.New(&commands{},
+		kong.Name("streamer"), kong.Description(description), kong.Writers(a.Stdout, a.Stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoAppDescFormat: true, WrapUpperBound: 110}),
+		kong.Vars{"version": versionText()},
+		kong.Bind(a),
+		// Kong goes on parsing when this returns; nothing of that is used.
+		kong.Exit(func(int) { exited = true }),
+	)
+	if err != nil {
+		return a.report(err)
+	}
+	if len(args) == 0 {
+		parser.Stdout = a.Stderr
+		_, _ = parser.Parse([]string{"--help"})
+		return exitUsage
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case exited:
+		return exitOK
+	case err != nil:
+		return a.report(a.usageOf(err))
+	}
+	return a.report(parsed.Run())
+}
+
+// usageOf makes a failure of a command line that does not parse.
+func (a *App) usageOf(err error) error {
+	help := "streamer --help"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if node := parse.Context.Selected(); node != nil {
+			help = node.FullPath() + " --help"
+		}
+	}
+	return &failure{exit: exitUsage, text: clean(err.Error()), hint: help + " tells more"}
+}
+
+// report says what went wrong, in one line, and returns the exit code.
+func (a *App) report(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	f := failureOf(err)
+	if f.text != "" {
+		line := a.errStyle().red("streamer:") + " " + f.text
+		if f.hint != "" {
+			line += a.errStyle().dim(" (hint: " + f.hint + ")")
+		}
+		_, _ = fmt.Fprintln(a.Stderr, line)
+	}
+	return f.exit
+}
+
+func (a *App) outStyle() style { return style(a.Color && a.StdoutTerminal) }
+
+func (a *App) errStyle() style { return style(a.Color && a.StderrTerminal) }
+
+var errInterrupted = errors.New("interrupted")
+
+// interruptible returns a context that ends, with errInterrupted as its cause,
+// when the user asks to stop. After stop, an interrupt is the next one's.
+func (a *App) interruptible(parent context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case s := <-a.Interrupts:
+			cancel(errInterrupted)
+			if !interrupted(ctx) {
+				select { // it came when nobody was asked any more: keep it
+				case a.Interrupts <- s:
+				default:
+				}
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-stopped
+	}
+}
+
+// interrupted tells whether the user has ended the context.
+func interrupted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errInterrupted) }

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go"
+)
+
+// callCommand calls an action.
+type callCommand struct {
+	Action string  `arg:"" help:"Name of the action."`
+	JSON_  *string `arg:"" optional:"" name:"json" help:"Payload: JSON, @FILE to read it from a file, or - for standard input. Default: none."`
+
+	Mode           string         `enum:"auto,sync,async" default:"auto" help:"auto lets the server decide; sync has the call answered at once or not at all; async has it stored before it runs. Default: auto"`
+	Timeout        time.Duration  `placeholder:"TIME" help:"Time for the whole call, waiting included, such as 90s or 2h. Default: the server's, 24h"`
+	IdempotencyKey string         `placeholder:"KEY" help:"Calls of one action with the same key and payload are one call."`
+	Delay          time.Duration  `placeholder:"TIME" help:"Do not start before this time has passed."`
+	CancelAfter    *time.Duration `placeholder:"TIME" help:"Cancel the call when nobody has followed it for so long."`
+	Metadata       string         `placeholder:"JSON" help:"JSON object to hand to the handler beside the payload; or @FILE."`
+	ID             callID         `name:"id" placeholder:"UUID" help:"Id of the call, a UUIDv7: sending the same call again is safe. Default: a new one"`
+	Detach         bool           `short:"d" help:"Have the call stored, print its id, and leave. Implies --mode=async."`
+
+	display
+	connection
+}
+
+// Help is the longer help.
+func (*callCommand) Help() string {
+	return `Chunks and the result go to standard output: laid out for people on a terminal, as they came otherwise, one line each. ` +
+		`Progress and notes go to standard error.
+
+Ctrl-C leaves the call, which goes on if it is stored, and says how to follow or cancel it.`
+}
+
+// Run calls the action.
+func (k *callCommand) Run(a *App) error {
+	request, err := k.request(a)
+	if err != nil {
+		return err
+	}
+	shown := k.display.view(a)
+	ctx, stop := a.interruptible(context.Background())
+	c, err := k.dial(ctx, shown.connection)
+	stop()
+	if err != nil {
+		return err
+	}
+	defer hangUp(c)
+	call, err := request.Start(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	if k.Detach {
+		return k.detach(a, call)
+	}
+	f := &following{
+		app: a, call: call, view: shown, server: &k.connection, cancels: k.CancelOnInterrupt, once: k.Mode == "sync",
+	}
+	return f.run(context.Background(), k.Action)
+}
+
+// request puts the request together.
+func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.RawMessage], err error) {
+	var payload, metadata json.RawMessage
+	if k.JSON_ != nil {
+		if payload, err = a.document("the payload", *k.JSON_); err != nil {
+			return r, err
+		}
+	}
+	if k.Metadata != "" {
+		if metadata, err = a.document("--metadata", k.Metadata); err != nil {
+			return r, err
+		}
+	}
+	r = client.Action[json.RawMessage, json.RawMessage, json.RawMessage](k.Action).With(payload).
+		ID(string(k.ID)).IdempotencyKey(k.IdempotencyKey).Delay(k.Delay)
+	if metadata != nil {
+		r = r.Metadata(metadata)
+	}
+	if k.Timeout != 0 {
+		r = r.Timeout(k.Timeout)
+	}
+	if k.CancelAfter != nil {
+		r = r.CancelAfter(*k.CancelAfter)
+	}
+	switch {
+	case k.Detach && k.Mode == "sync":
+		return r, usage("--detach needs a call that is stored, and one of --mode=sync never is", "")
+	case k.Detach || k.Mode == "async":
+		r = r.Async()
+	case k.Mode == "sync":
+		r = r.Sync()
+	}
+	return r, nil
+}
+
+// detach waits until the call is stored, and leaves it.
+func (k *callCommand) detach(a *App, call *client.Call[json.RawMessage, json.RawMessage]) error {
+	ctx, stop := a.interruptible(context.Background())
+	defer stop()
+	if err := call.Accepted(ctx); err != nil {
+		if interrupted(ctx) {
+			return errInterrupted
+		}
+		return err
+	}
+	if k.display.JSON {
+		return writeLine(a.Stdout, eventLine{Type: "call", ID: call.ID(), Action: k.Action})
+	}
+	_, err := fmt.Fprintln(a.Stdout, call.ID())
+	return err
+}

@@ -1,0 +1,86 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+)
+
+// Exec runs a statement on the writer's connection, outside any transaction of
+// an operation, and returns its first column.
+func (s *Store) Exec(query string) (string, error) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	return pragma(s.writer.conn, query)
+}
+
+// Hold holds the writer before its next transaction until the function that it
+// returns is called.
+func (s *Store) Hold() (release func()) {
+	s.gate.Lock()
+	return s.gate.Unlock
+}
+
+// Waiting waits until so many operations wait for the writer, beside those
+// that it has taken.
+func (s *Store) Waiting(n int) {
+	for len(s.ops) != n {
+		runtime.Gosched()
+	}
+}
+
+// Queued tells how many operations wait for the writer.
+func (s *Store) Queued() int { return len(s.ops) }
+
+var errBad = errors.New("bad")
+
+// Bad hands the writer an operation that writes, then fails.
+func (s *Store) Bad(ctx context.Context) error {
+	return s.write(ctx, &op{name: "bad", run: func(w *writer) error {
+		if err := w.probe(); err != nil {
+			return err
+		}
+		return errBad
+	}})
+}
+
+// Forget empties the writer's cache; Stale falsifies what it holds.
+func (s *Store) Forget() {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	clear(s.writer.cache)
+}
+
+func (s *Store) Stale() {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	for k, e := range s.writer.cache {
+		stale := *e
+		stale.state.LastSeq += 100
+		s.writer.cache[k] = &stale
+	}
+}
+
+// Version is of the newest migration.
+func Version() int { return len(migrations) }
+
+// Settle lets others run.
+func (s *Store) Settle() { runtime.Gosched() }
+
+// Took tells how many operations the writer has taken so far, and Taken waits
+// until it has taken one more than that.
+func (s *Store) Took() int64 { return s.writer.taken.Load() }
+
+func (s *Store) Taken(before int64) {
+	for s.writer.taken.Load() == before {
+		runtime.Gosched()
+	}
+}
+
+// ForgetProbe lets the next Check try a write at once.
+func (s *Store) ForgetProbe() {
+	s.health.mu.Lock()
+	defer s.health.mu.Unlock()
+	s.health.probed = time.Time{}
+}

@@ -1,0 +1,137 @@
+package embedded_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/stretchr/testify/require"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+func TestOneWayDoors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "streamer.db")
+	for range 2 {
+		s, err := embedded.Open(path, nil)
+		require.NoError(t, err)
+		for name, want := range map[string]string{
+			"page_size": "8192", "auto_vacuum": "2", "journal_mode": "wal", "synchronous": "2",
+			"application_id": "1398035021", "user_version": fmt.Sprint(embedded.Version()), "wal_autocheckpoint": "0",
+		} {
+			got, err := s.Exec("PRAGMA " + name)
+			require.NoError(t, err)
+			require.Equal(t, want, got, name)
+		}
+		require.NoError(t, s.Close())
+	}
+	for _, left := range []string{"-wal", "-shm"} {
+		require.NoFileExists(t, path+left, "closing folds the log into the file")
+	}
+}
+
+// other makes an SQLite file by hand.
+func other(t *testing.T, statements ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "other.db")
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	require.NoError(t, err)
+	for _, q := range statements {
+		require.NoError(t, sqlitex.ExecuteTransient(conn, q, nil))
+	}
+	require.NoError(t, conn.Close())
+	return path
+}
+
+func TestForeignFiles(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "notes.txt")
+	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("not a database ", 100)), 0o600))
+	short := filepath.Join(t.TempDir(), "short.txt")
+	require.NoError(t, os.WriteFile(short, []byte("SQLite format 3"), 0o600))
+	for name, path := range map[string]string{
+		"no SQLite":                text,
+		"too short":                short,
+		"another application's":    other(t, "PRAGMA application_id = 42", "CREATE TABLE t (a)"),
+		"nobody's, with a table":   other(t, "CREATE TABLE t (a)"),
+		"nobody's, with a version": other(t, "PRAGMA user_version = 1"),
+	} {
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+		_, err = embedded.Open(path, nil)
+		require.ErrorIs(t, err, embedded.ErrForeign, name)
+		require.ErrorContains(t, err, path)
+		after, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, before, after, "%s: it was not touched", name)
+	}
+}
+
+func TestNewerFile(t *testing.T) {
+	path := other(t, "PRAGMA application_id = 1398035021", "PRAGMA user_version = 99", "CREATE TABLE t (a)")
+	_, err := embedded.Open(path, nil)
+	require.ErrorIs(t, err, embedded.ErrNewer)
+	require.ErrorContains(t, err, "99")
+}
+
+func TestEmptyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "empty.db")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	s, err := embedded.Open(path, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	_, err = embedded.Open("", nil)
+	require.ErrorContains(t, err, "path")
+	_, err = embedded.Open(filepath.Join(t.TempDir(), "nowhere", "x.db"), nil)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// TestDamagedFile overwrites each page of a file in turn: opening says that it
+// is damaged, or the operation that meets the page does.
+func TestDamagedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "streamer.db")
+	s, err := embedded.Open(path, nil)
+	require.NoError(t, err)
+	var keys []store.Key
+	for range 50 {
+		n := ask(0)
+		keys = append(keys, n.Key)
+		_, err := s.Accept(t.Context(), n)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	refused := 0
+	for at := 8192; at < len(whole); at += 8192 {
+		damaged := append([]byte{}, whole...)
+		copy(damaged[at:at+8192], strings.Repeat("\xff", 8192))
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		s, err := embedded.Open(path, nil)
+		if err != nil {
+			require.ErrorIs(t, err, embedded.ErrCorrupt)
+			refused++
+			continue
+		}
+		for _, k := range keys {
+			if _, _, err := s.Read(t.Context(), k, 0, 1<<20); err != nil {
+				require.ErrorIs(t, err, store.ErrUnavailable)
+			}
+			if _, err := s.Claim(t.Context(), k, store.Claimant{}); err != nil {
+				require.ErrorIs(t, err, store.ErrUnavailable)
+			}
+		}
+		_ = s.Close()
+	}
+	require.Positive(t, refused)
+
+	require.NoError(t, os.WriteFile(path, append([]byte("SQLite format 3\x00"), make([]byte, 8176)...), 0o600))
+	_, err = embedded.Open(path, nil)
+	require.Error(t, err)
+	require.NoError(t, os.WriteFile(path, whole[:len(whole)/2], 0o600))
+	_, err = embedded.Open(path, nil)
+	require.Error(t, err)
+}

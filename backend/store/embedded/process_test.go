@@ -1,0 +1,137 @@
+package embedded_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/stretchr/testify/require"
+)
+
+// contextBackground is the children's: they have no test.
+func contextBackground() context.Context { return context.Background() }
+
+func TestOneOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "streamer.db")
+	p := start(t, "hold", path)
+	require.Equal(t, "open", p.line(t))
+
+	_, err := embedded.Open(path, nil)
+	var locked *embedded.LockedError
+	require.ErrorAs(t, err, &locked)
+	require.Equal(t, p.Process.Pid, locked.PID)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, fmt.Sprint("process ", p.Process.Pid))
+
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(path, link))
+	_, err = embedded.Open(link, nil)
+	require.ErrorAs(t, err, &locked, "another name for the file is the same file")
+
+	p.kill()
+	s, err := embedded.Open(path, nil)
+	require.NoError(t, err, "the lock ends with its process")
+	_, err = embedded.Open(path, nil)
+	require.ErrorAs(t, err, &locked, "also within one process")
+	require.Equal(t, os.Getpid(), locked.PID)
+	require.NoError(t, s.Close())
+	s, err = embedded.Open(path, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
+
+// TestKilled kills a process that writes, again and again, and looks whether
+// all that was confirmed is there.
+func TestKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "streamer.db")
+	confirmed := map[string]*life{}
+	for round := range 10 {
+		p := start(t, "write", path)
+		for range 200 + 50*round {
+			note(t, confirmed, p.line(t))
+		}
+		require.NoError(t, p.Process.Kill())
+		for p.lines.Scan() {
+			note(t, confirmed, p.lines.Text())
+		}
+		_ = p.Wait()
+		s, err := embedded.Open(path, nil)
+		require.NoError(t, err)
+		answer, err := s.Exec("PRAGMA integrity_check")
+		require.NoError(t, err)
+		require.Equal(t, "ok", answer)
+		for id, l := range confirmed {
+			verify(t, s, id, l)
+		}
+		require.NoError(t, s.Close())
+	}
+}
+
+// life is what was confirmed of a request.
+type life struct {
+	seq   uint64
+	ended bool
+}
+
+func note(t *testing.T, confirmed map[string]*life, line string) {
+	t.Helper()
+	var kind, id string
+	var seq uint64
+	n, _ := fmt.Sscanf(line, "%s %s %d", &kind, &id, &seq)
+	switch {
+	case kind == "A" && n == 2:
+		confirmed[id] = &life{seq: 1}
+	case kind == "R" && n == 3:
+		confirmed[id].seq = seq
+	case kind == "F" && n == 3:
+		confirmed[id].seq, confirmed[id].ended = seq, true
+	default:
+		require.Fail(t, "what the child says", line)
+	}
+}
+
+func verify(t *testing.T, s *embedded.Store, id string, l *life) {
+	t.Helper()
+	key := store.Key{Tenant: "tenant", ID: id}
+	state, events, err := s.Read(t.Context(), key, 0, 1<<20)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, state.LastSeq, l.seq)
+	require.True(t, state.Status.Ended() || !l.ended)
+	at := uint64(0)
+	for _, e := range events {
+		require.Equal(t, at+1, e.First())
+		if e.Kind == store.Chunk {
+			require.Equal(t, chunkText(id, e.Seq), string(e.Data))
+		}
+		at = e.Seq
+	}
+	require.Equal(t, state.LastSeq, at)
+	if state.Status.Ended() {
+		require.Equal(t, id, string(events[len(events)-1].Data))
+		return
+	}
+	work, err := s.Claim(t.Context(), key, store.Claimant{Alone: true})
+	require.NoError(t, err, "what ran is free to be taken over")
+	require.Equal(t, string(input), string(work.Input))
+	require.GreaterOrEqual(t, work.State.Deaths, 1)
+	if l.seq > 1 {
+		require.Equal(t, id, string(work.Checkpoint))
+		require.GreaterOrEqual(t, work.State.Keep, l.seq)
+	}
+}
+
+// TestNoRoom lets the operating system refuse writes in the middle of a commit.
+func TestNoRoom(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no such limit")
+	}
+	p := start(t, "limit", filepath.Join(t.TempDir(), "streamer.db"))
+	require.True(t, strings.HasPrefix(p.line(t), "fine "), p.lines.Text())
+	require.False(t, p.lines.Scan())
+}

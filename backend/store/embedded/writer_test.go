@@ -1,0 +1,393 @@
+package embedded_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/pay-theory/streamer/backend/store/storetest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func open(t *testing.T, options *embedded.Options) *embedded.Store {
+	t.Helper()
+	s, err := embedded.Open(filepath.Join(t.TempDir(), "streamer.db"), options)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// TestOneBatch puts many operations into one transaction: refusals, and even
+// one that fails after it wrote, touch no other.
+func TestOneBatch(t *testing.T) {
+	s := open(t, nil)
+	known := ask(0)
+	_, err := s.Accept(t.Context(), known)
+	require.NoError(t, err)
+	conflict := known
+	conflict.Subject = "another"
+
+	took := s.Took()
+	release := s.Hold()
+	var wg sync.WaitGroup
+	submit := func(f func()) {
+		waiting := s.Queued()
+		wg.Go(f)
+		s.Waiting(waiting + 1)
+	}
+	wg.Go(func() { _, _ = s.Accept(t.Context(), ask(0)) })
+	s.Taken(took) // it waits alone, the others become one batch behind it
+	var fresh []store.Key
+	for i := range 20 {
+		n := ask(i)
+		fresh = append(fresh, n.Key)
+		submit(func() {
+			a, err := s.Accept(t.Context(), n)
+			assert.NoError(t, err)
+			assert.True(t, a.Fresh)
+		})
+		switch i {
+		case 3:
+			submit(func() {
+				_, err := s.Accept(t.Context(), conflict)
+				assert.ErrorIs(t, err, store.ErrConflict)
+			})
+		case 7:
+			submit(func() { assert.ErrorContains(t, s.Bad(t.Context()), "bad") })
+		case 11:
+			submit(func() {
+				_, err := s.Claim(t.Context(), store.Key{Tenant: "x", ID: "y"}, store.Claimant{})
+				assert.ErrorIs(t, err, store.ErrNotFound)
+			})
+		}
+	}
+	release()
+	wg.Wait()
+	for _, k := range fresh {
+		_, events, err := s.Read(t.Context(), k, 0, 1)
+		require.NoError(t, err)
+		require.Len(t, events, 1)
+	}
+}
+
+// TestStaleCache falsifies the writer's cache: the file is the truth.
+func TestStaleCache(t *testing.T) {
+	s := open(t, nil)
+	n := ask(0)
+	n.Claim = &store.Claimant{}
+	a, err := s.Accept(t.Context(), n)
+	require.NoError(t, err)
+	s.Stale()
+	_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	state, err := s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
+	require.NoError(t, err)
+	require.Equal(t, a.State.LastSeq+1, state.LastSeq)
+}
+
+// TestWithoutCache runs the suite with a cache that forgets before each
+// operation.
+func TestWithoutCache(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) *storetest.Fixture {
+		f := fixture(t)
+		f.Queue = forgetful{f.Queue.(*embedded.Store)}
+		void := f.VoidLeases
+		f.VoidLeases = func() store.RequestQueue { return forgetful{void().(*embedded.Store)} }
+		return f
+	})
+}
+
+type forgetful struct{ *embedded.Store }
+
+func (s forgetful) Claim(ctx context.Context, k store.Key, by store.Claimant) (store.Work, error) {
+	s.Forget()
+	return s.Store.Claim(ctx, k, by)
+}
+
+func (s forgetful) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	s.Forget()
+	return s.Store.Record(ctx, f, r)
+}
+
+func (s forgetful) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	s.Forget()
+	return s.Store.Finish(ctx, f, o)
+}
+
+func TestCancelledContext(t *testing.T) {
+	s := open(t, nil)
+	n, later, claimed := ask(0), ask(1), ask(2)
+	claimed.Claim = &store.Claimant{}
+	took := s.Took()
+	release := s.Hold()
+	results := map[string]chan error{"taken": make(chan error, 1), "waits": make(chan error, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, err := s.Accept(ctx, n)
+		results["taken"] <- err
+	}()
+	s.Taken(took)
+	go func() {
+		_, err := s.Accept(ctx, later)
+		results["waits"] <- err
+	}()
+	s.Waiting(1)
+	cancel()
+	err := <-results["taken"]
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, store.ErrUnavailable, "it may have had its effect")
+	err = <-results["waits"]
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, store.ErrUnavailable, "it has had none, and never will")
+	release()
+
+	_, err = s.Accept(t.Context(), claimed)
+	require.NoError(t, err)
+	_, _, err = s.Read(t.Context(), n.Key, 0, 0)
+	require.NoError(t, err)
+	_, _, err = s.Read(t.Context(), later.Key, 0, 0)
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
+
+// TestHeldClaim ends the context of a claim that is under way: its caller
+// learns what came of it, for nobody else could ever end it.
+func TestHeldClaim(t *testing.T) {
+	s := open(t, nil)
+	n := ask(0)
+	_, err := s.Accept(t.Context(), n)
+	require.NoError(t, err)
+	took := s.Took()
+	release := s.Hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := s.Claim(ctx, n.Key, store.Claimant{})
+		claimed <- err
+	}()
+	s.Taken(took)
+	cancel()
+	select {
+	case err := <-claimed:
+		require.Fail(t, "the caller left", "%v", err)
+	default:
+	}
+	release()
+	require.NoError(t, <-claimed)
+}
+
+// TestFull fills the file up to a limit: what does not fit is refused, what is
+// running is held, and all goes on when there is room.
+func TestFull(t *testing.T) {
+	var log bytes.Buffer
+	s := open(t, &embedded.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	running := ask(0)
+	running.Claim = &store.Claimant{}
+	_, err := s.Accept(t.Context(), running)
+	require.NoError(t, err)
+	require.NoError(t, s.Check(t.Context()))
+	_, err = s.Exec("PRAGMA max_page_count = 60")
+	require.NoError(t, err)
+
+	big := []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
+	var kept []store.Key
+	for {
+		n := ask(1)
+		n.Input = big
+		if _, err = s.Accept(t.Context(), n); err != nil {
+			break
+		}
+		kept = append(kept, n.Key)
+		require.Less(t, len(kept), 1000)
+	}
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.ErrorContains(t, err, "full")
+	require.NotEmpty(t, kept)
+	require.ErrorIs(t, s.Check(t.Context()), store.ErrUnavailable)
+
+	f := store.Fence{Key: running.Key, Fence: 1}
+	g := &store.Segment{First: 2, Last: 2, Events: []store.Event{{Kind: store.Chunk, Seq: 2, Attempt: 1, Data: big}}}
+	_, err = s.Record(t.Context(), f, store.Report{Segment: g})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	for _, k := range kept {
+		_, _, err := s.Read(t.Context(), k, 0, 1)
+		require.NoError(t, err, "reading goes on")
+	}
+	state, _, err := s.Read(t.Context(), running.Key, 0, 0)
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), state.LastSeq, "what was refused left nothing")
+
+	_, err = s.Exec("PRAGMA max_page_count = 100000")
+	require.NoError(t, err)
+	_, err = s.Record(t.Context(), f, store.Report{Segment: g})
+	require.NoError(t, err)
+	require.NoError(t, s.Check(t.Context()))
+	_, err = s.Finish(t.Context(), f, store.Outcome{End: &store.End{Status: store.Succeeded}})
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "the store cannot write")
+	require.Contains(t, log.String(), "the store writes again")
+	require.NotContains(t, log.String(), "xxxx", "payloads never reach logs")
+}
+
+// TestFullBatch fills the file within one batch: the small ones still fit.
+func TestFullBatch(t *testing.T) {
+	s := open(t, nil)
+	_, err := s.Exec("PRAGMA max_page_count = 40")
+	require.NoError(t, err)
+	release := s.Hold()
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			n := ask(i)
+			if i == 13 {
+				n.Input = bytes.Repeat([]byte("x"), 1<<20)
+			}
+			_, err := s.Accept(t.Context(), n)
+			assert.Equal(t, i == 13, err != nil, "%d: %v", i, err)
+		})
+	}
+	for s.Queued() < 20 {
+		s.Settle()
+	}
+	release()
+	wg.Wait()
+}
+
+// TestProbe lets Check find out by itself that there is room again.
+func TestProbe(t *testing.T) {
+	s := open(t, nil)
+	_, err := s.Exec("PRAGMA max_page_count = 1")
+	require.NoError(t, err)
+	n := ask(0)
+	n.Input = bytes.Repeat([]byte("x"), 1<<20)
+	_, err = s.Accept(t.Context(), n)
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.Error(t, s.Check(t.Context()))
+	_, err = s.Exec("PRAGMA max_page_count = 100000")
+	require.NoError(t, err)
+	require.Error(t, s.Check(t.Context()), "it tries once a second")
+	s.ForgetProbe()
+	require.NoError(t, s.Check(t.Context()))
+}
+
+func TestClosed(t *testing.T) {
+	s := open(t, nil)
+	n := ask(0)
+	_, err := s.Accept(t.Context(), n)
+	require.NoError(t, err)
+	took := s.Took()
+	release := s.Hold()
+	accepted := make(chan error, 2)
+	for range 2 {
+		m := ask(0)
+		go func() {
+			_, err := s.Accept(t.Context(), m)
+			accepted <- err
+		}()
+		s.Taken(took)
+	}
+	s.Waiting(1) // one is taken, one waits
+	closed := make(chan error, 2)
+	go func() { closed <- s.Close() }()
+	go func() { closed <- s.Close() }()
+	release()
+	for range 2 {
+		require.NoError(t, <-accepted, "what waits is done")
+		require.NoError(t, <-closed)
+	}
+	ctx := t.Context()
+	_, err = s.Accept(ctx, ask(0))
+	require.ErrorIs(t, err, store.ErrClosed)
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	_, _, err = s.Read(ctx, n.Key, 0, 0)
+	require.ErrorIs(t, err, store.ErrClosed)
+	_, _, err = s.List(ctx, store.Query{Tenant: "tenant"}, "")
+	require.ErrorIs(t, err, store.ErrClosed)
+	require.ErrorIs(t, s.Check(ctx), store.ErrClosed)
+	_, err = s.Expire(ctx, 1)
+	require.True(t, errors.Is(err, store.ErrClosed))
+}
+
+// TestLogIsBounded writes much, by many, and looks at the size of the
+// write-ahead log.
+func TestLogIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "streamer.db")
+	s, err := embedded.Open(path, nil)
+	require.NoError(t, err)
+	big := []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for range 150 { // about 190 MiB in all
+				n := ask(i)
+				n.Input = big
+				_, err := s.Accept(t.Context(), n)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	info, err := os.Stat(path + "-wal")
+	require.NoError(t, err)
+	require.Less(t, info.Size(), int64(128<<20))
+	t.Logf("the log has %d MiB", info.Size()>>20)
+	require.NoError(t, s.Close())
+}
+
+// TestShrinks deletes most of a file, and looks whether it becomes smaller by
+// and by.
+func TestShrinks(t *testing.T) {
+	clock := storetest.NewClock()
+	s := open(t, &embedded.Options{Now: clock.Now})
+	big := bytes.Repeat([]byte("x"), 32<<10)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for range 40 {
+				n := ask(i)
+				n.Input, n.Claim = big, &store.Claimant{}
+				_, err := s.Accept(t.Context(), n)
+				assert.NoError(t, err)
+				_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
+				assert.NoError(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	count := func(pragma string) (n int) {
+		text, err := s.Exec("PRAGMA " + pragma)
+		require.NoError(t, err)
+		_, err = fmt.Sscan(text, &n)
+		require.NoError(t, err)
+		return n
+	}
+	before := count("page_count")
+	clock.Advance(store.DefaultRetention)
+	n, err := s.Expire(t.Context(), 10_000)
+	require.NoError(t, err)
+	require.Equal(t, 640, n)
+	require.Greater(t, count("freelist_count"), 1024)
+	for last := -1; count("page_count") != last; {
+		last = count("page_count")
+		n, err := s.Expire(t.Context(), 10_000)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		require.LessOrEqual(t, last-count("page_count"), 80, "in small steps")
+	}
+	require.Less(t, count("page_count"), before-1000)
+	require.LessOrEqual(t, count("freelist_count"), 1024)
+	for _, table := range []string{"requests", "bodies", "segments", "idempotency_keys", "cancels"} {
+		text, err := s.Exec("SELECT count(*) FROM " + table)
+		require.NoError(t, err)
+		require.Equal(t, "0", text, table)
+	}
+}

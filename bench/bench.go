@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/pay-theory/streamer/bench/internal/load"
+	"github.com/pay-theory/streamer/bench/internal/machine"
+	"github.com/pay-theory/streamer/bench/internal/peer"
+)
+
+// scenarios make the tables, in this order.
+var scenarios = []struct {
+	name string
+	run  func(b *bench, ctx context.Context) (*table, error)
+}{
+	{"inline", (*bench).inline},
+	{"durable", (*bench).durable},
+	{"pickup", (*bench).pickup},
+	{"progress", (*bench).progress},
+	{"idle", (*bench).idleConnections},
+}
+
+func names() []string {
+	var out []string
+	for _, s := range scenarios {
+		out = append(out, s.name)
+	}
+	return out
+}
+
+// bench is one run.
+type bench struct {
+	*options
+	dir    string
+	status *status
+}
+
+// results are a run's, as JSON.
+type results struct {
+	Machine machine.Machine `json:"machine"`
+	Quick   bool            `json:"quick,omitempty"`
+	Tables  []*table        `json:"tables"`
+}
+
+// run makes the tables that are wanted and prints them on out. It leaves
+// neither processes nor files behind.
+func run(ctx context.Context, o *options, out io.Writer, terminal *os.File) (err error) {
+	dir, err := os.MkdirTemp(o.dir, "streamer-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b := &bench{options: o, dir: dir, status: newStatus(terminal)}
+	defer b.status.clear()
+	r := results{Machine: machine.Describe(dir), Quick: o.quick, Tables: []*table{}}
+	if !o.json {
+		describe(out, &r)
+	}
+	for _, s := range scenarios {
+		if !o.wants(s.name) {
+			continue
+		}
+		t, err := s.run(b, ctx)
+		b.status.clear()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		t.Name = s.name
+		if r.Tables = append(r.Tables, t); !o.json {
+			t.print(out)
+		}
+	}
+	if o.json {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(&r)
+	}
+	return nil
+}
+
+// describe says what the figures below were made on.
+func describe(out io.Writer, r *results) {
+	m := &r.Machine
+	_, _ = fmt.Fprintf(out, "Streamer on %d cores, %s, kernel %s, %s, files on %s; load and server on the same machine.\nOnly ratios carry over.\n",
+		m.Cores, m.System, m.Kernel, m.Go, m.FileSystem)
+	if !m.Durable() {
+		_, _ = fmt.Fprintln(out, "These files are in memory: what is said of durable calls means nothing. Name another place with -dir.")
+	}
+	if r.Quick {
+		_, _ = fmt.Fprintln(out, "This was a quick run: its figures mean nothing.")
+	}
+}
+
+// start starts a peer with an empty directory of its own.
+func (b *bench) start(ctx context.Context, kind peer.Kind, o peer.Options) (*peer.Peer, error) {
+	dir, err := os.MkdirTemp(b.dir, string(kind))
+	if err != nil {
+		return nil, err
+	}
+	return peer.Start(ctx, kind, dir, o)
+}
+
+// stop stops peers; what one of them says counts if all was well so far.
+func stop(err *error, peers ...*peer.Peer) {
+	for _, p := range peers {
+		if failed := p.Stop(); *err == nil && failed != nil {
+			*err = fmt.Errorf("the server did not stop in good order: %w", failed)
+		}
+	}
+}
+
+// warm is how long a load lasts before it is measured.
+func (b *bench) warm() time.Duration { return max(b.duration/5, 10*time.Millisecond) }
+
+// shape is how a load is spread: so many requests in flight on each of so many
+// connections.
+type shape struct{ conns, window int }
+
+func (s shape) String() string { return fmt.Sprintf("%d × %d", s.conns, s.window) }
+
+// small makes shapes that a quick run can bear.
+func (b *bench) small(shapes []shape) []shape {
+	if !b.quick {
+		return shapes
+	}
+	out := slices.Clone(shapes)
+	for i := range out {
+		out[i].conns = min(out[i].conns, 10)
+	}
+	return out
+}
+
+// request is the template of an echo of 300 bytes.
+func request(mode string) (load.Template, error) {
+	const size = 300
+	var t load.Template
+	for note := 0; ; {
+		payload, err := json.Marshal(peer.NewOrder(note))
+		if err != nil {
+			return t, err
+		}
+		t = load.NewTemplate(peer.Echo, mode, payload)
+		if t.Size() >= size {
+			return t, nil
+		}
+		note += size - t.Size()
+	}
+}
+
+// closed measures a closed loop.
+func (b *bench) closed(ctx context.Context, p *peer.Peer, conns []*load.Conn, t load.Template, window int) (*load.Measured, error) {
+	c := load.Closed{Conns: conns, Template: t, Window: window, Warm: b.warm(), Measure: b.duration, CPU: p.CPU}
+	return c.Run(ctx)
+}
+
+// profile writes a CPU profile of a peer while the load lasts, if profiles are
+// wanted. The figures of that load are not to be used.
+func (b *bench) profile(ctx context.Context, p *peer.Peer, name string, during func() error) (err error) {
+	if b.profiles == "" {
+		return nil
+	}
+	f, err := os.Create(filepath.Join(b.profiles, name+".pprof"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	written := make(chan error, 1)
+	go func() { written <- p.Profile(ctx, int(max(1, b.duration.Seconds())), f) }()
+	err = during()
+	return errors.Join(err, <-written)
+}
+
+// median returns the median of what f says of each round.
+func median[T any](rounds []T, f func(T) float64) float64 {
+	values := make([]float64, len(rounds))
+	for i, r := range rounds {
+		values[i] = f(r)
+	}
+	slices.Sort(values)
+	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+// quantile is the median over the rounds of a quantile of the latency.
+func quantile(rounds []*load.Measured, q float64) time.Duration {
+	return time.Duration(median(rounds, func(m *load.Measured) float64 { return float64(m.Latency.Quantile(q)) }))
+}
+
+func rate(rounds []*load.Measured) float64 { return median(rounds, (*load.Measured).Rate) }
+
+func cpu(rounds []*load.Measured) time.Duration {
+	return time.Duration(median(rounds, func(m *load.Measured) float64 { return float64(m.CPUPerCall()) }))
+}

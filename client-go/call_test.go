@@ -1,0 +1,330 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+type params struct {
+	Name string `json:"name"`
+}
+
+type row struct {
+	N int `json:"n"`
+}
+
+const (
+	greet   Action[params, None, string] = "greet"
+	report  Action[params, row, string]  = "report.generate"
+	rowData                              = `{"n":%d}`
+)
+
+func TestAwaitInline(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	wait := later(t, func() (string, error) { return greet.With(params{"Ada"}).Await(within(t), c) })
+	m := p.next(wire.TypeRequest)
+	require.Equal(t, "greet", m.Action)
+	require.JSONEq(t, `{"name":"Ada"}`, string(m.Payload))
+	require.True(t, wire.ValidID(m.ID))
+	p.send(resultMsg(m.ID, 0, `"hello Ada"`))
+	got, err := wait()
+	require.NoError(t, err)
+	require.Equal(t, "hello Ada", got)
+}
+
+func TestRequestFields(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	id := NewID()
+	_, err := greet.With(params{"Ada"}).ID(id).IdempotencyKey("k").Async().Timeout(time.Second).Delay(2*time.Second).
+		CancelAfter(0).Metadata(map[string]int{"a": 1}).Start(within(t), c)
+	require.NoError(t, err)
+	m := p.next(wire.TypeRequest)
+	require.Equal(t, id, m.ID)
+	require.Equal(t, "k", m.IdempotencyKey)
+	require.Equal(t, wire.ModeAsync, m.Mode)
+	require.EqualValues(t, 1000, m.TimeoutMs)
+	require.EqualValues(t, 2000, m.DelayMs)
+	require.Zero(t, *m.CancelAfterMs)
+	require.JSONEq(t, `{"a":1}`, string(m.Metadata))
+}
+
+func TestRequestsThatBreakARule(t *testing.T) {
+	h := newHost(t)
+	c, _ := h.open(nil)
+	raw := Action[json.RawMessage, None, None]("a")
+	for name, tc := range map[string]struct {
+		r     Request[None, None]
+		field string
+	}{
+		"action":        {Action[params, None, None]("no blanks").With(params{}), "action"},
+		"id":            {raw.With(nil).ID("1"), "id"},
+		"key":           {raw.With(nil).IdempotencyKey(strings.Repeat("k", 129)), "idempotencyKey"},
+		"no JSON":       {raw.With(json.RawMessage("{")), "payload"},
+		"too large":     {raw.With(json.RawMessage(`"` + strings.Repeat("x", 32<<10) + `"`)), "payload"},
+		"timeout":       {raw.With(nil).Timeout(0), "timeoutMs"},
+		"long timeout":  {raw.With(nil).Timeout(31 * 24 * time.Hour), "timeoutMs"},
+		"delay":         {raw.With(nil).Delay(-1), "delayMs"},
+		"cancel after":  {raw.With(nil).CancelAfter(-1), "cancelAfterMs"},
+		"metadata":      {raw.With(nil).Metadata([]int{1}), "metadata"},
+		"long metadata": {raw.With(nil).Metadata(map[string]string{"a": strings.Repeat("x", 4<<10)}), "metadata"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := tc.r.Start(within(t), c)
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, CodeInvalidMessage, e.Code)
+			require.Equal(t, tc.field, e.Field)
+			require.True(t, e.Final)
+		})
+	}
+	_, err := raw.With(json.RawMessage(`"`+strings.Repeat("x", 32<<10)+`"`)).Await(within(t), c)
+	require.ErrorContains(t, err, "32768 (32 KiB)")
+	_, err = raw.With(nil).OnProgress(func(Progress) {}).Start(within(t), c)
+	require.ErrorContains(t, err, "callbacks")
+}
+
+func TestEvents(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	call, err := report.With(params{"q3"}).Start(within(t), c)
+	require.NoError(t, err)
+	id := p.next(wire.TypeRequest).ID
+	require.Equal(t, id, call.ID())
+	require.Equal(t, StatusUnknown, call.State().Status)
+	p.send(ackOf(id))
+	require.NoError(t, call.Accepted(within(t)))
+	require.Equal(t, StatusQueued, call.State().Status)
+	p.send(progressMsg(id, 1, 1, 10))
+	p.send(chunkOf(id, 2, `{"n":1}`), chunkOf(id, 3, `{"n":2}`))
+	mark := wire.ServerMessage{Type: wire.TypeAttempt, ID: id, Seq: 4, Attempt: 2, Keep: 2, From: 3, Code: CodeWorkerLost}
+
+	var got []Event[row]
+	for e, err := range call.Events(within(t)) {
+		require.NoError(t, err)
+		got = append(got, e)
+		if e.Kind == KindChunk && e.Chunk.N == 2 {
+			p.send(mark)
+			p.send(chunkOf(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
+		}
+	}
+	require.Equal(t, []Event[row]{
+		{Kind: KindProgress, Progress: Progress{Attempt: 1, Percent: 10}},
+		{Kind: KindChunk, Seq: 2, Chunk: row{1}},
+		{Kind: KindChunk, Seq: 3, Chunk: row{2}},
+		{Kind: KindAttempt, Seq: 4, Attempt: Attempt{Number: 2, Void: 1, Code: CodeWorkerLost}},
+		{Kind: KindChunk, Seq: 5, Chunk: row{3}},
+		{Kind: KindEnd, Seq: 6},
+	}, got)
+	result, err := call.Result(within(t))
+	require.NoError(t, err)
+	require.Equal(t, "done", result)
+	s := call.State()
+	require.Equal(t, StatusSucceeded, s.Status)
+	require.True(t, s.Status.Ended())
+	require.EqualValues(t, 6, s.LastSeq)
+	require.Equal(t, Progress{Attempt: 1, Percent: 10}, s.Progress)
+	for e, err := range call.Events(within(t)) { // the end can be had again
+		require.NoError(t, err)
+		require.Equal(t, KindEnd, e.Kind)
+	}
+}
+
+func TestCollectCutsVoidChunks(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	var attempts []Attempt
+	var seen []int
+	type both struct {
+		result string
+		rows   []row
+	}
+	wait := later(t, func() (both, error) {
+		r, rows, err := report.With(params{}).OnAttempt(func(a Attempt) { attempts = append(attempts, a) }).
+			OnChunk(func(r row) { seen = append(seen, r.N) }).Collect(within(t), c)
+		return both{r, rows}, err
+	})
+	id := p.next(wire.TypeRequest).ID
+	p.send(ackOf(id), chunkOf(id, 2, `{"n":1}`), chunkOf(id, 3, `{"n":2}`))
+	p.send(wire.ServerMessage{Type: wire.TypeAttempt, ID: id, Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: CodeWorkerLost})
+	p.send(chunkOf(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
+	got, err := wait()
+	require.NoError(t, err)
+	require.Equal(t, both{"done", []row{{3}}}, got)
+	require.Len(t, attempts, 1)
+	require.Equal(t, attempts[0].Void+1, len(seen), "the callbacks saw what was void, or were spared it")
+}
+
+func TestFailures(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	wait := later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
+	id := p.next(wire.TypeRequest).ID
+	m := errorMsg(id, "", CodeInvalidPayload, true)
+	m.Field, m.Details = "/name", json.RawMessage(`{"x":1}`)
+	p.send(m)
+	_, err := wait()
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, &Error{
+		Code: CodeInvalidPayload, Message: "because", Final: true, Field: "/name", Hint: "Mend the payload.",
+		Details: json.RawMessage(`{"x":1}`), CallID: id,
+	}, e)
+	require.ErrorIs(t, err, &Error{Code: CodeInvalidPayload})
+	require.NotErrorIs(t, err, ErrClosed)
+
+	// A stored call that fails: the events end with the error.
+	call, err := report.With(params{}).Start(within(t), c)
+	require.NoError(t, err)
+	id = p.next(wire.TypeRequest).ID
+	end := errorMsg(id, "", "out_of_paper", true)
+	end.Seq = 2
+	p.send(ackOf(id), end)
+	n := 0
+	for ev, err := range call.Events(within(t)) {
+		n++
+		require.Equal(t, KindEnd, ev.Kind)
+		require.ErrorIs(t, err, &Error{Code: "out_of_paper"})
+	}
+	require.Equal(t, 1, n)
+	require.Equal(t, StatusFailed, call.State().Status)
+	_, err = call.Result(within(t))
+	require.ErrorIs(t, err, &Error{Code: "out_of_paper"})
+
+	// A result of another type than expected.
+	wait = later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
+	id = p.next(wire.TypeRequest).ID
+	p.send(resultMsg(id, 0, `5`))
+	_, err = wait()
+	require.ErrorContains(t, err, "is not of the expected type")
+}
+
+func TestContextEndsFirst(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	ctx, cancel := context.WithCancel(within(t))
+	wait := later(t, func() (string, error) { return report.With(params{}).Await(ctx, c) })
+	id := p.next(wire.TypeRequest).ID
+	p.send(ackOf(id), progressMsg(id, 1, 1, 1))
+	cancel()
+	_, err := wait()
+	var gone *DetachedError
+	require.ErrorAs(t, err, &gone)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, id, gone.CallID)
+	require.True(t, gone.Sent)
+	m := p.next(wire.TypeUnsubscribe) // it stops listening, and does not cancel
+	require.Equal(t, id, m.ID)
+	p.send(okOf(m.Ref))
+
+	// Another follows it from there.
+	call, err := report.Attach(c, id)
+	require.NoError(t, err)
+	m = p.next(wire.TypeSubscribe)
+	require.Zero(t, m.After)
+	p.send(pageOf(m.Ref, id, 2, false, ackOf(id), resultMsg(id, 2, `"after all"`)))
+	got, err := call.Result(within(t))
+	require.NoError(t, err)
+	require.Equal(t, "after all", got)
+}
+
+func TestIdempotencyHit(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	call, err := report.With(params{}).IdempotencyKey("k").Start(within(t), c)
+	require.NoError(t, err)
+	x := p.next(wire.TypeRequest).ID
+	y := NewID()
+	hit := pageOf("", y, 2, false, ackOf(y), chunkOf(y, 2, `{"n":1}`))
+	hit.For = x
+	p.send(hit)
+	require.NoError(t, call.Accepted(within(t)))
+	require.Equal(t, y, call.ID())
+	p.send(resultMsg(y, 3, `"done"`))
+	got, err := call.Result(within(t))
+	require.NoError(t, err)
+	require.Equal(t, "done", got)
+	kinds := []Kind{}
+	for e, err := range call.Events(within(t)) {
+		require.NoError(t, err)
+		kinds = append(kinds, e.Kind)
+	}
+	require.Equal(t, []Kind{KindChunk, KindEnd}, kinds)
+}
+
+func TestCancelAndList(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	call, err := report.With(params{}).Start(within(t), c)
+	require.NoError(t, err)
+	id := p.next(wire.TypeRequest).ID
+	done := later(t, func() (None, error) { return None{}, call.Cancel(within(t)) })
+	m := p.next(wire.TypeCancel) // it waits for nothing, not even the ack
+	require.Equal(t, id, m.ID)
+	end := errorMsg(id, "", CodeCancelled, true)
+	end.Seq = 2
+	p.send(okOf(m.Ref), ackOf(id), end)
+	_, err = done()
+	require.NoError(t, err)
+	_, err = call.Result(within(t))
+	require.ErrorIs(t, err, &Error{Code: CodeCancelled})
+	require.Equal(t, StatusCancelled, call.State().Status)
+	require.NoError(t, call.Cancel(within(t)), "an ended call is left as it is")
+
+	go func() {
+		first := p.next(wire.TypeList)
+		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: first.Ref, Cursor: "more", Calls: []wire.Summary{
+			{ID: id, Action: "a", Status: "cancelled", Attempt: 1, CreatedAt: 1000, LastSeq: 2, EndedAt: 2000, Code: "cancelled"},
+		}})
+		second := p.next(wire.TypeList)
+		if second.Cursor != "more" || second.Status != "cancelled" || second.Limit != 1 {
+			t.Errorf("the second page is asked for with %+v", second)
+		}
+		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: second.Ref, Calls: []wire.Summary{{ID: NewID()}}})
+		third := p.next(wire.TypeList)
+		p.send(errorMsg("", third.Ref, CodeInvalidCursor, true))
+	}()
+	var infos []CallInfo
+	for info, err := range List(within(t), c, ListFilter{Status: StatusCancelled, PageSize: 1}) {
+		require.NoError(t, err)
+		infos = append(infos, info)
+	}
+	require.Len(t, infos, 2)
+	require.Equal(t, CallInfo{
+		ID: id, Action: "a", Status: StatusCancelled, Attempt: 1, CreatedAt: time.UnixMilli(1000), LastSeq: 2,
+		EndedAt: time.UnixMilli(2000), Code: "cancelled",
+	}, infos[0])
+	for _, err := range List(within(t), c, ListFilter{}) {
+		require.ErrorIs(t, err, &Error{Code: CodeInvalidCursor})
+	}
+	for _, err := range List(within(t), c, ListFilter{PageSize: 101}) {
+		require.ErrorIs(t, err, &Error{Code: CodeInvalidMessage})
+	}
+}
+
+func TestDo(t *testing.T) {
+	h := newHost(t)
+	c, p := h.open(nil)
+	wait := later(t, func() (json.RawMessage, error) {
+		return Do[json.RawMessage](within(t), c, "any.action", json.RawMessage(`{"b":1, "a":<>}`))
+	})
+	_, err := wait()
+	require.Error(t, err, "no JSON")
+	wait = later(t, func() (json.RawMessage, error) {
+		return Do[json.RawMessage](within(t), c, "any.action", json.RawMessage(`{"b":1, "a":2}`))
+	})
+	m := p.next(wire.TypeRequest)
+	require.Equal(t, `{"b":1, "a":2}`, string(m.Payload), "raw JSON is passed on byte for byte")
+	p.send(resultMsg(m.ID, 0, `{"x" : 9007199254740993}`))
+	got, err := wait()
+	require.NoError(t, err)
+	require.Equal(t, `{"x" : 9007199254740993}`, string(got))
+}

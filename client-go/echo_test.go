@@ -1,0 +1,56 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+)
+
+// echo returns a client of a server that answers each request inline, as
+// quickly as it can.
+func echo(b *testing.B) *Client {
+	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		var out []byte
+		for {
+			_, data, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			items, batch, _ := wire.DecodeClientFrame(data)
+			out = out[:0]
+			if batch {
+				out = append(out, '[')
+			}
+			for i := range items {
+				if i > 0 {
+					out = append(out, ',')
+				}
+				m := wire.ServerMessage{Type: wire.TypeResult, ID: items[i].Message.ID, Payload: items[i].Message.Payload}
+				out = m.Append(out)
+			}
+			if batch {
+				out = append(out, ']')
+			}
+			if ws.WriteMessage(websocket.TextMessage, out) != nil {
+				return
+			}
+		}
+	}))
+	b.Cleanup(server.Close)
+	c, err := Dial(context.Background(), server.URL, nil)
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}
