@@ -50,15 +50,16 @@ type results struct {
 	Tables  []*table        `json:"tables"`
 }
 
-// run makes the tables that are wanted and prints them on out. It leaves
-// neither processes nor files behind.
-func run(ctx context.Context, o *options, out io.Writer, terminal *os.File) (err error) {
+// run makes the tables that are wanted and prints them on out; what is being
+// measured it says on say, which may be nil. It leaves neither processes nor
+// files behind.
+func run(ctx context.Context, o *options, out, say io.Writer) (err error) {
 	dir, err := os.MkdirTemp(o.dir, "streamer-bench-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{options: o, dir: dir, status: newStatus(terminal)}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() //nolint:gosec // the path was made above
+	b := &bench{options: o, dir: dir, status: &status{say}}
 	defer b.status.clear()
 	r := results{Machine: machine.Describe(dir), Quick: o.quick, Tables: []*table{}}
 	if !o.json {
@@ -136,7 +137,7 @@ func (b *bench) small(shapes []shape) []shape {
 	}
 	out := slices.Clone(shapes)
 	for i := range out {
-		out[i].conns = min(out[i].conns, 10)
+		out[i].conns, out[i].window = min(out[i].conns, 8), min(out[i].window, 4)
 	}
 	return out
 }

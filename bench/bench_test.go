@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/pay-theory/streamer/bench/internal/peer"
+	"go.uber.org/goleak"
 )
 
 // TestMain is also the main of the servers that the tests start.
@@ -84,17 +83,20 @@ func TestQuickRun(t *testing.T) {
 
 // A Ctrl-C ends a run in the middle of a load, and leaves nothing behind.
 func TestInterrupt(t *testing.T) {
-	o := quick(t, "-only", "durable")
-	o.duration = time.Minute
-	ctx, interrupt := context.WithCancel(t.Context())
-	running := writer(func() { time.AfterFunc(200*time.Millisecond, interrupt) })
-	if err := run(ctx, o, running, nil); !errors.Is(err, context.Canceled) {
-		t.Fatalf("an interrupted run says %v", err)
+	for _, name := range names() {
+		o := quick(t, "-only", name)
+		o.duration, o.idle = time.Minute, time.Minute
+		ctx, interrupt := context.WithCancel(t.Context())
+		// What is said first is said just before something is measured.
+		err := run(ctx, o, io.Discard, writer(interrupt))
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s, interrupted, says %v", name, err)
+		}
+		isEmpty(t, o.dir)
 	}
-	isEmpty(t, o.dir)
 }
 
-// writer is called by the first words of a run.
+// writer is called by what a run says.
 type writer func()
 
 func (w writer) Write(p []byte) (int, error) {

@@ -44,9 +44,16 @@ func (b *bench) durable(ctx context.Context) (_ *table, err error) {
 		Title: "calls that are stored first (mode async), from the request to its result; echo, a request of 300 B; each stored twice, with fsync",
 		Goal:  "≥ 10,000 calls a second, then 15,000; at low load, ack p50 ≤ 2 × the disk's bare sync",
 		columns: []column{
-			{"connections × in flight", "shape"}, {"calls/s", "callsPerSecond"}, {"calls per bare sync", "callsPerSync"},
-			{"ack p50", "ackP50Us"}, {"× bare sync", "ackRatio"}, {"p50", "p50Us"}, {"p99", "p99Us"}, {"server CPU/call", "cpuUs"},
-			{"bare sync p50", "syncP50Us"}, {"bare sync p99", "syncP99Us"},
+			{"connections × in flight", "shape"},
+			{"calls/s", "callsPerSecond"},
+			{"calls per bare sync", "callsPerSync"},
+			{"ack p50", "ackP50Us"},
+			{"× bare sync", "ackRatio"},
+			{"p50", "p50Us"},
+			{"p99", "p99Us"},
+			{"server CPU/call", "cpuUs"},
+			{"bare sync p50", "syncP50Us"},
+			{"bare sync p99", "syncP99Us"},
 		},
 	}
 	for _, s := range b.small(durableShapes) {

@@ -20,8 +20,12 @@ func (b *bench) idleConnections(ctx context.Context) (*table, error) {
 		Title: fmt.Sprintf("memory of connections that have been idle for %v, after a garbage collection", b.idle),
 		Goal:  "≤ 15 KB a connection, then ≤ 10 KB, at 10,000 on plain TCP",
 		columns: []column{
-			{"server", "server"}, {"connections", "connections"}, {"RSS before", "beforeKB"}, {"after", "afterKB"},
-			{"a connection", "connectionKB"}, {"× bare", "ratio"},
+			{"server", "server"},
+			{"connections", "connections"},
+			{"RSS before", "beforeKB"},
+			{"after", "afterKB"},
+			{"a connection", "connectionKB"},
+			{"× bare", "ratio"},
 		},
 	}
 	n := b.connections

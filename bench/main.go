@@ -31,7 +31,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err = run(ctx, o, os.Stdout, os.Stderr)
+	err = run(ctx, o, os.Stdout, terminal(os.Stderr))
 	stop()
 	switch {
 	case errors.Is(err, context.Canceled):

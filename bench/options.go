@@ -56,7 +56,7 @@ func parse(args []string, errors io.Writer) (*options, error) {
 
 func (o *options) check(rest []string) error {
 	if o.quick {
-		o.duration, o.rounds, o.idle, o.connections = 50*time.Millisecond, 1, 50*time.Millisecond, 100
+		o.duration, o.rounds, o.idle, o.connections = 100*time.Millisecond, 1, 50*time.Millisecond, 100
 	}
 	for _, name := range o.only {
 		if !slices.Contains(names(), name) {

@@ -60,8 +60,13 @@ func (b *bench) progress(ctx context.Context) (_ *table, err error) {
 		Title: "from a handler's report of progress to its client; a call on each connection, 10 reports a second each",
 		Goal:  "1,000 calls: p99 < 100 ms, then < 20 ms",
 		columns: []column{
-			{"calls", "calls"}, {"reports told", "told"}, {"of those made", "share"}, {"told/s", "toldPerSecond"},
-			{"p50", "p50Us"}, {"p99", "p99Us"}, {"longest", "maxUs"},
+			{"calls", "calls"},
+			{"reports told", "told"},
+			{"of those made", "share"},
+			{"told/s", "toldPerSecond"},
+			{"p50", "p50Us"},
+			{"p99", "p99Us"},
+			{"longest", "maxUs"},
 		},
 	}
 	told := float64(sum.Count())

@@ -2,27 +2,26 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 )
 
-// status is the line on a terminal that says what is being measured. Where
-// there is no terminal, nothing is said.
-type status struct{ terminal *os.File }
+// status is the line that says what is being measured; without a writer
+// nothing is said.
+type status struct{ w io.Writer }
 
-func newStatus(f *os.File) *status {
-	if f == nil {
-		return &status{}
-	}
+// terminal returns the file if it is a terminal, else nil.
+func terminal(f *os.File) io.Writer {
 	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return &status{}
+		return nil
 	}
-	return &status{f}
+	return f
 }
 
 // say replaces the line.
 func (s *status) say(format string, args ...any) {
-	if s.terminal != nil {
-		_, _ = fmt.Fprintf(s.terminal, "\r\x1b[K"+format, args...)
+	if s.w != nil {
+		_, _ = fmt.Fprintf(s.w, "\r\x1b[K"+format, args...)
 	}
 }
 

@@ -39,6 +39,7 @@ type Client struct {
 	armed   time.Duration // when timer fires; never: it does not
 	asleep  time.Duration // how far the wall clock was ahead of ours
 	ever    bool
+	closed  bool
 	token   string // of the connection in use
 
 	state        State
@@ -111,6 +112,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
 // twice, and from within a callback.
 func (c *Client) Close(ctx context.Context) error {
 	now := c.enter()
+	c.closed = true
 	c.machine.Close(now)
 	c.timer.Stop()
 	c.leave()

@@ -29,6 +29,10 @@ func (c *Client) connect(gen int) {
 		c.machine.DialFailed(now, gen, failure.why, failure.fatal)
 		return
 	}
+	if c.closed { // nobody waits for its goroutines any more
+		go func() { _ = ws.Close() }()
+		return
+	}
 	c.ever = true
 	c.token = token
 	s := newSocket(c, gen, ws)

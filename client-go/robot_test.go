@@ -35,7 +35,7 @@ func newRobot(h *host, faulty bool) *robot {
 func (r *robot) serve(p *peer) {
 	left := 1 << 30
 	if r.faulty {
-		left = 1 + rand.IntN(300)
+		left = 50 + rand.IntN(500)
 	}
 	for {
 		select {
@@ -96,12 +96,12 @@ func (r *robot) tell(p *peer, events []wire.ServerMessage) {
 		n := min(len(events), 1+rand.IntN(10))
 		frame := append([]wire.ServerMessage{}, events[:n]...)
 		if r.faulty {
-			switch rand.IntN(10) {
-			case 0:
+			switch what := rand.IntN(10); {
+			case what == 0:
 				rand.Shuffle(n, func(i, j int) { frame[i], frame[j] = frame[j], frame[i] })
-			case 1:
+			case what == 1:
 				frame = append(frame, frame...)
-			case 2:
+			case what == 2 && frame[0].Seq > 1: // the ack is not skipped
 				p.send(wire.ServerMessage{Type: wire.TypeLag, ID: frame[0].ID, LastSeq: frame[n-1].Seq})
 				return
 			}

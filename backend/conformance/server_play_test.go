@@ -15,9 +15,7 @@ import (
 
 // knownFailures are transcripts that the embedded server does not pass yet, and
 // why. They are played all the same, and must be taken off when they pass.
-var knownFailures = map[string]string{
-	"duplicate-promoted": "a request that is not stored first begins inline without asking the store whether its id is known: the handler runs anew",
-}
+var knownFailures = map[string]string{}
 
 // play plays a transcript, or shows that it is rightly called a known failure.
 func play(t *testing.T, tr *conformance.Transcript, target conformance.Target) {

@@ -95,10 +95,10 @@ func TestStaleCache(t *testing.T) {
 	require.Equal(t, a.State.LastSeq+1, state.LastSeq)
 }
 
-// TestWithoutCache runs the suite with a cache that forgets before each
+// TestWithoutCache runs the model with a cache that forgets before each
 // operation.
 func TestWithoutCache(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) *storetest.Fixture {
+	storetest.RunModel(t, func(t *testing.T) *storetest.Fixture {
 		f := fixture(t)
 		f.Queue = forgetful{f.Queue.(*embedded.Store)}
 		void := f.VoidLeases

@@ -77,7 +77,7 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 			}
 		})
 	}
-	t.Run("Model", func(t *testing.T) { runModel(t, open(t)) })
+	t.Run("Model", func(t *testing.T) { RunModel(t, open) })
 }
 
 type test struct {

@@ -85,7 +85,7 @@ const (
 	resends = 3
 	// maxLosses is how many connections may be lost over a message before it
 	// is taken for the reason.
-	maxLosses = 8
+	maxLosses = 16
 	// settledAfter is how long a connection must live for the backoff of the
 	// one after it to begin anew.
 	settledAfter = 10 * time.Second

@@ -14,9 +14,9 @@ const drainStep = 100 * time.Millisecond
 type conn struct {
 	gen    int
 	opened time.Duration
-	// heard is when the last frame came, said when the last message left.
-	heard, said time.Duration
-	frames      int
+	// said is when the last message left, frames how many have come.
+	said   time.Duration
+	frames int
 	// pinged is the number of frames before a ping that nothing followed yet;
 	// -1: none is out.
 	pinged int
@@ -72,7 +72,7 @@ func (m *Machine) Opened(now time.Duration, gen int, until time.Duration) {
 		return
 	}
 	before := m.conn
-	c := &conn{gen: gen, opened: now, heard: now, said: now, pinged: -1, until: until}
+	c := &conn{gen: gen, opened: now, said: now, pinged: -1, until: until}
 	c.ping.alarm, c.life.alarm, c.drain.alarm = pingAlarm{c}, lifeAlarm{c}, drainAlarm{c}
 	c.refresh.alarm, c.foreign.alarm = refreshAlarm{c}, foreignAlarm{c}
 	m.conn, m.dialing, m.ever, m.why = c, 0, true, nil

@@ -32,9 +32,9 @@ type message struct {
 	conn   *conn
 	held   bool
 	sent   bool // ever
-	sentAt time.Duration
-	tries  int // resends over an answer that did not come, or was a refusal for now
-	losses int // connections lost over it
+	frames int  // how many had come on conn when it was sent
+	tries  int  // resends over an answer that did not come, or was a refusal for now
+	losses int  // connections lost over it
 	timer  timer
 }
 
@@ -70,7 +70,7 @@ func (m *Machine) transmit(now time.Duration, msg *message) {
 		}
 		return
 	}
-	msg.conn, msg.sent, msg.sentAt = c, true, now
+	msg.conn, msg.sent, msg.frames = c, true, c.frames
 	m.send(now, c, msg.body)
 	by := m.t.Answer
 	if msg.kind == request {
@@ -102,7 +102,7 @@ func (msg *message) ring(m *Machine, now time.Duration) {
 	case msg.conn == nil:
 		m.giveUp(now, msg, "there was no connection to send it on")
 	default:
-		if c := msg.conn; c.heard < msg.sentAt {
+		if c := msg.conn; c.frames == msg.frames {
 			m.probe(now, c)
 		}
 		if msg.sync || msg.tries >= resends || msg.kind == request && len(msg.s.calls) == 0 {

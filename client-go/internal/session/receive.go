@@ -13,7 +13,6 @@ func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage
 	if c == nil {
 		return
 	}
-	c.heard = now
 	c.frames++
 	for i := range msgs {
 		m.receive(now, c, &msgs[i])
@@ -23,7 +22,6 @@ func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage
 // Foreign takes a frame that is no message of the protocol.
 func (m *Machine) Foreign(now time.Duration, gen int) {
 	if c := m.find(gen); c != nil {
-		c.heard = now
 		c.frames++
 		m.foreignFrame(now, c)
 	}

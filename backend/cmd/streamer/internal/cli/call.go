@@ -11,8 +11,8 @@ import (
 
 // callCommand calls an action.
 type callCommand struct {
-	Action string  `arg:"" help:"Name of the action."`
-	JSON_  *string `arg:"" optional:"" name:"json" help:"Payload: JSON, @FILE to read it from a file, or - for standard input. Default: none."`
+	Action  string  `arg:"" help:"Name of the action."`
+	Payload *string `arg:"" optional:"" name:"json" help:"Payload: JSON, @FILE to read it from a file, or - for standard input. Default: none."`
 
 	Mode           string         `enum:"auto,sync,async" default:"auto" help:"auto lets the server decide; sync has the call answered at once or not at all; async has it stored before it runs. Default: auto"`
 	Timeout        time.Duration  `placeholder:"TIME" help:"Time for the whole call, waiting included, such as 90s or 2h. Default: the server's, 24h"`
@@ -58,6 +58,7 @@ func (k *callCommand) Run(a *App) error {
 	}
 	f := &following{
 		app: a, call: call, view: shown, server: &k.connection, cancels: k.CancelOnInterrupt, once: k.Mode == "sync",
+		keyed: k.IdempotencyKey != "",
 	}
 	return f.run(context.Background(), k.Action)
 }
@@ -65,8 +66,8 @@ func (k *callCommand) Run(a *App) error {
 // request puts the request together.
 func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.RawMessage], err error) {
 	var payload, metadata json.RawMessage
-	if k.JSON_ != nil {
-		if payload, err = a.document("the payload", *k.JSON_); err != nil {
+	if k.Payload != nil {
+		if payload, err = a.document("the payload", *k.Payload); err != nil {
 			return r, err
 		}
 	}

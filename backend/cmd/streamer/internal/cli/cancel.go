@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/pay-theory/streamer/client-go"
@@ -35,44 +36,35 @@ func (k *cancelCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
-	// A server does not tell by its answer to a cancel whether there is such a
-	// call; following it does.
-	if err := call.Cancel(ctx); err != nil {
-		return k.why(ctx, err)
-	}
-	if k.Wait {
-		_, err = call.Result(ctx)
-	} else {
-		err = call.Accepted(ctx)
+	if err = call.Cancel(ctx); err == nil {
+		// The answer to a cancel does not tell whether there is such a call;
+		// following it does.
+		if k.Wait {
+			_, err = call.Result(ctx)
+		} else {
+			err = call.Accepted(ctx)
+		}
 	}
 	status := call.State().Status
+	var e *client.Error
 	switch {
-	case err == nil && status == client.StatusSucceeded:
-		_, err = fmt.Fprintf(a.Stderr, "the call %s has succeeded already: there is nothing to cancel\n", k.ID)
-		return err
-	case !status.Ended() && err == nil:
-		_, err = fmt.Fprintf(a.Stderr, "the call %s is asked to stop\n", k.ID)
-		return err
-	}
-	return k.ended(ctx, a, err, status)
-}
-
-// ended tells how a call has ended that was to be cancelled.
-func (k *cancelCommand) ended(ctx context.Context, a *App, err error, status client.Status) error {
-	if !status.Ended() || k.Wait {
-		return k.why(ctx, err)
-	}
-	text := "was cancelled"
-	if status == client.StatusFailed {
-		text = "has failed already: there is nothing to cancel"
-	}
-	_, err = fmt.Fprintf(a.Stderr, "the call %s %s\n", k.ID, text)
-	return err
-}
-
-func (k *cancelCommand) why(ctx context.Context, err error) error {
-	if interrupted(ctx) {
+	case interrupted(ctx):
 		return errInterrupted
+	case !status.Ended() && err != nil:
+		return err
+	case k.Wait && errors.As(err, &e):
+		return ended(e, true)
 	}
+	_, err = fmt.Fprintf(a.Stderr, "the call %s %s\n", k.ID, cancelled[status])
 	return err
+}
+
+// cancelled is what a cancel has come to, by what the call is then.
+var cancelled = map[client.Status]string{
+	client.StatusUnknown:   "is asked to stop",
+	client.StatusQueued:    "is asked to stop",
+	client.StatusRunning:   "is asked to stop",
+	client.StatusCancelled: "is cancelled",
+	client.StatusSucceeded: "has succeeded: there is nothing to cancel any more",
+	client.StatusFailed:    "has failed: there is nothing to cancel any more",
 }

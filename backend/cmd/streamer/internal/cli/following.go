@@ -23,13 +23,15 @@ type following struct {
 	once bool
 	// attached tells that the call was started elsewhere.
 	attached bool
+	// keyed tells that the server may name another call: the first with the key.
+	keyed bool
 }
 
 // run follows the call, and returns how it ended: nil if it has succeeded.
 func (f *following) run(parent context.Context, action string) error {
 	defer f.view.close()
-	if err := f.view.begin(f.call.ID(), action); err != nil {
-		return failed("standard output", "", err)
+	if err := f.begin(parent, action); err != nil {
+		return err
 	}
 	for cancelling := false; ; cancelling = true {
 		ctx, stop := f.app.interruptible(parent)
@@ -47,6 +49,23 @@ func (f *following) run(parent context.Context, action string) error {
 			return err
 		}
 	}
+}
+
+// begin shows the call, as soon as its id is settled.
+func (f *following) begin(parent context.Context, action string) error {
+	if f.keyed {
+		ctx, stop := f.app.interruptible(parent)
+		_ = f.call.Accepted(ctx) // how it ended, if it did, comes as an event
+		left := interrupted(ctx)
+		stop()
+		if left {
+			return f.leave()
+		}
+	}
+	if err := f.view.begin(f.call.ID(), action); err != nil {
+		return failed("standard output", "", err)
+	}
+	return nil
 }
 
 // cancel asks for the call to be cancelled.

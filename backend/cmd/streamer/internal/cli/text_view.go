@@ -17,6 +17,8 @@ type textView struct {
 	quiet   bool
 	collect bool
 
+	// action is empty for a call that was started elsewhere: nothing but its id
+	// is known of it.
 	id, action string
 	started    time.Time
 	// held are the chunks that count, if they are collected; chunks counts
@@ -35,7 +37,11 @@ func newTextView(a *App, d *display) *textView {
 
 func (v *textView) begin(id, action string) error {
 	v.id, v.action = id, action
-	v.screen.begin(action, v.started)
+	name := action
+	if name == "" {
+		name = "call"
+	}
+	v.screen.begin(name, v.started)
 	return nil
 }
 
@@ -92,7 +98,10 @@ func (v *textView) succeeded(_ uint64, result json.RawMessage, stored bool) erro
 		return err
 	}
 	if stored && v.app.StderrTerminal {
-		text := v.action + " succeeded in " + duration(v.app.Now().Sub(v.started))
+		text := "succeeded"
+		if v.action != "" {
+			text = v.action + " succeeded in " + duration(v.app.Now().Sub(v.started))
+		}
 		if v.chunks > 0 {
 			text += " · " + count(v.chunks, "chunk")
 		}
