@@ -120,8 +120,8 @@ e2e: ## Run the end-to-end tests alone, under the race detector
 	@go test -race -count=1 -timeout 10m $(TESTFLAGS) ./e2e/...
 
 .PHONY: dev
-dev: ## Run a development server with an example's handlers and a token to try it
-	@go run ./backend/cmd/streamer dev
+dev: ## Run the demo server on this machine, and say what to try with it
+	@go run ./backend/cmd/streamer demo
 
 .PHONY: clean
 clean: ## Remove what was built here

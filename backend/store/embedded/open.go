@@ -98,6 +98,9 @@ func (s *Store) open() error {
 	if err := s.begin(conn); err != nil {
 		return err
 	}
+	if err := s.seen.fill(conn); err != nil {
+		return err
+	}
 	if err := s.writer.prepare(); err != nil {
 		return err
 	}

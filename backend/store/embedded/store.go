@@ -52,6 +52,7 @@ type Store struct {
 
 	checkpointer *checkpointer
 	health       health
+	seen         *seen
 
 	closing  sync.Once
 	closeErr error
@@ -62,6 +63,7 @@ var (
 	_ store.Retainer     = (*Store)(nil)
 	_ store.Operator     = (*Store)(nil)
 	_ store.Abandoner    = (*Store)(nil)
+	_ store.Absenter     = (*Store)(nil)
 	_ store.Checker      = (*Store)(nil)
 )
 
@@ -74,7 +76,7 @@ var (
 // ErrCorrupt, ErrReadOnly.
 func Open(path string, options *Options) (*Store, error) {
 	s := &Store{
-		ops: make(chan *op, maxBatch), quit: make(chan struct{}), stopped: make(chan struct{}),
+		ops: make(chan *op, maxBatch), quit: make(chan struct{}), stopped: make(chan struct{}), seen: newSeen(),
 	}
 	if options != nil {
 		s.opt = *options

@@ -11,6 +11,7 @@ import (
 
 // Accept plays store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	s.seen.add(n.Key) // before it can be there
 	var a store.Acceptance
 	err := s.write(ctx, &op{
 		name: "accept", size: len(n.Input) + len(n.Metadata), held: n.Claim != nil,

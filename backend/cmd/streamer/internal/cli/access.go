@@ -19,8 +19,8 @@ const (
 
 // access is who a command speaks as.
 type access struct {
-	Token string `env:"STREAMER_TOKEN" placeholder:"JWT" help:"Token to connect with. Default: for a server on this machine, one made with the demo's secret, if there is one."`
-	Dir   string `env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, where its secret is."`
+	Token string `group:"Connection:" env:"STREAMER_TOKEN" placeholder:"JWT" help:"Token to connect with. Default: for a server on this machine, one made with the demo's secret, if there is one."`
+	Dir   string `group:"Connection:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, where its secret is."`
 }
 
 // tokens says where a command's tokens come from.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type barState struct {
 // barFiller has a line drawn that takes at most the width that there is.
 func barFiller(line func(width int) string) mpb.BarFiller {
 	return mpb.BarFillerFunc(func(w io.Writer, stat decor.Statistics) error {
-		_, err := io.WriteString(w, line(stat.AvailableWidth))
+		_, err := io.WriteString(w, lineStart+line(stat.AvailableWidth))
 		return err
 	})
 }
@@ -104,7 +105,7 @@ func duration(d time.Duration) string {
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < 10*time.Second:
-		return fmt.Sprintf("%.1fs", math.Floor(d.Seconds()*10)/10)
+		return strconv.FormatFloat(math.Floor(d.Seconds()*10)/10, 'f', -1, 64) + "s"
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:

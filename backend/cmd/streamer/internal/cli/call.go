@@ -29,7 +29,7 @@ type callCommand struct {
 
 // Help is the longer help.
 func (*callCommand) Help() string {
-	return `Chunks and the result go to standard output: laid out for people on a terminal, as they came otherwise, one line each. ` +
+	return `Chunks and the result go to standard output: laid out for people on a terminal, as they came otherwise, each followed by a line end. ` +
 		`Progress and notes go to standard error.
 
 Ctrl-C leaves the call, which goes on if it is stored, and says how to follow or cancel it.`

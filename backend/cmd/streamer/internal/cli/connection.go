@@ -12,7 +12,7 @@ import (
 
 // connection is the server that a command speaks to.
 type connection struct {
-	URL string `env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server: ws, wss, http or https. Default: ${default}"`
+	URL string `group:"Connection:" env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server: ws, wss, http or https. Default: ${default}"`
 	access
 }
 

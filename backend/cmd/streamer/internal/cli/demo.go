@@ -28,7 +28,7 @@ type demoCommand struct {
 	Dir       string        `env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder for the demo's things: its calls, in a SQLite file, and its secret. Default: ${default}"`
 	Grace     time.Duration `default:"5s" placeholder:"TIME" help:"How long running handlers may go on after Ctrl-C. Default: ${default}"`
 	Quiet     bool          `short:"q" help:"Do not show what is called."`
-	Verbose   bool          `short:"v" help:"Log all that the server does, to standard error."`
+	Verbose   bool          `short:"v" help:"Log all that the server does, to standard error. Otherwise only its own errors are logged."`
 }
 
 const databaseFile = "streamer.db"
@@ -129,7 +129,7 @@ func (k *demoCommand) server(a *App, authenticator auth.Authenticator) (*server.
 	if !k.Quiet {
 		router.Use(newActivity(a).watch)
 	}
-	level := slog.LevelWarn
+	level := slog.LevelError
 	if k.Verbose {
 		level = slog.LevelDebug
 	}

@@ -67,10 +67,14 @@ func failureOf(err error) *failure {
 // answered makes a failure of an error that has a code.
 func answered(e *client.Error) *failure {
 	text := clean(e.Code) + ": " + clean(e.Message)
+	hint := hintOf(e)
+	if e.Code == client.CodeNotFound {
+		hint = "check the id; only its owner sees a call, and it is kept for days after its end, not for ever"
+	}
 	if e.Field != "" {
 		text += " (at " + clean(e.Field) + ")"
 	}
-	return &failure{exit: exitOf(e.Code), text: text, hint: hintOf(e), err: e}
+	return &failure{exit: exitOf(e.Code), text: text, hint: hint, err: e}
 }
 
 // hintOf turns the sentence of a hint into a part of ours.
@@ -107,8 +111,12 @@ func exitOf(code string) int {
 // refusals mean what they say only before the call was stored.
 func ended(e *client.Error, stored bool) *failure {
 	f := answered(e)
-	if stored && e.Final && e.Code != client.CodeCancelled {
+	switch {
+	case e.Code == client.CodeCancelled:
+		f.hint = ""
+	case stored && e.Final, f.exit == exitFailed:
 		f.exit, f.hint = exitFailed, ""
+		f.text += " (call " + e.CallID + ")" // by which the server's log tells more
 	}
 	return f
 }

@@ -17,7 +17,7 @@ import (
 
 // operator is an admin listener that a command speaks to.
 type operator struct {
-	AdminURL string `env:"STREAMER_ADMIN_URL" default:"http://127.0.0.1:8081" placeholder:"URL" help:"The server's listener for operators: http or https. Default: ${default}"`
+	AdminURL string `group:"Connection:" env:"STREAMER_ADMIN_URL" default:"http://127.0.0.1:8081" placeholder:"URL" help:"The server's listener for operators: http or https. Default: ${default}"`
 	access
 }
 

@@ -17,6 +17,10 @@ const (
 	barEvery = 100 * time.Millisecond
 )
 
+// lineStart clears the line. What the user types, and be it Ctrl-C, is echoed
+// where the bar is drawn next.
+const lineStart = "\r\x1b[K"
+
 // screen writes to both streams, with a bar below if standard error is a
 // terminal. It is safe for concurrent use.
 type screen struct {
@@ -83,6 +87,8 @@ func (s *screen) print(text string) error {
 	if s.app.StdoutTerminal {
 		return s.above(s.app.Stdout, text)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, err := io.WriteString(s.app.Stdout, text)
 	return err
 }
@@ -97,10 +103,12 @@ func (s *screen) above(w io.Writer, text string) error {
 	bars := s.bars
 	s.mu.Unlock()
 	if bars != nil {
-		if _, err := io.WriteString(bars, text); !errors.Is(err, mpb.ErrDone) {
+		if _, err := io.WriteString(bars, lineStart+text); !errors.Is(err, mpb.ErrDone) {
 			return err
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, err := io.WriteString(w, text)
 	return err
 }
@@ -115,11 +123,15 @@ func (s *screen) close() {
 	}
 	bars, bar := s.bars, s.bar
 	s.mu.Unlock()
-	if bars != nil {
-		bar.Abort(true)
-		bars.Wait()
+	if bars == nil {
+		return
 	}
+	bar.Abort(true)
+	bars.Wait()
 	s.mu.Lock()
-	s.bars = nil
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.bars != nil {
+		s.bars = nil
+		_, _ = io.WriteString(s.terminal(), lineStart)
+	}
 }

@@ -82,8 +82,11 @@ func (v *textView) attempt(_ uint64, a client.Attempt) error {
 	}
 	if v.collect {
 		v.held = v.held[:max(0, len(v.held)-a.Void)]
-	} else if a.Void > 0 {
-		text += fmt.Sprintf(": the last %s above do not count", count(a.Void, "chunk"))
+	}
+	if !v.collect && a.Void > 0 {
+		text += fmt.Sprintf(": of the chunks above the last %d count no more", a.Void)
+	} else if !v.app.StderrTerminal {
+		return nil // a log need not know
 	}
 	v.note(text)
 	return nil

@@ -8,8 +8,8 @@ import (
 
 // display are the flags of commands that show a call.
 type display struct {
-	JSON              bool `help:"Print every event as one line of JSON."`
-	Collect           bool `help:"Hold the chunks until the call has ended, and print only those that count: none of attempts that have died."`
+	JSON              bool `xor:"form" help:"Print every event as one line of JSON."`
+	Collect           bool `xor:"form" help:"Hold the chunks until the call has ended, and print only those that count: none of attempts that have died."`
 	Quiet             bool `short:"q" help:"Show no progress and no notes; errors only."`
 	CancelOnInterrupt bool `help:"Cancel the call on Ctrl-C, and wait for its end. Otherwise Ctrl-C leaves, and the call goes on."`
 }

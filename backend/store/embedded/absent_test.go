@@ -1,0 +1,41 @@
+package embedded
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// What is there is never called absent, also after the file was opened again;
+// what is not there is, nearly always.
+func TestAbsent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "streamer.db")
+	s, err := Open(path, nil)
+	require.NoError(t, err)
+	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: fmt.Sprint(n)} }
+	for n := range 200 {
+		_, err := s.Accept(t.Context(), store.New{Key: key(n), Subject: "ann", Action: "a", Deadline: time.Now().Add(time.Hour)})
+		require.NoError(t, err)
+	}
+	for range 2 {
+		wrong := 0
+		for n := range 10_000 {
+			if n < 200 {
+				require.False(t, s.Absent(key(n)))
+			} else if !s.Absent(key(n)) {
+				wrong++
+			}
+		}
+		require.Less(t, wrong, 10)
+		require.True(t, s.Absent(store.Key{Tenant: "other", ID: "1"}))
+		require.NoError(t, s.Close())
+		s, err = Open(path, nil)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Close())
+}
