@@ -185,7 +185,12 @@ func (c *Client) enter() time.Duration {
 
 // leave does what the machine asks for, and gives the lock back.
 func (c *Client) leave() {
+	var complaints []string // a logger is not ours: it may block, or use the client
 	for _, o := range c.machine.Outputs() {
+		if o.Verb == session.Complain {
+			complaints = append(complaints, o.Text)
+			continue
+		}
 		c.do(&o)
 	}
 	if at := c.machine.Next(); at < c.armed {
@@ -194,6 +199,9 @@ func (c *Client) leave() {
 	}
 	c.watch()
 	c.mu.Unlock()
+	for _, text := range complaints {
+		c.opts.Logger.Warn("streamer: the server breaks the protocol", "what", text)
+	}
 }
 
 // tick does what is due. The timer may have been set for something that was
@@ -227,7 +235,6 @@ func (c *Client) do(o *session.Output) {
 		go c.connect(o.Conn)
 	case session.FetchToken:
 		go c.refresh()
-	case session.Complain:
-		c.opts.Logger.Warn("streamer: the server breaks the protocol", "what", o.Text)
+	case session.Complain: // leave does
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -409,6 +411,35 @@ func TestCallbacksMayBlockAndUseTheClient(t *testing.T) {
 	close(release)
 	_, err := slow()
 	require.NoError(t, err)
+}
+
+// nosy is a log handler that asks the client how it is.
+type nosy struct {
+	slog.Handler
+	c     *atomic.Pointer[Client]
+	lines *atomic.Int32
+}
+
+func (n nosy) Handle(_ context.Context, r slog.Record) error {
+	if c := n.c.Load(); c != nil {
+		_ = c.State()
+	}
+	n.lines.Add(1)
+	return nil
+}
+
+func TestALoggerMayUseTheClient(t *testing.T) {
+	h := newHost(t)
+	var held atomic.Pointer[Client]
+	var lines atomic.Int32
+	c, p := h.open(&Options{timing: quick, Logger: slog.New(nosy{slog.NewTextHandler(io.Discard, nil), &held, &lines})})
+	held.Store(c)
+	p.raw([]byte(`{"message":"foreign"}`))
+	p.raw([]byte(`not JSON`))
+	p.hangUp(wire.CloseRestart)
+	h.accept()
+	phase(t, c, Connected)
+	require.EqualValues(t, 3, lines.Load())
 }
 
 func TestCloseEndsWaiting(t *testing.T) {

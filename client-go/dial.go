@@ -22,10 +22,12 @@ func (c *Client) connect(gen int) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
 	ws, token, until, failure := c.dial(ctx)
+	if failure != nil && ctx.Err() == nil {
+		c.opts.Logger.Info("streamer: could not connect", "code", failure.why.Code, "error", failure.why.Message)
+	}
 	now := c.enter()
 	defer c.leave()
 	if failure != nil {
-		c.opts.Logger.Info("streamer: could not connect", "code", failure.why.Code, "error", failure.why.Message)
 		c.machine.DialFailed(now, gen, failure.why, failure.fatal)
 		return
 	}

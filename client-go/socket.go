@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -102,6 +103,9 @@ func (s *socket) write() {
 			return
 		}
 		for {
+			// Those who are about to send go first: what they add leaves in the
+			// same frame, which halves the cost of a call when many are under way.
+			runtime.Gosched()
 			if queue, code = s.take(queue); len(queue) == 0 {
 				break
 			}
@@ -175,12 +179,12 @@ func (s *socket) read() {
 	if errors.As(err, &ce) {
 		code = ce.Code
 	}
-	now := s.c.enter()
-	defer s.c.leave()
-	delete(s.c.sockets, s.gen)
 	if !s.dropped() {
 		s.c.opts.Logger.Info("streamer: the connection was lost", "close", code, "error", err)
 	}
+	now := s.c.enter()
+	defer s.c.leave()
+	delete(s.c.sockets, s.gen)
 	s.c.machine.Lost(now, s.gen, code)
 }
 
@@ -203,9 +207,12 @@ func (s *socket) receive() error {
 		if kind == websocket.TextMessage {
 			msgs, bad = wire.AppendServerFrame(msgs[:0], buf)
 		}
-		now := s.c.enter()
-		if kind != websocket.TextMessage || bad != nil {
+		foreign := kind != websocket.TextMessage || bad != nil
+		if foreign {
 			s.c.opts.Logger.Warn("streamer: a frame came that is no message", "bytes", len(buf))
+		}
+		now := s.c.enter()
+		if foreign {
 			s.c.machine.Foreign(now, s.gen)
 		} else {
 			s.c.machine.Received(now, s.gen, msgs)

@@ -9,6 +9,7 @@ require (
 	github.com/pay-theory/streamer/client-go v0.0.0-00010101000000-000000000000
 	github.com/vbauerster/mpb/v8 v8.9.3
 	go.uber.org/goleak v1.3.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

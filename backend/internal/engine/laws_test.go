@@ -124,12 +124,13 @@ func TestLaw02TwoAttemptsNeverBothWrite(t *testing.T) {
 	act := &core.Action{Name: "work", Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 		if call.Info.Attempt == 1 {
 			time.Sleep(3 * time.Minute) // fake: cut off meanwhile
-			chunk(call, 99)
+			call.Sink.Checkpoint(json.RawMessage(`99`)) // nothing but the fence stands against it
 			<-ctx.Done()
 			cause <- context.Cause(ctx)
 			return []byte(`"zombie"`), nil
 		}
 		chunk(call, 2)
+		time.Sleep(10 * time.Minute) // fake: it runs while the other comes back
 		return []byte(`"second"`), nil
 	}}
 	inBubble(t, Options{}, func(w *world) {
@@ -140,10 +141,12 @@ func TestLaw02TwoAttemptsNeverBothWrite(t *testing.T) {
 		w.after(61 * time.Second)
 		w.boot() // another process
 		w.after(time.Second)
-		require.Equal(w, `ack attempt2:worker_lost c2 ok"second"`, list(w.events(r.Key)))
+		require.Equal(w, `ack attempt2:worker_lost c2`, list(w.events(r.Key)))
 		queue.cut.Store(false)
-		w.after(5 * time.Minute)
+		w.after(4 * time.Minute)
 		require.ErrorIs(w, <-cause, core.ErrFenced)
+		require.Equal(w, store.Running, w.state(r.Key).Status)
+		w.after(10 * time.Minute)
 		require.Equal(w, `ack attempt2:worker_lost c2 ok"second"`, list(w.events(r.Key)))
 		require.NoError(w, first.Stop(w.Context()))
 	}, act)
@@ -254,6 +257,7 @@ func TestLaw07PoisonIsContained(t *testing.T) {
 	var deadly atomic.Pointer[world]
 	kills := 0
 	poison := &core.Action{Name: "poison", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		time.Sleep(time.Second) // fake: whoever runs beside it has begun
 		w := deadly.Load()
 		w.queue.shut.Store(true)
 		<-ctx.Done()

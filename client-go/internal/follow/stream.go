@@ -183,7 +183,8 @@ func (s *Stream) Lag(now time.Duration, lastSeq uint64) {
 // question, live that the connection that it came on is the one in use.
 func (s *Stream) Page(now time.Duration, m *wire.ServerMessage, asked, live bool) {
 	more := m.More != nil && *m.More
-	other := s.epoch != 0 && m.Epoch != s.epoch
+	// Another epoch, or one that has lost what was seen.
+	other := s.epoch != 0 && (m.Epoch != s.epoch || m.Recovered != nil && !*m.Recovered)
 	if other && !asked {
 		s.live = false // a late one, perhaps; the next answer tells
 		return

@@ -20,8 +20,10 @@ type play struct {
 	now time.Duration
 }
 
-func newPlay(t *testing.T, limit int) *play {
-	p := &play{t: t, r: NewReader(limit, false), now: time.Second}
+func newPlay(t *testing.T, limit int) *play { return playFor(t, NewReader(limit, false)) }
+
+func playFor(t *testing.T, r *Reader) *play {
+	p := &play{t: t, r: r, now: time.Second}
 	p.s.Join(p.r)
 	p.s.Ack(p.now, &wire.ServerMessage{Type: wire.TypeAck, Seq: 1, Epoch: 5}, true)
 	return p
@@ -245,6 +247,20 @@ func TestAnotherHistory(t *testing.T) {
 	p.takes("c3", "end")
 }
 
+func TestHistoryThatLostItsEnd(t *testing.T) {
+	p := newPlay(t, 10_000)
+	p.come(chunk(2), chunk(3))
+	p.takes("c2", "c3")
+	more := false
+	p.s.Page(p.now, &wire.ServerMessage{
+		Type: wire.TypeSnapshot, Epoch: 5, Recovered: new(bool), Status: "running", Attempt: 1, LastSeq: 2, More: &more,
+		Events: []wire.ServerMessage{{Type: wire.TypeAck, Seq: 1, Epoch: 5}, chunk(2)},
+	}, true, true)
+	p.takes("restart/2", "c2")
+	require.EqualValues(t, 2, p.s.State.LastSeq)
+	p.wants(Nothing, 0)
+}
+
 func TestLatePagesDoNoHarm(t *testing.T) {
 	p := newPlay(t, 10_000)
 	p.come(chunk(2), chunk(3))
@@ -297,10 +313,7 @@ func TestOneSlowReaderDoesNotHoldUpAnother(t *testing.T) {
 }
 
 func TestOnlyTheEndMatters(t *testing.T) {
-	p := newPlay(t, 1000)
-	p.s.Leave(p.r)
-	p.r = NewReader(1000, true)
-	p.s.Join(p.r)
+	p := playFor(t, NewReader(1000, true))
 	p.come(chunk(2), chunk(9), chunk(4))
 	p.wants(Nothing, 0)
 	require.Zero(t, p.r.Cost())

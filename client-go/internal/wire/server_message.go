@@ -225,14 +225,14 @@ func decodeServer(s *scanner, depth int, m *ServerMessage) *Error {
 			}
 			err = s.array(func(int) *Error {
 				m.Events = append(m.Events, ServerMessage{})
-				return decodeServer(s, depth+2, &m.Events[len(m.Events)-1])
+				return s.lenient(decodeServer(s, depth+2, &m.Events[len(m.Events)-1]))
 			})
 		case "more":
 			m.More, err = s.booleanPtr(key)
 		case "calls":
 			err = s.array(func(int) *Error {
 				m.Calls = append(m.Calls, Summary{})
-				return decodeSummary(s, depth+2, &m.Calls[len(m.Calls)-1])
+				return s.lenient(decodeSummary(s, depth+2, &m.Calls[len(m.Calls)-1]))
 			})
 		case "cursor":
 			m.Cursor, err = s.text(key)

@@ -134,7 +134,7 @@ func (f *following) end(ctx context.Context, seq uint64, err error) error {
 }
 
 // stored tells whether the server is known to hold the call.
-func (f *following) stored() bool { return f.call.State().Status != client.StatusUnknown }
+func (f *following) stored() bool { return f.call.State().LastSeq > 0 }
 
 // leave stops following, and says what becomes of the call.
 func (f *following) leave() error {

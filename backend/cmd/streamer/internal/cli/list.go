@@ -127,7 +127,10 @@ func callTable(a *App, calls []client.CallInfo) *table {
 	}}
 	for i := range calls {
 		c := &calls[i]
-		done, took := "", ""
+		done, took, code := "", "", clean(c.Code)
+		if code == string(c.Status) {
+			code = "" // cancelled twice says no more than once
+		}
 		if c.Percent > 0 {
 			done = strconv.Itoa(int(c.Percent)) + "%"
 		}
@@ -135,7 +138,7 @@ func callTable(a *App, calls []client.CallInfo) *table {
 			took = duration(c.EndedAt.Sub(c.CreatedAt))
 		}
 		t.rows = append(t.rows, []string{
-			c.ID, clean(c.Action), clean(string(c.Status)), done, age(now.Sub(c.CreatedAt)), took, strconv.Itoa(c.Attempt), clean(c.Code),
+			c.ID, clean(c.Action), clean(string(c.Status)), done, age(now.Sub(c.CreatedAt)), took, strconv.Itoa(c.Attempt), code,
 		})
 	}
 	return t

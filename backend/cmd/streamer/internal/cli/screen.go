@@ -58,7 +58,7 @@ func (s *screen) draw() {
 	if s.over || s.bars != nil {
 		return
 	}
-	s.bars = mpb.New(mpb.WithOutput(s.terminal()), mpb.WithRefreshRate(barEvery))
+	s.bars = mpb.New(mpb.WithOutput(s.terminal()), mpb.WithRefreshRate(barEvery), mpb.WithAutoRefresh())
 	st := s.app.errStyle()
 	s.bar = s.bars.MustAdd(0, barFiller(func(width int) string {
 		s.mu.Lock()

@@ -39,10 +39,9 @@ func (t *table) write(w io.Writer, width int, st style) error {
 	for i := range shown {
 		shown[i] = true
 	}
-	for over := t.total(widths, shown) - width; width > 0 && over > 0; over = t.total(widths, shown) - width {
-		if !t.squeeze(widths, shown, over) {
-			break
-		}
+	if width > 0 {
+		t.leaveOut(widths, shown, width)
+		t.cut(widths, shown, width)
 	}
 	var b strings.Builder
 	titles := make([]string, len(t.columns))
@@ -84,25 +83,36 @@ func (t *table) total(widths []int, shown []bool) int {
 	return total
 }
 
-// squeeze leaves out one column, or, when none may be left out, cuts one.
-func (t *table) squeeze(widths []int, shown []bool, over int) bool {
-	last := -1
+// leaveOut leaves out columns until the rest would fit if it were cut.
+func (t *table) leaveOut(widths []int, shown []bool, width int) {
+	narrow := make([]int, len(widths))
 	for i, c := range t.columns {
-		if shown[i] && c.rank > 0 && (last < 0 || c.rank > t.columns[last].rank) {
-			last = i
+		narrow[i] = widths[i]
+		if c.least > 0 {
+			narrow[i] = min(widths[i], c.least)
 		}
 	}
-	if last >= 0 {
+	for t.total(narrow, shown) > width {
+		last := -1
+		for i, c := range t.columns {
+			if shown[i] && c.rank > 0 && (last < 0 || c.rank > t.columns[last].rank) {
+				last = i
+			}
+		}
+		if last < 0 {
+			return
+		}
 		shown[last] = false
-		return true
 	}
+}
+
+// cut cuts columns from the left until all fits.
+func (t *table) cut(widths []int, shown []bool, width int) {
 	for i, c := range t.columns {
-		if least := max(c.least, 1); shown[i] && c.least > 0 && widths[i] > least {
-			widths[i] = max(least, widths[i]-over)
-			return true
+		if over := t.total(widths, shown) - width; over > 0 && shown[i] && c.least > 0 {
+			widths[i] = max(min(widths[i], c.least), widths[i]-over)
 		}
 	}
-	return false
 }
 
 func (t *table) line(b *strings.Builder, cells []string, widths []int, shown []bool, paint func(c column, cell, padded string) string) {

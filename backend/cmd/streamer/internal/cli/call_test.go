@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pay-theory/streamer/client-go"
+)
+
+func TestCallPrintsBareOutput(t *testing.T) {
+	w := newWorld(t)
+	p := w.run(exitOK, "call", "echo", `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`)
+	if got := p.out.String(); got != `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`+"\n" {
+		t.Errorf("the result is not what came, byte for byte: %q", got)
+	}
+	p = w.run(exitOK, "call", "emit", `{"chunks": 2}`)
+	if got := p.out.String(); got != `{"i":1,"attempt":1}`+"\n"+`{"i":2,"attempt":1}`+"\n"+`{"chunks":2,"attempt":1}`+"\n" {
+		t.Errorf("printed %q", got)
+	}
+	if p.err.String() != "" {
+		t.Errorf("a pipe's standard error says %q", p.err)
+	}
+}
+
+func TestCallReadsItsPayload(t *testing.T) {
+	w := newWorld(t)
+	p := newProgram(" [1,\n2] \n").start(w.args("call", "echo", "-")...).wait(t, exitOK)
+	if got := p.out.String(); got != "[1,\n2]\n" {
+		t.Errorf("from standard input came %q", got)
+	}
+	file := filepath.Join(t.TempDir(), "payload.json")
+	if err := os.WriteFile(file, []byte(`"file"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.run(exitOK, "call", "echo", "@"+file).out.String(); got != `"file"`+"\n" {
+		t.Errorf("from a file came %q", got)
+	}
+	got := w.run(exitOK, "call", "whoami", "--metadata", `{"a":1}`).out.String()
+	mustContain(t, got, `"tenant":"demo"`, `"subject":"developer"`, `"metadata":{"a":1}`)
+	if got := w.run(exitOK, "call", "echo").out.String(); got != "null\n" {
+		t.Errorf("without a payload came %q", got)
+	}
+}
+
+func TestCallAsJSONLines(t *testing.T) {
+	w := newWorld(t)
+	all := lines(t, w.run(exitOK, "call", "flaky", `{"failures": 1, "chunks": 2, "code": "busy"}`, "--json").out.String())
+	var kinds []string
+	for _, l := range all {
+		kinds = append(kinds, l["type"].(string))
+		if l["id"] != all[0]["id"] {
+			t.Errorf("%v has another id than %v", l, all[0])
+		}
+	}
+	if got := strings.Join(kinds, " "); got != "call chunk chunk attempt chunk chunk result" {
+		t.Fatalf("came %s", got)
+	}
+	if mark := all[3]; mark["void"] != 2.0 || mark["code"] != "busy" || mark["attempt"] != 2.0 || mark["seq"] != 4.0 {
+		t.Errorf("the mark is %v", mark)
+	}
+	if all[1]["attempt"] != 1.0 || all[4]["attempt"] != 2.0 {
+		t.Errorf("the chunks are of %v and %v", all[1], all[4])
+	}
+	p := w.run(exitFailed, "call", "fail", `{"code": "no_stock"}`, "--json")
+	all = lines(t, p.out.String())
+	if end := all[len(all)-1]; end["type"] != "error" || end["code"] != "no_stock" || end["final"] != true {
+		t.Errorf("the end is %v", end)
+	}
+	mustContain(t, p.err.String(), "streamer: no_stock: attempt 1 failed")
+}
+
+func TestVoidChunks(t *testing.T) {
+	w := newWorld(t)
+	const payload = `{"failures": 2, "chunks": 2}`
+	p := w.run(exitOK, "call", "flaky", payload)
+	if n := strings.Count(p.out.String(), `"i":1`); n != 3 {
+		t.Errorf("first chunks are printed %d times", n)
+	}
+	mustContain(t, p.err.String(), "attempt 2 (internal): of the chunks above the last 2 count no more")
+	p = w.run(exitOK, "call", "flaky", payload, "--collect")
+	if got := p.out.String(); got != `{"i":1,"attempt":3}`+"\n"+`{"i":2,"attempt":3}`+"\n"+`{"chunks":2,"attempt":3}`+"\n" {
+		t.Errorf("collected came %q", got)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	w := newWorld(t)
+	stored := w.run(exitOK, "call", "wait", "-d").out.String()
+	w.run(exitOK, "cancel", strings.TrimSpace(stored))
+	for _, c := range []struct {
+		exit int
+		say  string
+		args []string
+	}{
+		{exitFailed, "no_stock: attempt 1", []string{"call", "fail", `{"code": "no_stock"}`}},
+		{exitFailed, "not_found: attempt 1", []string{"call", "fail", `{"code": "not_found"}`}},
+		{exitFailed, "forbidden: attempt 3", []string{"call", "fail.often", `{"code": "forbidden"}`}},
+		{exitFailed, "not_found: attempt 3", []string{"call", "fail.often", `{"code": "not_found"}`}},
+		{exitFailed, "handler_panic", []string{"call", "panic"}},
+		{exitFailed, "deadline_exceeded", []string{"call", "wait", "--mode", "async", "--timeout", "50ms"}},
+		{exitCancelled, "cancelled", []string{"follow", strings.TrimSpace(stored)}},
+		{exitNotFound, "not_found", []string{"follow", client.NewID()}},
+		{exitNotFound, "not_found", []string{"cancel", client.NewID()}},
+		{exitRefused, "unknown_action", []string{"call", "nothing"}},
+		{exitRefused, "forbidden", []string{"call", "scoped", "1"}},
+		{exitRefused, "(at /count)", []string{"call", "strict", `{"name": "a", "count": 0, "color": "red"}`}},
+		{exitRefused, "mode_refused", []string{"call", "wait", "--mode", "sync"}},
+		{exitRefused, "unauthorized", []string{"call", "echo", "--token", "abc"}},
+		{exitRefused, "30 days", []string{"call", "echo", "--delay", "999h"}},
+		{exitUsage, "is not JSON", []string{"call", "echo", "{nonsense"}},
+		{exitUsage, "32 KiB", []string{"call", "echo", `"` + strings.Repeat("x", maxDocument) + `"`}},
+		{exitUsage, "no such file", []string{"call", "echo", "@/nowhere/at/all"}},
+		{exitUsage, "--detach", []string{"call", "echo", "-d", "--mode", "sync"}},
+		{exitUsage, "can't be used together", []string{"call", "echo", "--json", "--collect"}},
+		{exitUsage, "UUIDv7", []string{"follow", "17"}},
+		{exitUsage, "limit", []string{"list", "-n", "0"}},
+		{exitUsage, "unknown flag", []string{"list", "--nonsense"}},
+	} {
+		p := w.run(c.exit, c.args...)
+		text := p.err.String()
+		mustContain(t, text, c.say)
+		if p.out.String() != "" && c.exit != exitFailed && c.exit != exitCancelled {
+			t.Errorf("%v prints %q", c.args, p.out)
+		}
+		if last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]; !strings.HasPrefix(last, "streamer: ") {
+			t.Errorf("%v says %q, which is not one line of ours", c.args, text)
+		}
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	for _, args := range [][]string{
+		{"call", "echo"}, {"follow", client.NewID()}, {"cancel", client.NewID()}, {"list"}, {"dead", "list"}, {"dead", "retry", client.NewID()},
+	} {
+		flag := "--url=ws://127.0.0.1:1"
+		if args[0] == "dead" {
+			flag = "--admin-url=http://127.0.0.1:1"
+		}
+		p := newProgram("").start(append(args, flag)...).wait(t, exitUnavailable)
+		mustContain(t, p.err.String(), "unavailable", "127.0.0.1:1", "is it running?")
+	}
+	for _, bad := range []string{"--url=ftp://x", "--url=ws://user:pw@x"} {
+		p := newProgram("").start("list", bad).wait(t, exitUsage)
+		if strings.Contains(p.err.String(), "pw") {
+			t.Errorf("a password is repeated: %s", p.err)
+		}
+	}
+	newProgram("").start("dead", "list", "--admin-url", "ws://127.0.0.1:1").wait(t, exitUsage)
+}
+
+func TestDetachFollowCancel(t *testing.T) {
+	w := newWorld(t)
+	id := strings.TrimSpace(w.run(exitOK, "call", "wait", `{"succeed": true}`, "--detach").out.String())
+	if !uuid7.MatchString(id) {
+		t.Fatalf("printed %q, which is no id", id)
+	}
+	f := w.start("follow", id, "--json")
+	f.out.await(t, `"type":"chunk"`)
+	w.run(exitOK, "cancel", id).err.await(t, "is asked to stop|has succeeded") // as fast as it was
+	f.wait(t, exitOK)
+	mustContain(t, f.out.String(), `"type":"result"`)
+	mustContain(t, w.run(exitOK, "cancel", id).err.String(), "has succeeded")
+
+	id = strings.TrimSpace(w.run(exitOK, "call", "wait", "-d").out.String())
+	w.run(exitCancelled, "cancel", id, "--wait")
+	mustContain(t, w.run(exitOK, "cancel", id).err.String(), "is cancelled")
+
+	all := lines(t, w.run(exitOK, "call", "echo.async", "1", "-d", "--json").out.String())
+	if all[0]["type"] != "call" || all[0]["action"] != "echo.async" {
+		t.Errorf("printed %v", all)
+	}
+	w.run(exitRefused, "call", "nothing", "-d")
+}
+
+func TestIdempotencyKeyAndID(t *testing.T) {
+	w := newWorld(t)
+	first := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
+	again := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
+	if first[0]["id"] != again[0]["id"] {
+		t.Errorf("the same key led to %v and %v", first[0], again[0])
+	}
+	w.run(exitRefused, "call", "emit", `{"chunks": 2}`, "--idempotency-key", "k")
+	id := client.NewID()
+	for range 2 {
+		all := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--id", id, "--json").out.String())
+		if all[0]["id"] != id || all[len(all)-1]["type"] != "result" {
+			t.Errorf("under the id %s came %v", id, all)
+		}
+	}
+	w.run(exitRefused, "call", "emit", `{"chunks": 3}`, "--id", id)
+}
+
+func TestDelayAndCancelAfter(t *testing.T) {
+	w := newWorld(t)
+	id := strings.TrimSpace(w.run(exitOK, "call", "echo", "1", "-d", "--delay", "1h").out.String())
+	mustContain(t, w.run(exitOK, "list", "--status", "queued").out.String(), id)
+	id = strings.TrimSpace(w.run(exitOK, "call", "wait", "-d", "--cancel-after", "0s").out.String())
+	w.run(exitCancelled, "follow", id)
+}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestDemoKeepsItsThings(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "folder")
+	var tokens []string
+	for range 2 {
+		p := newProgram("").start("demo", "--port", "0", "--admin-port", "0", "--dir", dir)
+		url := p.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
+		tokens = append(tokens, p.out.await(t, `Token +(\S+)\n`)[1])
+		mustContain(t, p.out.await(t, `(?s)Try in.*Ctrl-C`)[0], "streamer call --url "+url+" --dir "+dir+" echo", "streamer dead list --admin-url http://")
+		// The first run's token opens the second run's server.
+		newProgram("").start("call", "echo", "1", "--url", url, "--token", tokens[0]).wait(t, exitOK)
+		p.interrupt()
+		p.wait(t, exitOK)
+		mustContain(t, p.out.String(), "✓ echo")
+		if strings.Contains(p.err.String(), tokens[len(tokens)-1]) {
+			t.Error("the token is logged")
+		}
+	}
+	for name, mode := range map[string]os.FileMode{".": 0o700, secretFile: 0o600, ".gitignore": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
+// A folder that was there is the user's: nothing is told to git about it.
+func TestDemoInAFolderThatWasThere(t *testing.T) {
+	w := newWorld(t)
+	if _, err := os.Stat(filepath.Join(w.dir, ".gitignore")); err == nil {
+		t.Error("the folder was there, and got a .gitignore")
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, databaseFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDemoCannotStart(t *testing.T) {
+	w := newWorld(t)
+	port := w.url[strings.LastIndex(w.url, ":")+1:]
+	adminPort := w.adminURL[strings.LastIndex(w.adminURL, ":")+1:]
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, databaseFile), []byte(strings.Repeat("no database ", 20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ say, args string }{
+		{`port ` + port + ` is in use \(hint: --port`, "--port " + port + " --admin-port 0 --dir " + t.TempDir()},
+		{`port ` + adminPort + ` is in use \(hint: --admin-port`, "--port 0 --admin-port " + adminPort + " --dir " + t.TempDir()},
+		{`streamer\.db is in use by process \d+ \(hint: .*--dir`, "--port 0 --admin-port 0 --dir " + w.dir},
+		{`folder of the demo cannot be used: .*\(hint: .*--dir`, "--port 0 --admin-port 0 --dir " + file},
+		{`not a Streamer database`, "--port 0 --admin-port 0 --dir " + foreign},
+	} {
+		p := newProgram("").start(append([]string{"demo"}, strings.Fields(c.args)...)...).wait(t, exitFailed)
+		if !regexp.MustCompile(c.say).MatchString(p.err.String()) || strings.Count(p.err.String(), "\n") != 1 {
+			t.Errorf("said %q, which does not match %s", p.err, c.say)
+		}
+		if p.out.String() != "" {
+			t.Errorf("printed %q", p.out)
+		}
+	}
+	for _, usage := range []string{"--port 70000", "--port -1", "--grace -1s"} {
+		newProgram("").start(append([]string{"demo", "--dir", t.TempDir()}, strings.Fields(usage)...)...).wait(t, exitUsage)
+	}
+}
+
+func TestDemoShowsRuns(t *testing.T) {
+	w := newWorld(t)
+	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
+	w.run(exitFailed, "call", "panic")
+	w.demo.out.await(t, `· fail\.often  \S+  attempt 3  no_stock`)
+	w.demo.out.await(t, `· panic  \S+  panicked`)
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestInterruptLeaves(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("call", "wait", "--json")
+	id := p.out.await(t, `"type":"chunk","id":"([^"]+)"`)[1]
+	p.interrupt()
+	p.wait(t, exitInterrupted)
+	follow := "streamer follow --url " + w.url + " --dir " + w.dir + " " + id
+	mustContain(t, p.err.String(), "left; the call goes on", follow, "streamer cancel --url")
+	if strings.Contains(p.err.String(), "streamer: ") {
+		t.Errorf("an interrupt is no error: %s", p.err)
+	}
+	mustContain(t, w.run(exitOK, "list", "--status", "running").out.String(), id)
+
+	f := w.start("follow", id)
+	f.out.await(t, `"i":1`)
+	f.interrupt()
+	f.wait(t, exitInterrupted)
+	w.run(exitOK, "cancel", id)
+}
+
+func TestInterruptCancels(t *testing.T) {
+	w := newWorld(t)
+	p := w.start("call", "wait", "--cancel-on-interrupt")
+	p.out.await(t, `"i":1`)
+	p.interrupt()
+	p.wait(t, exitCancelled)
+	mustContain(t, p.err.String(), "cancelling; Ctrl-C again leaves", "streamer: cancelled")
+
+	// Who does not listen is left by the second one.
+	p = w.start("call", "deaf", `{"ms": 3000}`, "--cancel-on-interrupt")
+	p.out.await(t, `"i":1`)
+	p.interrupt()
+	p.err.await(t, "cancelling")
+	p.interrupt()
+	p.wait(t, exitInterrupted)
+	mustContain(t, p.err.String(), "left")
+}
+
+func TestInterruptBeforeItIsStored(t *testing.T) {
+	w := newWorld(t)
+	for mode, say := range map[string]string{"auto": "is not stored yet", "sync": "its answer is lost"} {
+		p := w.start("call", "slow", `{"ms": 700}`, "--json", "--mode", mode)
+		p.out.await(t, `"type":"call"`)
+		p.interrupt()
+		p.wait(t, exitInterrupted)
+		mustContain(t, p.err.String(), say)
+	}
+}

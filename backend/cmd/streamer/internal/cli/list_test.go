@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go"
+)
+
+func TestList(t *testing.T) {
+	w := newWorld(t)
+	mustContain(t, w.run(exitOK, "list").err.String(), "no calls")
+	w.run(exitOK, "call", "emit", `{"chunks": 2, "progress": true}`)
+	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
+	id := strings.TrimSpace(w.run(exitOK, "call", "wait", "-d").out.String())
+
+	text := w.run(exitOK, "list").out.String()
+	rows := strings.Split(strings.TrimSpace(text), "\n")
+	if len(rows) != 4 {
+		t.Fatalf("listed\n%s", text)
+	}
+	mustContain(t, rows[0], "ID ", "ACTION", "STATUS", "DONE", "AGE", "TOOK", "ATTEMPT", "CODE")
+	mustContain(t, rows[1], id, "wait", "running")
+	mustContain(t, rows[2], "fail.often", "failed", "no_stock")
+	mustContain(t, rows[3], "emit", "succeeded", "100%")
+
+	all := lines(t, w.run(exitOK, "list", "--json").out.String())
+	if len(all) != 3 || all[0]["id"] != id || all[1]["code"] != "no_stock" || all[2]["percent"] != 100.0 || all[0]["endedAt"] != nil {
+		t.Errorf("listed %v", all)
+	}
+	if all := lines(t, w.run(exitOK, "list", "--json", "--status", "failed").out.String()); len(all) != 1 || all[0]["action"] != "fail.often" {
+		t.Errorf("failed are %v", all)
+	}
+	if all := lines(t, w.run(exitOK, "list", "--json", "--action", "emit", "-n", "1").out.String()); len(all) != 1 || all[0]["status"] != "succeeded" {
+		t.Errorf("of emit are %v", all)
+	}
+	w.run(exitUsage, "list", "--status", "lost")
+	w.run(exitOK, "cancel", id)
+}
+
+func TestListOnATerminal(t *testing.T) {
+	now := time.Now()
+	calls := []client.CallInfo{{
+		ID: client.NewID(), Action: "a.rather.long.name.of.an.action.that.goes.on", Status: client.StatusFailed, Attempt: 3,
+		CreatedAt: now.Add(-90 * time.Minute), EndedAt: now, Code: "no_stock", Percent: 99.9,
+	}}
+	for width, want := range map[int][]string{
+		60:  {"ID", "ACTION", "STATUS"},
+		80:  {"ID", "ACTION", "STATUS", "DONE", "AGE", "TOOK"},
+		100: {"ID", "ACTION", "STATUS", "DONE", "AGE", "TOOK", "ATTEMPT", "CODE"},
+		160: {"ID", "ACTION", "STATUS", "DONE", "AGE", "TOOK", "ATTEMPT", "CODE"},
+	} {
+		a := newProgram("").app
+		a.StdoutTerminal, a.Width = true, func() int { return width }
+		var b strings.Builder
+		if err := callTable(a, calls).write(&b, a.columns(), a.outStyle()); err != nil {
+			t.Fatal(err)
+		}
+		rows := strings.Split(b.String(), "\n")
+		if got := strings.Fields(rows[0]); strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("at %d columns are %v", width, got)
+		}
+		if n := len([]rune(rows[1])); n > width {
+			t.Errorf("at %d columns a row has %d", width, n)
+		}
+	}
+}
+
+func TestDead(t *testing.T) {
+	w := newWorld(t)
+	mustContain(t, w.run(exitOK, "dead", "list").err.String(), "no dead letters")
+	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
+	dead := lines(t, w.run(exitOK, "dead", "list", "--json").out.String())
+	if len(dead) != 1 || dead[0]["action"] != "fail.often" || dead[0]["tenant"] != "demo" || dead[0]["code"] != "no_stock" {
+		t.Fatalf("dead are %v", dead)
+	}
+	id := dead[0]["id"].(string)
+	mustContain(t, w.run(exitOK, "dead", "list").out.String(), id, "TENANT", "no_stock")
+	again := strings.TrimSpace(w.run(exitOK, "dead", "retry", id).out.String())
+	mustContain(t, w.run(exitFailed, "follow", again).err.String(), "no_stock: attempt 3")
+	dead = lines(t, w.run(exitOK, "dead", "list", "--json", "-n", "1").out.String())
+	if len(dead) != 1 || dead[0]["id"] != again || dead[0]["retryOf"] != id {
+		t.Errorf("the latest dead letter is %v", dead)
+	}
+	w.run(exitNotFound, "dead", "retry", id, "--tenant", "other")
+	w.run(exitNotFound, "dead", "retry", client.NewID())
+	alive := strings.TrimSpace(w.run(exitOK, "call", "echo.async", "1", "-d").out.String())
+	w.run(exitRefused, "dead", "retry", alive)
+	p := w.run(exitRefused, "dead", "list", "--token", w.token)
+	mustContain(t, p.err.String(), "forbidden", "streamer:operate")
+	w.run(exitRefused, "dead", "list", "--token", "nonsense")
+}
+
+func TestDeadPages(t *testing.T) {
+	asked := 0
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		next := ""
+		if r.URL.Query().Get("cursor") == "" {
+			next = "two"
+		}
+		_, _ = fmt.Fprintf(w, `{"dead": [{"id": "%d-of-%s"}], "cursor": "%s"}`, asked, r.URL.Query().Get("limit"), next)
+	}))
+	defer h.Close()
+	dead := lines(t, newProgram("").start("dead", "list", "--json", "-n", "150", "--admin-url", h.URL).wait(t, exitOK).out.String())
+	if len(dead) != 2 || dead[0]["id"] != "1-of-100" || dead[1]["id"] != "2-of-100" {
+		t.Errorf("two pages came to %v", dead)
+	}
+}
+
+// What is no admin listener gets no second chance, and no token elsewhere.
+func TestForeignAdminListener(t *testing.T) {
+	elsewhere := 0
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
+	defer other.Close()
+	for _, h := range []http.HandlerFunc{
+		func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusNotFound) },
+		func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		},
+	} {
+		s := httptest.NewServer(h)
+		p := newProgram("").start("dead", "list", "--admin-url", s.URL, "--token", "t").wait(t, exitUnavailable)
+		mustContain(t, p.err.String(), "not_streamer", "--admin-url")
+		s.Close()
+	}
+	if elsewhere != 0 {
+		t.Error("a redirect was followed")
+	}
+}

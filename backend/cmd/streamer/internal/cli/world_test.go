@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// output is a stream that can be waited for.
+type output struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{}
+}
+
+func newOutput() *output { return &output{changed: make(chan struct{})} }
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.changed)
+	o.changed = make(chan struct{})
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await waits until the text matches, and returns the submatches.
+func (o *output) await(t *testing.T, pattern string) []string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	late := time.NewTimer(20 * time.Second)
+	defer late.Stop()
+	for {
+		o.mu.Lock()
+		found, changed := re.FindStringSubmatch(o.text.String()), o.changed
+		o.mu.Unlock()
+		if found != nil {
+			return found
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			t.Fatalf("%s was not printed; this was:\n%s", pattern, o)
+		}
+	}
+}
+
+// program is a run of the program, without a process.
+type program struct {
+	app         *App
+	out, err    *output
+	interrupted chan os.Signal
+	exit        chan int
+}
+
+func newProgram(stdin string) *program {
+	p := &program{out: newOutput(), err: newOutput(), interrupted: make(chan os.Signal, 2), exit: make(chan int, 1)}
+	p.app = &App{Stdin: strings.NewReader(stdin), Stdout: p.out, Stderr: p.err, Now: time.Now, Interrupts: p.interrupted, Executable: "streamer"}
+	return p
+}
+
+// start runs a command line beside the test.
+func (p *program) start(args ...string) *program {
+	go func() { p.exit <- p.app.Run(args) }()
+	return p
+}
+
+func (p *program) interrupt() { p.interrupted <- syscall.SIGINT }
+
+// wait waits for the exit code.
+func (p *program) wait(t *testing.T, want int) *program {
+	t.Helper()
+	select {
+	case got := <-p.exit:
+		if got != want {
+			t.Errorf("exit code %d, expected %d; standard error: %s", got, want, p.err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the program does not end; standard error: %s", p.err)
+	}
+	return p
+}
+
+// world is a demo that runs, and its addresses.
+type world struct {
+	t                         *testing.T
+	demo                      *program
+	url, adminURL, dir, token string
+}
+
+// newWorld starts a demo, and stops it when the test has ended.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, demo: newProgram(""), dir: t.TempDir()}
+	w.demo.start("demo", "--port", "0", "--admin-port", "0", "--dir", w.dir, "--grace", "1s")
+	t.Cleanup(func() {
+		w.demo.interrupt()
+		w.demo.wait(t, exitOK)
+	})
+	w.url = w.demo.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
+	w.adminURL = w.demo.out.await(t, `(http://127\.0\.0\.1:\d+)\n`)[1]
+	w.token = w.demo.out.await(t, `Token +(\S+)\n`)[1]
+	w.demo.out.await(t, `Ctrl-C`)
+	return w
+}
+
+// program is one that has not run yet; args are the command line without the
+// flags that lead to the world.
+func (w *world) args(args ...string) []string {
+	if args[0] == "dead" {
+		return append(args, "--admin-url", w.adminURL, "--dir", w.dir)
+	}
+	return append(args, "--url", w.url, "--dir", w.dir)
+}
+
+// start runs a command line beside the test.
+func (w *world) start(args ...string) *program { return newProgram("").start(w.args(args...)...) }
+
+// run runs a command line to its end.
+func (w *world) run(exit int, args ...string) *program {
+	w.t.Helper()
+	return w.start(args...).wait(w.t, exit)
+}
+
+// lines parses lines of JSON.
+func lines(t *testing.T, text string) (all []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		var one map[string]any
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Fatalf("%q is no line of JSON: %v", line, err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func mustContain(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in:\n%s", part, text)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package memory_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/stretchr/testify/require"
+)
+
+var errFault = errors.New("fault")
+
+func request(id string) store.New {
+	return store.New{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
+}
+
+// TestFaults makes each operation fail without effect, then with its reply
+// lost: repeating it is then right.
+func TestFaults(t *testing.T) {
+	var failing, losing string
+	seen := map[string]store.Key{}
+	s := memory.New(&memory.Options{
+		Fault: func(op string, key store.Key) error {
+			seen[op] = key
+			if op == failing {
+				return errFault
+			}
+			return nil
+		},
+		After: func(op string, _ store.Key) error {
+			if op == losing {
+				return errFault
+			}
+			return nil
+		},
+	})
+	ctx := t.Context()
+	n := request("id")
+	f := store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}
+	end := store.Outcome{End: &store.End{Status: store.Succeeded}}
+	chunk := store.Report{Segment: &store.Segment{First: 2, Last: 2, Events: []store.Event{{Kind: store.Chunk, Seq: 2}}}}
+	sub := store.Subscription{Tenant: "t", Stream: "id", Connection: "c"}
+	var err error
+	for _, step := range []struct {
+		op  string
+		run func()
+		// again is the error of a repetition after its reply was lost.
+		again error
+	}{
+		{"accept", func() { _, err = s.Accept(ctx, n) }, nil},
+		{"claim", func() { _, err = s.Claim(ctx, n.Key, store.Claimant{Lease: time.Minute}) }, store.ErrLeased},
+		{"record", func() { _, err = s.Record(ctx, f, chunk) }, nil},
+		{"cancel", func() { _, err = s.Cancel(ctx, n.Key, "s") }, nil},
+		{"finish", func() { _, err = s.Finish(ctx, f, end) }, nil},
+		{"read", func() { _, _, err = s.Read(ctx, n.Key, 0, 1) }, nil},
+		{"list", func() { _, _, err = s.List(ctx, store.Query{Tenant: "t"}, "") }, nil},
+		{"due", func() { _, err = s.Due(ctx, 0, time.Now(), 1) }, nil},
+		{"deadletters", func() { _, _, err = s.DeadLetters(ctx, 1, "") }, nil},
+		{"input", func() { _, _, err = s.Input(ctx, n.Key) }, nil},
+		{"abandonable", func() { _, err = s.Abandonable(ctx, store.Key{}, 1) }, nil},
+		{"expire", func() { _, err = s.Expire(ctx, 1) }, nil},
+		{"check", func() { err = s.Check(ctx) }, nil},
+		{"putconnection", func() { err = s.PutConnection(ctx, store.Connection{Tenant: "t", ID: "c"}) }, nil},
+		{"updateconnection", func() { err = s.UpdateConnection(ctx, "t", "c", store.Closing, time.Time{}) }, nil},
+		{"connection", func() { _, err = s.Connection(ctx, "t", "c") }, nil},
+		{"connections", func() { _, _, err = s.Connections(ctx, store.ConnectionQuery{Tenant: "t"}, "") }, nil},
+		{"deleteconnection", func() { err = s.DeleteConnection(ctx, "t", "c") }, nil},
+		{"subscribe", func() { _, err = s.Subscribe(ctx, sub) }, nil},
+		{"subscribers", func() { _, err = s.Subscribers(ctx, "t", "id") }, nil},
+		{"subscriptions", func() { _, err = s.Subscriptions(ctx, "t", "c") }, nil},
+		{"subscriptionsof", func() { _, err = s.SubscriptionsOf(ctx, "t", "s") }, nil},
+		{"unsubscribe", func() { _, err = s.Unsubscribe(ctx, "t", "id", "c") }, nil},
+		{"drop", func() { _, err = s.Drop(ctx, "t", "c") }, nil},
+	} {
+		failing, losing = step.op, ""
+		step.run()
+		require.ErrorIs(t, err, errFault, step.op)
+		failing, losing = "", step.op
+		step.run()
+		require.ErrorIs(t, err, errFault, step.op)
+		losing = ""
+		step.run()
+		require.ErrorIs(t, err, step.again, step.op)
+	}
+	require.Equal(t, n.Key, seen["claim"])
+	require.Equal(t, store.Key{Tenant: "t", ID: "id"}, seen["subscribers"])
+}
+
+// TestLeases runs a store by the clock of a bubble.
+func TestLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.New(nil)
+		n := request("id")
+		n.Deadline = time.Now().Add(time.Hour)
+		_, err := s.Accept(t.Context(), n)
+		require.NoError(t, err)
+		by := store.Claimant{Lease: time.Minute, Alone: true}
+		w, err := s.Claim(t.Context(), n.Key, by)
+		require.NoError(t, err)
+		require.Equal(t, store.Milli(time.Now().Add(time.Minute)), w.State.Due)
+
+		time.Sleep(40 * time.Second) //nolint:forbidigo // a bubble's time
+		_, err = s.Record(t.Context(), store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}, store.Report{})
+		require.NoError(t, err)
+		time.Sleep(40 * time.Second) //nolint:forbidigo // a bubble's time
+		_, err = s.Claim(t.Context(), n.Key, by)
+		require.ErrorIs(t, err, store.ErrLeased)
+		hints, err := s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		require.NoError(t, err)
+		require.Empty(t, hints)
+		time.Sleep(20 * time.Second) //nolint:forbidigo // a bubble's time
+		hints, err = s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		require.NoError(t, err)
+		require.Len(t, hints, 1)
+		w, err = s.Claim(t.Context(), n.Key, by)
+		require.NoError(t, err)
+		require.Equal(t, 1, w.State.Deaths)
+	})
+}
+
+// TestTellingIsCheap looks that asking who follows a stream makes no garbage
+// while nobody comes or goes.
+func TestTellingIsCheap(t *testing.T) {
+	s := memory.New(nil)
+	for i := range 100 {
+		_, err := s.Subscribe(t.Context(), store.Subscription{Tenant: "t", Stream: "followed", Connection: fmt.Sprint(i)})
+		require.NoError(t, err)
+	}
+	ctx := t.Context()
+	for _, stream := range []string{"followed", "lonely"} {
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			_, _ = s.Subscribers(ctx, "t", stream)
+		}), stream)
+	}
+}
+
+// TestSharedAudience changes an audience while others read what they were
+// given.
+func TestSharedAudience(t *testing.T) {
+	s := memory.New(nil)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 200 {
+				connection := fmt.Sprint(i, "-", j%10)
+				_, _ = s.Subscribe(t.Context(), store.Subscription{Tenant: "t", Stream: "s", Connection: connection, Live: j%2 == 0})
+				all, _ := s.Subscribers(t.Context(), "t", "s")
+				for k := range all {
+					_ = all[k].Live
+				}
+				if j%3 == 0 {
+					_, _ = s.Drop(t.Context(), "t", connection)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestExpireForgets looks that nothing is left of what has expired.
+func TestExpireForgets(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	s := memory.New(&memory.Options{Now: func() time.Time { return now }})
+	ctx := t.Context()
+	until := now.Add(time.Minute)
+	for i := range 10 {
+		id := fmt.Sprint(i)
+		require.NoError(t, s.PutConnection(ctx, store.Connection{Tenant: "t", ID: id, Expires: until}))
+		_, err := s.Subscribe(ctx, store.Subscription{Tenant: "t", Stream: "s", Connection: id, Expires: until})
+		require.NoError(t, err)
+	}
+	_, err := s.Subscribe(ctx, store.Subscription{Tenant: "t", Stream: "s", Connection: "stays"})
+	require.NoError(t, err)
+	require.Equal(t, 21, s.Size())
+	now = until
+	_, err = s.Expire(ctx, 1)
+	require.NoError(t, err)
+	require.Equal(t, 1, s.Size())
+	all, err := s.Subscribers(ctx, "t", "s")
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+}
+
+func BenchmarkSubscribers(b *testing.B) {
+	for _, n := range []int{0, 1, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := memory.New(nil)
+			for i := range n {
+				_, _ = s.Subscribe(b.Context(), store.Subscription{Tenant: "t", Stream: "s", Connection: fmt.Sprint(i)})
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					_, _ = s.Subscribers(b.Context(), "t", "s")
+				}
+			})
+		})
+	}
+}
