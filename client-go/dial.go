@@ -22,7 +22,7 @@ func (c *Client) connect(gen int) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
 	ws, token, until, failure := c.dial(ctx)
-	if failure != nil && ctx.Err() == nil {
+	if failure != nil && c.ctx.Err() == nil {
 		c.opts.Logger.Info("streamer: could not connect", "code", failure.why.Code, "error", failure.why.Message)
 	}
 	now := c.enter()

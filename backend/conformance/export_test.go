@@ -3,7 +3,9 @@ package conformance
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"slices"
+	"testing"
 	"time"
 )
 
@@ -57,4 +59,13 @@ func Words() []string {
 	}
 	slices.Sort(words)
 	return words
+}
+
+// NeedContract skips a test of the transcripts where the module stands alone,
+// without the repository around it.
+func NeedContract(tb testing.TB) {
+	tb.Helper()
+	if _, err := os.Stat("../../go.work"); err != nil {
+		tb.Skip("SKIPPED: this module stands alone; the transcripts are in the repository's contract/sessions")
+	}
 }

@@ -96,6 +96,7 @@ func TestLoad(t *testing.T) {
 
 // FuzzParse: no file makes Parse panic, and what it accepts keeps its promises.
 func FuzzParse(f *testing.F) {
+	NeedContract(f)
 	for _, dir := range []string{"server", "client"} {
 		root := "../../contract/sessions/" + dir
 		files, err := os.ReadDir(root)

@@ -16,6 +16,7 @@ const sessions = "../../contract/sessions"
 
 func load(t *testing.T, side conformance.Side) []*conformance.Transcript {
 	t.Helper()
+	conformance.NeedContract(t)
 	list, err := conformance.Load(os.DirFS(filepath.Join(sessions, string(side))))
 	if err != nil {
 		t.Fatal(err)
@@ -26,6 +27,7 @@ func load(t *testing.T, side conformance.Side) []*conformance.Transcript {
 // The transcripts are well formed, test who their directory says, and show laws
 // that PROTOCOL.md has: "§7 Void chunks" is a section's number and words of it.
 func TestTranscripts(t *testing.T) {
+	conformance.NeedContract(t)
 	law, err := os.ReadFile("../../contract/PROTOCOL.md")
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +77,7 @@ func checkLaw(t *testing.T, name, law string, sections map[string]string) {
 // A file has one step a line, so that a change is one line of a diff, and a
 // line that can be found.
 func TestOneStepALine(t *testing.T) {
+	conformance.NeedContract(t)
 	files, err := filepath.Glob(sessions + "/*/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +148,7 @@ func TestActionsOfTranscripts(t *testing.T) {
 // is an ornament.
 func TestEverythingIsUsed(t *testing.T) {
 	var all strings.Builder
+	conformance.NeedContract(t)
 	files, err := filepath.Glob(sessions + "/*/*.json")
 	if err != nil {
 		t.Fatal(err)

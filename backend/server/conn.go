@@ -24,8 +24,8 @@ const (
 	expiredGrace = 60 * time.Second
 )
 
-// conn is one client. One goroutine reads; another writes while there is
-// something to write; one timer watches.
+// conn is one client. One goroutine reads, and performs quick calls by itself;
+// another writes while there is something to write; one timer watches.
 type conn struct {
 	s       *Server
 	ws      *websocket.Conn
@@ -40,6 +40,7 @@ type conn struct {
 	heard   atomic.Int64
 	since   time.Time
 	pending atomic.Int64 // messages that are being performed
+	turn    turn
 
 	timerMu sync.Mutex
 	timer   *time.Timer
@@ -50,14 +51,14 @@ type conn struct {
 
 var frames = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
-// read takes frames until the connection ends, and then cleans up behind it.
+// read takes frames until the connection ends, and then cleans up behind it;
+// or until another goroutine reads on.
 func (c *conn) read() {
-	defer c.s.left(c)
-	c.ws.SetReadLimit(wire.MaxClientMessage)
 	for {
 		kind, data, err := c.ws.ReadMessage()
 		if err != nil {
 			c.readFailed(err)
+			c.s.left(c)
 			return
 		}
 		c.heard.Store(time.Now().UnixNano())
@@ -68,7 +69,9 @@ func (c *conn) read() {
 			c.goodbye("", false, wire.CloseUnsupportedData)
 			continue
 		}
-		c.frame(data)
+		if !c.frame(data) {
+			return
+		}
 		if room := c.out.wait(); room != nil {
 			// Whoever does not read its answers is not read either.
 			<-room
@@ -83,12 +86,13 @@ func (c *conn) readFailed(err error) {
 	c.shut()
 }
 
-// frame decides what each message of a frame does, and has it done.
-func (c *conn) frame(data []byte) {
+// frame decides what each message of a frame does, and has it done. It returns
+// false when another goroutine reads on.
+func (c *conn) frame(data []byte) bool {
 	items, batch, refusal := wire.DecodeClientFrame(data)
 	if refusal != nil {
 		c.say(session.Refuse(&wire.ClientMessage{}, refusal))
-		return
+		return true
 	}
 	f := c.facts.Load()
 	now := time.Now()
@@ -107,32 +111,28 @@ func (c *conn) frame(data []byte) {
 			c.say(direct.Message)
 			continue
 		}
-		c.perform(f, effect, &item.Message)
+		p := &performance{c: c, facts: f, effect: effect, message: &item.Message, pace: c.s.paceOf(effect)}
+		switch {
+		case !c.admit(p):
+		case !batch && p.pace.quick():
+			return c.performHere(p)
+		default:
+			c.s.crew.run(p)
+		}
 	}
+	return true
 }
 
-// perform carries out an effect beside the reading.
-func (c *conn) perform(f *session.Facts, e session.Effect, m *wire.ClientMessage) {
-	if c.pending.Add(1) > int64(c.s.options.MaxPending) {
-		c.pending.Add(-1)
-		refusal := session.Refuse(m, &wire.Error{Code: wire.CodeOverloaded, Message: "too many messages of this connection are unanswered"})
-		refusal.RetryAfterMs = 100
-		c.say(refusal)
-		return
+// admit counts a message as unanswered, or refuses it.
+func (c *conn) admit(p *performance) bool {
+	if c.pending.Add(1) <= int64(c.s.options.MaxPending) {
+		return true
 	}
-	answered := func(m wire.ServerMessage) {
-		c.pending.Add(-1)
-		c.say(m)
-	}
-	c.s.tasks.Add(1)
-	go func() {
-		defer c.s.tasks.Done()
-		if a, ok := e.(session.Authenticate); ok {
-			answered(c.authenticate(a, m))
-			return
-		}
-		c.s.session.Perform(c.s.ctx, f, e, answered)
-	}()
+	c.pending.Add(-1)
+	refusal := session.Refuse(p.message, &wire.Error{Code: wire.CodeOverloaded, Message: "too many messages of this connection are unanswered"})
+	refusal.RetryAfterMs = 100
+	c.say(refusal)
+	return false
 }
 
 // authenticate extends the connection's time by a fresh token.
@@ -204,13 +204,20 @@ func (c *conn) watch() {
 	}
 }
 
-// say sends a direct answer. Answers are bounded by MaxPending, and are never
-// dropped.
+// say sends a direct answer.
 func (c *conn) say(m wire.ServerMessage) {
-	data := m.Append(make([]byte, 0, 128+len(m.Payload)+len(m.Data)))
-	if start, err := c.out.add(true, data); err == nil && start {
-		go c.write()
+	if c.queue(m) {
+		c.s.crew.run(writing{c})
 	}
+}
+
+// queue adds a direct answer to what is to be sent, and tells whether the
+// caller must see to the writing. Answers are bounded by MaxPending, and are
+// never dropped.
+func (c *conn) queue(m wire.ServerMessage) (start bool) {
+	data := m.Append(make([]byte, 0, 128+len(m.Payload)+len(m.Data)))
+	start, err := c.out.add(true, data)
+	return start && err == nil
 }
 
 // write empties the outbox, and says goodbye after that if it is time to.
@@ -249,7 +256,7 @@ func (c *conn) goodbye(reason string, reconnect bool, code int) {
 	start := c.out.start()
 	c.out.mu.Unlock()
 	if start {
-		go c.write()
+		c.s.crew.run(writing{c})
 	}
 }
 

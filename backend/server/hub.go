@@ -80,7 +80,7 @@ func (h *hub) Post(to deliver.Address, messages ...[]byte) error {
 	}
 	start, err := c.out.add(false, messages...)
 	if start {
-		go c.write()
+		c.s.crew.run(writing{c})
 	}
 	return err
 }
@@ -93,7 +93,7 @@ func (h *hub) Put(to deliver.Address, slot deliver.Slot, message []byte) error {
 	}
 	start, err := c.out.put(slot, message)
 	if start {
-		go c.write()
+		c.s.crew.run(writing{c})
 	}
 	return err
 }

@@ -154,7 +154,9 @@ func TestTooManyUnanswered(t *testing.T) {
 
 func TestTooManyConnections(t *testing.T) {
 	h := start(t, server.Options{MaxConnections: 1})
-	h.dial("ann")
+	p := h.dial("ann")
+	p.send(`{"type":"ping"}`)
+	require.Equal(t, wire.TypePong, p.next().Type, "it is counted by now")
 	_, response, err := dialer.Dial(h.url, http.Header{"Authorization": {"Bearer ann"}})
 	require.Error(t, err)
 	defer response.Body.Close()

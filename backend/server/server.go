@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/engine"
 	"github.com/pay-theory/streamer/backend/internal/session"
@@ -49,8 +50,9 @@ type Server struct {
 	quit     context.CancelFunc
 	draining atomic.Bool
 	once     sync.Once
-	// tasks are messages that are being performed.
-	tasks sync.WaitGroup
+	// crew performs what the goroutines that read do not perform themselves.
+	crew  *crew
+	paces map[*core.Action]*pace
 }
 
 // Run serves until ctx ends, and then shuts down in good order. It returns nil
@@ -91,6 +93,7 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 		s.queue = s.own
 	}
 	s.ctx, s.quit = context.WithCancel(context.Background())
+	s.crew, s.paces = newCrew(s.ctx), newPaces(registry)
 	s.people = memory.New(nil)
 	s.teller = deliver.NewTeller(s.people, s.hub, options.Logger)
 	s.engine = engine.New(engine.Options{
@@ -229,7 +232,7 @@ func (s *Server) awaitReaders() {
 func (s *Server) awaitTasks() {
 	done := make(chan struct{})
 	go func() {
-		s.tasks.Wait()
+		s.crew.busy.Wait()
 		close(done)
 	}()
 	select {

@@ -150,5 +150,6 @@ func (s *Server) open(ws *websocket.Conn, id auth.Identity) {
 	}
 	c.log.Debug("connected")
 	c.watch()
+	ws.SetReadLimit(wire.MaxClientMessage)
 	go c.read()
 }

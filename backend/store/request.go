@@ -120,7 +120,8 @@ type State struct {
 	Status   Status
 	Accepted time.Time // to the millisecond; the epoch of the stream
 	Deadline time.Time
-	// Due is when someone must look at the request again. Zero after the end.
+	// Due is when someone must look at the request again. Zero after the end,
+	// and while it runs in a store whose leases time does not void.
 	Due     time.Time
 	Ended   time.Time
 	RetryOf string

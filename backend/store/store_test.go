@@ -186,3 +186,13 @@ func TestStatesAreValues(t *testing.T) {
 	require.Equal(t, uint64(1), next.Progress.Rev)
 	require.Nil(t, third.Progress)
 }
+
+// TestExpired looks at the moment itself: expired means absent from then on.
+func TestExpired(t *testing.T) {
+	ended := time.UnixMilli(1_700_000_000_000)
+	s := store.State{Status: store.Failed, Ended: ended}
+	require.False(t, s.Expired(ended.Add(time.Hour-1), time.Hour))
+	require.True(t, s.Expired(ended.Add(time.Hour), time.Hour))
+	s.Status = store.Running
+	require.False(t, s.Expired(ended.Add(time.Hour), time.Hour))
+}

@@ -30,7 +30,6 @@ type attempt struct {
 	action *core.Action
 	in     any
 	call   core.Call
-	log    *slog.Logger
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	// release ends the timers that belong to ctx.
@@ -65,7 +64,6 @@ type waiter struct {
 func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info core.Info, timeout time.Duration) *attempt {
 	a := &attempt{e: e, key: key, action: action, in: in}
 	a.moved = sync.NewCond(&a.mu)
-	a.log = e.Logger.With("id", key.ID, "action", action.Name, "tenant", key.Tenant, "attempt", info.Attempt)
 	a.accepted, a.deadline = info.Accepted, info.Deadline
 	info.Correlation = key.ID
 	info.Report = a.Progress
@@ -80,10 +78,17 @@ func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info cor
 	defer a.mu.Unlock()
 	timed, stop := context.WithDeadlineCause(ctx, end, cause)
 	a.ctx = timed
-	a.release = append(a.release, stop)
 	watch := context.AfterFunc(timed, a.ended)
-	a.release = append(a.release, func() { watch() })
+	// The watch goes first: once the handler has returned, the end of its
+	// context is nothing to act on.
+	a.release = append(a.release, func() { watch() }, stop)
 	return a
+}
+
+// log returns a logger that names the call. It is made when there is something
+// to say, which is seldom.
+func (a *attempt) log() *slog.Logger {
+	return a.e.Logger.With("id", a.key.ID, "action", a.action.Name, "tenant", a.key.Tenant, "attempt", a.call.Info.Attempt)
 }
 
 // ended is called when the context has ended before the handler.
@@ -130,7 +135,7 @@ func (a *attempt) abandonHandler() {
 	a.mu.Unlock()
 	if waiting {
 		cause := context.Cause(a.ctx)
-		a.log.Warn("a handler ignores its context's end", "cause", cause)
+		a.log().Warn("a handler ignores its context's end", "cause", cause)
 		a.settle(nil, cause)
 	}
 }
@@ -219,7 +224,7 @@ func (a *attempt) finish(o store.Outcome) {
 	})
 	a.coalesce.Close()
 	if err != nil {
-		a.log.Error("an outcome could not be written; the call will be run again", "error", err)
+		a.log().Error("an outcome could not be written; the call will be run again", "error", err)
 		a.close()
 		return
 	}
@@ -303,7 +308,7 @@ func (a *attempt) unpromoted(err error) {
 	cause, answer := core.ErrSuperseded, refused(core.CodeSuperseded, "another run of this id was stored first", false)
 	if err != nil {
 		cause, answer = core.ErrUnstored, refusal(err)
-		a.log.Warn("a call could not be promoted", "error", err)
+		a.log().Warn("a call could not be promoted", "error", err)
 	}
 	a.cancel(cause)
 	a.mu.Lock()
@@ -348,13 +353,15 @@ func (a *attempt) renewEvery(d time.Duration) {
 func (a *attempt) logOutcome(v *verdict, o *store.Outcome) {
 	switch {
 	case o.End != nil && o.End.Status == store.Succeeded, errors.Is(v.cause, core.ErrShutdown):
-		a.log.Debug("attempt ended", "code", o.Code)
+		if a.e.Logger.Enabled(a.ctx, slog.LevelDebug) {
+			a.log().Debug("attempt ended", "code", o.Code)
+		}
 	case v.fatal != nil:
-		a.log.Warn("attempt ended for good", "error", v.fatal)
+		a.log().Warn("attempt ended for good", "error", v.fatal)
 	case v.err != nil && o.End == nil:
-		a.log.Warn("attempt ended; another follows", "error", v.err, "code", o.Code, "due", o.Due)
+		a.log().Warn("attempt ended; another follows", "error", v.err, "code", o.Code, "due", o.Due)
 	default:
-		a.log.Warn("attempt failed", "error", v.err, "cause", v.cause)
+		a.log().Warn("attempt failed", "error", v.err, "cause", v.cause)
 	}
 }
 

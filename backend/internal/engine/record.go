@@ -175,7 +175,7 @@ func (a *attempt) take() (store.Report, []store.Event) {
 
 // lose ends an attempt that may not write any more.
 func (a *attempt) lose(err error) {
-	a.log.Warn("the attempt lost its claim", "error", err)
+	a.log().Warn("the attempt lost its claim", "error", err)
 	a.cancel(core.ErrFenced)
 	a.mu.Lock()
 	a.record.flushing, a.record.lost = false, true

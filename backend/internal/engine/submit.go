@@ -33,8 +33,8 @@ type Request struct {
 	RetryOf   string
 }
 
-// storedFirst tells whether the call is stored before it runs.
-func (r *Request) storedFirst(threshold time.Duration) bool {
+// StoredFirst tells whether the call is stored before it runs.
+func (r *Request) StoredFirst(threshold time.Duration) bool {
 	switch {
 	case r.Async, r.KnownOnly, r.IdempotencyKey != "", r.Delay > 0, r.CancelAfter != nil, r.Action.Placement == core.Async:
 		return true
@@ -128,7 +128,7 @@ func (e *Engine) Submit(r *Request, answer func(Answer)) {
 	}
 	deadline := now.Add(r.Delay + timeout)
 	w := waiter{deliver.Address{Tenant: r.Tenant, Connection: r.Connection}, answer}
-	if r.storedFirst(e.Threshold) {
+	if r.StoredFirst(e.Threshold) {
 		e.accept(r, w, now, deadline)
 		return
 	}

@@ -14,10 +14,10 @@ const (
 	framesPerStatement = 4
 	// framesPassive is after how many frames, by that guess, they are copied
 	// into the file while writing goes on.
-	framesPassive = 2048
+	framesPassive = 4096
 	// framesHeld is from how many frames on writing is held until all are
 	// copied, so that the log starts again from its beginning: 32 MiB.
-	framesHeld = 4096
+	framesHeld = 8192
 	// walLimit is to how many bytes the log's file is cut when it starts again.
 	walLimit = 64 << 20
 

@@ -38,10 +38,11 @@ var errBad = errors.New("bad")
 // Bad hands the writer an operation that writes, then fails.
 func (s *Store) Bad(ctx context.Context) error {
 	return s.write(ctx, &op{name: "bad", run: func(w *writer) error {
-		if err := w.probe(); err != nil {
+		stmt, err := prepare(w.conn, "INSERT INTO meta VALUES ('bad', 1)")
+		if err != nil {
 			return err
 		}
-		return errBad
+		return errors.Join(w.exec(stmt), errBad)
 	}})
 }
 

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -67,7 +68,7 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	switch {
 	case o.state.CompareAndSwap(waiting, withdrawn):
 		return err
-	case o.held || err == store.ErrClosed: //nolint:errorlint // it is ours, unwrapped
+	case o.held || errors.Is(err, store.ErrClosed):
 		<-o.done
 		return o.err
 	default:

@@ -73,6 +73,9 @@ func TestOneBatch(t *testing.T) {
 	}
 	release()
 	wg.Wait()
+	left, err := s.Exec("SELECT count(*) FROM meta WHERE name = 'bad'")
+	require.NoError(t, err)
+	require.Equal(t, "0", left, "what failed left nothing")
 	for _, k := range fresh {
 		_, events, err := s.Read(t.Context(), k, 0, 1)
 		require.NoError(t, err)
@@ -198,7 +201,7 @@ func TestFull(t *testing.T) {
 	_, err := s.Accept(t.Context(), running)
 	require.NoError(t, err)
 	require.NoError(t, s.Check(t.Context()))
-	_, err = s.Exec("PRAGMA max_page_count = 60")
+	_, err = s.Exec("PRAGMA max_page_count = 100")
 	require.NoError(t, err)
 
 	big := []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
@@ -244,7 +247,7 @@ func TestFull(t *testing.T) {
 // TestFullBatch fills the file within one batch: the small ones still fit.
 func TestFullBatch(t *testing.T) {
 	s := open(t, nil)
-	_, err := s.Exec("PRAGMA max_page_count = 40")
+	_, err := s.Exec("PRAGMA max_page_count = 80")
 	require.NoError(t, err)
 	release := s.Hold()
 	var wg sync.WaitGroup
@@ -357,7 +360,7 @@ func TestShrinks(t *testing.T) {
 		wg.Go(func() {
 			for range 40 {
 				n := ask(i)
-				n.Input, n.Claim = big, &store.Claimant{}
+				n.Input, n.Claim, n.IdempotencyKey = big, &store.Claimant{}, n.ID
 				_, err := s.Accept(t.Context(), n)
 				assert.NoError(t, err)
 				_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})

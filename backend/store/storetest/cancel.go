@@ -57,6 +57,7 @@ var cancelTests = []test{
 		same(r, s, r.state(s.Key))
 	}},
 	{"a cancel that overtakes is met", func(r *rig) {
+		r.accept()
 		for _, change := range []func(*store.New){func(*store.New) {}, born} {
 			n := r.ask(change)
 			_, err := r.Queue.Cancel(r.Context(), n.Key, subject)

@@ -80,6 +80,17 @@ var recordTests = []test{
 		require.Equal(r, "three", string(w.Checkpoint))
 		require.Equal(r, "1ack 2:a@1 3:b@1 5mark2[4-5]k3(worker_lost)", show(r.events(s.Key, 0)))
 	}},
+	{"a checkpoint reaches the next attempt when nobody died", func(r *rig) {
+		s := r.claim(r.accept().Key).State
+		for i := range 3 {
+			s = r.record(s, store.Report{Segment: segment(s, "a"), Checkpoint: []byte(fmt.Sprint(i)), CheckpointKeep: s.LastSeq + 1})
+			r.finish(s, store.Outcome{Code: "continued"})
+			w := r.claim(s.Key)
+			require.Equal(r, fmt.Sprint(i), string(w.Checkpoint))
+			require.Equal(r, `{"a":1}`, string(w.Input))
+			s = w.State
+		}
+	}},
 	{"a checkpoint keeps nothing that is void or yet to come", func(r *rig) {
 		s := r.emit(r.accept(born), "a", "b")
 		for _, keep := range []uint64{0, 4, 1 << 40} {
@@ -196,6 +207,9 @@ func testOrphans(r *rig) {
 	}
 	s := r.emit(r.accept(born), "a")
 	plant.PlantOrphan(s.Key, 1, *segment(s, "orphan", "orphan"))
+	plant.PlantOrphan(s.Key, 9, store.Segment{First: 2, Last: 99, Events: []store.Event{
+		{Kind: store.Attempt, Seq: 98, Attempt: 9, Keep: 1, From: 2}, {Kind: store.Chunk, Seq: 99, Attempt: 9},
+	}})
 	require.Equal(r, "1ack 2:a@1", show(r.events(s.Key, 0)), "what is behind lastSeq is not there")
 	r.void()
 	next := r.claim(s.Key).State

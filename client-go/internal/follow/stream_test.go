@@ -238,7 +238,7 @@ func TestAnotherHistory(t *testing.T) {
 	p.come(chunk(4)) // not taken when the history changes
 	p.s.Cut()
 	p.wants(Subscribe, 4)
-	late := chunk(5)
+	late := result(5)
 	p.s.Event(p.now, &late, false) // overtakes the page, and may be of either
 	p.page(6, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1, Epoch: 6}, chunk(2))
 	p.takes("restart/2", "c2")

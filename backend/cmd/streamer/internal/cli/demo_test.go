@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,6 +73,19 @@ func TestDemoCannotStart(t *testing.T) {
 			t.Errorf("printed %q", p.out)
 		}
 	}
+	// A port that was free is so again.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := l.Addr().String()[strings.LastIndex(l.Addr().String(), ":")+1:]
+	_ = l.Close()
+	newProgram("").start("demo", "--port", free, "--admin-port", adminPort, "--dir", t.TempDir()).wait(t, exitFailed)
+	if l, err = net.Listen("tcp", "127.0.0.1:"+free); err != nil {
+		t.Errorf("who could not start keeps a port: %v", err)
+	} else {
+		_ = l.Close()
+	}
 	for _, usage := range []string{"--port 70000", "--port -1", "--grace -1s"} {
 		newProgram("").start(append([]string{"demo", "--dir", t.TempDir()}, strings.Fields(usage)...)...).wait(t, exitUsage)
 	}
@@ -83,4 +97,28 @@ func TestDemoShowsRuns(t *testing.T) {
 	w.run(exitFailed, "call", "panic")
 	w.demo.out.await(t, `· fail\.often  \S+  attempt 3  no_stock`)
 	w.demo.out.await(t, `· panic  \S+  panicked`)
+}
+
+// A server that is started anew goes on where it was, and so do those who
+// follow.
+func TestCallSurvivesARestart(t *testing.T) {
+	dir := t.TempDir()
+	port := "0"
+	start := func() (p *program, url string) {
+		p = newProgram("").start("demo", "--port", port, "--admin-port", "0", "--dir", dir, "--grace", "1ms")
+		return p, p.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
+	}
+	d, url := start()
+	port = url[strings.LastIndex(url, ":")+1:]
+	call := newProgram("").start("call", "wait", `{"attempts": 1}`, "--url", url, "--dir", dir)
+	call.out.await(t, `"attempt":1`)
+	d.interrupt()
+	d.wait(t, exitOK)
+	call.err.await(t, "the connection was lost; connecting anew\n")
+	d, _ = start()
+	call.wait(t, exitOK)
+	mustContain(t, call.err.String(), "connected again\n", "attempt 2 (shutdown): of the chunks above the last 1 count no more")
+	mustContain(t, call.out.String(), `{"chunks":1,"attempt":2}`)
+	d.interrupt()
+	d.wait(t, exitOK)
 }

@@ -34,7 +34,7 @@ func TestInterruptCancels(t *testing.T) {
 	mustContain(t, p.err.String(), "cancelling; Ctrl-C again leaves", "streamer: cancelled")
 
 	// Who does not listen is left by the second one.
-	p = w.start("call", "deaf", `{"ms": 3000}`, "--cancel-on-interrupt")
+	p = w.start("call", "deaf", `{"ms": 1500}`, "--cancel-on-interrupt")
 	p.out.await(t, `"i":1`)
 	p.interrupt()
 	p.err.await(t, "cancelling")

@@ -38,6 +38,9 @@ func TestList(t *testing.T) {
 	if all := lines(t, w.run(exitOK, "list", "--json", "--action", "emit", "-n", "1").out.String()); len(all) != 1 || all[0]["status"] != "succeeded" {
 		t.Errorf("of emit are %v", all)
 	}
+	if all := lines(t, w.run(exitOK, "list", "--json", "-n", "2").out.String()); len(all) != 2 {
+		t.Errorf("of three the first two are %v", all)
+	}
 	w.run(exitUsage, "list", "--status", "lost")
 	w.run(exitOK, "cancel", id)
 }

@@ -32,8 +32,9 @@ func TestCallOnATerminal(t *testing.T) {
 			t.Errorf("%s is there %d times", chunk, strings.Count(out, chunk))
 		}
 	}
-	if !strings.HasSuffix(out, "}\n") {
-		t.Errorf("the bar stays: %q", out)
+	const erased = "\x1b[J"
+	if rest := p.out.String()[strings.LastIndex(p.out.String(), erased)+len(erased):]; strings.Contains(rest, "━") || !strings.HasSuffix(out, "}\n") {
+		t.Errorf("the bar stays: %q", rest)
 	}
 	mustContain(t, escapes.ReplaceAllString(p.err.String(), ""), "✓ emit succeeded in", "5 chunks")
 
@@ -73,6 +74,24 @@ func TestConnectionIsToldOnce(t *testing.T) {
 	}
 	if got := p.err.String(); got != "the connection was lost; connecting anew\nconnected again\n" {
 		t.Errorf("said %q", got)
+	}
+}
+
+func TestVoidChunksAreTold(t *testing.T) {
+	p := newProgram("")
+	v := newTextView(p.app, &display{})
+	for range 3 {
+		if err := v.chunk(0, []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, mark := range []client.Attempt{{Number: 2, Code: client.CodeWorkerLost, Void: 2}, {Number: 3, Code: client.CodeContinue}} {
+		if err := v.attempt(0, mark); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.err.String(); got != "attempt 2 (worker_lost): of the chunks above the last 2 count no more\n" || v.chunks != 1 {
+		t.Errorf("said %q, and %d chunks count", got, v.chunks)
 	}
 }
 

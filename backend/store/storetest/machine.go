@@ -1,0 +1,420 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// RunModel is the part of [Run] that lets a store and a simple model of it live
+// through the same random steps, and compares them after each. Each run has a
+// tenant of its own.
+func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
+	f := open(t)
+	run := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		run++
+		m := &machine{T: rt, ctx: t.Context, f: f, tenant: fmt.Sprint("run", run)}
+		m.model = model{requests: map[string]*request{}, keys: map[string]string{}, cancels: map[string]time.Time{}}
+		rt.Repeat(map[string]func(*rapid.T){
+			"accept":   m.accept,
+			"again":    m.again,
+			"claim":    m.claim,
+			"claim 2":  m.claim,
+			"record":   m.record,
+			"record 2": m.record,
+			"repeat":   m.repeat,
+			"finish":   m.finish,
+			"zombie":   m.zombie,
+			"cancel":   m.cancel,
+			"overtake": m.overtake,
+			"wait":     m.wait,
+			"crash":    m.crash,
+			"":         m.check,
+		})
+	})
+}
+
+// machine drives both.
+type machine struct {
+	*rapid.T
+	model
+
+	ctx    func() context.Context
+	f      *Fixture
+	tenant string
+}
+
+// pick chooses a request of the model; it skips the step if there is none.
+func (m *machine) pick(t *rapid.T) *request {
+	if len(m.order) == 0 {
+		t.Skip("nothing there")
+	}
+	return m.requests[rapid.SampledFrom(m.order).Draw(t, "request")]
+}
+
+func (m *machine) retention() time.Duration {
+	if m.f.Retention == 0 {
+		return store.DefaultRetention
+	}
+	return m.f.Retention
+}
+
+// sweep takes what has expired out of the model.
+func (m *machine) sweep() {
+	now := m.f.Now()
+	for id, r := range m.requests {
+		if r.state.Status.Ended() && !now.Before(r.state.Ended.Add(m.retention())) {
+			delete(m.requests, id)
+			m.order = slices.DeleteFunc(m.order, func(other string) bool { return other == id })
+			if r.key != "" {
+				delete(m.keys, r.key)
+			}
+		}
+	}
+}
+
+func (m *machine) accept(t *rapid.T) {
+	if len(m.requests) >= 6 {
+		t.Skip("enough")
+	}
+	n := store.New{
+		Key: store.Key{Tenant: m.tenant, ID: newID(m.f.Now())}, Subject: rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject"),
+		Action: rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "action"), Input: []byte(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "input")),
+		IdempotencyKey: rapid.SampledFrom([]string{"", "", "k"}).Draw(t, "key"),
+		Deadline:       m.f.Now().Add(rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 1000 * time.Hour}).Draw(t, "deadline")),
+	}
+	if d := rapid.SampledFrom([]time.Duration{0, 0, 2 * time.Second}).Draw(t, "delay"); d > 0 {
+		n.NotBefore = m.f.Now().Add(d)
+	}
+	if rapid.Bool().Draw(t, "claim") {
+		n.Claim = &worker
+	}
+	n.Hash = store.Hash(n.Action, n.Input)
+	m.submit(t, n)
+}
+
+// submit accepts in both.
+func (m *machine) submit(t *rapid.T, n store.New) {
+	want, wantErr, fresh := m.model.submit(&n, m.f.Now())
+	got, err := m.f.Queue.Accept(m.ctx(), n)
+	require.ErrorIs(t, err, wantErr)
+	require.Equal(t, fresh, got.Fresh)
+	if want != nil {
+		same(t, want.state, got.State)
+	}
+}
+
+// again sends a known id once more, now and then as another call.
+func (m *machine) again(t *rapid.T) {
+	r := m.pick(t)
+	n := store.New{
+		Key: r.state.Key, Subject: r.state.Subject, Action: r.state.Action, Hash: r.state.Hash, Input: []byte(r.input),
+		IdempotencyKey: rapid.SampledFrom([]string{"", "k"}).Draw(t, "key"), Claim: &worker, Deadline: m.f.Now().Add(time.Minute),
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "change") {
+	case 0:
+		n.Subject = "else"
+	case 1:
+		n.Hash[0]++
+	}
+	m.submit(t, n)
+}
+
+func (m *machine) claim(t *rapid.T) {
+	r, now := m.pick(t), m.f.Now()
+	by := worker
+	by.Alone = rapid.Bool().Draw(t, "alone")
+	w, err := m.f.Queue.Claim(m.ctx(), r.state.Key, by)
+	s := r.state
+	switch {
+	case s.Status.Ended():
+		require.ErrorIs(t, err, store.ErrEnded)
+		same(t, s, w.State)
+		return
+	case s.Status == store.Queued && s.Due.After(now):
+		require.ErrorIs(t, err, store.ErrNotDue)
+		return
+	case s.Status == store.Running && r.held:
+		require.ErrorIs(t, err, store.ErrLeased)
+		return
+	}
+	if s.Status == store.Running {
+		s.Deaths++
+		s.Code = "worker_lost"
+	}
+	if s.Deaths >= 2 && !by.Alone {
+		require.ErrorIs(t, err, store.ErrSuspect)
+		return
+	}
+	require.NoError(t, err)
+	s.Status, s.Due, s.Progress = store.Running, time.Time{}, nil
+	s.Fence++
+	s.Attempt++
+	if s.Attempt > 1 {
+		s.LastSeq++
+		mark := store.Mark{Seq: s.LastSeq, Attempt: s.Attempt, Keep: s.Keep, From: s.Keep + 1, Code: s.Code}
+		s.Mark = &mark
+		r.marks = append(r.marks, mark)
+	}
+	r.state, r.held, r.last = s, true, nil
+	same(t, s, w.State)
+	require.Equal(t, r.input, string(w.Input))
+	require.Equal(t, r.checkpoint, w.Checkpoint)
+}
+
+// report draws what an attempt may report next, and what the state is then.
+func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map[uint64]store.Event) {
+	var report store.Report
+	s, chunks := r.state, map[uint64]store.Event{}
+	if n := rapid.IntRange(0, 3).Draw(t, "chunks"); n > 0 {
+		texts := make([]string, n)
+		for i := range texts {
+			texts[i] = rapid.StringN(0, 5, -1).Draw(t, "chunk")
+		}
+		report.Segment = segment(s, texts...)
+		for _, e := range report.Segment.Events {
+			if e.Kind == store.Chunk {
+				chunks[e.Seq] = e
+			}
+		}
+		s.LastSeq, s.Deaths = report.Segment.Last, 0
+	}
+	if rapid.IntRange(0, 2).Draw(t, "checkpoint") == 0 {
+		keeps := []uint64{s.Keep}
+		for _, all := range []map[uint64]store.Event{r.chunks, chunks} {
+			for seq, e := range all {
+				if e.Attempt == s.Attempt && seq > s.Keep {
+					keeps = append(keeps, seq)
+				}
+			}
+		}
+		slices.Sort(keeps)
+		report.CheckpointKeep = rapid.SampledFrom(keeps).Draw(t, "keep")
+		report.Checkpoint = append([]byte{}, rapid.StringN(0, 9, -1).Draw(t, "position")...)
+		s.Keep, s.Deaths = report.CheckpointKeep, 0
+	}
+	if rapid.Bool().Draw(t, "progress") {
+		rev := uint64(1)
+		if s.Progress != nil {
+			rev = s.Progress.Rev + 1
+		}
+		report.Progress = &store.Progress{Attempt: s.Attempt, Rev: rev, Percent: float64(rev) / 3, Message: "at it"}
+		s.Progress = report.Progress
+	}
+	return report, s, chunks
+}
+
+func (m *machine) record(t *rapid.T) {
+	r := m.pick(t)
+	if r.state.Status != store.Running {
+		_, err := m.f.Queue.Record(m.ctx(), fence(r.state), store.Report{Segment: segment(r.state, "x")})
+		require.ErrorIs(t, err, store.ErrFenced)
+		return
+	}
+	if !r.held {
+		// To record renews, and revives, a lease that ends by the clock; one
+		// that ended with its owner stays void. Both are right.
+		t.Skip("void")
+	}
+	report, s, chunks := m.report(t, r)
+	f := fence(r.state)
+	got, err := m.f.Queue.Record(m.ctx(), f, report)
+	require.NoError(t, err)
+	same(t, s, got)
+	r.done(report, s, chunks)
+	r.last = func(q store.RequestQueue) (store.State, error) { return q.Record(m.ctx(), f, report) }
+}
+
+// repeat takes the newest step under a fence once more.
+func (m *machine) repeat(t *rapid.T) {
+	r := m.pick(t)
+	if r.last == nil {
+		t.Skip("nothing to repeat")
+	}
+	got, err := r.last(m.f.Queue)
+	require.NoError(t, err)
+	same(t, r.state, got)
+}
+
+func (m *machine) finish(t *rapid.T) {
+	r, now := m.pick(t), m.f.Now()
+	var o store.Outcome
+	s, chunks := r.state, map[uint64]store.Event(nil)
+	if s.Status == store.Running {
+		o.Report, s, chunks = m.report(t, r)
+	}
+	o.Failure = rapid.Bool().Draw(t, "failure")
+	switch rapid.IntRange(0, 2).Draw(t, "outcome") {
+	case 0:
+		o.End = &store.End{Status: store.Succeeded, Payload: []byte("1")}
+	case 1:
+		o.End = &store.End{
+			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), Dead: rapid.Bool().Draw(t, "dead"),
+		}
+	default:
+		o.Code, o.Due = "later", now.Add(rapid.SampledFrom([]time.Duration{0, 0, time.Second, 2000 * time.Hour}).Draw(t, "due"))
+	}
+	f := fence(r.state)
+	got, err := m.f.Queue.Finish(m.ctx(), f, o)
+	if s.Status.Ended() || s.Status == store.Queued && o.End == nil {
+		if err != nil { // else it was a repeat, by chance
+			require.ErrorIs(t, err, store.ErrFenced)
+		}
+		return
+	}
+	require.NoError(t, err)
+	r.done(o.Report, s, chunks)
+	if o.Failure {
+		r.state.Failures++
+	}
+	switch {
+	case o.End != nil:
+		r.state.Dead = o.End.Dead
+		r.finish(o.End.Status, o.End.Code, now, o.End.Event(0))
+	case s.CancelRequested:
+		r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
+	default:
+		r.state.Status, r.state.Code, r.state.Due, r.held = store.Queued, "later", earlier(store.Milli(o.Due), s.Deadline), false
+	}
+	same(t, r.state, got)
+	r.last = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.ctx(), f, o) }
+}
+
+// zombie writes under a fence that is not the newest.
+func (m *machine) zombie(t *rapid.T) {
+	r := m.pick(t)
+	f := fence(r.state)
+	f.Fence += uint64(rapid.SampledFrom([]int{-1, 1}).Draw(t, "off"))
+	_, err := m.f.Queue.Record(m.ctx(), f, store.Report{Segment: segment(r.state, "zombie"), Checkpoint: []byte("zombie"), CheckpointKeep: r.state.LastSeq + 1})
+	require.ErrorIs(t, err, store.ErrFenced)
+	_, err = m.f.Queue.Finish(m.ctx(), f, succeeded("zombie"))
+	require.ErrorIs(t, err, store.ErrFenced)
+}
+
+func (m *machine) cancel(t *rapid.T) {
+	r, now := m.pick(t), m.f.Now()
+	subject := rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
+	got, err := m.f.Queue.Cancel(m.ctx(), r.state.Key, subject)
+	switch {
+	case subject != r.state.Subject:
+		require.ErrorIs(t, err, store.ErrNotFound)
+		return
+	case r.state.Status.Ended():
+		require.ErrorIs(t, err, store.ErrEnded)
+	default:
+		require.NoError(t, err)
+		r.state.CancelRequested = true
+		if r.state.Status == store.Queued {
+			r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
+		}
+		r.last = nil
+	}
+	same(t, r.state, got)
+}
+
+// overtake cancels an id before it is accepted.
+func (m *machine) overtake(t *rapid.T) {
+	if len(m.requests) >= 6 {
+		t.Skip("enough")
+	}
+	now := m.f.Now()
+	n := store.New{
+		Key: store.Key{Tenant: m.tenant, ID: newID(now)}, Subject: "s1", Action: "a1", Input: []byte("1"),
+		Hash: store.Hash("a1", []byte("1")), Deadline: now.Add(time.Hour), Claim: &worker,
+	}
+	subject := rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
+	_, err := m.f.Queue.Cancel(m.ctx(), n.Key, subject)
+	require.ErrorIs(t, err, store.ErrNotFound)
+	m.cancels[subject+n.ID] = now.Add(store.CancelMemory)
+	if rapid.Bool().Draw(t, "late") {
+		m.f.Advance(store.CancelMemory)
+		m.lapse()
+	}
+	m.submit(t, n)
+}
+
+func (m *machine) wait(t *rapid.T) {
+	m.f.Advance(rapid.SampledFrom([]time.Duration{
+		time.Millisecond, time.Second, 3 * time.Second, time.Hour, m.retention(),
+	}).Draw(t, "wait"))
+	m.lapse()
+}
+
+// lapse voids, in both, the leases that a moved clock may have ended.
+func (m *machine) lapse() { m.crash(nil) }
+
+func (m *machine) crash(*rapid.T) {
+	m.f.Queue = m.f.VoidLeases()
+	for _, r := range m.requests {
+		r.held, r.last = false, nil
+	}
+	m.sweep()
+}
+
+// check compares what can be seen: of one request, of the list, and of the
+// shard that the request is in.
+func (m *machine) check(t *rapid.T) {
+	var listed []string
+	for id := range m.requests {
+		listed = append(listed, id)
+	}
+	page, _, err := m.f.Queue.List(m.ctx(), store.Query{Tenant: m.tenant, Limit: 100}, "")
+	require.NoError(t, err)
+	require.ElementsMatch(t, listed, ids(page))
+	if len(m.order) == 0 {
+		return
+	}
+	r := m.requests[rapid.SampledFrom(m.order).Draw(t, "looked at")]
+	m.compare(t, r)
+	m.compareDue(t, store.ShardOf(r.state.Key))
+}
+
+// compare reads a request's stream from anywhere, in pages of any size.
+func (m *machine) compare(t *rapid.T, r *request) {
+	budget := rapid.IntRange(1, 12).Draw(t, "budget")
+	after := uint64(rapid.IntRange(0, int(r.state.LastSeq)).Draw(t, "after"))
+	var got []store.Event
+	for at, more := after, true; more; {
+		s, page, err := m.f.Queue.Read(m.ctx(), r.state.Key, at, budget)
+		require.NoError(t, err)
+		same(t, r.state, s)
+		if more = at < s.LastSeq; more {
+			require.NotEmpty(t, page)
+			got = append(got, page...)
+			at = page[len(page)-1].Seq
+		}
+	}
+	require.Equal(t, show(r.stream(after)), show(got))
+}
+
+// compareDue compares what is due now. When what runs is due is the store's
+// matter, but for one thing: not while its lease holds.
+func (m *machine) compareDue(t *rapid.T, shard int) {
+	due := map[string]bool{}
+	for id, r := range m.requests {
+		if store.ShardOf(r.state.Key) == shard && r.state.Status == store.Queued && !r.state.Due.After(m.f.Now()) {
+			due[id] = true
+		}
+	}
+	hints, err := m.f.Queue.Due(m.ctx(), shard, m.f.Now(), 1000)
+	require.NoError(t, err)
+	for _, h := range hints {
+		switch r := m.requests[h.ID]; {
+		case h.Tenant != m.tenant:
+		case h.Status == store.Queued:
+			require.True(t, due[h.ID], "%s is not due", h.ID)
+			require.Equal(t, r.state.Due, h.At)
+			delete(due, h.ID)
+		default:
+			require.False(t, r.held, "%s is due and held", h.ID)
+		}
+	}
+	require.Empty(t, due, "due, and not told")
+}
