@@ -9,9 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vbauerster/mpb/v8/cwriter"
-
 	"github.com/pay-theory/streamer/backend/cmd/streamer/internal/cli"
+	"github.com/vbauerster/mpb/v8/cwriter"
 )
 
 func main() {

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,6 +18,11 @@ func TestAbsent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	s, err := Open(path, nil)
 	require.NoError(t, err)
+	for _, name := range []string{path, path + "-wal"} {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, "payloads are nobody else's to read: %s", name)
+	}
 	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: fmt.Sprint(n)} }
 	for n := range 200 {
 		_, err := s.Accept(t.Context(), store.New{Key: key(n), Subject: "ann", Action: "a", Deadline: time.Now().Add(time.Hour)})

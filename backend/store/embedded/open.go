@@ -87,6 +87,9 @@ func inspect(path string) error {
 
 // open opens all connections and prepares the file.
 func (s *Store) open() error {
+	if err := createPrivate(s.path); err != nil {
+		return err
+	}
 	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	if err != nil {
 		return err
@@ -119,6 +122,16 @@ func (s *Store) open() error {
 		s.readers <- r
 	}
 	return nil
+}
+
+// createPrivate makes an empty file that only its owner may read, if there is
+// none: it will hold payloads. SQLite gives its other files the same mode.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // release closes all connections and gives the lock back. The writer's comes

@@ -81,7 +81,7 @@ func (k *demoCommand) Run(a *App) error {
 		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}, grace: k.Grace}
 	if err != nil {
-		return errors.Join(failed("standard output", "", err), listener.Close(), admin.Close(), s.Shutdown(ended0()))
+		return errors.Join(failed("standard output", "", err), listener.Close(), admin.Close(), s.Shutdown(noGrace()))
 	}
 	return d.run(listener, admin)
 }
@@ -166,18 +166,22 @@ func (d *demo) run(listener, admin net.Listener) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- d.server.Serve(ctx, listener) }()
+	go func() {
+		defer close(served)
+		served <- d.server.Serve(ctx, listener)
+	}()
 	operated := make(chan error, 1)
-	go func() { operated <- d.admin.Serve(admin) }()
+	go func() {
+		defer close(operated)
+		operated <- d.admin.Serve(admin)
+	}()
 	var err error
 	select {
 	case <-d.app.Interrupts:
 		st := d.app.errStyle()
 		_, _ = fmt.Fprintln(d.app.Stderr, st.dim("stopping: running handlers have "+duration(d.grace)+"; Ctrl-C again stops at once"))
 	case err = <-served:
-		served <- nil
 	case err = <-operated:
-		operated <- nil
 	}
 	stop()
 	quick, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -185,7 +189,9 @@ func (d *demo) run(listener, admin net.Listener) error {
 	if d.admin.Shutdown(quick) != nil {
 		_ = d.admin.Close()
 	}
-	<-operated
+	for range operated {
+		continue // it was closed by us, or its error is known already
+	}
 	select {
 	case down := <-served:
 		err = errors.Join(err, down)
@@ -198,8 +204,8 @@ func (d *demo) run(listener, admin net.Listener) error {
 	return nil
 }
 
-// ended0 is a context that is over: no grace.
-func ended0() context.Context {
+// noGrace is a context that is over: no grace.
+func noGrace() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx

@@ -42,7 +42,7 @@ func (f *following) run(parent context.Context, action string) error {
 		case over || !left:
 			return err
 		case !f.cancels || cancelling:
-			return f.leave()
+			return f.leave() //nolint:contextcheck // detaching waits for nothing
 		}
 		f.view.note("cancelling; Ctrl-C again leaves at once")
 		if err := f.cancel(parent); err != nil {
@@ -59,7 +59,7 @@ func (f *following) begin(parent context.Context, action string) error {
 		left := interrupted(ctx)
 		stop()
 		if left {
-			return f.leave()
+			return f.leave() //nolint:contextcheck // detaching waits for nothing
 		}
 	}
 	if err := f.view.begin(f.call.ID(), action); err != nil {
@@ -74,7 +74,7 @@ func (f *following) cancel(parent context.Context) error {
 	defer stop()
 	err := f.call.Cancel(ctx)
 	if interrupted(ctx) {
-		return f.leave()
+		return f.leave() //nolint:contextcheck // detaching waits for nothing
 	}
 	return err
 }
@@ -99,7 +99,7 @@ func (f *following) read(ctx context.Context) (over bool, _ error) {
 		case client.KindEnd:
 		}
 		if err != nil {
-			f.call.Detach()
+			f.call.Detach() //nolint:contextcheck // it waits for nothing
 			return true, failed("standard output", "the call goes on: "+f.command("follow"), err)
 		}
 	}

@@ -66,7 +66,7 @@ func (o *operator) exchange(r *http.Request, hint string, out any) error {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
 	// A redirect would take the request, and perhaps the token, elsewhere.
 	h := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := h.Do(r)
+	resp, err := h.Do(r) //nolint:gosec // the user names the server
 	if err != nil {
 		if interrupted(r.Context()) {
 			return errInterrupted

@@ -82,8 +82,8 @@ func (s *screen) update(change func(*barState)) {
 	change(&s.state)
 }
 
-// print writes to standard output.
-func (s *screen) print(text string) error {
+// output writes to standard output.
+func (s *screen) output(text string) error {
 	if s.app.StdoutTerminal {
 		return s.above(s.app.Stdout, text)
 	}

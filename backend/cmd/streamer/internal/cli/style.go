@@ -68,6 +68,7 @@ func harmful(r rune) bool {
 // pretty lays JSON out for people, byte for byte the same values in the same
 // order. With flat it stays on one line.
 func (s style) pretty(data json.RawMessage, flat bool) string {
+	data = bytes.TrimSpace(data) // json.Indent keeps what stands behind the value
 	var b bytes.Buffer
 	var err error
 	if flat {

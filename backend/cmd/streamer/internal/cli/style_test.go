@@ -77,6 +77,7 @@ func FuzzPretty(f *testing.F) {
 	f.Add([]byte(`{"a": [1, "\u009b", -0.5e1, true, null]}`))
 	f.Add([]byte("\"\u009b\x7f\""))
 	f.Add([]byte(`{"broken`))
+	f.Add([]byte("0\r"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, flat := range []bool{false, true} {
 			got := escapes.ReplaceAllString(style(true).pretty(data, flat), "")

@@ -62,7 +62,7 @@ func (v *textView) print(data json.RawMessage, flat bool) error {
 	if v.app.StdoutTerminal {
 		text = v.app.outStyle().pretty(data, flat)
 	}
-	return v.screen.print(text + "\n")
+	return v.screen.output(text + "\n")
 }
 
 func (v *textView) progress(p client.Progress) error {

@@ -103,8 +103,13 @@ func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestBrokenOutput(t *testing.T) {
 	w := newWorld(t)
 	for _, args := range [][]string{
-		{"call", "echo", "1"}, {"call", "emit", `{"chunks": 1}`}, {"call", "echo", "--json"}, {"call", "emit", `{"chunks": 1}`, "--collect"},
-		{"call", "echo.async", "-d"}, {"list"}, {"list", "--json"},
+		{"call", "echo", "1"},
+		{"call", "emit", `{"chunks": 1}`},
+		{"call", "echo", "--json"},
+		{"call", "emit", `{"chunks": 1}`, "--collect"},
+		{"call", "echo.async", "-d"},
+		{"list"},
+		{"list", "--json"},
 	} {
 		p := newProgram("")
 		p.app.Stdout = broken{}
