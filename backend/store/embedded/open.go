@@ -127,8 +127,11 @@ func (s *Store) open() error {
 // createPrivate makes an empty file that only its owner may read, if there is
 // none: it will hold payloads. SQLite gives its other files the same mode.
 func createPrivate(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
 		return err
 	}
 	return f.Close()
