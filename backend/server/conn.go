@@ -40,7 +40,9 @@ type conn struct {
 	heard   atomic.Int64
 	since   time.Time
 	pending atomic.Int64 // messages that are being performed
-	turn    turn
+	// pages holds those that are being made for this connection.
+	pages chan struct{}
+	turn  turn
 
 	timerMu sync.Mutex
 	timer   *time.Timer
@@ -79,6 +81,19 @@ func (c *conn) read() {
 	}
 }
 
+// maxPages is how many pages are made for one connection at a time.
+const maxPages = 4
+
+// hold waits for one of maxPages places, and for room in the outbox: pages are
+// large, and who asks for many without reading them must not fill the memory.
+func (c *conn) hold() (release func()) {
+	c.pages <- struct{}{}
+	if room := c.out.wait(); room != nil {
+		<-room
+	}
+	return func() { <-c.pages }
+}
+
 func (c *conn) readFailed(err error) {
 	if errors.Is(err, websocket.ErrReadLimit) {
 		c.log.Info("a client's message was too big")
@@ -91,24 +106,23 @@ func (c *conn) readFailed(err error) {
 func (c *conn) frame(data []byte) bool {
 	items, batch, refusal := wire.DecodeClientFrame(data)
 	if refusal != nil {
-		c.say(session.Refuse(&wire.ClientMessage{}, refusal))
+		c.refuse(&wire.ClientItem{Err: refusal}, -1)
 		return true
 	}
 	f := c.facts.Load()
 	now := time.Now()
 	for i := range items {
 		item := &items[i]
-		var effect session.Effect
-		if item.Err != nil {
-			effect = session.Say{Message: session.Refuse(&item.Message, item.Err)}
-		} else {
-			effect = c.s.session.Decide(f, &item.Message, now)
+		index := -1
+		if batch {
+			index = i
 		}
-		if direct, ok := effect.(session.Say); ok {
-			if batch && direct.Message.Type == wire.TypeError {
-				direct.Message.Index = &i
-			}
-			c.say(direct.Message)
+		if item.Err != nil {
+			c.refuse(item, index)
+			continue
+		}
+		effect := c.s.session.Decide(f, &item.Message, now)
+		if c.direct(effect, index) {
 			continue
 		}
 		p := &performance{c: c, facts: f, effect: effect, message: &item.Message, pace: c.s.paceOf(effect)}
@@ -120,6 +134,25 @@ func (c *conn) frame(data []byte) bool {
 			c.s.crew.run(p)
 		}
 	}
+	return true
+}
+
+// refuse answers a message that could not be decoded. It was the index-th of a
+// batch; -1: of none.
+func (c *conn) refuse(item *wire.ClientItem, index int) {
+	c.direct(session.Say{Message: session.Refuse(&item.Message, item.Err)}, index)
+}
+
+// direct sends the answer if the effect is just that, and tells whether it is.
+func (c *conn) direct(e session.Effect, index int) bool {
+	say, ok := e.(session.Say)
+	if !ok {
+		return false
+	}
+	if index >= 0 && say.Message.Type == wire.TypeError {
+		say.Message.Index = &index
+	}
+	c.say(say.Message)
 	return true
 }
 

@@ -72,6 +72,12 @@ func (h *hub) find(a deliver.Address) *conn {
 	return nil
 }
 
+// Alive implements deliver.Poster.
+func (h *hub) Alive(to deliver.Address) bool {
+	c := h.find(to)
+	return c != nil && !c.closed.Load()
+}
+
 // Post implements deliver.Poster.
 func (h *hub) Post(to deliver.Address, messages ...[]byte) error {
 	c := h.find(to)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/pay-theory/streamer/backend/internal/deliver"
@@ -52,14 +53,27 @@ func (o *outbox) add(force bool, messages ...[]byte) (start bool, err error) {
 	return o.start(), nil
 }
 
-// put appends a message, or replaces the unsent one in its slot.
+// put appends a message, or replaces the unsent one in its slot; a lag moves to
+// the end.
 func (o *outbox) put(slot deliver.Slot, message []byte) (start bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.shut {
 		return false, deliver.ErrGone
 	}
-	if place, ok := o.slots[slot]; ok && place >= o.taken {
+	place, ok := o.slots[slot]
+	if ok && slot.Type == wire.TypeLag {
+		// It ends what came before it; so it moves behind that.
+		o.bytes -= len(o.queue[place-o.taken].data)
+		o.queue = slices.Delete(o.queue, place-o.taken, place-o.taken+1)
+		for s, p := range o.slots {
+			if p > place {
+				o.slots[s] = p - 1
+			}
+		}
+		ok = false
+	}
+	if ok {
 		old := &o.queue[place-o.taken]
 		o.bytes += len(message) - len(old.data)
 		old.data = message

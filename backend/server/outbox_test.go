@@ -87,6 +87,23 @@ func TestOutbox(t *testing.T) {
 	})
 }
 
+// A lag ends the liveness of what was said before it; so it does not take the
+// place of an older one.
+func TestLagMovesBehind(t *testing.T) {
+	o := outbox{limit: 10}
+	lag := deliver.Slot{Stream: "x", Type: wire.TypeLag}
+	progress := deliver.Slot{Stream: "x", Type: wire.TypeProgress}
+	_, _ = o.add(true, []byte(`1`))
+	_, _ = o.put(lag, []byte(`2`))
+	_, _ = o.put(progress, []byte(`3`))
+	_, _ = o.add(true, []byte(`4`))
+	_, _ = o.put(lag, []byte(`5`))
+	_, _ = o.put(progress, []byte(`6`))
+	frame, _ := o.take(nil)
+	require.Equal(t, `[1,6,4,5]`, string(frame))
+	require.Zero(t, o.bytes)
+}
+
 func TestOutboxCloses(t *testing.T) {
 	o := outbox{limit: 1}
 	_, err := o.add(true, []byte(`{"n":1}`))

@@ -13,12 +13,13 @@ const (
 	// quick is how short calls are that may be performed by the goroutine that
 	// reads: about what it costs to hand them to another.
 	quick = 250 * time.Microsecond
-	// A quick call counts one point; one that is not costs slowCosts, for some
-	// only waited for the processor.
-	mostPoints = 16
-	slowCosts  = 4
+	// A quick call counts one point; one that is not costs slowCosts. On a
+	// busy machine one call in ten is slow for want of a processor alone; an
+	// action of which one call in four is slow loses all points.
+	mostPoints = 32
+	slowCosts  = 3
 	// trusted is how many points an action needs.
-	trusted = 8
+	trusted = 12
 )
 
 // pace says whether calls of an action that are not stored have been quick of

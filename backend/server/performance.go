@@ -30,7 +30,7 @@ const (
 func (p *performance) do() {
 	s := p.c.s
 	if a, ok := p.effect.(session.Authenticate); ok {
-		p.answer(p.c.authenticate(a, p.message))
+		p.authenticate(a)
 		return
 	}
 	begun := time.Now()
@@ -39,6 +39,8 @@ func (p *performance) do() {
 		p.pace.took(time.Since(begun))
 	}
 }
+
+func (p *performance) authenticate(a session.Authenticate) { p.answer(p.c.authenticate(a, p.message)) }
 
 // answer is called once, from any goroutine.
 func (p *performance) answer(m wire.ServerMessage) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -86,8 +87,14 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 
 // authenticate verifies a token, and holds foreign authenticators to the rules
 // of identities.
-func (s *Server) authenticate(ctx context.Context, token string) (auth.Identity, error) {
-	id, err := s.auth.Authenticate(ctx, token)
+func (s *Server) authenticate(ctx context.Context, token string) (id auth.Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = auth.ErrUnavailable
+			s.options.Logger.Error("the authenticator panicked", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	id, err = s.auth.Authenticate(ctx, token)
 	if err != nil {
 		return auth.Identity{}, err
 	}
@@ -128,13 +135,13 @@ func (s *Server) open(ws *websocket.Conn, id auth.Identity) {
 	c := &conn{
 		s: s, ws: ws, since: now, subject: id.Subject,
 		address: deliver.Address{Tenant: id.Tenant, Connection: wire.NewID()},
-		out:     outbox{limit: s.options.OutboxBytes},
+		out:     outbox{limit: s.options.OutboxBytes}, pages: make(chan struct{}, maxPages),
 	}
 	c.log = s.options.Logger.With("connection", c.address.Connection, "tenant", id.Tenant)
 	c.heard.Store(now.UnixNano())
 	c.identity.Store(&id)
 	c.facts.Store(&session.Facts{
-		Connection: c.address.Connection, Tenant: id.Tenant, Subject: id.Subject, Scopes: id.Scopes, Expires: expiry(id),
+		Connection: c.address.Connection, Tenant: id.Tenant, Subject: id.Subject, Scopes: id.Scopes, Expires: expiry(id), Hold: c.hold,
 	})
 	if !s.hub.add(c, s.options.MaxConnections) {
 		c.closeFrame(wire.CloseTryLater)

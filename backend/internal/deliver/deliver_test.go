@@ -58,6 +58,20 @@ func (b *box) Put(to Address, _ Slot, message []byte) error {
 	return b.Post(to, message)
 }
 
+func (b *box) Alive(to Address) bool { return to != dead }
+
+var dead = Address{"acme", "dead"}
+
+// Who is gone by the time that it is made to follow follows nothing.
+func TestTheDeadDoNotFollow(t *testing.T) {
+	teller := NewTeller(memory.New(nil), newBox(), slog.New(slog.DiscardHandler))
+	var left []store.Key
+	teller.Watch(func(store.Key) { t.Error("nobody has come") }, func(k store.Key) { left = append(left, k) })
+	require.NoError(t, teller.Follow(t.Context(), dead, "ann", key.ID, true))
+	require.False(t, teller.Followed(t.Context(), key))
+	require.Equal(t, []store.Key{key}, left)
+}
+
 var (
 	key  = store.Key{Tenant: "acme", ID: "call"}
 	here = Address{"acme", "here"}

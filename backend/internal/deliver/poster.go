@@ -27,6 +27,9 @@ type Poster interface {
 	// place. It may exceed what Post is bounded by: there is one message a
 	// slot. Errors: ErrGone.
 	Put(to Address, slot Slot, message []byte) error
+	// Alive tells whether the connection is there. Once it has said no of an
+	// address, it does not say yes again.
+	Alive(to Address) bool
 }
 
 var (

@@ -42,10 +42,16 @@ func (t *Teller) Follow(ctx context.Context, a Address, subject, stream string, 
 	_, err := t.subs.Subscribe(ctx, store.Subscription{
 		Tenant: a.Tenant, Stream: stream, Connection: a.Connection, Subject: subject, Since: t.now(), Live: live,
 	})
-	if err == nil {
-		t.followed(store.Key{Tenant: a.Tenant, ID: stream})
+	if err != nil {
+		return err
 	}
-	return err
+	if !t.poster.Alive(a) {
+		// It left while its message was on the way, and whoever cleaned up
+		// behind it did not see this: nobody would be taken for a follower.
+		return t.Unfollow(ctx, a, stream)
+	}
+	t.followed(store.Key{Tenant: a.Tenant, ID: stream})
+	return nil
 }
 
 // Unfollow ends what Follow began.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -17,6 +18,9 @@ type abandon struct {
 	calls   map[store.Key]*abandonable
 	stopped bool
 }
+
+// abandonRetry is after how long a cancel that failed is tried again.
+const abandonRetry = 5 * time.Second
 
 type abandonable struct {
 	after time.Duration
@@ -100,8 +104,21 @@ func (b *abandon) cancel(k store.Key) {
 	if err == nil && !s.Status.Ended() {
 		_, err = b.e.Cancel(ctx, k, s.Subject)
 	}
-	if err != nil {
-		b.e.Logger.Warn("an abandoned call could not be cancelled", "id", k.ID, "error", err)
+	switch {
+	case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrEnded):
+		b.forget(k)
+	default:
+		b.e.Logger.Warn("an abandoned call could not be cancelled; it will be tried again", "id", k.ID, "error", err)
+		b.again(k)
+	}
+}
+
+// again has the cancel tried again.
+func (b *abandon) again(k store.Key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.calls[k]; c != nil && !b.stopped {
+		c.timer = time.AfterFunc(abandonRetry, func() { b.cancel(k) })
 	}
 }
 

@@ -44,6 +44,10 @@ type attempt struct {
 	// slot, suspect and deaf are what the attempt holds of the engine.
 	slot, suspect, deaf, returned bool
 
+	// why is the reason that the engine ended the context for; cause, what the
+	// context said of its end when the handler returned.
+	why, cause error
+
 	fence    store.Fence
 	accepted time.Time
 	deadline time.Time
@@ -91,6 +95,28 @@ func (a *attempt) log() *slog.Logger {
 	return a.e.Logger.With("id", a.key.ID, "action", a.action.Name, "tenant", a.key.Tenant, "attempt", a.call.Info.Attempt)
 }
 
+// end ends the context; the first reason counts.
+func (a *attempt) end(why error) {
+	a.mu.Lock()
+	if a.why == nil {
+		a.why = why
+	}
+	a.mu.Unlock()
+	a.cancel(why)
+}
+
+// reason is why the context has ended; nil if it has not. It is called with
+// the lock held.
+func (a *attempt) reason() error {
+	switch {
+	case a.why != nil:
+		return a.why
+	case a.returned:
+		return a.cause
+	}
+	return context.Cause(a.ctx)
+}
+
 // ended is called when the context has ended before the handler.
 func (a *attempt) ended() {
 	deaf := time.AfterFunc(a.e.Deaf, a.abandonHandler)
@@ -114,7 +140,7 @@ func (a *attempt) run() {
 			err = recovered(v)
 		}
 		a.mu.Lock()
-		a.returned = true
+		a.returned, a.cause = true, context.Cause(a.ctx)
 		release := a.release
 		a.mu.Unlock()
 		for _, f := range release {
@@ -132,9 +158,13 @@ func (a *attempt) abandonHandler() {
 	a.mu.Lock()
 	waiting := !a.returned && a.phase != settled && a.phase != finishing
 	a.deaf = a.deaf || waiting
+	cause := a.reason()
 	a.mu.Unlock()
 	if waiting {
-		cause := context.Cause(a.ctx)
+		if cause == nil { // nobody has told the handler yet
+			cause = core.ErrShutdown
+			a.end(cause)
+		}
 		a.log().Warn("a handler ignores its context's end", "cause", cause)
 		a.settle(nil, cause)
 	}
@@ -151,7 +181,7 @@ func (a *attempt) settle(out []byte, err error) {
 		return
 	}
 	v := verdict{
-		out: out, err: err, cause: context.Cause(a.ctx), fatal: a.fatal, failures: a.failures,
+		out: out, err: err, cause: a.reason(), fatal: a.fatal, failures: a.failures,
 		action: a.action, now: time.Now(), deadline: a.deadline,
 	}
 	o := v.outcome()
@@ -159,6 +189,9 @@ func (a *attempt) settle(out []byte, err error) {
 	if a.phase == inline {
 		if !a.settleInline(&v, &o) {
 			return
+		}
+		if o.End == nil && errors.Is(a.why, core.ErrCancelled) {
+			o = ended(store.CancelledEnd()) // it came while the call was stored
 		}
 	}
 	a.finish(o)
@@ -277,7 +310,6 @@ func (a *attempt) promote() {
 	a.mu.Lock()
 	a.begin(&got.State)
 	waiters := a.waiters
-	progress := a.record.progress
 	a.mu.Unlock()
 	for _, w := range waiters {
 		a.e.follow(w.from, a.request.Subject, a.key.ID)
@@ -291,12 +323,12 @@ func (a *attempt) promote() {
 		a.phase = stored
 	}
 	a.moved.Broadcast()
-	if progress != nil {
-		a.coalesce.Report(progress)
+	if p := a.record.progress; p != nil {
+		a.coalesce.Report(p)
 	}
 	a.mu.Unlock()
 	if got.State.Status.Ended() {
-		a.cancel(core.ErrCancelled)
+		a.end(core.ErrCancelled)
 		a.e.Teller.Events(a.e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
 		a.e.remove(a)
 	}
@@ -310,7 +342,7 @@ func (a *attempt) unpromoted(err error) {
 		cause, answer = core.ErrUnstored, refusal(err)
 		a.log().Warn("a call could not be promoted", "error", err)
 	}
-	a.cancel(cause)
+	a.end(cause)
 	a.mu.Lock()
 	a.phase = settled
 	waiters := a.waiters
@@ -319,6 +351,9 @@ func (a *attempt) unpromoted(err error) {
 	a.e.remove(a)
 	for _, w := range waiters {
 		w.answer(answer)
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		a.e.unsure(a.key)
 	}
 }
 

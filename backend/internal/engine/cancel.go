@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/store"
@@ -23,9 +25,12 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 			a.moved.Wait()
 		}
 		mine := a.phase == inline && a.request.Subject == subject
+		if mine && a.why == nil {
+			a.why = core.ErrCancelled
+		}
 		a.mu.Unlock()
 		if mine {
-			a.cancel(core.ErrCancelled)
+			a.end(core.ErrCancelled)
 			return store.State{}, nil
 		}
 	}
@@ -33,11 +38,17 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 	switch {
 	case errors.Is(err, store.ErrEnded):
 		return s, err
+	case errors.Is(err, store.ErrNotFound):
+		e.missed.remember(owned{k, subject}, time.Now())
+		return store.State{}, err
 	case err != nil:
 		return store.State{}, err
 	case s.Status.Ended():
 		e.mu.Lock()
 		e.schedule.remove(k)
+		if in := e.entering[k]; in != nil {
+			in.ended = true
+		}
 		e.mu.Unlock()
 		e.abandon.forget(k)
 		e.Teller.Events(ctx, &s, store.CancelledEnd().Event(s.LastSeq))
@@ -49,8 +60,52 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 		}
 		e.mu.Unlock()
 		if a != nil {
-			a.cancel(core.ErrCancelled)
+			a.end(core.ErrCancelled)
 		}
 	}
 	return s, nil
+}
+
+// maxMissed bounds the cancels that are remembered for calls to come.
+const maxMissed = 10_000
+
+// owned is a call of a subject.
+type owned struct {
+	store.Key
+	subject string
+}
+
+// missed remembers cancels of ids that were not there, for those that will
+// come and run inline: the store, which remembers them too, is not asked then.
+// It is safe for concurrent use.
+type missed struct {
+	mu    sync.Mutex
+	until map[owned]time.Time
+}
+
+func (m *missed) remember(o owned, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.until) >= maxMissed {
+		for k, until := range m.until {
+			if !until.After(now) {
+				delete(m.until, k)
+			}
+		}
+	}
+	if m.until == nil {
+		m.until = map[owned]time.Time{}
+	}
+	if len(m.until) < maxMissed {
+		m.until[o] = now.Add(store.CancelMemory)
+	}
+}
+
+// take tells whether a cancel waits for the call, and forgets it.
+func (m *missed) take(o owned, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	until, ok := m.until[o]
+	delete(m.until, o)
+	return ok && until.After(now)
 }

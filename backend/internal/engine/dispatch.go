@@ -14,13 +14,21 @@ func (e *Engine) push(hints ...store.Hint) {
 	now := time.Now()
 	e.mu.Lock()
 	for i := range hints {
-		if e.running[hints[i].Key] == nil && !e.schedule.push(hints[i], now) {
+		switch h := &hints[i]; {
+		case e.running[h.Key] != nil:
+		case h.At.After(now.Add(e.horizon())):
+			// The sweeper will bring it in time. Else whoever delays enough
+			// calls would fill the queue for everybody.
+		case !e.schedule.push(*h, now):
 			e.truncated = true
 		}
 	}
 	e.mu.Unlock()
 	e.dispatch()
 }
+
+// horizon is how far ahead hints are held in memory.
+func (e *Engine) horizon() time.Duration { return 2 * e.Sweep }
 
 // dispatch starts what is due as long as workers are free, and sets the timer
 // for the schedule's next moment.
@@ -75,13 +83,22 @@ func (e *Engine) arm(now time.Time) {
 
 // work claims what a hint names and runs it. It holds a slot.
 func (e *Engine) work(h store.Hint, alone bool) {
+	if a := e.claim(h, alone); a != nil {
+		a.run()
+	}
+}
+
+// claim claims what a hint names, and returns its attempt if it is to be run.
+func (e *Engine) claim(h store.Hint, alone bool) *attempt {
+	// Stop waits for this, and then for the attempt to be settled: not for its
+	// handler, which may be deaf.
 	defer e.settled.Done()
 	w, err := e.Store.Claim(e.ctx, h.Key, *e.claimant(alone))
 	if err != nil {
 		e.entered(h.Key, nil)
 		e.free(alone)
-		e.unclaimed(h, &w.State, err)
-		return
+		e.unclaimed(h, err)
+		return nil
 	}
 	s := &w.State
 	if s.Mark != nil {
@@ -89,14 +106,14 @@ func (e *Engine) work(h store.Hint, alone bool) {
 	}
 	a, o := e.prepare(&w)
 	if a == nil {
+		e.conclude(store.Fence{Key: s.Key, Fence: s.Fence}, o)
 		e.entered(h.Key, nil)
 		e.free(alone)
-		e.conclude(store.Fence{Key: s.Key, Fence: s.Fence}, o)
-		return
+		return nil
 	}
 	a.suspect = alone
 	e.entered(h.Key, a)
-	a.run()
+	return a
 }
 
 // prepare makes the attempt for claimed work, or the outcome of work that is
@@ -136,7 +153,7 @@ func (e *Engine) prepare(w *store.Work) (*attempt, store.Outcome) {
 }
 
 // unclaimed deals with a hint whose request could not be claimed.
-func (e *Engine) unclaimed(h store.Hint, s *store.State, err error) {
+func (e *Engine) unclaimed(h store.Hint, err error) {
 	switch {
 	case errors.Is(err, store.ErrEnded):
 		e.tellEnd(h.Key)
@@ -238,8 +255,10 @@ func (e *Engine) adopt(a *attempt) {
 // entry is a call on its way into the store, or out of it: nobody else knows
 // of it yet.
 type entry struct {
-	n         int
-	cancelled bool
+	n int
+	// cancelled tells that its handler's context is to end, ended that the call
+	// has ended, told to nobody who was not there yet.
+	cancelled, ended bool
 }
 
 // enter notes that a call is about to be stored or claimed. It is called with
@@ -264,18 +283,25 @@ func (e *Engine) entered(k store.Key, a *attempt) {
 	if a != nil {
 		e.running[k] = a
 	}
-	cancelled := a != nil && in.cancelled
+	givingUp := e.givingUp
 	e.notify()
 	e.mu.Unlock()
-	if cancelled {
-		a.cancel(core.ErrCancelled)
+	switch {
+	case a != nil && in.cancelled:
+		a.end(core.ErrCancelled)
+	case a != nil && givingUp:
+		a.end(core.ErrShutdown)
+	case a == nil && in.ended:
+		e.tellEnd(k)
 	}
 }
 
-func (e *Engine) runs(k store.Key) bool {
+// runs tells whether a call runs in this process, and whether it is on its way
+// into the store or out of it.
+func (e *Engine) runs(k store.Key) (runs, enters bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.running[k] != nil || e.inline[k] != nil
+	return e.running[k] != nil || e.inline[k] != nil, e.entering[k] != nil
 }
 
 // remove takes a settled attempt out. Its slot is free again, unless its
@@ -300,7 +326,9 @@ func (e *Engine) remove(a *attempt) {
 	if freed {
 		a.slot = false
 		e.slots++
-		if a.suspect {
+		// A deaf suspect keeps the lane until it returns: beside it, another
+		// would be charged for its deeds.
+		if a.suspect && !deaf {
 			a.suspect, e.alone = false, false
 		}
 	}
@@ -327,11 +355,12 @@ func (e *Engine) left(a *attempt) {
 	} else if deaf && a.request == nil {
 		e.deaf--
 	}
-	if a.suspect {
+	lane := a.suspect
+	if lane {
 		a.suspect, e.alone = false, false
 	}
 	e.mu.Unlock()
-	if held {
+	if held || lane {
 		e.dispatch()
 	}
 }

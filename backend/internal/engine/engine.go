@@ -93,6 +93,8 @@ type Engine struct {
 	mu      sync.Mutex
 	inline  map[store.Key]*attempt
 	running map[store.Key]*attempt
+	// givingUp tells that handlers that begin now are to end at once.
+	givingUp bool
 	// entering are calls that are being stored or claimed.
 	entering map[store.Key]*entry
 	schedule *schedule
@@ -106,6 +108,7 @@ type Engine struct {
 	truncated, loading bool
 
 	abandon abandon
+	missed  missed
 	// drain wakes Stop whenever an attempt or a submission has ended.
 	drain chan struct{}
 	// settled counts attempts whose outcome is not written yet, and the
@@ -170,20 +173,40 @@ func (e *Engine) drained(ctx context.Context) {
 	if e.waitIdle(ctx) {
 		return
 	}
+	e.mu.Lock()
+	e.givingUp = true
+	e.mu.Unlock()
 	for _, a := range e.attempts() {
-		a.cancel(core.ErrShutdown)
+		a.end(core.ErrShutdown)
 	}
 	grace, cancel := context.WithTimeout(context.Background(), e.Settle)
 	defer cancel()
 	if e.waitIdle(grace) {
 		return
 	}
-	for _, a := range e.attempts() {
-		a.abandonHandler()
-	}
 	last, cancel := context.WithTimeout(context.Background(), e.Settle)
 	defer cancel()
-	e.waitIdle(last)
+	for {
+		// Again and again: some come out of the store only now.
+		for _, a := range e.attempts() {
+			a.abandonHandler()
+		}
+		if e.idle() {
+			return
+		}
+		select {
+		case <-e.drain:
+		case <-last.Done():
+			return
+		}
+	}
+}
+
+// idle tells whether nothing runs any more.
+func (e *Engine) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.inline)+len(e.running)+len(e.entering) == 0
 }
 
 func (e *Engine) attempts() []*attempt {
@@ -202,10 +225,7 @@ func (e *Engine) attempts() []*attempt {
 // waitIdle waits until nothing runs any more or ctx ends, and tells which.
 func (e *Engine) waitIdle(ctx context.Context) bool {
 	for {
-		e.mu.Lock()
-		idle := len(e.inline)+len(e.running)+len(e.entering) == 0
-		e.mu.Unlock()
-		if idle {
+		if e.idle() {
 			return true
 		}
 		select {

@@ -123,7 +123,7 @@ func TestLaw02TwoAttemptsNeverBothWrite(t *testing.T) {
 	cause := make(chan error, 1)
 	act := &core.Action{Name: "work", Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 		if call.Info.Attempt == 1 {
-			time.Sleep(3 * time.Minute) // fake: cut off meanwhile
+			time.Sleep(3 * time.Minute)                 // fake: cut off meanwhile
 			call.Sink.Checkpoint(json.RawMessage(`99`)) // nothing but the fence stands against it
 			<-ctx.Done()
 			cause <- context.Cause(ctx)

@@ -317,11 +317,15 @@ func TestActionWithoutHandler(t *testing.T) {
 		r := w.request("old", wire.ModeAsync)
 		r.Delay = time.Minute
 		w.submit(r)
-		old := w.reg.Actions["old"]
-		delete(w.reg.Actions, "old")
+		with := w.reg
+		w.stop()
+		w.reg = &core.Registry{}
+		w.boot()
 		w.after(10 * time.Minute)
 		require.Equal(w, store.Queued, w.state(r.Key).Status)
-		w.reg.Actions["old"] = old
+		w.stop()
+		w.reg = with
+		w.boot()
 		w.after(2 * time.Minute)
 		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
 	}, &core.Action{Name: "old", Run: ok(`1`)})

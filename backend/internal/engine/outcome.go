@@ -46,10 +46,6 @@ func (v *verdict) outcome() store.Outcome {
 		return ended(store.CancelledEnd())
 	case errors.Is(v.cause, core.ErrDeadline):
 		return ended(&store.End{Status: store.Failed, Code: core.CodeDeadlineExceeded, Message: "the call's time is over"})
-	case errors.Is(v.cause, core.ErrShutdown):
-		return store.Outcome{Due: v.now, Code: core.CodeShutdown}
-	case errors.Is(v.cause, core.ErrHandover):
-		return store.Outcome{Due: v.now, Code: core.CodeHandover}
 	case errors.Is(v.cause, core.ErrTimeout):
 		return v.failure(&core.Error{Code: core.CodeTimeout, Message: "the attempt ran longer than it may"}, 0, false)
 	}
@@ -61,6 +57,13 @@ func (v *verdict) outcome() store.Outcome {
 	}
 	if later := (*core.RetryAfterError)(nil); errors.As(v.err, &later) {
 		return v.failure(v.err, max(0, later.After), true)
+	}
+	// A handler that gave way to a shutdown has not failed.
+	switch {
+	case errors.Is(v.cause, core.ErrShutdown):
+		return store.Outcome{Due: v.now, Code: core.CodeShutdown}
+	case errors.Is(v.cause, core.ErrHandover):
+		return store.Outcome{Due: v.now, Code: core.CodeHandover}
 	}
 	return v.failure(v.err, 0, false)
 }

@@ -109,7 +109,7 @@ func (a *attempt) Fail(err error) {
 		a.fatal = err
 	}
 	a.mu.Unlock()
-	a.cancel(err)
+	a.end(err)
 }
 
 // kick has what is pending written, by one goroutine at a time.
@@ -145,7 +145,7 @@ func (a *attempt) flush() {
 		}
 		a.e.Teller.Events(a.e.ctx, &state, events...)
 		if state.CancelRequested {
-			a.cancel(core.ErrCancelled)
+			a.end(core.ErrCancelled)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func (a *attempt) take() (store.Report, []store.Event) {
 // lose ends an attempt that may not write any more.
 func (a *attempt) lose(err error) {
 	a.log().Warn("the attempt lost its claim", "error", err)
-	a.cancel(core.ErrFenced)
+	a.end(core.ErrFenced)
 	a.mu.Lock()
 	a.record.flushing, a.record.lost = false, true
 	a.moved.Broadcast()

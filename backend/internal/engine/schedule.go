@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -14,11 +15,11 @@ type schedule struct {
 	limit   int
 	items   map[store.Key]*item
 	moments moments
-	ready   map[string]*tenantQueue
-	turns   []*tenantQueue
+	ready   map[string]*line
+	turns   []*line
 	// suspects wait in a line of their own: one runs at a time.
-	suspects []*item
-	waiting  int // items that are ready
+	suspects line
+	waiting  int // items that are ready, and no suspects
 }
 
 // item is one hint. Its moment is when it is due, or once it is ready, when
@@ -27,17 +28,48 @@ type item struct {
 	hint   store.Hint
 	moment time.Time
 	index  int // in moments; -1: not there
-	ready  bool
+	line   *line
 	gone   bool
 }
 
-type tenantQueue struct {
+// line is a line of ready items, first come first served. Who has gone leaves
+// a place behind, which is closed when half of the places are such.
+type line struct {
 	tenant string
 	items  []*item
+	gone   int
+}
+
+func (l *line) add(it *item) {
+	it.line = l
+	l.items = append(l.items, it)
+}
+
+func (l *line) leave(it *item) {
+	it.line = nil
+	if l.gone++; l.gone > 32 && 2*l.gone > len(l.items) {
+		l.items = slices.DeleteFunc(l.items, func(it *item) bool { return it.gone })
+		l.gone = 0
+	}
+}
+
+// take takes the first one out; nil: nobody is there.
+func (l *line) take() *item {
+	for len(l.items) > 0 {
+		it := l.items[0]
+		l.items[0] = nil
+		l.items = l.items[1:]
+		if !it.gone {
+			it.line = nil
+			return it
+		}
+		l.gone--
+	}
+	return nil
 }
 
 func newSchedule(limit int) *schedule {
-	return &schedule{limit: limit, items: map[store.Key]*item{}, ready: map[string]*tenantQueue{}}
+	return &schedule{limit: limit, items: map[store.Key]*item{}, ready: map[string]*line{}}
 }
 
 func (s *schedule) len() int { return len(s.items) }
@@ -46,7 +78,7 @@ func (s *schedule) len() int { return len(s.items) }
 // request the earlier counts.
 func (s *schedule) push(h store.Hint, now time.Time) bool {
 	if old := s.items[h.Key]; old != nil {
-		if old.ready || !h.At.Before(old.hint.At) {
+		if old.line != nil || !h.At.Before(old.hint.At) {
 			return true
 		}
 		s.drop(old)
@@ -74,20 +106,20 @@ func suspect(h *store.Hint) bool {
 }
 
 func (s *schedule) makeReady(it *item) {
-	it.ready, it.moment = true, it.hint.Deadline
+	it.moment = it.hint.Deadline
 	heap.Push(&s.moments, it)
-	s.waiting++
 	if suspect(&it.hint) {
-		s.suspects = append(s.suspects, it)
+		s.suspects.add(it)
 		return
 	}
+	s.waiting++
 	q := s.ready[it.hint.Tenant]
 	if q == nil {
-		q = &tenantQueue{tenant: it.hint.Tenant}
+		q = &line{tenant: it.hint.Tenant}
 		s.ready[q.tenant] = q
 		s.turns = append(s.turns, q)
 	}
-	q.items = append(q.items, it)
+	q.add(it)
 }
 
 // advance makes ready what has become due, and returns what was ready when its
@@ -95,7 +127,7 @@ func (s *schedule) makeReady(it *item) {
 func (s *schedule) advance(now time.Time) (late []store.Hint) {
 	for len(s.moments) > 0 && !s.moments[0].moment.After(now) {
 		it := heap.Pop(&s.moments).(*item)
-		if it.ready {
+		if it.line != nil {
 			s.drop(it)
 			late = append(late, it.hint)
 			continue
@@ -108,10 +140,8 @@ func (s *schedule) advance(now time.Time) (late []store.Hint) {
 // pop takes the next ready hint of the tenant whose turn it is; with alone, a
 // suspect first.
 func (s *schedule) pop(alone bool) (store.Hint, bool) {
-	for alone && len(s.suspects) > 0 {
-		it := s.suspects[0]
-		s.suspects = s.suspects[1:]
-		if !it.gone {
+	if alone {
+		if it := s.suspects.take(); it != nil {
 			s.drop(it)
 			return it.hint, true
 		}
@@ -119,22 +149,17 @@ func (s *schedule) pop(alone bool) (store.Hint, bool) {
 	for len(s.turns) > 0 {
 		q := s.turns[0]
 		s.turns = s.turns[1:]
-		for len(q.items) > 0 {
-			it := q.items[0]
-			q.items[0] = nil
-			q.items = q.items[1:]
-			if it.gone {
-				continue
-			}
+		it := q.take()
+		if len(q.items) > 0 {
+			s.turns = append(s.turns, q)
+		} else {
+			delete(s.ready, q.tenant)
+		}
+		if it != nil {
+			s.waiting--
 			s.drop(it)
-			if len(q.items) > 0 {
-				s.turns = append(s.turns, q)
-			} else {
-				delete(s.ready, q.tenant)
-			}
 			return it.hint, true
 		}
-		delete(s.ready, q.tenant)
 	}
 	return store.Hint{}, false
 }
@@ -146,15 +171,18 @@ func (s *schedule) remove(k store.Key) {
 	}
 }
 
-// drop takes an item out; a ready one stays in its line, marked.
+// drop takes an item out; in its line it stays, marked.
 func (s *schedule) drop(it *item) {
 	if it.index >= 0 {
 		heap.Remove(&s.moments, it.index)
 	}
-	if it.ready {
-		s.waiting--
-	}
 	it.gone = true
+	if l := it.line; l != nil {
+		l.leave(it)
+		if l != &s.suspects {
+			s.waiting--
+		}
+	}
 	delete(s.items, it.hint.Key)
 }
 

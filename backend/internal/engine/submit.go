@@ -132,14 +132,7 @@ func (e *Engine) Submit(r *Request, answer func(Answer)) {
 		e.accept(r, w, now, deadline)
 		return
 	}
-	switch known, err := e.known(r.Key); {
-	case err != nil:
-		w.answer(refusal(err))
-	case known:
-		e.accept(r, w, now, deadline)
-	default:
-		e.runInline(r, w, now, deadline)
-	}
+	e.runInline(r, w, now, deadline)
 }
 
 // known tells whether a call was stored: then it is never run inline again.
@@ -183,6 +176,15 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 		}
 		return
 	}
+	// Whoever sends the id again joins from now on; so nothing of it can come
+	// into the store unseen, and this is the time to look there.
+	if stored, err := e.known(r.Key); stored || err != nil {
+		e.withdraw(a, err, now, deadline)
+		return
+	}
+	if e.missed.take(owned{r.Key, r.Subject}, now) {
+		a.end(core.ErrCancelled)
+	}
 	if r.promotable() {
 		timer := time.AfterFunc(e.Threshold, a.promote)
 		a.mu.Lock()
@@ -192,13 +194,33 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 	a.run()
 }
 
+// withdraw takes back an inline call before it has run: it was stored, or the
+// store could not be asked.
+func (e *Engine) withdraw(a *attempt, err error, now, deadline time.Time) {
+	a.mu.Lock()
+	a.phase = settled
+	waiters := a.waiters
+	a.moved.Broadcast()
+	a.mu.Unlock()
+	e.remove(a)
+	e.inlineN.Add(-1)
+	a.discard()
+	for _, w := range waiters {
+		if err != nil {
+			w.answer(refusal(err))
+		} else {
+			e.accept(a.request, w, now, deadline)
+		}
+	}
+}
+
 // discard frees an attempt that never ran.
 func (a *attempt) discard() {
 	a.returned = true
 	for _, f := range a.release {
 		f()
 	}
-	a.cancel(nil)
+	a.cancel(context.Canceled)
 }
 
 // join adds a waiter to an inline run of the same id. It returns false when
@@ -255,11 +277,11 @@ func (e *Engine) accept(r *Request, w waiter, now, deadline time.Time) {
 		e.freeSlot()
 	}
 	if err != nil {
+		e.entered(r.Key, nil)
+		w.answer(refusal(err))
 		if claim && errors.Is(err, store.ErrUnavailable) {
 			e.unsure(r.Key)
 		}
-		e.entered(r.Key, nil)
-		w.answer(refusal(err))
 		return
 	}
 	e.follow(w.from, r.Subject, got.State.ID)
@@ -295,22 +317,28 @@ func (a *attempt) claimed(s *store.State) {
 	a.begin(s)
 }
 
-// unsure puts back into the queue a call that was born claimed by a write
-// whose reply was lost: nobody runs it, and no lease will run out where the
-// store has one owner.
+// unsure puts back into the queue a call that may have been born claimed by a
+// write whose reply was lost: nobody runs it, and no lease will run out where
+// the store has one owner.
 func (e *Engine) unsure(k store.Key) {
-	if e.Lease > 0 {
+	e.mu.Lock()
+	idle := e.Lease == 0 && !e.givingUp
+	if idle {
+		e.settled.Add(1)
+	}
+	e.mu.Unlock()
+	if !idle {
 		return
 	}
-	e.mu.Lock()
-	e.settled.Add(1)
-	e.mu.Unlock()
 	go func() {
 		defer e.settled.Done()
 		var state store.State
 		err := e.persist(func(ctx context.Context) (err error) {
-			if e.runs(k) {
+			switch runs, enters := e.runs(k); {
+			case runs:
 				return store.ErrFenced
+			case enters:
+				return store.ErrUnavailable // what comes of it will be seen
 			}
 			state, err = e.Store.Finish(ctx, store.Fence{Key: k, Fence: 1}, store.Outcome{Due: time.Now(), Code: core.CodeWorkerLost})
 			return err

@@ -7,18 +7,16 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// duePage is how many hints are read at once.
-const duePage = 500
-
-// load fills the schedule from the store: of every shard what is due first.
+// load fills the schedule from the store: of every shard what is due first, up
+// to the horizon.
 func (e *Engine) load(ctx context.Context) error {
 	e.mu.Lock()
 	e.truncated = false
 	e.mu.Unlock()
 	share := max(e.MaxHints/store.Shards, 1)
-	horizon := time.Now().Add(100 * 365 * 24 * time.Hour)
+	until := time.Now().Add(e.horizon())
 	for shard := range store.Shards {
-		hints, err := e.Store.Due(ctx, shard, horizon, share)
+		hints, err := e.Store.Due(ctx, shard, until, share)
 		if err != nil {
 			return err
 		}
@@ -63,15 +61,11 @@ func (e *Engine) sweep() {
 }
 
 func (e *Engine) sweepOnce() {
-	for shard := range store.Shards {
-		hints, err := e.Store.Due(e.ctx, shard, time.Now(), duePage)
-		if err != nil {
-			if e.ctx.Err() == nil {
-				e.Logger.Warn("the sweeper could not read the queue", "error", err)
-			}
-			return
+	if err := e.load(e.ctx); err != nil {
+		if e.ctx.Err() == nil {
+			e.Logger.Warn("the sweeper could not read the queue", "error", err)
 		}
-		e.push(hints...)
+		return
 	}
 	retainer, ok := e.Store.(store.Retainer)
 	for ok && e.ctx.Err() == nil {

@@ -66,6 +66,8 @@ func (b *inbox) Put(to deliver.Address, _ deliver.Slot, message []byte) error {
 	return nil
 }
 
+func (b *inbox) Alive(deliver.Address) bool { return true }
+
 // of returns what a connection was sent of some types, all if none is named.
 func (b *inbox) of(connection string, types ...string) (out []wire.ServerMessage) {
 	b.mu.Lock()

@@ -31,14 +31,21 @@ func Refuse(m *wire.ClientMessage, e *wire.Error) wire.ServerMessage {
 // OK returns the plain answer to a ref.
 func OK(ref string) wire.ServerMessage { return wire.ServerMessage{Type: wire.TypeOK, Ref: ref} }
 
+// refuse is not inlined: messages are large, and the frames of its callers, on
+// which payloads are decoded, would be several times as large as they are.
+//
+//go:noinline
 func refuse(m *wire.ClientMessage, code, text, field string) Effect {
 	return Say{Refuse(m, &wire.Error{Code: code, Message: text, Field: field})}
 }
 
+// pong is every ping's effect.
+var pong Effect = Say{wire.ServerMessage{Type: wire.TypePong}}
+
 // Decide says what a decoded message does.
 func (r *Rules) Decide(f *Facts, m *wire.ClientMessage, now time.Time) Effect {
 	if m.Type == wire.TypePing {
-		return Say{wire.ServerMessage{Type: wire.TypePong}}
+		return pong
 	}
 	if m.Type == wire.TypeAuth {
 		return Authenticate{m.Ref, m.Token}
@@ -91,7 +98,7 @@ func (r *Rules) request(f *Facts, m *wire.ClientMessage, now time.Time) Effect {
 	}
 	in, err := action.Decode(payload)
 	if err != nil {
-		return Say{badPayload(m, err)}
+		return badPayload(m, err)
 	}
 	request := &engine.Request{
 		Key: f.key(m.ID), Subject: f.Subject, Scopes: f.Scopes, Connection: f.Connection, Action: action, In: in,
@@ -107,11 +114,11 @@ func (r *Rules) request(f *Facts, m *wire.ClientMessage, now time.Time) Effect {
 }
 
 // badPayload answers a payload that does not fit its action's schema.
-func badPayload(m *wire.ClientMessage, err error) wire.ServerMessage {
+func badPayload(m *wire.ClientMessage, err error) Effect {
 	refusal := &wire.Error{Code: wire.CodeInvalidPayload, Message: "the payload does not fit the action"}
 	var own *core.Error
 	if errors.As(err, &own) {
 		refusal.Code, refusal.Message, refusal.Field = own.Code, own.Message, own.Field
 	}
-	return Refuse(m, refusal)
+	return Say{Refuse(m, refusal)}
 }

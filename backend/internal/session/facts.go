@@ -23,6 +23,17 @@ type Facts struct {
 	Scopes     []string
 	// Expires is the token's end.
 	Expires time.Time
+	// Hold waits until the connection may be sent another page, and returns
+	// what is to be called when it was: pages are large. Nil: at once.
+	Hold func() (release func())
+}
+
+// hold waits for the right to make a page.
+func (f *Facts) hold() (release func()) {
+	if f.Hold == nil {
+		return func() {}
+	}
+	return f.Hold()
 }
 
 // Address is where the connection's messages go.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
@@ -26,51 +27,67 @@ type Session struct {
 // any goroutine; a Submit's may come long after Perform has begun, and Perform
 // returns when the caller's goroutine has no more to do.
 func (s *Session) Perform(ctx context.Context, f *Facts, e Effect, say func(wire.ServerMessage)) {
+	submit, ok := e.(Submit)
+	if !ok {
+		s.direct(ctx, f, e, say)
+		return
+	}
+	s.Engine.Submit(submit.Request, func(a engine.Answer) {
+		if a.Kind == engine.Known {
+			defer f.hold()()
+		}
+		say(s.answer(ctx, f, submit.Request, &a))
+	})
+}
+
+// direct carries out an effect that has one answer.
+func (s *Session) direct(ctx context.Context, f *Facts, e Effect, say func(wire.ServerMessage)) {
+	var m wire.ServerMessage
 	switch e := e.(type) {
 	case Say:
-		say(e.Message)
-	case Submit:
-		s.Engine.Submit(e.Request, func(a engine.Answer) { s.answer(ctx, f, e.Request, a, say) })
+		m = e.Message
 	case Cancel:
-		say(s.cancel(ctx, f, e))
+		defer f.hold()()
+		m = s.cancel(ctx, f, e)
 	case Subscribe:
-		say(s.subscribe(ctx, f, e))
+		defer f.hold()()
+		m = s.subscribe(ctx, f, e)
 	case Unsubscribe:
 		if err := s.Teller.Unfollow(ctx, f.Address(), e.ID); err != nil {
-			say(s.failed(e.Ref, "", err))
-			return
+			m = s.failed(e.Ref, "", err)
+		} else {
+			m = OK(e.Ref)
 		}
-		say(OK(e.Ref))
 	case List:
-		say(s.list(ctx, e))
+		m = s.list(ctx, e)
 	}
+	say(m)
 }
 
 // answer turns the engine's answer to a request into a message.
-func (s *Session) answer(ctx context.Context, f *Facts, r *engine.Request, a engine.Answer, say func(wire.ServerMessage)) {
+func (s *Session) answer(ctx context.Context, f *Facts, r *engine.Request, a *engine.Answer) (m wire.ServerMessage) {
 	switch a.Kind {
 	case engine.Inline:
 		event := a.End.Event(0)
-		say(deliver.Message(r.ID, a.State.Accepted, &event))
+		m = deliver.Message(r.ID, a.State.Accepted, &event)
 	case engine.Accepted:
-		say(deliver.Message(r.ID, a.State.Accepted, &store.Event{Kind: store.Ack, Seq: 1}))
+		m = deliver.Message(r.ID, a.State.Accepted, &store.Event{Kind: store.Ack, Seq: 1})
 	case engine.Known:
-		m := s.page(ctx, f, a.State.Key, 0)
+		m = s.page(ctx, f, a.State.Key, 0)
 		if a.State.ID != r.ID {
 			m.For = r.ID
 		}
 		if m.Type == wire.TypeError {
 			m.ID = r.ID
 		}
-		say(m)
 	case engine.Refused:
-		m := wire.ErrorMessage(a.Err.Code, a.Err.Message, a.Final)
+		m = wire.ErrorMessage(a.Err.Code, a.Err.Message, a.Final)
 		m.ID, m.Field = r.ID, a.Err.Field
 		if a.Err.Code == wire.CodeOverloaded {
 			m.RetryAfterMs = 1000
 		}
-		say(m)
 	}
+	return m
 }
 
 // page returns a snapshot of a stream that the connection may follow, and has
@@ -160,10 +177,16 @@ func (s *Session) list(ctx context.Context, e List) wire.ServerMessage {
 
 // may tells whether the connection may act on a call: its owner may, others of
 // the tenant if the router's rule lets them.
-func (s *Session) may(ctx context.Context, verb core.Verb, f *Facts, state *store.State) bool {
+func (s *Session) may(ctx context.Context, verb core.Verb, f *Facts, state *store.State) (allowed bool) {
 	if state.Subject == f.Subject {
 		return true
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			allowed = false
+			s.Logger.Error("Authorize panicked; it counts as no", "id", state.ID, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
 	return s.Registry.Authorize != nil && s.Registry.Authorize(ctx, core.Access{
 		Verb: verb, Tenant: f.Tenant, Subject: f.Subject, Scopes: f.Scopes, Owner: state.Subject, Action: state.Action, ID: state.ID,
 	})

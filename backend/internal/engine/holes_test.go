@@ -1,0 +1,321 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/memory"
+)
+
+// These tests hold the places where two things meet: a shutdown and a call on
+// its way into the store, a cancel and a promotion, a deaf handler and the end.
+
+// slowly makes operations of the store take their time.
+func slowly(d time.Duration, ops ...string) *memory.Options {
+	return &memory.Options{Fault: func(op string, _ store.Key) error {
+		for _, o := range ops {
+			if op == o {
+				time.Sleep(d) // fake
+			}
+		}
+		return nil
+	}}
+}
+
+func over(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+// A call that comes out of the store while the server gives up is queued
+// again; nobody says that it succeeded.
+func TestStopMeetsACallBeingStored(t *testing.T) {
+	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
+		r := w.request("slow", wire.ModeAsync)
+		w.submit(r)
+		require.NoError(w, w.e.Stop(over(w.T)))
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+	}, &core.Action{Name: "slow", Run: takes(time.Minute)})
+}
+
+func TestStopMeetsACallBeingClaimed(t *testing.T) {
+	deafFor := func(_ context.Context, _ any, _ *core.Call) ([]byte, error) {
+		time.Sleep(time.Hour) // fake
+		return []byte(`1`), nil
+	}
+	for name, run := range map[string]handler{"listens": takes(time.Minute), "deaf": deafFor} {
+		t.Run(name, func(t *testing.T) {
+			inBubbleOn(t, slowly(20*time.Millisecond, "claim"), Options{}, func(w *world) {
+				r := w.request("slow", wire.ModeAsync)
+				_, err := w.store.Accept(w.Context(), r.new(time.Now(), time.Now().Add(time.Hour)))
+				require.NoError(w, err)
+				w.stop()
+				w.boot()
+				require.NoError(w, w.e.Stop(over(w.T)))
+				s := w.state(r.Key)
+				require.Equal(w, store.Queued, s.Status)
+				require.Equal(w, core.CodeShutdown, s.Code)
+				require.Zero(w, s.Deaths)
+				w.after(2 * time.Hour)
+			}, &core.Action{Name: "slow", Run: run})
+		})
+	}
+}
+
+// Stop returns though a handler that came from the queue is deaf.
+func TestStopLeavesDeafHandlersBehind(t *testing.T) {
+	inBubble(t, Options{}, func(w *world) {
+		r := w.request("deaf", wire.ModeAsync)
+		r.Delay = time.Second
+		w.submit(r)
+		w.after(2 * time.Second)
+		begun := time.Now()
+		require.NoError(w, w.e.Stop(over(w.T)))
+		require.Less(w, time.Since(begun), time.Minute)
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+		w.after(2 * time.Hour)
+	}, &core.Action{Name: "deaf", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		time.Sleep(time.Hour) // fake
+		return []byte(`1`), nil
+	}})
+}
+
+// Stop waits for outcomes of calls that no handler runs.
+func TestStopWaitsForOutcomes(t *testing.T) {
+	inBubbleOn(t, slowly(50*time.Millisecond, "finish"), Options{}, func(w *world) {
+		r := w.request("work", wire.ModeAsync)
+		_, err := w.store.Accept(w.Context(), r.new(time.Now(), time.Now().Add(time.Hour)))
+		require.NoError(w, err)
+		w.stop()
+		w.reg = &core.Registry{} // another version of the server
+		w.boot()
+		time.Sleep(10 * time.Millisecond) // fake: it is claimed, and put back
+		w.stop()
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+	}, &core.Action{Name: "work", Run: ok(`1`)})
+}
+
+// However many calls are delayed for long, they do not keep others from their
+// time.
+func TestDelayedCallsStarveNobody(t *testing.T) {
+	inBubble(t, Options{Workers: 1, MaxHints: 32}, func(w *world) {
+		for range 40 {
+			r := w.request("quick", wire.ModeAsync)
+			r.Tenant, r.Delay = "greedy", 20*24*time.Hour
+			w.submit(r)
+		}
+		w.submit(w.request("slow", wire.ModeAsync))
+		waits := w.request("quick", wire.ModeAsync)
+		w.submit(waits)
+		w.after(time.Hour)
+		require.Equal(w, store.Succeeded, w.state(waits.Key).Status)
+	}, &core.Action{Name: "quick", Run: ok(`1`)}, &core.Action{Name: "slow", Run: takes(time.Second)})
+}
+
+// The cancel of an abandoned call is tried until it is done.
+func TestAbandonedCallIsCancelledInTheEnd(t *testing.T) {
+	var tries atomic.Int32
+	so := &memory.Options{Fault: func(op string, _ store.Key) error {
+		if op == "cancel" && tries.Add(1) < 3 {
+			return store.ErrUnavailable
+		}
+		return nil
+	}}
+	inBubbleOn(t, so, Options{}, func(w *world) {
+		r := w.request("work", wire.ModeAsync)
+		after := time.Minute
+		r.CancelAfter, r.Connection = &after, ""
+		w.submit(r)
+		w.after(2 * time.Minute)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+	}, &core.Action{Name: "work", Run: untilDone})
+}
+
+// A cancel that overtakes a call meets it, though the call is not stored.
+func TestRememberedCancelMeetsInlineCall(t *testing.T) {
+	inBubble(t, Options{}, func(w *world) {
+		for _, mode := range []string{wire.ModeAuto, wire.ModeSync} {
+			r := w.request("work", mode)
+			_, err := w.e.Cancel(w.Context(), r.Key, "bob")
+			require.ErrorIs(w, err, store.ErrNotFound)
+			other := w.request("work", mode)
+			_, err = w.e.Cancel(w.Context(), other.Key, "ann")
+			require.ErrorIs(w, err, store.ErrNotFound)
+			theirs, got := w.submit(r), w.submit(other)
+			w.after(3 * time.Second)
+			require.Equal(w, store.Succeeded, theirs.one(w).End.Status, "another subject's cancel")
+			require.Equal(w, store.Cancelled, got.one(w).End.Status)
+		}
+	}, &core.Action{Name: "work", Run: takes(2 * time.Second)})
+}
+
+// A cancel that comes while an inline call is promoted for its next attempt is
+// met by the write that queues it.
+func TestCancelMeetsPromotion(t *testing.T) {
+	var runs atomic.Int32
+	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
+		r := w.request("fails", wire.ModeAuto)
+		w.submit(r)
+		w.e.mu.Lock()
+		a := w.e.inline[r.Key]
+		w.e.mu.Unlock()
+		a.end(core.ErrCancelled) // as Cancel does before the promotion begins
+		w.after(time.Minute)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.EqualValues(w, 1, runs.Load())
+	}, &core.Action{Name: "fails", Retries: 5, Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		runs.Add(1)
+		return nil, errors.New("once")
+	}})
+}
+
+// A cancel that ends a call before its caller follows it is told all the same.
+func TestCancelMeetsAcceptance(t *testing.T) {
+	so := &memory.Options{After: func(op string, _ store.Key) error {
+		if op == "accept" {
+			time.Sleep(10 * time.Millisecond) // fake
+		}
+		return nil
+	}}
+	inBubbleOn(t, so, Options{}, func(w *world) {
+		r := w.request("quick", wire.ModeAsync)
+		r.Delay = 20 * time.Hour
+		got := w.submit(r)
+		time.Sleep(5 * time.Millisecond) // fake
+		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
+		require.NoError(w, err)
+		w.after(time.Second)
+		require.Equal(w, Accepted, got.one(w).Kind)
+		require.Len(w, w.box.of("c1", wire.TypeError), 1)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
+}
+
+// Law 4, at its narrowest: the first run is promoted and ends while a resend
+// looks whether it was stored.
+func TestLaw04ResendMeetsPromotion(t *testing.T) {
+	var reads, runs atomic.Int32
+	so := &memory.Options{After: func(op string, _ store.Key) error {
+		if op == "read" && reads.Add(1) == 2 {
+			time.Sleep(time.Second) // fake
+		}
+		return nil
+	}, Fault: func(op string, _ store.Key) error {
+		return nil
+	}}
+	inBubbleOn(t, so, Options{}, func(w *world) {
+		r := w.request("work", wire.ModeAuto)
+		first := w.submit(r)
+		w.after(100 * time.Millisecond)
+		w.submit(r)
+		w.after(time.Minute)
+		require.Equal(w, Accepted, first.one(w).Kind)
+		require.EqualValues(w, 1, runs.Load())
+	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		runs.Add(1)
+		time.Sleep(200 * time.Millisecond) // fake
+		chunk(call, 1)
+		return []byte(`1`), nil
+	}})
+}
+
+// A deaf suspect keeps its lane: another beside it would be charged for it.
+func TestDeafSuspectKeepsItsLane(t *testing.T) {
+	var running, most atomic.Int32
+	inBubble(t, Options{}, func(w *world) {
+		for range 2 {
+			r := w.request("deaf", wire.ModeAsync)
+			r.Delay = time.Second
+			w.submit(r)
+			w.e.mu.Lock()
+			w.e.schedule.items[r.Key].hint.Deaths = store.SuspectAfter
+			w.e.mu.Unlock()
+		}
+		w.after(time.Hour)
+		require.EqualValues(w, 1, most.Load())
+		w.e.mu.Lock()
+		defer w.e.mu.Unlock()
+		require.False(w, w.e.alone)
+		require.Equal(w, 64, w.e.slots)
+	}, &core.Action{Name: "deaf", Timeout: 5 * time.Second, Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		time.Sleep(10 * time.Minute) // fake
+		return []byte(`1`), nil
+	}})
+}
+
+// What a promotion tells is the newest progress, not what it was when the
+// promotion began.
+func TestPromotionTellsNewestProgress(t *testing.T) {
+	inBubbleOn(t, slowly(10*time.Millisecond, "accept"), Options{}, func(w *world) {
+		w.submit(w.request("work", wire.ModeAuto))
+		w.after(time.Minute)
+		told := w.box.of("c1", wire.TypeProgress)
+		require.NotEmpty(w, told)
+		require.InDelta(w, 90, *told[len(told)-1].Percent, 0)
+	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		call.Sink.Progress(10, "")
+		time.Sleep(5*time.Second + 5*time.Millisecond) // fake
+		call.Sink.Progress(90, "")
+		time.Sleep(10 * time.Second) // fake
+		return []byte(`1`), nil
+	}})
+}
+
+// What a handler says for good counts during a shutdown, too.
+func TestPermanentFailureAtShutdown(t *testing.T) {
+	inBubble(t, Options{}, func(w *world) {
+		r := w.request("work", wire.ModeAsync)
+		w.submit(r)
+		require.NoError(w, w.e.Stop(over(w.T)))
+		require.Equal(w, store.Failed, w.state(r.Key).Status)
+	}, &core.Action{Name: "work", Retries: 3, Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		<-ctx.Done()
+		return nil, &core.PermanentError{Err: errors.New("not twice")}
+	}})
+}
+
+// The reply to a promotion is lost: the call is not left running by nobody.
+func TestPromotionWhoseReplyWasLost(t *testing.T) {
+	var lost atomic.Bool
+	so := &memory.Options{After: func(op string, _ store.Key) error {
+		if op == "accept" && !lost.Swap(true) {
+			return store.ErrUnavailable
+		}
+		return nil
+	}}
+	inBubbleOn(t, so, Options{}, func(w *world) {
+		w.e.Lease = 0 // as on a store with one owner
+		r := w.request("slow", wire.ModeAuto)
+		got := w.submit(r)
+		w.after(6 * time.Second)
+		require.Equal(w, core.CodeUnavailable, got.one(w).Err.Code)
+		w.after(time.Minute)
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		synctest.Wait()
+	}, &core.Action{Name: "slow", Run: takes(10 * time.Second)})
+}
+
+// Calls that are cancelled while they wait leave no places behind.
+func TestCancelledItemsLeaveTheirLine(t *testing.T) {
+	s := newSchedule(100)
+	now := time.Now()
+	for range 10_000 {
+		k := store.Key{Tenant: "acme", ID: wire.NewID()}
+		s.push(store.Hint{Key: k, At: now, Deadline: now.Add(time.Hour)}, now)
+		s.remove(k)
+	}
+	require.Less(t, len(s.ready["acme"].items), 100)
+	_, found := s.pop(true)
+	require.False(t, found)
+}
