@@ -23,6 +23,8 @@ import (
 	"github.com/pay-theory/streamer/backend/streamer"
 )
 
+var discarded = slog.New(slog.DiscardHandler)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // host is a real server on a real port, with a real file.
@@ -74,7 +76,7 @@ func start(t *testing.T, o server.Options) *host {
 		o.Data = filepath.Join(t.TempDir(), "streamer.db")
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = discarded
 	}
 	s, err := server.New(router(), &o)
 	require.NoError(t, err)

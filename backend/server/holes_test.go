@@ -1,0 +1,93 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/streamer"
+)
+
+// serve starts a server for handlers of a test's own.
+func serve(t *testing.T, r *streamer.Router) *host {
+	t.Helper()
+	s, err := server.New(r, &server.Options{Auth: people, Data: filepath.Join(t.TempDir(), "streamer.db"), Logger: discarded})
+	require.NoError(t, err)
+	web := httptest.NewServer(s.Handler())
+	h := &host{T: t, server: s, url: "ws" + strings.TrimPrefix(web.URL, "http"), http: []*httptest.Server{web}}
+	t.Cleanup(func() { h.stop(time.Second) })
+	return h
+}
+
+// Law 6: whoever sends a request with cancelAfterMs and is gone at once does
+// not count as a follower.
+func TestLaw06GoneBeforeTheAck(t *testing.T) {
+	var begun, cancelled atomic.Int32
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "wait", func(ctx context.Context, _ json.RawMessage) (string, error) {
+		begun.Add(1)
+		<-ctx.Done()
+		cancelled.Add(1)
+		return "", ctx.Err()
+	}, streamer.Async())
+	h := serve(t, r)
+	for range 20 {
+		p := h.dial("ann")
+		p.send(`{"type":"request","id":"%s","action":"wait","cancelAfterMs":20}`, wire.NewID())
+		require.NoError(t, p.ws.Close())
+	}
+	require.Eventually(t, func() bool { return begun.Load() > 0 && begun.Load() == cancelled.Load() }, 10*time.Second, 10*time.Millisecond)
+}
+
+// A rule of the router's that panics counts as no, and costs nobody else.
+func TestAuthorizePanics(t *testing.T) {
+	r := streamer.NewRouter(&streamer.RouterOptions{Authorize: func(context.Context, streamer.Access) bool { panic("mine") }})
+	streamer.Handle(r, "quick", func(context.Context, json.RawMessage) (string, error) { return "", nil }, streamer.Async())
+	h := serve(t, r)
+	ann, bob := h.dial("ann"), h.dial("bob")
+	id := wire.NewID()
+	ann.send(`{"type":"request","id":"%s","action":"quick"}`, id)
+	require.Equal(t, wire.TypeAck, ann.next().Type)
+	bob.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
+	require.Equal(t, wire.CodeNotFound, bob.next().Code)
+}
+
+// Law 9: whoever asks for many large pages and reads none holds few of them.
+func TestLaw09PagesAreBounded(t *testing.T) {
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "big", func(context.Context, json.RawMessage) (string, error) { return strings.Repeat("x", 95<<10), nil }, streamer.Async())
+	h := serve(t, r)
+	p := h.dial("ann")
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"big"}`, id)
+	require.Equal(t, wire.TypeResult, p.next(wire.TypeAck).Type)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	one := `{"type":"subscribe","ref":"r","id":"` + id + `"}`
+	batch := "[" + strings.Repeat(one+",", 63) + one + "]"
+	for range 30 {
+		p.send("%s", batch)
+	}
+	quick := h.dial("ann")
+	quick.send(`{"type":"ping"}`)
+	require.Equal(t, wire.TypePong, quick.next().Type, "others are served")
+	require.Less(t, heap(), before+40<<20)
+	for range 30 * 64 {
+		require.Equal(t, wire.TypeSnapshot, p.next().Type, "each is answered in the end")
+	}
+}
