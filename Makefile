@@ -20,6 +20,9 @@ FUZZTIME ?= 10s
 # Flags for go test, as in: make test TESTFLAGS='-run TestJWKS -v'
 TESTFLAGS ?=
 
+# Flags for make bench.
+BENCHFLAGS ?=
+
 # A line with the time before each step, so that a log shows where it went.
 step = @printf '== %s  %s\n' "$$(date +%T)" "$(1)"
 
@@ -104,15 +107,13 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 		done); done
 
 .PHONY: bench
-bench: ## Run the benchmarks, and the load generator's own module without go.work
-	$(call step,benchmarks)
-	@go test -run '^$$' -bench . -benchmem $(PUBLISHED:%=./%/...)
-	@cd bench && if [ -n "$$(GOWORK=off go list ./... 2>/dev/null)" ]; then GOWORK=off go test -run '^$$' -bench . -benchmem ./...; fi
+bench: ## Measure beside yardsticks of the same run, and print a table (BENCHFLAGS='-quick', '-help')
+	@cd bench && GOWORK=off go run . $(BENCHFLAGS)
 
 .PHONY: bench-build
-bench-build: ## Build and vet the module bench, which go.work does not hold
+bench-build: ## Vet and try out the module bench, which go.work does not hold
 	$(call step,bench)
-	@cd bench && if [ -n "$$(find . -name '*.go' -print -quit)" ]; then GOWORK=off go vet ./...; fi
+	@cd bench && GOWORK=off go vet ./... && GOWORK=off go test -timeout 5m ./...
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests alone, under the race detector

@@ -31,15 +31,13 @@ const idSize = 36
 // slotAt is where in an id its slot stands, in four digits.
 const slotAt = 24
 
-// epoch is the time in all ids of this process.
-var epoch = time.Now().UnixMilli()
-
 // append appends the request with an id that is unique as long as a
-// connection sends fewer than 2^32: a UUIDv7 with the number of the
-// connection (24 bits), the slot and a count for random bits.
+// connection sends fewer than 2^32: a UUIDv7 of this moment, as clients make
+// them, with the number of the connection (24 bits), the slot and a count for
+// random bits.
 func (t *Template) append(b []byte, number uint32, slot uint16, count uint32) []byte {
 	var u [16]byte
-	binary.BigEndian.PutUint64(u[:8], uint64(epoch)<<16|0x7000|uint64(number>>12&0xfff))
+	binary.BigEndian.PutUint64(u[:8], uint64(time.Now().UnixMilli())<<16|0x7000|uint64(number>>12&0xfff))
 	binary.BigEndian.PutUint16(u[8:], 0x8000|uint16(number&0xfff))
 	binary.BigEndian.PutUint16(u[10:], slot)
 	binary.BigEndian.PutUint32(u[12:], count)
