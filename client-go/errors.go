@@ -37,7 +37,18 @@ type Error struct {
 }
 
 // Error returns code and message.
-func (e *Error) Error() string { return e.Code + ": " + e.Message }
+// Error names the code, what was wrong, where, and in which call: by its id
+// the server's log tells more.
+func (e *Error) Error() string {
+	text := e.Code + ": " + e.Message
+	if e.Field != "" {
+		text += " (at " + e.Field + ")"
+	}
+	if e.CallID != "" {
+		text += " (call " + e.CallID + ")"
+	}
+	return text
+}
 
 // Is tells whether target is an *Error with the same code.
 func (e *Error) Is(target error) bool {

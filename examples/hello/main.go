@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
@@ -47,12 +48,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // s.Run listens by itself, on Options.Address
+	if err != nil {
+		log.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Serve(ctx, l) }()
 
 	// A client: in your code, elsewhere.
-	c, err := client.New("ws://127.0.0.1:8080", &client.Options{Token: func(context.Context) (string, error) {
+	c, err := client.New("ws://"+l.Addr().String(), &client.Options{Token: func(context.Context) (string, error) {
 		return s.DevelopmentToken(auth.Grant{Tenant: "acme", Subject: "ann"})
 	}})
 	if err != nil {

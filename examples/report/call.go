@@ -62,8 +62,8 @@ func runClient(ctx context.Context, args []string) error {
 	o := callFlags(flags)
 	flags.StringVar(&o.url, "url", "ws://"+defaultAddress, "the server")
 	flags.StringVar(&o.id, "id", "", "follow the call with this id from its start, instead of making a new one")
-	flags.Lookup("pace").DefValue = "200ms"
-	o.pace = 200 * time.Millisecond
+	flags.Lookup("pace").DefValue = "500ms"
+	o.pace = 500 * time.Millisecond
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (s *screen) follow(ctx context.Context, k *client.Call[report.Row, report.R
 func voided(n int) string {
 	switch n {
 	case 0:
-		return "it goes on behind the last row"
+		return "it continues after the last row"
 	case 1:
 		return "the last row is void, and comes again"
 	}

@@ -70,12 +70,13 @@ func runServer(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf(`Serving %s on ws://%s, calls are kept in %s.
+	fmt.Printf(`Serving %[1]s on ws://%[2]s, calls are kept in %[3]s.
 
 Call it from another terminal:
   go run ./examples/report client
-and while rows come in, kill this server without mercy, and start it again:
-  kill -9 %d
+and while rows come in, kill this server (pid %[4]d) without mercy, and start
+it again:
+  kill -9 %[4]d
   go run ./examples/report server
 The client goes on where it was.
 

@@ -395,6 +395,8 @@ func (a *attempt) logOutcome(v *verdict, o *store.Outcome) {
 		a.log().Warn("attempt ended for good", "error", v.fatal)
 	case v.err != nil && o.End == nil:
 		a.log().Warn("attempt ended; another follows", "error", v.err, "code", o.Code, "due", o.Due)
+	case v.cause == nil:
+		a.log().Warn("attempt failed", "error", v.err)
 	default:
 		a.log().Warn("attempt failed", "error", v.err, "cause", v.cause)
 	}
