@@ -26,6 +26,7 @@ var scenarios = []struct {
 	{"pickup", (*bench).pickup},
 	{"progress", (*bench).progress},
 	{"idle", (*bench).idleConnections},
+	{"client", (*bench).client},
 }
 
 func names() []string {
@@ -142,21 +143,13 @@ func (b *bench) small(shapes []shape) []shape {
 	return out
 }
 
-// request is the template of an echo of 300 bytes.
+// order is what echoes carry. It makes an inline request of 300 bytes.
+var order = peer.NewOrder(106)
+
+// request is the template of an echo.
 func request(mode string) (load.Template, error) {
-	const size = 300
-	var t load.Template
-	for note := 0; ; {
-		payload, err := json.Marshal(peer.NewOrder(note))
-		if err != nil {
-			return t, err
-		}
-		t = load.NewTemplate(peer.Echo, mode, payload)
-		if t.Size() >= size {
-			return t, nil
-		}
-		note += size - t.Size()
-	}
+	payload, err := json.Marshal(order)
+	return load.NewTemplate(peer.Echo, mode, payload), err
 }
 
 // closed measures a closed loop.

@@ -81,6 +81,13 @@ func TestQuickRun(t *testing.T) {
 	isEmpty(t, o.dir)
 }
 
+func TestRequestSize(t *testing.T) {
+	template, err := request("")
+	if err != nil || template.Size() != 300 {
+		t.Errorf("a request has %d bytes, not 300, %v", template.Size(), err)
+	}
+}
+
 // A Ctrl-C ends a run in the middle of a load, and leaves nothing behind.
 func TestInterrupt(t *testing.T) {
 	for _, name := range names() {

@@ -111,7 +111,7 @@ func TestLaw09SlowReader(t *testing.T) {
 	h := start(t, server.Options{OutboxBytes: 2048})
 	slow, quick := h.dial("ann"), h.dial("ann")
 	id := wire.NewID()
-	const chunks = 200_000
+	const chunks = 50_000
 	slow.send(`{"type":"request","id":"%s","action":"count","payload":%d}`, id, chunks)
 	quick.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
 	require.Equal(t, wire.TypeResult, quick.next().Type, "others are served")
