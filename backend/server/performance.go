@@ -86,12 +86,11 @@ func (c *conn) performHere(p *performance) bool {
 	t.last++
 	number := t.last
 	t.call = p
-	t.holder.Store(number)
-	if t.timer == nil {
-		t.timer = time.AfterFunc(patience, c.readOn)
-	} else {
-		t.timer.Reset(patience)
+	if t.timer == nil { // set before anybody else may look
+		t.timer = time.AfterFunc(time.Hour, c.readOn)
 	}
+	t.holder.Store(number)
+	t.timer.Reset(patience)
 	p.do()
 	if p.release() {
 		c.write()

@@ -58,6 +58,13 @@ func WithInfo(ctx context.Context, info *Info) context.Context {
 	return context.WithValue(ctx, infoKey{}, info)
 }
 
+// IsInfoKey tells whether a context that is asked for the value of key is asked
+// for its info.
+func IsInfoKey(key any) bool {
+	_, ok := key.(infoKey)
+	return ok
+}
+
 // InfoFrom returns the info of a handler's context; ok is false outside one.
 func InfoFrom(ctx context.Context) (info *Info, ok bool) {
 	info, ok = ctx.Value(infoKey{}).(*Info)

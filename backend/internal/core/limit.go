@@ -1,6 +1,7 @@
 package core
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -12,6 +13,8 @@ const (
 	MaxResult       = 96 << 10
 	MaxCheckpoint   = 8 << 10
 	MaxProgressText = 256
+	MaxErrorText    = 4 << 10
+	MaxErrorDetails = 16 << 10
 	MaxName         = 128
 	MaxCode         = 64
 )
@@ -27,20 +30,50 @@ func CleanProgress(percent float64, text string) (float64, string, bool) {
 	if math.IsNaN(percent) {
 		return 0, "", false
 	}
-	if len(text) > 4*MaxProgressText {
-		text = text[:4*MaxProgressText] // so that mending costs no more than it keeps
+	return min(max(percent, 0), 100), CutText(text, MaxProgressText), true
+}
+
+// CutText makes a text valid UTF-8 of at most limit bytes, cut at a character.
+func CutText(text string, limit int) string {
+	if len(text) > 4*limit {
+		text = text[:4*limit] // so that mending costs no more than it keeps
 	}
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\ufffd")
 	}
-	if len(text) > MaxProgressText {
-		end := MaxProgressText
+	if len(text) > limit {
+		end := limit
 		for !utf8.RuneStart(text[end]) {
 			end--
 		}
 		text = text[:end]
 	}
-	return min(max(percent, 0), 100), text, true
+	return text
+}
+
+// ValidDetails tells whether an error's details can be sent: JSON in UTF-8, of
+// at most MaxErrorDetails bytes, nested at most MaxOutputDepth deep.
+func ValidDetails(b json.RawMessage) bool {
+	if len(b) > MaxErrorDetails || !utf8.Valid(b) || !json.Valid(b) {
+		return false
+	}
+	depth, text := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxOutputDepth {
+				return false
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return true
 }
 
 // ValidCode tells whether s can be an error's code: snake_case, beginning with

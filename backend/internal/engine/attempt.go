@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -30,19 +31,22 @@ type attempt struct {
 	action *core.Action
 	in     any
 	call   core.Call
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	// release ends the timers that belong to ctx.
+	life   life
+	// timer promotes an inline call, and ends the context at its deadline.
+	timer *time.Timer
+	// release ends other timers that belong to the run.
 	release []func()
 
 	mu    sync.Mutex
-	moved *sync.Cond // phase, flushing or pending changed
+	moved sync.Cond // phase, flushing or pending changed
 	phase phase
 	// request and waiters are an inline call's.
 	request *Request
 	waiters []waiter
 	// slot, suspect and deaf are what the attempt holds of the engine.
 	slot, suspect, deaf, returned bool
+	// waits tells that the context has ended, and the handler is waited for.
+	waits bool
 
 	// why is the reason that the engine ended the context for; cause, what the
 	// context said of its end when the handler returned.
@@ -67,7 +71,7 @@ type waiter struct {
 // right cause, after the action's timeout or at the call's deadline.
 func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info core.Info, timeout time.Duration) *attempt {
 	a := &attempt{e: e, key: key, action: action, in: in}
-	a.moved = sync.NewCond(&a.mu)
+	a.moved.L = &a.mu
 	a.accepted, a.deadline = info.Accepted, info.Deadline
 	info.Correlation = key.ID
 	info.Report = a.Progress
@@ -76,17 +80,36 @@ func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info cor
 	if info.Deadline.Before(end) {
 		end, cause = info.Deadline, core.ErrDeadline
 	}
-	ctx, cancel := context.WithCancelCause(core.WithInfo(e.ctx, &a.call.Info))
-	a.cancel = cancel
+	a.life.parent, a.life.info, a.life.deadline, a.life.overdue = e.ctx, &a.call.Info, end, cause
+	return a
+}
+
+// wind sets the timer: to the context's deadline, or to d if that is earlier.
+func (a *attempt) wind(d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	timed, stop := context.WithDeadlineCause(ctx, end, cause)
-	a.ctx = timed
-	watch := context.AfterFunc(timed, a.ended)
-	// The watch goes first: once the handler has returned, the end of its
-	// context is nothing to act on.
-	a.release = append(a.release, func() { watch() }, stop)
-	return a
+	a.timer = time.AfterFunc(min(d, time.Until(a.life.deadline)), a.alarm)
+}
+
+// alarm is called by the timer.
+func (a *attempt) alarm() {
+	left := time.Until(a.life.deadline)
+	a.mu.Lock()
+	if a.returned {
+		a.mu.Unlock()
+		return
+	}
+	if left > 0 {
+		a.timer.Reset(left)
+	}
+	promotable := a.request != nil && a.request.promotable()
+	a.mu.Unlock()
+	switch {
+	case left <= 0:
+		a.end(a.life.overdue)
+	case promotable:
+		a.promote()
+	}
 }
 
 // log returns a logger that names the call. It is made when there is something
@@ -102,7 +125,8 @@ func (a *attempt) end(why error) {
 		a.why = why
 	}
 	a.mu.Unlock()
-	a.cancel(why)
+	a.life.end(why)
+	a.ended()
 }
 
 // reason is why the context has ended; nil if it has not. It is called with
@@ -114,18 +138,19 @@ func (a *attempt) reason() error {
 	case a.returned:
 		return a.cause
 	}
-	return context.Cause(a.ctx)
+	return a.life.cause()
 }
 
-// ended is called when the context has ended before the handler.
+// ended has the handler, whose context has ended, waited for no longer than it
+// may be deaf.
 func (a *attempt) ended() {
-	deaf := time.AfterFunc(a.e.Deaf, a.abandonHandler)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.returned || a.phase == settled {
-		deaf.Stop()
+	if a.returned || a.phase == settled || a.waits {
 		return
 	}
+	a.waits = true
+	deaf := time.AfterFunc(a.e.Deaf, a.abandonHandler)
 	a.release = append(a.release, func() { deaf.Stop() })
 }
 
@@ -133,6 +158,9 @@ var errGoexit = errors.New("the handler ended its goroutine")
 
 // run calls the handler and sees its outcome through.
 func (a *attempt) run() {
+	if a.timer == nil {
+		a.wind(math.MaxInt64)
+	}
 	var out []byte
 	err := errGoexit
 	defer func() {
@@ -140,17 +168,27 @@ func (a *attempt) run() {
 			err = recovered(v)
 		}
 		a.mu.Lock()
-		a.returned, a.cause = true, context.Cause(a.ctx)
-		release := a.release
+		a.returned, a.cause = true, a.life.cause()
 		a.mu.Unlock()
-		for _, f := range release {
-			f()
-		}
+		a.free()
 		a.settle(out, err)
-		a.cancel(context.Canceled)
 		a.e.left(a)
 	}()
-	out, err = a.action.Run(a.ctx, a.in, &a.call)
+	out, err = a.action.Run(&a.life, a.in, &a.call)
+}
+
+// free ends the context, for the handler has returned, and its timers.
+func (a *attempt) free() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Lock()
+	release := a.release
+	a.mu.Unlock()
+	for _, f := range release {
+		f()
+	}
+	a.life.close()
 }
 
 // abandonHandler settles an attempt whose handler does not come back.
@@ -310,7 +348,15 @@ func (a *attempt) promote() {
 	a.mu.Lock()
 	a.begin(&got.State)
 	waiters := a.waiters
+	cancelled := errors.Is(a.why, core.ErrCancelled)
 	a.mu.Unlock()
+	if cancelled {
+		// It was answered ok, and must outlive this process. Should the store
+		// not take it now, the handler's end will still meet it here.
+		if s, err := a.e.Store.Cancel(a.e.ctx, a.key, a.request.Subject); err == nil {
+			got.State.CancelRequested = s.CancelRequested
+		}
+	}
 	for _, w := range waiters {
 		a.e.follow(w.from, a.request.Subject, a.key.ID)
 		w.answer(Answer{Kind: Accepted, State: got.State})
@@ -388,7 +434,7 @@ func (a *attempt) renewEvery(d time.Duration) {
 func (a *attempt) logOutcome(v *verdict, o *store.Outcome) {
 	switch {
 	case o.End != nil && o.End.Status == store.Succeeded, errors.Is(v.cause, core.ErrShutdown):
-		if a.e.Logger.Enabled(a.ctx, slog.LevelDebug) {
+		if a.e.Logger.Enabled(a.e.ctx, slog.LevelDebug) {
 			a.log().Debug("attempt ended", "code", o.Code)
 		}
 	case v.fatal != nil:

@@ -283,15 +283,15 @@ func (e *Engine) entered(k store.Key, a *attempt) {
 	if a != nil {
 		e.running[k] = a
 	}
-	givingUp := e.givingUp
+	givingUp, met := e.givingUp, *in
 	e.notify()
 	e.mu.Unlock()
 	switch {
-	case a != nil && in.cancelled:
+	case a != nil && met.cancelled:
 		a.end(core.ErrCancelled)
 	case a != nil && givingUp:
 		a.end(core.ErrShutdown)
-	case a == nil && in.ended:
+	case a == nil && met.ended:
 		e.tellEnd(k)
 	}
 }

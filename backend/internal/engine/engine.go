@@ -188,8 +188,9 @@ func (e *Engine) drained(ctx context.Context) {
 	defer cancel()
 	for {
 		// Again and again: some come out of the store only now.
+		// Beside this, for the store may not take the outcomes.
 		for _, a := range e.attempts() {
-			a.abandonHandler()
+			go a.abandonHandler()
 		}
 		if e.idle() {
 			return

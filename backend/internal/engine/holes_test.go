@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -318,4 +320,62 @@ func TestCancelledItemsLeaveTheirLine(t *testing.T) {
 	require.Less(t, len(s.ready["acme"].items), 100)
 	_, found := s.pop(true)
 	require.False(t, found)
+}
+
+// What a handler says of its failure is bounded, and what is no JSON is not
+// sent as such.
+func TestErrorsAreBounded(t *testing.T) {
+	deep := json.RawMessage(strings.Repeat("[", 61) + strings.Repeat("]", 61))
+	for details, kept := range map[string]bool{`{"a":`: false, `{"a":"]]"}`: true, string(deep): false, string(deep[1 : len(deep)-1]): true, "\"\xff\"": false} {
+		end := failed(&core.Error{Code: "x", Message: strings.Repeat("ü", 1<<20), Details: json.RawMessage(details)})
+		require.LessOrEqual(t, len(end.Message), core.MaxErrorText)
+		require.Equal(t, kept, end.Payload != nil, details)
+	}
+}
+
+// Stop returns though the store takes no outcome any more.
+func TestStopOnAFullDisk(t *testing.T) {
+	var full atomic.Bool
+	so := &memory.Options{Fault: func(op string, _ store.Key) error {
+		if full.Load() && (op == "record" || op == "finish") {
+			return store.ErrUnavailable
+		}
+		return nil
+	}}
+	inBubbleOn(t, so, Options{}, func(w *world) {
+		r := w.request("emits", wire.ModeAsync)
+		w.submit(r)
+		full.Store(true)
+		w.after(time.Second)
+		begun := time.Now()
+		require.NoError(w, w.e.Stop(over(w.T)))
+		require.Less(w, time.Since(begun), time.Minute)
+		w.after(2 * time.Hour)
+	}, &core.Action{Name: "emits", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		for i := range 3600 {
+			chunk(call, i)
+			time.Sleep(time.Second) // fake
+		}
+		return []byte(`1`), nil
+	}})
+}
+
+// A cancel that was answered ok is stored with the promotion that it meets.
+func TestPromotionStoresTheCancel(t *testing.T) {
+	inBubble(t, Options{}, func(w *world) {
+		r := w.request("winds down", wire.ModeAuto)
+		w.submit(r)
+		w.after(4 * time.Second)
+		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
+		require.NoError(w, err)
+		w.after(2 * time.Second)
+		s := w.state(r.Key)
+		require.Equal(w, store.Running, s.Status)
+		require.True(w, s.CancelRequested)
+		w.after(time.Minute)
+	}, &core.Action{Name: "winds down", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		<-ctx.Done()
+		time.Sleep(3 * time.Second) // fake
+		return nil, ctx.Err()
+	}})
 }

@@ -97,7 +97,10 @@ func failed(err error) *store.End {
 	case errors.As(err, &panicked):
 		end.Code, end.Message = core.CodeHandlerPanic, "the handler panicked; see the server's log for this id"
 	case errors.As(err, &own) && core.ValidCode(own.Code):
-		end.Code, end.Message, end.Payload, end.Retryable = own.Code, own.Message, own.Details, own.Retryable
+		end.Code, end.Message, end.Retryable = own.Code, core.CutText(own.Message, core.MaxErrorText), own.Retryable
+		if core.ValidDetails(own.Details) {
+			end.Payload = own.Details
+		}
 	}
 	return end
 }

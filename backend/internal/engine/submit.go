@@ -170,6 +170,9 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 		case stopping:
 			w.answer(refused(core.CodeUnavailable, "the server is shutting down", false))
 		case other != nil && e.join(other, r, w):
+		case other != nil:
+			// That run is over, or stored: look again.
+			e.runInline(r, w, now, deadline)
 		default:
 			// It was stored: the store knows whether it is the same call.
 			e.accept(r, w, now, deadline)
@@ -186,10 +189,7 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 		a.end(core.ErrCancelled)
 	}
 	if r.promotable() {
-		timer := time.AfterFunc(e.Threshold, a.promote)
-		a.mu.Lock()
-		a.release = append(a.release, func() { timer.Stop() })
-		a.mu.Unlock()
+		a.wind(e.Threshold)
 	}
 	a.run()
 }
@@ -216,11 +216,10 @@ func (e *Engine) withdraw(a *attempt, err error, now, deadline time.Time) {
 
 // discard frees an attempt that never ran.
 func (a *attempt) discard() {
+	a.mu.Lock()
 	a.returned = true
-	for _, f := range a.release {
-		f()
-	}
-	a.cancel(context.Canceled)
+	a.mu.Unlock()
+	a.free()
 }
 
 // join adds a waiter to an inline run of the same id. It returns false when

@@ -200,7 +200,7 @@ func (w *world) kill() {
 	w.queue.shut.Store(true)
 	w.e.stopping.Store(true)
 	for _, a := range w.e.attempts() {
-		a.cancel(errors.New("killed"))
+		a.end(errors.New("killed"))
 	}
 	w.e.quit()
 	synctest.Wait()

@@ -138,7 +138,7 @@ func decodeClient(s *scanner, depth int, item *ClientItem) {
 			if err := s.skip(depth + 1); err != nil {
 				return err
 			}
-			return refuse(invalid(key, "unknown field "+strconv.Quote(key)))
+			return refuse(invalid(cut(key), "unknown field "+quoted(key)))
 		}
 		if seen&bit != 0 {
 			if err := s.skip(depth + 1); err != nil {
@@ -161,6 +161,20 @@ func decodeClient(s *scanner, depth int, item *ClientItem) {
 	}
 }
 
+// quoted quotes what a client has sent, cut where it is long.
+func quoted(text string) string { return strconv.Quote(cut(text)) }
+
+func cut(text string) string {
+	if len(text) <= MaxName {
+		return text
+	}
+	end := MaxName
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}
+
 // checkForm refuses unknown types, missing fields and fields of other types.
 func checkForm(m *ClientMessage, seen uint32) *Error {
 	if seen&fType == 0 {
@@ -168,7 +182,7 @@ func checkForm(m *ClientMessage, seen uint32) *Error {
 	}
 	f, ok := clientForms[m.Type]
 	if !ok {
-		return invalid("type", "unknown type "+strconv.Quote(m.Type))
+		return invalid("type", "unknown type "+quoted(m.Type))
 	}
 	if missing := f.must &^ seen; missing != 0 {
 		name := fieldNames[1<<bits.TrailingZeros32(missing)]
