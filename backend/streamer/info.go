@@ -3,7 +3,6 @@ package streamer
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
@@ -15,10 +14,11 @@ type CallInfo struct {
 	// other systems, for they may see a call more than once.
 	ID     string
 	Action string
-	// Tenant, Subject and Scopes are the caller's, from its verified token.
+	// Tenant and Subject are the caller's, from its verified token. Its scopes
+	// are judged before the call is accepted, see [RequireScope]: the token may
+	// be long over when a stored call runs.
 	Tenant  string
 	Subject string
-	Scopes  []string
 	// Attempt counts from 1.
 	Attempt int
 	// Correlation stands on every log line of the call.
@@ -45,7 +45,7 @@ func Info(ctx context.Context) CallInfo {
 
 func newInfo(i *core.Info) CallInfo {
 	return CallInfo{
-		ID: i.ID, Action: i.Action, Tenant: i.Tenant, Subject: i.Subject, Scopes: i.Scopes, Attempt: i.Attempt,
+		ID: i.ID, Action: i.Action, Tenant: i.Tenant, Subject: i.Subject, Attempt: i.Attempt,
 		Correlation: i.Correlation, Metadata: i.Metadata, Accepted: i.Accepted, Deadline: i.Deadline, report: i.Report,
 	}
 }
@@ -59,6 +59,3 @@ func (i CallInfo) Progress(percent float64, text string) {
 		i.report(percent, text)
 	}
 }
-
-// HasScope tells whether the caller's token holds a scope.
-func (i CallInfo) HasScope(scope string) bool { return slices.Contains(i.Scopes, scope) }

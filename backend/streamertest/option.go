@@ -76,8 +76,8 @@ func Action(name string, opts ...streamer.Option) Option {
 }
 
 // As sets who calls.
-func As(tenant, subject string, scopes ...string) Option {
-	return func(o *options) { o.info.Tenant, o.info.Subject, o.info.Scopes = tenant, subject, scopes }
+func As(tenant, subject string) Option {
+	return func(o *options) { o.info.Tenant, o.info.Subject = tenant, subject }
 }
 
 // Metadata sets the request's metadata: an object, or its JSON.

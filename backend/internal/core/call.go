@@ -36,7 +36,6 @@ type Info struct {
 	Action  string
 	Tenant  string
 	Subject string
-	Scopes  []string
 	// Attempt counts from 1.
 	Attempt int
 	// Correlation stands on every log line of the call.

@@ -31,7 +31,7 @@ type attempt struct {
 	action *core.Action
 	in     any
 	call   core.Call
-	life   life
+	ctx    runContext
 	// timer promotes an inline call, and ends the context at its deadline.
 	timer *time.Timer
 	// release ends other timers that belong to the run.
@@ -80,7 +80,7 @@ func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info cor
 	if info.Deadline.Before(end) {
 		end, cause = info.Deadline, core.ErrDeadline
 	}
-	a.life.parent, a.life.info, a.life.deadline, a.life.overdue = e.ctx, &a.call.Info, end, cause
+	a.ctx.parent, a.ctx.info, a.ctx.deadline, a.ctx.overdue = e.ctx, &a.call.Info, end, cause
 	return a
 }
 
@@ -88,12 +88,12 @@ func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info cor
 func (a *attempt) wind(d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.timer = time.AfterFunc(min(d, time.Until(a.life.deadline)), a.alarm)
+	a.timer = time.AfterFunc(min(d, time.Until(a.ctx.deadline)), a.alarm)
 }
 
 // alarm is called by the timer.
 func (a *attempt) alarm() {
-	left := time.Until(a.life.deadline)
+	left := time.Until(a.ctx.deadline)
 	a.mu.Lock()
 	if a.returned {
 		a.mu.Unlock()
@@ -106,7 +106,7 @@ func (a *attempt) alarm() {
 	a.mu.Unlock()
 	switch {
 	case left <= 0:
-		a.end(a.life.overdue)
+		a.end(a.ctx.overdue)
 	case promotable:
 		a.promote()
 	}
@@ -125,7 +125,7 @@ func (a *attempt) end(why error) {
 		a.why = why
 	}
 	a.mu.Unlock()
-	a.life.end(why)
+	a.ctx.end(why)
 	a.ended()
 }
 
@@ -138,7 +138,7 @@ func (a *attempt) reason() error {
 	case a.returned:
 		return a.cause
 	}
-	return a.life.cause()
+	return a.ctx.cause()
 }
 
 // ended has the handler, whose context has ended, waited for no longer than it
@@ -168,13 +168,13 @@ func (a *attempt) run() {
 			err = recovered(v)
 		}
 		a.mu.Lock()
-		a.returned, a.cause = true, a.life.cause()
+		a.returned, a.cause = true, a.ctx.cause()
 		a.mu.Unlock()
 		a.free()
 		a.settle(out, err)
 		a.e.left(a)
 	}()
-	out, err = a.action.Run(&a.life, a.in, &a.call)
+	out, err = a.action.Run(&a.ctx, a.in, &a.call)
 }
 
 // free ends the context, for the handler has returned, and its timers.
@@ -188,7 +188,7 @@ func (a *attempt) free() {
 	for _, f := range release {
 		f()
 	}
-	a.life.close()
+	a.ctx.close()
 }
 
 // abandonHandler settles an attempt whose handler does not come back.

@@ -15,7 +15,6 @@ import (
 type Request struct {
 	store.Key
 	Subject    string
-	Scopes     []string
 	Connection string
 	Action     *core.Action
 	// In is Payload, decoded.
@@ -69,7 +68,7 @@ func (r *Request) new(accepted, deadline time.Time) store.New {
 
 func (r *Request) info(accepted, deadline time.Time) core.Info {
 	return core.Info{
-		ID: r.ID, Action: r.Action.Name, Tenant: r.Tenant, Subject: r.Subject, Scopes: r.Scopes, Attempt: 1,
+		ID: r.ID, Action: r.Action.Name, Tenant: r.Tenant, Subject: r.Subject, Attempt: 1,
 		Metadata: r.Metadata, Accepted: accepted, Deadline: deadline,
 	}
 }

@@ -101,7 +101,7 @@ func (r *Rules) request(f *Facts, m *wire.ClientMessage, now time.Time) Effect {
 		return badPayload(m, err)
 	}
 	request := &engine.Request{
-		Key: f.key(m.ID), Subject: f.Subject, Scopes: f.Scopes, Connection: f.Connection, Action: action, In: in,
+		Key: f.key(m.ID), Subject: f.Subject, Connection: f.Connection, Action: action, In: in,
 		Payload: payload, Metadata: m.Metadata, Sync: m.Mode == wire.ModeSync, Async: m.Mode == wire.ModeAsync,
 		Timeout: time.Duration(m.TimeoutMs) * time.Millisecond, Delay: time.Duration(m.DelayMs) * time.Millisecond,
 		IdempotencyKey: m.IdempotencyKey, KnownOnly: at.Before(now.Add(-r.Retention)),
