@@ -62,11 +62,9 @@ func TestAuthorizePanics(t *testing.T) {
 	require.Equal(t, wire.CodeNotFound, bob.next().Code)
 }
 
-// Law 9: whoever asks for many large answers, or pages, and reads none holds
-// few of them.
-func TestLaw09AnswersAreBounded(t *testing.T) {
+// Law 9: whoever asks for many large pages and reads none holds few of them.
+func TestLaw09PagesAreBounded(t *testing.T) {
 	r := streamer.NewRouter(nil)
-	streamer.Handle(r, "large", func(context.Context, json.RawMessage) (string, error) { return strings.Repeat("x", 95<<10), nil })
 	streamer.Handle(r, "big", func(context.Context, json.RawMessage) (string, error) { return strings.Repeat("x", 95<<10), nil }, streamer.Async())
 	h := serve(t, r)
 	p := h.dial("ann")
@@ -80,14 +78,6 @@ func TestLaw09AnswersAreBounded(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	large := h.dial("ann")
-	for range 30 {
-		requests := make([]string, 64)
-		for i := range requests {
-			requests[i] = `{"type":"request","id":"` + wire.NewID() + `","action":"large"}`
-		}
-		large.send("[%s]", strings.Join(requests, ","))
-	}
 	one := `{"type":"subscribe","ref":"r","id":"` + id + `"}`
 	batch := "[" + strings.Repeat(one+",", 63) + one + "]"
 	for range 30 {
@@ -96,9 +86,13 @@ func TestLaw09AnswersAreBounded(t *testing.T) {
 	quick := h.dial("ann")
 	quick.send(`{"type":"ping"}`)
 	require.Equal(t, wire.TypePong, quick.next().Type, "others are served")
-	require.Less(t, heap(), before+80<<20)
+	peak := before
+	for range 20 { // it takes a moment until all has been asked for
+		<-time.After(50 * time.Millisecond)
+		peak = max(peak, heap())
+	}
+	require.Less(t, peak, before+40<<20)
 	for range 30 * 64 {
 		require.Equal(t, wire.TypeSnapshot, p.next().Type, "each is answered in the end")
-		require.Equal(t, wire.TypeResult, large.next().Type)
 	}
 }
