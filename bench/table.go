@@ -144,4 +144,10 @@ func span(d time.Duration) cell {
 }
 
 // kilobytes is a number of bytes, in KB of 1,024.
-func kilobytes(bytes float64) cell { return cell{fmt.Sprintf("%.1f KB", bytes/1024), bytes / 1024} }
+func kilobytes(bytes float64) cell {
+	kb := bytes / 1024
+	if kb >= 1000 {
+		return cell{count(kb).text + " KB", kb}
+	}
+	return cell{fmt.Sprintf("%.1f KB", kb), kb}
+}

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/require"
 )
 
 type params struct {

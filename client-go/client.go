@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )

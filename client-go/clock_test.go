@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/require"
 )
 
 // pipes is a network in memory, for tests on a clock that does not run.

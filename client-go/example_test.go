@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/pay-theory/streamer/client-go"
 )
 

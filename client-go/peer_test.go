@@ -12,10 +12,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/require"
 )
 
 // patience is how long a test waits for what must come.

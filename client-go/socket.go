@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 

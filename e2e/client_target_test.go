@@ -17,10 +17,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/require"
 )
 
 type raw = json.RawMessage

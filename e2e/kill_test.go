@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/require"
 )
 
 const job client.Action[jobParams, int, int] = "job"

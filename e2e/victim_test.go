@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
 )
 
 // The server that is killed is this test binary, started again with this

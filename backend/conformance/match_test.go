@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/pay-theory/streamer/backend/internal/wire"
+	"pgregory.net/rapid"
 )
 
 func node(t testing.TB, text string) any {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/session"

@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
 )
 
 // serve starts a server for handlers of a test's own.

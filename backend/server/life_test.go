@@ -7,11 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
+	"github.com/stretchr/testify/require"
 )
 
 // Law 11 over a real socket: closing, the end of what could end, 1012; then
@@ -159,7 +158,7 @@ func TestTooManyConnections(t *testing.T) {
 	require.Equal(t, wire.TypePong, p.next().Type, "it is counted by now")
 	_, response, err := dialer.Dial(h.url, http.Header{"Authorization": {"Bearer ann"}})
 	require.Error(t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
 	require.NotEmpty(t, response.Header.Get("Retry-After"))
 }
@@ -167,10 +166,10 @@ func TestTooManyConnections(t *testing.T) {
 func TestHealth(t *testing.T) {
 	h := start(t, server.Options{})
 	for _, path := range []string{"/healthz", "/readyz"} {
-		response, err := http.Get(h.http[0].URL + path)
+		response, err := fetch(t.Context(), h.http[0].URL+path)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusOK, response.StatusCode)
 	}
-	http.DefaultClient.CloseIdleConnections()
+	web.CloseIdleConnections()
 }

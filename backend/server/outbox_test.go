@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
-
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 // Against a model: what was posted leaves once, in order; what was put leaves

@@ -14,13 +14,12 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
-
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 var discarded = slog.New(slog.DiscardHandler)
@@ -190,4 +189,15 @@ func TestInlineAndDurable(t *testing.T) {
 	require.Equal(t, "succeeded", m.Calls[0].Status)
 	p.send(`{"type":"ping"}`)
 	require.Equal(t, wire.TypePong, p.next().Type)
+}
+
+// web is the tests' HTTP client.
+var web = &http.Client{Timeout: 10 * time.Second}
+
+func fetch(ctx context.Context, url string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return web.Do(r)
 }

@@ -13,11 +13,10 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
+	"github.com/stretchr/testify/require"
 )
 
 // Law 5: tenants are walls, and inside one, subjects are doors. What is
@@ -174,7 +173,7 @@ func TestHandshakes(t *testing.T) {
 			}
 			ws, response, err := d.Dial(h.url+c.query, c.header)
 			require.NotNil(t, response)
-			defer response.Body.Close()
+			defer func() { _ = response.Body.Close() }()
 			require.Equal(t, c.status, response.StatusCode)
 			if c.status == http.StatusSwitchingProtocols {
 				require.NoError(t, err)
@@ -187,7 +186,7 @@ func TestHandshakes(t *testing.T) {
 			require.Equal(t, c.code, body.Code)
 		})
 	}
-	response, err := http.Get(h.http[0].URL)
+	response, err := fetch(t.Context(), h.http[0].URL)
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusUpgradeRequired, response.StatusCode)
@@ -244,9 +243,9 @@ func TestOperators(t *testing.T) {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
-		response, err := http.DefaultClient.Do(r)
+		response, err := web.Do(r)
 		require.NoError(t, err)
-		defer response.Body.Close()
+		defer func() { _ = response.Body.Close() }()
 		data, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
 		return response.StatusCode, string(data)
@@ -275,7 +274,7 @@ func TestOperators(t *testing.T) {
 	}
 	status, _ = get("operator", "GET", "/dead?limit=x", "")
 	require.Equal(t, 400, status)
-	http.DefaultClient.CloseIdleConnections()
+	web.CloseIdleConnections()
 }
 
 // Without a key a server starts only on request, and on loopback only.

@@ -11,13 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/client-go"
 	"github.com/pay-theory/streamer/examples/report/report"
 	"github.com/pay-theory/streamer/examples/report/table"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 )
 
 // Generate is the action, with its types, as a client sees it.

@@ -196,9 +196,12 @@ func TestTooMuch(t *testing.T) {
 		in   Bulk
 		code string
 	}{
-		{Bulk{"chunk", 65534}, ""}, {Bulk{"chunk", 65535}, "chunk_too_large"},
-		{Bulk{"checkpoint", 8190}, ""}, {Bulk{"checkpoint", 8191}, "checkpoint_too_large"},
-		{Bulk{"result", 98302}, ""}, {Bulk{"result", 98303}, "result_too_large"},
+		{Bulk{"chunk", 65534}, ""},
+		{Bulk{"chunk", 65535}, "chunk_too_large"},
+		{Bulk{"checkpoint", 8190}, ""},
+		{Bulk{"checkpoint", 8191}, "checkpoint_too_large"},
+		{Bulk{"result", 98302}, ""},
+		{Bulk{"result", 98303}, "result_too_large"},
 	} {
 		judgeCode(t, streamertest.RunStream(t, big, c.in).Err, c.code)
 	}

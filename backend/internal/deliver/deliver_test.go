@@ -2,19 +2,19 @@ package deliver
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
-	"pgregory.net/rapid"
-
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +46,7 @@ func (b *box) Post(to Address, messages ...[]byte) error {
 
 func (b *box) Put(to Address, _ Slot, message []byte) error {
 	b.mu.Lock()
-	full := b.refuse[to] == ErrFull
+	full := errors.Is(b.refuse[to], ErrFull)
 	b.mu.Unlock()
 	if full { // a slot has room where the rest has not
 		decoded, _ := wire.DecodeServerFrame(message)

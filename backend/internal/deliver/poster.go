@@ -33,8 +33,8 @@ type Poster interface {
 }
 
 var (
-	// ErrFull: the reader is behind; nothing was taken.
+	// ErrFull says that the reader is behind; nothing was taken.
 	ErrFull = errors.New("the connection's reader is behind")
-	// ErrGone: there is no such connection any more.
+	// ErrGone says that there is no such connection any more.
 	ErrGone = errors.New("the connection is gone")
 )

@@ -8,7 +8,7 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// ErrNotDead: the call is no dead letter.
+// ErrNotDead says that the call is no dead letter.
 var ErrNotDead = errors.New("the call is not a dead letter")
 
 // Retry runs a dead letter again, as a new request of its owner's with the

@@ -9,12 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/stretchr/testify/require"
 )
 
 func takes(d time.Duration) handler {

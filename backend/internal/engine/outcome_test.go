@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/require"
 )
 
 func TestOutcomes(t *testing.T) {

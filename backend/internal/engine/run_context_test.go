@@ -7,9 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/stretchr/testify/require"
 )
 
 var errParent = errors.New("the engine is closed")

@@ -5,10 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pay-theory/streamer/backend/store"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
-
-	"github.com/pay-theory/streamer/backend/store"
 )
 
 var zero = time.Unix(1_000_000_000, 0)

@@ -55,8 +55,10 @@ var fieldNames = func() map[uint32]string {
 type form struct{ must, may uint32 }
 
 var clientForms = map[string]form{
-	TypeRequest: {fType | fID | fAction,
-		fPayload | fMode | fTimeoutMs | fIdempotencyKey | fGroup | fDelayMs | fCancelAfterMs | fMetadata},
+	TypeRequest: {
+		fType | fID | fAction,
+		fPayload | fMode | fTimeoutMs | fIdempotencyKey | fGroup | fDelayMs | fCancelAfterMs | fMetadata,
+	},
 	TypeCancel:      {fType | fRef | fID, 0},
 	TypeSubscribe:   {fType | fRef | fID, fAfter | fEpoch},
 	TypeUnsubscribe: {fType | fRef | fID, 0},

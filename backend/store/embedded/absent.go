@@ -4,10 +4,9 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
+	"github.com/pay-theory/streamer/backend/store"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
-
-	"github.com/pay-theory/streamer/backend/store"
 )
 
 // Size of the filter: 2 MiB. With four probes a key, it mistakes 2 % of absent

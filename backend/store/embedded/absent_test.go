@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/require"
 )
 
 // What is there is never called absent, also after the file was opened again;

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/uuid"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/stretchr/testify/require"
@@ -39,7 +38,7 @@ type process struct {
 // start starts a child; the test's end kills it.
 func start(t *testing.T, role, path string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // it is this test
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childRole+"="+role, childPath+"="+path)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -138,8 +137,3 @@ func liveOnce(s *embedded.Store, worker int, say func(string, ...any)) error {
 }
 
 func chunkText(id string, seq uint64) string { return fmt.Sprintf("%s %d", id, seq) }
-
-func newKey() store.Key {
-	id, _ := uuid.NewV7()
-	return store.Key{Tenant: "tenant", ID: id.String()}
-}

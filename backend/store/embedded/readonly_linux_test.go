@@ -32,7 +32,7 @@ func asNobody(t *testing.T, f func()) {
 func TestReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		require.NoError(t, os.Chmod(d, 0o755)) //nolint:gosec // nobody must be able to look
+		require.NoError(t, os.Chmod(d, 0o755))
 	}
 	path := filepath.Join(dir, "streamer.db")
 	refused := func(what string) {
@@ -49,19 +49,19 @@ func TestReadOnly(t *testing.T) {
 			}
 		})
 	}
-	require.NoError(t, os.Chmod(dir, 0o555))       //nolint:gosec // see above
-	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) }) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o555))
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) })
 	refused("a directory that cannot be written, without a file")
 
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o755))
 	s, err := embedded.Open(path, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	require.NoError(t, os.Chmod(path, 0o444)) //nolint:gosec // see above
-	require.NoError(t, os.Chmod(dir, 0o555))  //nolint:gosec // see above
+	require.NoError(t, os.Chmod(path, 0o444))
+	require.NoError(t, os.Chmod(dir, 0o555))
 	refused("a directory that cannot be written, with a file")
 
-	require.NoError(t, os.Chmod(dir, 0o777)) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o777))
 	require.NoError(t, os.Remove(path+".lock"))
 	refused("a file that cannot be written")
 

@@ -104,16 +104,16 @@ func TestLeases(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, store.Milli(time.Now().Add(time.Minute)), w.State.Due)
 
-		time.Sleep(40 * time.Second) //nolint:forbidigo // a bubble's time
+		time.Sleep(40 * time.Second)
 		_, err = s.Record(t.Context(), store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}, store.Report{})
 		require.NoError(t, err)
-		time.Sleep(40 * time.Second) //nolint:forbidigo // a bubble's time
+		time.Sleep(40 * time.Second)
 		_, err = s.Claim(t.Context(), n.Key, by)
 		require.ErrorIs(t, err, store.ErrLeased)
 		hints, err := s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
 		require.NoError(t, err)
 		require.Empty(t, hints)
-		time.Sleep(20 * time.Second) //nolint:forbidigo // a bubble's time
+		time.Sleep(20 * time.Second)
 		hints, err = s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
 		require.NoError(t, err)
 		require.Len(t, hints, 1)

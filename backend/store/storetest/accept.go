@@ -128,7 +128,7 @@ var acceptTests = []test{
 		w := r.claim(n.Key)
 		require.Nil(r, w.Checkpoint)
 		require.Equal(r, 1, w.State.Attempt)
-		s = r.emit(w.State, "new")
+		r.emit(w.State, "new")
 		require.Equal(r, "1ack 2:new@1", show(r.events(n.Key, 0)))
 	}},
 	{"of many who accept one id, one is first", func(r *rig) {

@@ -111,8 +111,10 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 			q    store.ConnectionQuery
 			want []string
 		}{
-			{store.ConnectionQuery{}, all}, {store.ConnectionQuery{Subject: subject}, mine},
-			{store.ConnectionQuery{Status: store.Closing}, closing}, {store.ConnectionQuery{Subject: "nobody"}, nil},
+			{store.ConnectionQuery{}, all},
+			{store.ConnectionQuery{Subject: subject}, mine},
+			{store.ConnectionQuery{Status: store.Closing}, closing},
+			{store.ConnectionQuery{Subject: "nobody"}, nil},
 		} {
 			c.q.Tenant, c.q.Limit = tenant, limit
 			var got []string

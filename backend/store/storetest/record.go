@@ -220,6 +220,6 @@ func testOrphans(r *rig) {
 
 	loser := segment(next, "lost")
 	plant.PlantOrphan(s.Key, 1, *loser)
-	next = r.emit(next, "d")
+	r.emit(next, "d")
 	require.Equal(r, "6:d@2", show(r.events(s.Key, 5)))
 }

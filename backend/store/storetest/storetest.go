@@ -67,9 +67,16 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 		name  string
 		tests []test
 	}{
-		{"Accept", acceptTests}, {"Claim", claimTests}, {"Record", recordTests}, {"Finish", finishTests},
-		{"Cancel", cancelTests}, {"Read", readTests}, {"List", listTests}, {"Due", dueTests},
-		{"Walls", wallTests}, {"Roles", roleTests},
+		{"Accept", acceptTests},
+		{"Claim", claimTests},
+		{"Record", recordTests},
+		{"Finish", finishTests},
+		{"Cancel", cancelTests},
+		{"Read", readTests},
+		{"List", listTests},
+		{"Due", dueTests},
+		{"Walls", wallTests},
+		{"Roles", roleTests},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for _, test := range part.tests {

@@ -4,10 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/client-go/internal/follow"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/require"
 )
 
 // pong keeps a connection from being taken for dead.

@@ -4,9 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/require"
 )
 
 func TestBackoffGrowsUntilAConnectionServes(t *testing.T) {
@@ -236,9 +235,18 @@ func TestOpenedTooLate(t *testing.T) {
 func TestUnknownMessagesAreIgnored(t *testing.T) {
 	s := opened(t, Config{})
 	for _, m := range []wire.ServerMessage{
-		{Type: "event"}, {Type: wire.TypeUnreadable}, {Type: wire.TypeOK, Ref: "9"}, {Type: wire.TypeChunk, ID: "x", Seq: 1},
-		{Type: wire.TypeProgress, ID: "x"}, {Type: wire.TypeLag, ID: "x"}, {Type: wire.TypeSnapshot, ID: "x", Ref: "9"}, {Type: wire.TypeCalls, Ref: "9"},
-		{Type: wire.TypeError, Ref: "9"}, {Type: wire.TypeError, ID: "x"}, {Type: wire.TypeResult, ID: "x"}, pong,
+		{Type: "event"},
+		{Type: wire.TypeUnreadable},
+		{Type: wire.TypeOK, Ref: "9"},
+		{Type: wire.TypeChunk, ID: "x", Seq: 1},
+		{Type: wire.TypeProgress, ID: "x"},
+		{Type: wire.TypeLag, ID: "x"},
+		{Type: wire.TypeSnapshot, ID: "x", Ref: "9"},
+		{Type: wire.TypeCalls, Ref: "9"},
+		{Type: wire.TypeError, Ref: "9"},
+		{Type: wire.TypeError, ID: "x"},
+		{Type: wire.TypeResult, ID: "x"},
+		pong,
 	} {
 		s.get(1, m)
 	}
