@@ -5,7 +5,9 @@ go 1.26.0
 require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/pay-theory/streamer/backend v0.0.0-00010101000000-000000000000
+	github.com/pay-theory/streamer/client-go v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (

@@ -18,6 +18,7 @@ import (
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 // The server that is killed is this test binary, started again with this
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // beVictim serves until it is killed.
