@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
@@ -170,7 +171,8 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 			w.answer(refused(core.CodeUnavailable, "the server is shutting down", false))
 		case other != nil && e.join(other, r, w):
 		case other != nil:
-			// That run is over, or stored: look again.
+			// That run is over, or stored, and about to leave: look again.
+			runtime.Gosched()
 			e.runInline(r, w, now, deadline)
 		default:
 			// It was stored: the store knows whether it is the same call.
