@@ -23,6 +23,9 @@ TESTFLAGS ?=
 # Flags for make bench.
 BENCHFLAGS ?=
 
+# Flags for make breaks.
+BREAKSFLAGS ?=
+
 # The race detector watches all code but SQLite's, which is C translated to Go,
 # runs on one goroutine a connection, and takes ten times as long when watched.
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
@@ -123,6 +126,10 @@ bench-build: ## Vet and try out the module bench, which go.work does not hold
 e2e: ## Run the end-to-end tests alone, under the race detector
 	$(call step,e2e)
 	@go test $(RACE) -count=1 -timeout 10m $(TESTFLAGS) ./e2e/...
+
+.PHONY: breaks
+breaks: ## Break each law and rule once, in a copy, and see its test fail (BREAKSFLAGS='-run L07')
+	@go run ./e2e/breaks $(BREAKSFLAGS)
 
 .PHONY: dev
 dev: ## Run the demo server on this machine, and say what to try with it

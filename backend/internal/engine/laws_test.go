@@ -316,7 +316,7 @@ func TestLaw07PoisonIsContained(t *testing.T) {
 // newest always, and before the end.
 func TestLaw08ProgressIsCheap(t *testing.T) {
 	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-		for i := range 1000 {
+		for i := range 990 { // the last report falls between two tellings
 			call.Sink.Progress(float64(i)/10, "")
 			time.Sleep(time.Millisecond)
 		}
@@ -338,8 +338,8 @@ func TestLaw08ProgressIsCheap(t *testing.T) {
 		last := all[len(all)-2]
 		require.Equal(w, wire.TypeProgress, last.Type)
 		require.Equal(w, "falls", last.Message)
-		require.InDelta(w, 99.9, *last.Percent, 0.001)
-		require.EqualValues(w, 1001, w.state(r.Key).Progress.Rev, "stored with the end")
+		require.InDelta(w, 98.9, *last.Percent, 0.001)
+		require.EqualValues(w, 991, w.state(r.Key).Progress.Rev, "stored with the end")
 	}, act)
 }
 

@@ -172,11 +172,13 @@ func testGaps(r *rig) {
 	short.Last--
 	jump := segment(s, "c", "d")
 	jump.Events[1].Seq++
+	first := segment(s, "c")
+	first.First--
 	kind := segment(s, "c")
 	kind.Events[0].Kind = store.Result
 	for name, g := range map[string]*store.Segment{
 		"a gap": segment(later, "c"), "an overlap": segment(earlier, "b", "c"), "a false repeat": segment(earlier, "b"),
-		"nothing": {First: 4, Last: 4}, "a false last": short, "a gap within": jump, "a kind that is no chunk": kind,
+		"nothing": {First: 4, Last: 4}, "a false last": short, "a false first": first, "a gap within": jump, "a kind that is no chunk": kind,
 	} {
 		_, err := r.Queue.Record(r.Context(), fence(s), store.Report{Segment: g})
 		require.Error(r, err, name)
