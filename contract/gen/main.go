@@ -1,179 +1,127 @@
-// Command gen writes what follows from the contract: the Go constants of
-// codes.json, and client-go's copy of the wire package. Run it from the
-// repository's root as `go run ./contract/gen`; with -check it writes nothing
-// and fails when a file differs from what it would write.
+// Command gen writes what follows from the contract: Go types, strict decoders
+// and constants from schema.json and codes.json, and client-go's copy of the
+// wire package. Run it from the repository's root as `go run ./contract/gen`;
+// with -check it writes nothing and fails when a file differs from what it
+// would write.
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"go/format"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pay-theory/streamer/contract/gen/internal/golang"
+	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
+// What is read, and where things are written; all from the root.
 const (
-	source = "backend/internal/wire"
-	copied = "client-go/internal/wire"
-	core   = "backend/internal/core"
+	schemaFile = "contract/schema.json"
+	codesFile  = "contract/codes.json"
+	source     = "backend/internal/wire"
+	copied     = "client-go/internal/wire"
+	core       = "backend/internal/core"
+	client     = "client-go"
 )
 
-type codesFile struct {
-	Errors []struct {
-		Code      string `json:"code"`
-		Retryable bool   `json:"retryable"`
-		Fatal     bool   `json:"fatal"`
-		Meaning   string `json:"meaning"`
-		Client    string `json:"client"`
-	} `json:"errors"`
-	Closes []struct {
-		Close     int    `json:"close"`
-		Name      string `json:"name"`
-		Meaning   string `json:"meaning"`
-		Reconnect bool   `json:"reconnect"`
-	} `json:"closes"`
-}
+const help = `usage: go run ./contract/gen [-check] [-root DIR]
+
+Writes what follows from contract/schema.json and contract/codes.json:
+
+  backend/internal/wire/*_gen.go   messages, decoders, encoders, limits, codes
+  client-go/internal/wire/*.go     the same, and a copy of all that is written
+                                   by hand in backend/internal/wire
+  backend/internal/core/codes_gen.go, client-go/codes_gen.go
+                                   the codes, for handlers and for applications
+
+`
 
 func main() {
-	check := flag.Bool("check", false, "write nothing; fail when a generated file is not what it should be")
-	flag.Parse()
-	if err := run(*check); err != nil {
+	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
+	check := flags.Bool("check", false, "write nothing; fail when a file is not what it should be, and show where")
+	root := flags.String("root", ".", "the repository's root")
+	flags.Usage = func() {
+		_, _ = fmt.Fprint(flags.Output(), help)
+		flags.PrintDefaults()
+	}
+	switch err := flags.Parse(os.Args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		os.Exit(2)
+	case flags.NArg() > 0:
+		fmt.Fprintln(os.Stderr, "gen: there are no arguments, only flags:", strings.Join(flags.Args(), " "))
+		os.Exit(2)
+	}
+	if err := run(*root, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
 // run generates every file, and writes it or compares it.
-func run(check bool) error {
+func run(root string, check bool) error {
+	files, err := generate(root)
+	if err != nil {
+		return err
+	}
+	return errors.Join(settle(root, files, check), stray(root, files))
+}
+
+// generate returns the files by their names, seen from the root.
+func generate(root string) (map[string][]byte, error) {
+	m, err := readModel(root)
+	if err != nil {
+		return nil, err
+	}
 	files := map[string][]byte{}
-	f, err := readCodes("contract/codes.json")
+	wire, err := golang.Wire(m)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	codes, err := format.Source(wireCodes(f))
+	for name, text := range wire {
+		files[filepath.Join(source, name)] = text
+		files[filepath.Join(copied, name)] = text
+	}
+	for dir, pkg := range map[string]string{core: "core", client: "client"} {
+		if files[filepath.Join(dir, "codes_gen.go")], err = golang.Codes(m, pkg); err != nil {
+			return nil, err
+		}
+	}
+	return files, copyByHand(root, files)
+}
+
+// readModel reads the contract.
+func readModel(root string) (*model.Model, error) {
+	schema, err := os.ReadFile(filepath.Join(root, schemaFile))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	files[filepath.Join(source, "codes_gen.go")] = codes
-	if files[filepath.Join(core, "codes_gen.go")], err = format.Source(errorCodes("core", f)); err != nil {
-		return err
+	codes, err := os.ReadFile(filepath.Join(root, codesFile))
+	if err != nil {
+		return nil, err
 	}
-	if files[filepath.Join("client-go", "codes_gen.go")], err = format.Source(errorCodes("client", f)); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(source)
+	return model.Build(schema, codes)
+}
+
+// copyByHand adds the twins of what is written by hand.
+func copyByHand(root string, files map[string][]byte) error {
+	entries, err := os.ReadDir(filepath.Join(root, source))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || e.Name() == "codes_gen.go" {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_gen.go") {
 			continue
 		}
-		if files[filepath.Join(copied, e.Name())], err = os.ReadFile(filepath.Join(source, e.Name())); err != nil {
+		text, err := os.ReadFile(filepath.Join(root, source, e.Name()))
+		if err != nil {
 			return err
 		}
+		files[filepath.Join(copied, e.Name())] = text
 	}
-	files[filepath.Join(copied, "codes_gen.go")] = codes
-	return errors.Join(settle(files, check), stray(files))
-}
-
-// settle writes the files, or with check names those that differ.
-func settle(files map[string][]byte, check bool) error {
-	var errs []error
-	for name, want := range files {
-		have, err := os.ReadFile(name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		switch {
-		case bytes.Equal(have, want):
-		case check:
-			errs = append(errs, fmt.Errorf("%s is not what `make generate` writes", name))
-		default:
-			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-				return err
-			}
-			if err := os.WriteFile(name, want, 0o644); err != nil {
-				return err
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// stray names Go files in the copy that the source does not have.
-func stray(files map[string][]byte) error {
-	have, err := filepath.Glob(copied + "/*.go")
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range have {
-		if _, ok := files[name]; !ok {
-			errs = append(errs, fmt.Errorf("%s has no twin in %s: delete it", name, source))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// readCodes reads codes.json strictly.
-func readCodes(name string) (*codesFile, error) {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	f := &codesFile{}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(f); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return f, nil
-}
-
-// errorCodes renders the error codes as constants of a package.
-func errorCodes(pkg string, f *codesFile) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "// Code generated by contract/gen from contract/codes.json. DO NOT EDIT.\n\npackage %s\n\n// Error codes.\nconst (\n", pkg)
-	for _, e := range f.Errors {
-		fmt.Fprintf(&b, "\t// Code%s: %s\n\tCode%s = %q\n", camel(e.Code), e.Meaning, camel(e.Code), e.Code)
-	}
-	b.WriteString(")\n")
-	return b.Bytes()
-}
-
-// wireCodes renders all of codes.json for package wire.
-func wireCodes(f *codesFile) []byte {
-	b := bytes.NewBuffer(errorCodes("wire", f))
-	b.WriteString("\n// Close codes.\nconst (\n")
-	for _, c := range f.Closes {
-		fmt.Fprintf(b, "\t// Close%s: %s\n\tClose%s = %d\n", camel(c.Name), c.Meaning, camel(c.Name), c.Close)
-	}
-	b.WriteString(")\n\n// Codes maps every error code of the protocol to what it means to a client.\nvar Codes = map[string]CodeInfo{\n")
-	for _, e := range f.Errors {
-		fmt.Fprintf(b, "\tCode%s: {Retryable: %t, Fatal: %t, Hint: %q},\n", camel(e.Code), e.Retryable, e.Fatal, e.Client)
-	}
-	b.WriteString("}\n\n// Reconnects tells for every close code of the protocol whether a client connects again.\nvar Reconnects = map[int]bool{\n")
-	for _, c := range f.Closes {
-		fmt.Fprintf(b, "\tClose%s: %t,\n", camel(c.Name), c.Reconnect)
-	}
-	b.WriteString("}\n")
-	return b.Bytes()
-}
-
-// camel turns a snake_case code into the camel case that its constant ends in.
-func camel(code string) string {
-	var b strings.Builder
-	for _, part := range strings.Split(code, "_") {
-		if part == "id" {
-			part = "ID" // as Go writes initialisms
-		}
-		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
-	}
-	return b.String()
+	return nil
 }

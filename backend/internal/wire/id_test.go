@@ -40,7 +40,10 @@ func TestCodes(t *testing.T) {
 	require.True(t, Codes[CodeNotStreamer].Fatal)
 	require.False(t, Codes[CodeTokenExpired].Fatal)
 	require.True(t, Reconnects[CloseTokenExpired])
-	for word := range words {
-		require.LessOrEqual(t, len(word), longestWord, "longestWord must be the longest word's length")
+	for _, m := range append(clientMessages, ClientMessage{Type: ReasonTokenExpired}) {
+		require.LessOrEqual(t, len(m.Type), longestWord, "longestWord must be the longest word's length")
+		w, ok := word([]byte(m.Type))
+		require.True(t, ok)
+		require.Equal(t, m.Type, w)
 	}
 }

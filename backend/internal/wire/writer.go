@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// writer appends the fields of one object; zero values are left out.
+// writer appends the fields of one object. Zero values are left out, unless the
+// field is required and zero is a value that it may have.
 type writer struct{ b []byte }
 
 func (w *writer) key(name string) {
@@ -18,15 +19,15 @@ func (w *writer) key(name string) {
 	w.b = append(w.b, '"', ':')
 }
 
-func (w *writer) text(name, value string) {
-	if value != "" {
+func (w *writer) text(name, value string, required bool) {
+	if value != "" || required {
 		w.key(name)
 		w.b = appendString(w.b, value)
 	}
 }
 
-func (w *writer) integer(name string, value int64) {
-	if value != 0 {
+func (w *writer) integer(name string, value int64, required bool) {
+	if value != 0 || required {
 		w.key(name)
 		w.b = strconv.AppendInt(w.b, value, 10)
 	}
@@ -50,6 +51,27 @@ func (w *writer) boolean(name string, value *bool) {
 	if value != nil {
 		w.key(name)
 		w.b = strconv.AppendBool(w.b, *value)
+	}
+}
+
+// flag is for what only ever is true, or absent.
+func (w *writer) flag(name string, value bool) {
+	if value {
+		w.key(name)
+		w.b = append(w.b, "true"...)
+	}
+}
+
+// open begins an array.
+func (w *writer) open(name string) {
+	w.key(name)
+	w.b = append(w.b, '[')
+}
+
+// comma comes before all elements of an array but the first.
+func (w *writer) comma(i int) {
+	if i > 0 {
+		w.b = append(w.b, ',')
 	}
 }
 

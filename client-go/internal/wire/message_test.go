@@ -28,6 +28,7 @@ var clientMessages = []ClientMessage{
 	{Type: TypeList, Ref: "1"},
 	{Type: TypeList, Ref: "1", Status: "failed", Action: "a", Cursor: "c", Limit: 100},
 	{Type: TypeSeal, Ref: "1", ID: testID, Size: 3},
+	{Type: TypeSeal, Ref: "1", ID: testID},
 	{Type: TypeAuth, Ref: "1", Token: "t"},
 	{Type: TypePing},
 }
@@ -55,6 +56,9 @@ var serverMessages = []ServerMessage{
 		{},
 	}},
 	{Type: TypeClosing, Reason: "shutdown", Reconnect: ptr(true), AfterMs: 5},
+	{Type: TypeClosing, Reason: "idle", Reconnect: ptr(false)},
+	{Type: TypeSnapshot, ID: testID, Epoch: 1, Action: "a", Status: "queued", Keep: 1, LastSeq: 1, More: ptr(false)},
+	{Type: TypeCalls, Ref: "1"},
 	{Type: TypePong},
 }
 
@@ -248,7 +252,8 @@ func TestClientsAreLenient(t *testing.T) {
 		{"type":"chunk","id":"x","seq":2,"new":{"a":[1,{}]},"data":1},
 		{"type":"tomorrow","seq":"two","events":5,"calls":null,"progress":[],"final":1,"percent":"x"},
 		{"type":"chunk","seq":-1},
-		{"type":"chunk","\ud800":1,"message":"\ud800"},
+		{"type":"progress","\ud800":1,"message":"\ud800"},
+		{"type":"chunk","seq":2,"message":5,"more":null,"events":{"a":[{}]},"progress":[]},
 		{"message":"Internal server error","connectionId":"c"},
 		{"type":"calls","calls":["",{"id":5}],"ref":"1"},
 		{"type":"snapshot","events":["",{"seq":"x"}],"ref":"1"},
@@ -260,8 +265,9 @@ func TestClientsAreLenient(t *testing.T) {
 	for i := range got {
 		types[i] = got[i].Type
 	}
-	require.Equal(t, []string{TypeChunk, TypeUnreadable, TypeUnreadable, TypeUnreadable, "", TypeUnreadable, TypeUnreadable, "", "", "", TypePong}, types)
+	require.Equal(t, []string{TypeChunk, TypeUnreadable, TypeUnreadable, TypeUnreadable, TypeChunk, "", TypeUnreadable, TypeUnreadable, "", "", "", TypePong}, types)
 	require.EqualValues(t, 2, got[0].Seq)
+	require.EqualValues(t, 2, got[4].Seq, "fields of other types are not known, whatever is in them")
 	for _, text := range []string{``, `{`, `[1`, `x`, "\xff", `{"type":"pong"}}`, `{"type":"progress","percent":1e}`, `{"events":[{]}`, `{"calls":[""}`, `{"events":[5}`} {
 		_, err := DecodeServerFrame([]byte(text))
 		require.NotNil(t, err, text)

@@ -1,10 +1,7 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
-	"math"
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -15,9 +12,15 @@ import (
 type scanner struct {
 	data []byte
 	pos  int
-	// bad notes that a value was of no use to a lenient reader.
-	bad bool
+	// depth is how many objects and arrays stand around pos.
+	depth int
+	// fresh tells that pos is right behind the bracket of an object or array.
+	fresh bool
 }
+
+// maxInt is the largest number of what is counted in an int: it is the same on
+// all machines.
+const maxInt = 1<<31 - 1
 
 func malformed(text string) *Error { return &Error{Code: CodeMalformed, Message: text} }
 
@@ -54,108 +57,124 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
-// object calls field for each key; field must consume the value. A key that is
-// no text, for a lone surrogate, comes as one that no field has.
-func (s *scanner) object(field func(key string) *Error) *Error {
-	if !s.take('{') {
-		return s.wrongType("", "an object")
+// enter goes into an object or array, of which the first byte comes next.
+func (s *scanner) enter() *Error {
+	if s.depth == MaxDepth {
+		return malformed("nested deeper than 64")
 	}
-	if s.take('}') {
-		return nil
-	}
-	for {
-		if s.peek() != '"' {
-			return malformed("an object's key is a string")
-		}
-		key, err := s.word("")
-		switch {
-		case err == nil:
-		case err.Code == CodeMalformed:
-			return err
-		default:
-			key = "\uFFFD"
-		}
-		if !s.take(':') {
-			return malformed("a colon is missing")
-		}
-		if err := field(key); err != nil {
-			return err
-		}
-		if s.take(',') {
-			continue
-		}
-		if s.take('}') {
-			return nil
-		}
-		return malformed("an object does not end")
-	}
+	s.depth++
+	s.pos++
+	s.fresh = true
+	return nil
 }
 
-// array calls element for each element, with its place from 0; element must
-// consume it.
-func (s *scanner) array(element func(i int) *Error) *Error {
-	if !s.take('[') {
+// object goes into an object. Its fields are read by more('}') and key.
+func (s *scanner) object() *Error {
+	if s.peek() != '{' {
+		return s.wrongType("", "an object")
+	}
+	return s.enter()
+}
+
+// array goes into an array. Before each element stands more(']').
+func (s *scanner) array() *Error {
+	if s.peek() != '[' {
 		return s.wrongType("", "an array")
 	}
-	if s.take(']') {
-		return nil
+	return s.enter()
+}
+
+// more goes to the next field or element and tells whether there is one; if
+// not, the object or array is behind it.
+func (s *scanner) more(end byte) (bool, *Error) {
+	first := s.fresh
+	s.fresh = false
+	switch c := s.peek(); {
+	case c == end:
+		s.pos++
+		s.depth--
+		return false, nil
+	case first:
+		return true, nil
+	case c == ',':
+		s.pos++
+		return true, nil
+	case end == '}':
+		return false, malformed("an object does not end")
 	}
-	for i := 0; ; i++ {
-		if err := element(i); err != nil {
-			return err
-		}
-		if s.take(',') {
-			continue
-		}
-		if s.take(']') {
-			return nil
-		}
-		return malformed("an array does not end")
+	return false, malformed("an array does not end")
+}
+
+// key reads an object's key and the colon behind it. A key that is no text, for
+// a lone surrogate, comes as one that no field has. The bytes are the scanner's.
+func (s *scanner) key() ([]byte, *Error) {
+	if s.peek() != '"' {
+		return nil, malformed("an object's key is a string")
 	}
+	key, err := s.string("")
+	switch {
+	case err == nil:
+	case err.Code == CodeMalformed:
+		return nil, err
+	default:
+		key = []byte("\uFFFD")
+	}
+	if !s.take(':') {
+		return nil, malformed("a colon is missing")
+	}
+	return key, nil
 }
 
 // word is text for strings that are mostly words of the protocol: those cost
 // no memory.
 func (s *scanner) word(name string) (string, *Error) {
-	if s.peek() == '"' {
-		rest := s.data[s.pos+1:]
-		if n := bytes.IndexByte(rest[:min(len(rest), longestWord+1)], '"'); n >= 0 {
-			if w, ok := words[string(rest[:n])]; ok {
-				s.pos += n + 2
-				return w, nil
-			}
+	text, err := s.string(name)
+	if err != nil {
+		return "", err
+	}
+	if len(text) <= longestWord {
+		if w, ok := word(text); ok {
+			return w, nil
 		}
 	}
-	return s.text(name)
+	return string(text), nil
 }
 
-// text reads a string and decodes its escapes. A value of another type is an
-// error of the named field.
+// text reads a string of any length.
 func (s *scanner) text(name string) (string, *Error) {
+	text, err := s.string(name)
+	if err != nil {
+		return "", err
+	}
+	return string(text), nil
+}
+
+// string reads a string and decodes its escapes; if it has none, the bytes are
+// the scanner's. A value of another type is an error of the named field.
+func (s *scanner) string(name string) ([]byte, *Error) {
 	if s.peek() != '"' {
-		return "", s.wrongType(name, "a string")
+		return nil, s.wrongType(name, "a string")
 	}
 	s.pos++
 	start := s.pos
 	for s.pos < len(s.data) {
 		switch c := s.data[s.pos]; {
 		case c == '"':
-			out := string(s.data[start:s.pos])
 			s.pos++
-			return out, nil
+			return s.data[start : s.pos-1], nil
 		case c == '\\':
 			return s.escaped(name, start)
 		case c < 0x20:
-			return "", malformed("a control character in a string")
+			return nil, malformed("a control character in a string")
 		default:
 			s.pos++
 		}
 	}
-	return "", malformed("a string does not end")
+	return nil, malformed("a string does not end")
 }
 
 // escaped goes on with a string from its first escape.
-func (s *scanner) escaped(name string, start int) (string, *Error) {
+func (s *scanner) escaped(name string, start int) ([]byte, *Error) {
 	out := append([]byte(nil), s.data[start:s.pos]...)
 	var lone *Error // reported at the string's end: the reading goes on there
 	for s.pos < len(s.data) {
@@ -163,9 +182,9 @@ func (s *scanner) escaped(name string, start int) (string, *Error) {
 		switch {
 		case c == '"':
 			s.pos++
-			return string(out), lone
+			return out, lone
 		case c < 0x20:
-			return "", malformed("a control character in a string")
+			return nil, malformed("a control character in a string")
 		case c != '\\':
 			out = append(out, c)
 			s.pos++
@@ -191,14 +210,14 @@ func (s *scanner) escaped(name string, start int) (string, *Error) {
 		case 'u':
 			r, ok := s.unicode()
 			if !ok {
-				return "", malformed("a bad \\u escape")
+				return nil, malformed("a bad \\u escape")
 			}
 			if utf16.IsSurrogate(r) {
 				low, back := rune(0), s.pos
 				if s.pos+2 <= len(s.data) && s.data[s.pos] == '\\' && s.data[s.pos+1] == 'u' {
 					s.pos += 2
 					if low, ok = s.unicode(); !ok {
-						return "", malformed("a bad \\u escape")
+						return nil, malformed("a bad \\u escape")
 					}
 				}
 				if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
@@ -208,10 +227,10 @@ func (s *scanner) escaped(name string, start int) (string, *Error) {
 			}
 			out = utf8.AppendRune(out, r)
 		default:
-			return "", malformed("a bad escape in a string")
+			return nil, malformed("a bad escape in a string")
 		}
 	}
-	return "", malformed("a string does not end")
+	return nil, malformed("a string does not end")
 }
 
 // unicode reads the four hex digits of a \u escape.
@@ -236,85 +255,23 @@ func (s *scanner) unicode() (rune, bool) {
 	return r, true
 }
 
-// number reads a number's text.
-func (s *scanner) number(name string) (string, *Error) {
-	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
-		return "", s.wrongType(name, "a number")
-	}
-	start := s.pos
-	if !s.skipNumber() {
-		return "", malformed("a bad number")
-	}
-	return string(s.data[start:s.pos]), nil
-}
-
-// integer reads a whole number between low and high. As in JSON Schema, 1.0
-// and 1e2 are whole.
-func (s *scanner) integer(name string, low, high int64) (int64, *Error) {
-	text, err := s.number(name)
-	if err != nil {
-		return 0, err
-	}
-	n, bad := strconv.ParseInt(text, 10, 64)
-	if bad != nil {
-		f, bad := strconv.ParseFloat(text, 64)
-		if bad != nil || f != math.Trunc(f) || math.Abs(f) > MaxSafeInteger {
-			return 0, invalid(name, "a whole number within ±(2^53-1) is expected")
-		}
-		n = int64(f)
-	}
-	if n < low || n > high {
-		return 0, invalid(name, "must be between "+strconv.FormatInt(low, 10)+" and "+strconv.FormatInt(high, 10))
-	}
-	return n, nil
-}
-
-func (s *scanner) float(name string) (float64, *Error) {
-	text, err := s.number(name)
-	if err != nil {
-		return 0, err
-	}
-	f, bad := strconv.ParseFloat(text, 64)
-	if bad != nil {
-		return 0, invalid(name, "the number is out of range")
-	}
-	return f, nil
-}
-
-func (s *scanner) boolean(name string) (bool, *Error) {
-	switch {
-	case s.literal("true"):
-		return true, nil
-	case s.literal("false"):
-		return false, nil
-	}
-	return false, s.wrongType(name, "true or false")
-}
-
-// raw returns the bytes of any one value, unchanged. depth is how deep the
-// value already stands.
-func (s *scanner) raw(depth int) (json.RawMessage, *Error) {
+// raw returns the bytes of any one value, unchanged.
+func (s *scanner) raw() (json.RawMessage, *Error) {
 	s.space()
 	start := s.pos
-	if err := s.skip(depth); err != nil {
+	if err := s.skip(); err != nil {
 		return nil, err
 	}
 	return json.RawMessage(s.data[start:s.pos:s.pos]), nil
 }
 
 // skip consumes one value, whatever it is, and judges its grammar.
-func (s *scanner) skip(depth int) *Error {
+func (s *scanner) skip() *Error {
 	switch c := s.peek(); {
 	case c == '{':
-		if depth >= MaxDepth {
-			return malformed("nested deeper than 64")
-		}
-		return s.skipObject(depth + 1)
+		return s.skipObject()
 	case c == '[':
-		if depth >= MaxDepth {
-			return malformed("nested deeper than 64")
-		}
-		return s.array(func(int) *Error { return s.skip(depth + 1) })
+		return s.skipArray()
 	case c == '"':
 		return s.skipString()
 	case c == '-' || '0' <= c && c <= '9':
@@ -331,12 +288,15 @@ func (s *scanner) skip(depth int) *Error {
 }
 
 // skipObject consumes an object without decoding its keys.
-func (s *scanner) skipObject(depth int) *Error {
-	s.pos++
-	if s.take('}') {
-		return nil
+func (s *scanner) skipObject() *Error {
+	if err := s.enter(); err != nil {
+		return err
 	}
 	for {
+		more, err := s.more('}')
+		if err != nil || !more {
+			return err
+		}
 		if s.peek() != '"' {
 			return malformed("an object's key is a string")
 		}
@@ -346,16 +306,24 @@ func (s *scanner) skipObject(depth int) *Error {
 		if !s.take(':') {
 			return malformed("a colon is missing")
 		}
-		if err := s.skip(depth); err != nil {
+		if err := s.skip(); err != nil {
 			return err
 		}
-		if s.take(',') {
-			continue
+	}
+}
+
+func (s *scanner) skipArray() *Error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	for {
+		more, err := s.more(']')
+		if err != nil || !more {
+			return err
 		}
-		if s.take('}') {
-			return nil
+		if err := s.skip(); err != nil {
+			return err
 		}
-		return malformed("an object does not end")
 	}
 }
 
@@ -389,39 +357,6 @@ func (s *scanner) skipString() *Error {
 	return malformed("a string does not end")
 }
 
-func (s *scanner) skipNumber() bool {
-	digits := func() bool {
-		start := s.pos
-		for s.pos < len(s.data) && '0' <= s.data[s.pos] && s.data[s.pos] <= '9' {
-			s.pos++
-		}
-		return s.pos > start
-	}
-	at := func(c byte) bool { return s.pos < len(s.data) && s.data[s.pos] == c }
-	if at('-') {
-		s.pos++
-	}
-	if at('0') {
-		s.pos++
-	} else if !digits() {
-		return false
-	}
-	if at('.') {
-		s.pos++
-		if !digits() {
-			return false
-		}
-	}
-	if at('e') || at('E') {
-		s.pos++
-		if at('+') || at('-') {
-			s.pos++
-		}
-		return digits()
-	}
-	return true
-}
-
 func (s *scanner) literal(word string) bool {
 	s.space()
 	if len(s.data)-s.pos < len(word) || string(s.data[s.pos:s.pos+len(word)]) != word {
@@ -434,7 +369,7 @@ func (s *scanner) literal(word string) bool {
 // wrongType says that the named field holds something else than it should, or
 // that the text is not JSON at all.
 func (s *scanner) wrongType(name, want string) *Error {
-	if err := s.skip(0); err != nil {
+	if err := s.skip(); err != nil {
 		return err
 	}
 	return invalid(name, "must be "+want)

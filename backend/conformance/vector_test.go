@@ -1,0 +1,181 @@
+package conformance_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/pay-theory/streamer/backend/store/memory"
+)
+
+const contract = "../../contract"
+
+// vectors reads those of the repository.
+func vectors(t testing.TB) []*conformance.Vector {
+	t.Helper()
+	conformance.NeedContract(t)
+	list, err := conformance.LoadVectors(os.DirFS(filepath.Join(contract, "vectors")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// The vectors must not become fewer unseen: these are the numbers of which the
+// documents speak.
+func TestThereAreVectors(t *testing.T) {
+	type kind struct {
+		from  conformance.Side
+		valid bool
+	}
+	count := map[kind]int{}
+	by := map[conformance.Judge]int{}
+	for _, v := range vectors(t) {
+		count[kind{v.From, v.Valid}]++
+		by[v.By]++
+	}
+	for k, least := range map[kind]int{
+		{conformance.Client, true}: 100, {conformance.Client, false}: 300, {conformance.Server, true}: 40, {conformance.Server, false}: 150,
+	} {
+		if count[k] < least {
+			t.Errorf("%d vectors from the %s are valid=%t, at least %d are expected", count[k], k.from, k.valid, least)
+		}
+	}
+	for _, judge := range []conformance.Judge{conformance.BySchema, conformance.ByRule, conformance.ByGrammar} {
+		if by[judge] < 30 {
+			t.Errorf("%d vectors are refused by the %s alone", by[judge], judge)
+		}
+	}
+}
+
+// Every client's vector, sent to a real server over TCP, gets what it says. And
+// whatever that server answers is valid itself.
+func TestServerAnswersVectors(t *testing.T) {
+	list := vectors(t)
+	o := newOracle(t)
+	queue := memory.New(nil)
+	target := newEmbedded(t, host{open: func() (roles, error) { return queue, nil }, listen: listenTCP}, &conformance.Transcript{})
+	t.Cleanup(func() {
+		if err := target.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	played := 0
+	for _, v := range list {
+		if v.From != conformance.Client {
+			continue
+		}
+		played++
+		t.Run(v.Name, func(t *testing.T) {
+			hear := func(frame []byte) {
+				if bad := o.server(frame); bad != nil {
+					t.Errorf("the server said what the schema does not allow: %v\n%s", bad, frame)
+				}
+			}
+			if err := conformance.RunVector(t.Context(), v, listened{target, hear}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if played < 400 {
+		t.Errorf("only %d vectors were played", played)
+	}
+}
+
+// A vector that says something else than what comes is found out: else the test
+// above would show nothing.
+func TestVectorsFail(t *testing.T) {
+	queue := memory.New(nil)
+	target := newEmbedded(t, host{open: func() (roles, error) { return queue, nil }, listen: listenTCP}, &conformance.Transcript{})
+	t.Cleanup(func() {
+		if err := target.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	answer := func(code, field string, index, closing int) conformance.VectorAnswer {
+		return conformance.VectorAnswer{Code: code, Field: field, Index: index, Close: closing}
+	}
+	colour := []byte(`[{"type":"ping"},{"type":"list","ref":"1","colour":1}]`)
+	right := answer("invalid_message", "colour", 1, 0)
+	for name, tc := range map[string]struct {
+		v    conformance.Vector
+		want string
+	}{
+		"right":      {conformance.Vector{Frame: colour, Answer: right}, ""},
+		"code":       {conformance.Vector{Frame: colour, Answer: answer("malformed", "colour", 1, 0)}, `not "malformed"`},
+		"field":      {conformance.Vector{Frame: colour, Answer: answer("invalid_message", "ref", 1, 0)}, `the field is "colour"`},
+		"index":      {conformance.Vector{Frame: colour, Answer: answer("invalid_message", "colour", 0, 0)}, "the index is 1, not 0"},
+		"no index":   {conformance.Vector{Frame: colour, Answer: answer("invalid_message", "colour", -1, 0)}, "the index is 1, not -1"},
+		"ref":        {conformance.Vector{Frame: colour, Answer: conformance.VectorAnswer{Code: "invalid_message", Field: "colour", Index: 1, Ref: "2"}}, `the ref is "1"`},
+		"two errors": {conformance.Vector{Frame: []byte(`[{"x":1},{"x":1}]`), Answer: answer("invalid_message", "x", 0, 0)}, "a second error"},
+		"no close":   {conformance.Vector{Frame: bytes.Repeat([]byte(" "), 40000), Answer: answer("malformed", "", -1, 0)}, "closed with 1009"},
+		"close":      {conformance.Vector{Frame: bytes.Repeat([]byte(" "), 40000), Answer: answer("", "", -1, 1008)}, "closed with 1009, not 1008"},
+		"valid":      {conformance.Vector{Frame: colour, Valid: true}, "a valid frame was refused"},
+		"a server's": {conformance.Vector{From: conformance.Server, Frame: colour}, "of a server's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tc.v.From == "" {
+				tc.v.From = conformance.Client
+			}
+			err := conformance.RunVector(t.Context(), &tc.v, target)
+			var bad *conformance.VectorError
+			switch {
+			case tc.want == "" && err != nil:
+				t.Fatal(err)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+				t.Fatalf("%q is expected, and this came: %v", tc.want, err)
+			case tc.want != "" && name != "a server's" && !errors.As(err, &bad):
+				t.Fatalf("%v is no VectorError", err)
+			}
+		})
+	}
+}
+
+func TestVectorsAreReadStrictly(t *testing.T) {
+	file := func(direction, vector string) string {
+		return `{"direction":"` + direction + `","vectors":[` + vector + `]}`
+	}
+	for name, tc := range map[string]struct{ path, text, want string }{
+		"no direction":      {"valid/a.json", file("", `{"name":"a","frame":""}`), "direction"},
+		"unknown field":     {"valid/a.json", file("client", `{"name":"a","frame":"","colour":1}`), "colour"},
+		"no name":           {"valid/a.json", file("client", `{"frame":""}`), "has a name"},
+		"no frame":          {"valid/a.json", file("client", `{"name":"a"}`), "a frame, or parts"},
+		"two frames":        {"valid/a.json", file("client", `{"name":"a","frame":"","parts":[]}`), "a frame, or parts"},
+		"valid, refused":    {"valid/a.json", file("client", `{"name":"a","frame":"","code":"malformed"}`), "not refused"},
+		"invalid, accepted": {"invalid/a.json", file("client", `{"name":"a","frame":""}`), "gets a code"},
+		"both":              {"invalid/a.json", file("client", `{"name":"a","frame":"","code":"malformed","close":1009}`), "gets a code"},
+		"another judge":     {"invalid/a.json", file("client", `{"name":"a","frame":"","code":"malformed","by":"me"}`), "nobody"},
+		"types of a client": {"valid/a.json", file("client", `{"name":"a","frame":"","types":["ack"]}`), "a server's"},
+		"no types":          {"valid/a.json", file("server", `{"name":"a","frame":""}`), "has types"},
+		"bad part":          {"valid/a.json", file("client", `{"name":"a","parts":[{"repeat":["x"]}]}`), "a part is"},
+		"endless part":      {"valid/a.json", file("client", `{"name":"a","parts":[{"repeat":["x",1000000000]}]}`), "a part is"},
+		"unknown part":      {"valid/a.json", file("client", `{"name":"a","parts":[{"base64":"eA=="}]}`), "base64"},
+		"bad hex":           {"valid/a.json", file("client", `{"name":"a","parts":[{"hex":"f"}]}`), "odd length"},
+		"no JSON":           {"valid/a.json", `{`, "unexpected EOF"},
+		"no vectors":        {"other/a.json", `{}`, "there are no vectors"},
+		"one name twice":    {"valid/a.json", file("client", `{"name":"a","frame":""},{"name":"a","frame":""}`), "too"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := conformance.LoadVectors(fstest.MapFS{tc.path: {Data: []byte(tc.text)}})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("%q is expected, and this came: %v", tc.want, err)
+			}
+		})
+	}
+	list, err := conformance.LoadVectors(fstest.MapFS{"invalid/a.json": {Data: []byte(
+		file("client", `{"name":"a","parts":["a",{"repeat":["xy",3]},{"hex":"ff00"}],"code":"malformed","by":"grammar","index":2}`))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(list[0].Frame); got != "axyxyxy\xff\x00" {
+		t.Fatalf("%q", got)
+	}
+	if v := list[0]; v.Answer.Index != 2 || v.By != conformance.ByGrammar || v.Valid || v.From != conformance.Client {
+		t.Fatalf("%+v", v)
+	}
+}

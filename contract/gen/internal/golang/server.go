@@ -1,0 +1,196 @@
+package golang
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pay-theory/streamer/contract/gen/internal/model"
+)
+
+// serverMessage writes what a server sends: its type, its lenient decoder, its
+// encoder.
+func serverMessage(f *file, m *model.Model) error {
+	d := &m.Server
+	if len(d.Fields) > 64 {
+		return fmt.Errorf("the %d fields of a server's messages do not fit into 64 bits", len(d.Fields))
+	}
+	f.line("import \"encoding/json\"")
+	if err := structure(f, "ServerMessage", d); err != nil {
+		return err
+	}
+	bits(f, "server", "uint64", d)
+	serverForms(f, d)
+	f.line("")
+	f.comment("field reads the value of one field, and says which it was: 0 when no message has it. inside tells that the message stands inside another one.")
+	f.line("func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, err *Error) {\n\tswitch string(key) {")
+	for i := range d.Fields {
+		field := &d.Fields[i]
+		f.line("\tcase %q:\n\t\tbit = %s", field.Name, bit("server", field.Name))
+		if err := lenient(f, "m", field, absentMeans(d.Messages, field.Name)); err != nil {
+			return err
+		}
+	}
+	f.line("\tdefault:\n\t\terr = s.skip()\n\t}\n\treturn bit, err\n}")
+	return appendMessage(f, "ServerMessage", d)
+}
+
+// serverRecords writes the records that stand in a server's messages: their
+// types, decoders and encoders.
+func serverRecords(f *file, m *model.Model) error {
+	for i := range m.Records {
+		r := &m.Records[i]
+		if err := recordStructure(f, r); err != nil {
+			return err
+		}
+		if err := record(f, r); err != nil {
+			return err
+		}
+	}
+	for i := range m.Server.Fields {
+		if v := &m.Server.Fields[i].Value; v.Kind == model.Array && v.Record != "" {
+			f.line(decodeRecords, recordName(v.Record), plural(v.Record))
+		}
+	}
+	return nil
+}
+
+// serverForms writes which message has which fields.
+func serverForms(f *file, d *model.Direction) {
+	f.line("")
+	f.comment("serverForm returns which fields a type of message has. A type that is not known might have any.")
+	f.line("func serverForm(kind string) uint64 {\n\tswitch kind {")
+	for i := range d.Messages {
+		m := &d.Messages[i]
+		f.line("\tcase Type%s:\n\t\treturn %s", exported(m.Type), bitsOf("server", m.Fields, func(*model.Field) bool { return true }))
+	}
+	f.line("\t}\n\treturn 1<<64 - 1\n}")
+}
+
+// decodeRecord is how a record is read. It is written out for each: a function
+// that took the reading of a field as its argument would have the scanner moved
+// to the heap.
+const decodeRecord = `
+// decode reads the record to its end, whatever is wrong with its fields.
+func (r *%s) decode(s *scanner) *Error {
+	if err := s.object(); err != nil {
+		return err
+	}
+	var why *Error
+	for {
+		more, err := s.more('}')
+		if err != nil {
+			return err
+		}
+		if !more {
+			return why
+		}
+		key, err := s.key()
+		if err != nil {
+			return err
+		}
+		err = r.field(s, key)
+		if err != nil && err.Code == CodeMalformed {
+			return err
+		}
+		if err != nil {
+			why = err
+		}
+	}
+}`
+
+// decodeRecords is how an array of records is read.
+const decodeRecords = `
+// decode%[2]s reads an array to its end, whatever is wrong with its elements.
+func decode%[2]s(s *scanner) (out []%[1]s, why *Error) {
+	if err := s.array(); err != nil {
+		return nil, err
+	}
+	for {
+		more, err := s.more(']')
+		if err != nil {
+			return out, err
+		}
+		if !more {
+			return out, why
+		}
+		out = append(out, %[1]s{})
+		err = out[len(out)-1].decode(s)
+		if err != nil && err.Code == CodeMalformed {
+			return out, err
+		}
+		if err != nil {
+			why = err
+		}
+	}
+}`
+
+// plural is the Go name of several records.
+func plural(name string) string {
+	name = recordName(name)
+	if stem, ok := strings.CutSuffix(name, "y"); ok {
+		return stem + "ies"
+	}
+	if strings.HasSuffix(name, "s") {
+		return name + "es"
+	}
+	return name + "s"
+}
+
+// record writes a record's decoder and encoder.
+func record(f *file, r *model.Record) error {
+	name := recordName(r.Name)
+	f.line(decodeRecord, name)
+	f.line("\n// field reads the value of one field.\nfunc (r *%s) field(s *scanner, key []byte) (err *Error) {\n\tswitch string(key) {", name)
+	for i := range r.Fields {
+		field := &r.Fields[i]
+		f.line("\tcase %q:", field.Name)
+		if err := lenient(f, "r", field, absentMeansIn(field)); err != nil {
+			return err
+		}
+	}
+	f.line("\tdefault:\n\t\terr = s.skip()\n\t}\n\treturn err\n}")
+	return appendRecord(f, name, r)
+}
+
+// lenient writes the reading of a field: its type is judged, not its bounds.
+func lenient(f *file, receiver string, field *model.Field, pointer bool) error {
+	v, into := &field.Value, receiver+"."+exported(field.Name)
+	wrap := func(read string, pointer bool) {
+		if pointer {
+			read = "pointer(" + read + ")"
+		}
+		f.line("\t\t%s, err = %s", into, read)
+	}
+	switch v.Kind {
+	case model.Text:
+		wrap(fmt.Sprintf("s.text(%q)", field.Name), false)
+	case model.Word:
+		wrap(fmt.Sprintf("s.word(%q)", field.Name), false)
+	case model.Raw:
+		wrap("s.raw()", false)
+	case model.Integer:
+		high := "MaxSafeInteger"
+		if wholeType(v) == "int" {
+			high = "maxInt"
+		}
+		wrap(fmt.Sprintf("whole[%s](s, %q, 0, %s)", wholeType(v), field.Name, high), pointer)
+	case model.Number:
+		wrap(fmt.Sprintf("s.float(%q)", field.Name), pointer)
+	case model.Boolean:
+		wrap(fmt.Sprintf("s.boolean(%q)", field.Name), field.Default != "false")
+	case model.Object:
+		f.line("\t\t%s = new(%s)\n\t\terr = %s.decode(s)", into, recordName(v.Record), into)
+	case model.Array:
+		if v.Record == "" {
+			f.line("\t\tif inside {\n\t\t\treturn 0, s.skip() // what stands inside holds nothing in turn\n\t\t}")
+			f.line("\t\t%s, err = decodeEvents(s)", into)
+			return nil
+		}
+		f.line("\t\t%s, err = decode%s(s)", into, plural(v.Record))
+	case model.RawObject:
+		return fmt.Errorf("%s: a server's object is any JSON", field.Name)
+	default:
+		return fmt.Errorf("%s: kind %d has no reader", field.Name, v.Kind)
+	}
+	return nil
+}

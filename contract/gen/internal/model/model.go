@@ -1,0 +1,194 @@
+// Package model is the contract as a generator sees it: messages, their fields,
+// their limits and the codes, all references resolved, in the order in which
+// they are written. It knows no programming language.
+package model
+
+// Model is the whole contract.
+type Model struct {
+	// Client and Server are the two directions.
+	Client, Server Direction
+	// Records are the objects inside messages that are no messages.
+	Records []Record
+	// Limits are the bounds that have names, in order of appearance.
+	Limits []Limit
+	// Codes and Closes are those of codes.json.
+	Codes  []Code
+	Closes []Close
+}
+
+// Direction is what one side sends.
+type Direction struct {
+	Doc      string
+	Messages []Message
+	// Events are the messages that stand inside others; of the server alone.
+	Events []Message
+	// Fields are the fields of all messages, each once, in an order that none
+	// of the messages contradicts. A field that several messages have comes as
+	// the first of them has it.
+	Fields []Field
+	// MaxBytes and MaxDepth bound a frame.
+	MaxBytes, MaxDepth int
+	// MaxBatch is how many messages a batch holds at most; 0: bytes alone
+	// bound it.
+	MaxBatch int
+	// Strict frames are refused for duplicate keys and lone surrogates.
+	Strict bool
+}
+
+// Message is one type of message.
+type Message struct {
+	// Type is what its field type says.
+	Type string
+	Doc  string
+	// Closed messages have no other fields than these.
+	Closed bool
+	// Fields begin with type.
+	Fields []Field
+}
+
+// Record is an object that stands in a field.
+type Record struct {
+	Name   string
+	Doc    string
+	Fields []Field
+}
+
+// Field is one field of a message or record.
+type Field struct {
+	Name     string
+	Doc      string
+	Required bool
+	// Default is what an absent field means: a JSON text; empty: being absent
+	// is a meaning of its own.
+	Default string
+	Value   Value
+	// In are the types of the messages that have the field; empty in records.
+	In []string
+}
+
+// Kind is what sort of value a field holds.
+type Kind int
+
+// The kinds.
+const (
+	// Text is a string, with Value's length limits.
+	Text Kind = iota + 1
+	// Word is one string of Value.Words.
+	Word
+	// Integer is a whole number between Value.Min and Value.Max.
+	Integer
+	// Number is any number between them.
+	Number
+	// Boolean is true or false.
+	Boolean
+	// Raw is any JSON value, kept byte for byte.
+	Raw
+	// RawObject is an object, kept byte for byte.
+	RawObject
+	// Object is the record Value.Record.
+	Object
+	// Array holds records Value.Record; or events, where that is empty.
+	Array
+)
+
+// Value is what a field may hold.
+type Value struct {
+	Kind Kind
+	// Name is the definition that says so, or empty.
+	Name string
+	// Record names the record of an Object or Array.
+	Record string
+	// Words are the values of a Word.
+	Words []string
+	// Min and Max bound an Integer or Number, both included.
+	Min, Max int64
+	// MinLength and MaxLength count a Text's characters. MaxLength 0: unbounded.
+	MinLength, MaxLength int
+	// MaxBytes bounds the UTF-8 of a Text, or the JSON text of a raw value; of
+	// an Array its elements together unless there is one alone. 0: unbounded.
+	MaxBytes int
+	// Pattern is a regular expression that a Text matches, and Rule says it in
+	// words that follow the field's name.
+	Pattern, Rule string
+	// Limit names the upper bound, or is empty.
+	Limit string
+}
+
+// Limit is a bound that has a name.
+type Limit struct {
+	Name  string
+	Value int64
+	// Default is what counts when the field is absent; 0: nothing does.
+	Default int64
+}
+
+// Code is an error code.
+type Code struct {
+	Code      string `json:"code"`
+	Retryable bool   `json:"retryable"`
+	Fatal     bool   `json:"fatal"`
+	Meaning   string `json:"meaning"`
+	// Client says what a client does.
+	Client string `json:"client"`
+}
+
+// Close is a close code.
+type Close struct {
+	Close     int    `json:"close"`
+	Name      string `json:"name"`
+	Meaning   string `json:"meaning"`
+	Reconnect bool   `json:"reconnect"`
+}
+
+// Has tells whether a message has a field.
+func (m *Message) Has(name string) bool { return m.Field(name) != nil }
+
+// Field returns the message's field of that name, or nil.
+func (m *Message) Field(name string) *Field {
+	for i := range m.Fields {
+		if m.Fields[i].Name == name {
+			return &m.Fields[i]
+		}
+	}
+	return nil
+}
+
+// Words returns the types of messages, and what a Word may be: each once, in
+// order of appearance.
+func (m *Model) Words() []string {
+	var all []string
+	seen := map[string]bool{}
+	add := func(words ...string) {
+		for _, w := range words {
+			if !seen[w] {
+				seen[w] = true
+				all = append(all, w)
+			}
+		}
+	}
+	for _, d := range []*Direction{&m.Client, &m.Server} {
+		for i := range d.Messages {
+			add(d.Messages[i].Type)
+		}
+	}
+	for _, v := range m.Vocabularies() {
+		add(v.Value.Words...)
+	}
+	return all
+}
+
+// Vocabularies returns the fields that hold a Word, but for type: each name
+// once, in order of appearance.
+func (m *Model) Vocabularies() []Field {
+	var out []Field
+	seen := map[string]bool{"type": true}
+	for _, d := range []*Direction{&m.Client, &m.Server} {
+		for _, f := range d.Fields {
+			if f.Value.Kind == Word && !seen[f.Name] {
+				seen[f.Name] = true
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}

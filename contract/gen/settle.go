@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// settle writes the files, or with check names those that differ and shows
+// where.
+func settle(root string, files map[string][]byte, check bool) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		path, want := filepath.Join(root, name), files[name]
+		have, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		switch {
+		case err == nil && bytes.Equal(have, want):
+		case check:
+			errs = append(errs, fmt.Errorf("%s is not what `make generate` writes\n%s", name, difference(have, want)))
+		default:
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(path, want, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stray names Go files in the copy that the source does not have, and generated
+// ones in the source that are generated no more.
+func stray(root string, files map[string][]byte) error {
+	var errs []error
+	for pattern, why := range map[string]string{
+		copied + "/*.go":     "has no twin in " + source,
+		source + "/*_gen.go": "is not generated any more",
+	} {
+		have, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range have {
+			name, err := filepath.Rel(root, path)
+			if err != nil {
+				return err
+			}
+			if _, ok := files[name]; !ok {
+				errs = append(errs, fmt.Errorf("%s %s: delete it", name, why))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// shown is how many lines of each side a difference shows.
+const shown = 5
+
+// difference shows what lies between the beginning and the end that two texts
+// have in common.
+func difference(have, want []byte) string {
+	a, b := strings.Split(string(have), "\n"), strings.Split(string(want), "\n")
+	if len(have) == 0 {
+		return "  the file is missing, or empty"
+	}
+	first := 0
+	for first < min(len(a), len(b)) && a[first] == b[first] {
+		first++
+	}
+	last := 0
+	for last < min(len(a), len(b))-first && a[len(a)-1-last] == b[len(b)-1-last] {
+		last++
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "  at line %d:", first+1)
+	side := func(sign string, lines []string) {
+		for i, line := range lines {
+			if i == shown {
+				fmt.Fprintf(&out, "\n  %s … %d lines more", sign, len(lines)-i)
+				return
+			}
+			fmt.Fprintf(&out, "\n  %s %s", sign, line)
+		}
+	}
+	side("-", a[first:len(a)-last])
+	side("+", b[first:len(b)-last])
+	return out.String()
+}
