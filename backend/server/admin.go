@@ -1,8 +1,11 @@
 package server
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -113,21 +116,78 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 	answer(w, page)
 }
 
+// retryDead runs a dead letter again, once: however often it is asked for, the
+// retry is one request, whose id follows from the dead letter's.
 func (s *Server) retryDead(w http.ResponseWriter, r *http.Request) {
-	var in RetryRequest
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&in); err != nil || in.Tenant == "" || !wire.ValidID(in.ID) {
-		refuse(w, http.StatusBadRequest, wire.CodeInvalidMessage, "the body is {\"tenant\": …, \"id\": …}")
+	in, err := decodeRetry(http.MaxBytesReader(w, r.Body, 4096))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, wire.CodeInvalidMessage, err.Error()+"; the body is {\"tenant\": …, \"id\": …}")
 		return
 	}
-	id := wire.NewID()
-	if _, err := s.engine.Retry(r.Context(), store.Key{Tenant: in.Tenant, ID: in.ID}, id); err != nil {
+	dead := store.Key{Tenant: in.Tenant, ID: in.ID}
+	letter, _, err := s.queue.Read(r.Context(), dead, 0, 0)
+	if err != nil {
 		refuseStore(w, err)
+		return
+	}
+	id := retryID(&letter)
+	state, err := s.engine.Retry(r.Context(), dead, id)
+	switch {
+	case err != nil:
+		refuseStore(w, err)
+		return
+	case state.Dead:
+		refuse(w, http.StatusConflict, wire.CodeConflict, "it was retried as "+id+", which is a dead letter itself: retry that one")
 		return
 	}
 	s.options.Logger.Info("a dead letter is retried", "tenant", in.Tenant, "id", id, "retryOf", in.ID)
 	answer(w, RetryResponse{ID: id, RetryOf: in.ID})
+}
+
+// decodeRetry reads a RetryRequest to the letter: exact names, each once, and
+// nothing beside them.
+func decodeRetry(body io.Reader) (in RetryRequest, err error) {
+	dec := json.NewDecoder(body)
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return in, errors.New("the body is no JSON object")
+	}
+	fields := map[string]*string{"tenant": &in.Tenant, "id": &in.ID}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return in, errors.New("the body is no JSON object")
+		}
+		field, known := fields[name.(string)] // names are strings, says the decoder
+		if !known {
+			return in, errors.New("a field is unknown, or comes twice")
+		}
+		delete(fields, name.(string))
+		value, err := dec.Token()
+		text, isText := value.(string)
+		if err != nil || !isText {
+			return in, errors.New("a field is not a string")
+		}
+		*field = text
+	}
+	if _, err := dec.Token(); err != nil {
+		return in, errors.New("the body is cut")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return in, errors.New("something follows the object")
+	}
+	if in.Tenant == "" || !wire.ValidID(in.ID) {
+		return in, errors.New("the tenant is missing, or the id is none")
+	}
+	return in, nil
+}
+
+// retryID is the id of a dead letter's retry: its time is the letter's end, so
+// that it is no older than what else is kept, and the rest a hash of the
+// letter's key.
+func retryID(letter *store.State) string {
+	sum := sha256.Sum256([]byte("retry of\x00" + letter.Tenant + "\x00" + letter.ID))
+	text := hex.EncodeToString(sum[:])
+	return wire.NewIDAt(letter.Ended)[:14] + "7" + text[:3] + "-8" + text[3:6] + "-" + text[6:18]
 }
 
 func refuseStore(w http.ResponseWriter, err error) {

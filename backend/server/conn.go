@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/internal/session"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
@@ -30,6 +32,7 @@ type conn struct {
 	ws      *websocket.Conn
 	address deliver.Address
 	subject string
+	tenant  *tenant
 	log     *slog.Logger
 	out     outbox
 
@@ -39,6 +42,13 @@ type conn struct {
 	heard   atomic.Int64
 	since   time.Time
 	pending atomic.Int64 // messages that are being performed
+	held    atomic.Int64 // bytes that they hold, see admission.go
+	allowed allowance    // for them
+	// messages is how often the client may send one.
+	messages quota.Rate
+	// roomy is how many messages may come yet before the streams are counted
+	// that the connection follows. It belongs to whoever reads.
+	roomy int
 	// pages holds those that are being made for this connection.
 	pages chan struct{}
 	turn  turn
@@ -105,8 +115,7 @@ func (c *conn) readFailed(err error) {
 func (c *conn) frame(data []byte) bool {
 	items, batch, refusal := wire.DecodeClientFrame(data)
 	if refusal != nil {
-		c.refuse(&wire.ClientItem{Err: refusal}, -1)
-		return true
+		items, batch = []wire.ClientItem{{Err: refusal}}, false
 	}
 	f := c.facts.Load()
 	now := time.Now()
@@ -115,18 +124,27 @@ func (c *conn) frame(data []byte) bool {
 		index := -1
 		if batch {
 			index = i
+			// What is kept of one message is not to keep the whole batch.
+			item.Message.Payload, item.Message.Metadata = bytes.Clone(item.Message.Payload), bytes.Clone(item.Message.Metadata)
+		}
+		if !c.heeds(&item.Message, index, now) {
+			continue
 		}
 		if item.Err != nil {
-			c.refuse(item, index)
+			c.refuse(&item.Message, item.Err, index)
 			continue
 		}
 		effect := c.s.session.Decide(f, &item.Message, now)
 		if c.direct(effect, index) {
 			continue
 		}
-		p := &performance{c: c, facts: f, effect: effect, message: &item.Message, pace: c.s.paceOf(effect)}
-		switch {
-		case !c.admit(p):
+		p := &performance{c: c, facts: f, effect: effect, index: index, pace: c.s.paceOf(effect)}
+		if _, ok := effect.(session.Authenticate); ok {
+			p.message = &item.Message
+		}
+		switch refusal := c.admit(p, len(data), now); {
+		case refusal.wait > 0:
+			c.overloaded(&item.Message, index, refusal)
 		case !batch && p.pace.quick():
 			return c.performHere(p)
 		default:
@@ -136,10 +154,10 @@ func (c *conn) frame(data []byte) bool {
 	return true
 }
 
-// refuse answers a message that could not be decoded. It was the index-th of a
-// batch; -1: of none.
-func (c *conn) refuse(item *wire.ClientItem, index int) {
-	c.direct(session.Say{Message: session.Refuse(&item.Message, item.Err)}, index)
+// refuse answers a message that does nothing. It was the index-th of a batch;
+// -1: of none.
+func (c *conn) refuse(m *wire.ClientMessage, e *wire.Error, index int) {
+	c.direct(session.Say{Message: session.Refuse(m, e)}, index)
 }
 
 // direct sends the answer if the effect is just that, and tells whether it is.
@@ -153,18 +171,6 @@ func (c *conn) direct(e session.Effect, index int) bool {
 	}
 	c.say(say.Message)
 	return true
-}
-
-// admit counts a message as unanswered, or refuses it.
-func (c *conn) admit(p *performance) bool {
-	if c.pending.Add(1) <= int64(c.s.options.MaxPending) {
-		return true
-	}
-	c.pending.Add(-1)
-	refusal := session.Refuse(p.message, &wire.Error{Code: wire.CodeOverloaded, Message: "too many messages of this connection are unanswered"})
-	refusal.RetryAfterMs = 100
-	c.say(refusal)
-	return false
 }
 
 // authenticate extends the connection's time by a fresh token.
@@ -244,12 +250,36 @@ func (c *conn) say(m wire.ServerMessage) {
 }
 
 // queue adds a direct answer to what is to be sent, and tells whether the
-// caller must see to the writing. Answers are bounded by MaxPending, and are
-// never dropped.
+// caller must see to the writing. Answers are never dropped, unless so much of
+// them waits that the connection ends of it.
 func (c *conn) queue(m wire.ServerMessage) (start bool) {
 	data := m.Append(make([]byte, 0, 128+len(m.Payload)+len(m.Data)))
 	start, err := c.out.add(true, data)
+	if errors.Is(err, deliver.ErrFull) {
+		c.cutOff()
+	}
 	return start && err == nil
+}
+
+// cutOff ends a connection whose peer takes too little: what waits is dropped,
+// but for a word of goodbye.
+func (c *conn) cutOff() {
+	if c.last.Swap(wire.CloseTryLater) != 0 {
+		return
+	}
+	c.log.Warn("a client that does not read its answers is cut off")
+	_ = c.ws.SetReadDeadline(time.Now().Add(closeTimeout)) // it may not read the goodbye either
+	m := c.closing("overloaded", true)
+	if c.out.end(m.Append(nil)) {
+		c.s.crew.run(writing{c})
+	}
+}
+
+// closing says that the connection is about to be closed.
+func (c *conn) closing(reason string, reconnect bool) wire.ServerMessage {
+	return wire.ServerMessage{
+		Type: wire.TypeClosing, Reason: reason, Reconnect: &reconnect, AfterMs: c.s.options.ReconnectWithin.Milliseconds(),
+	}
 }
 
 // write empties the outbox, and says goodbye after that if it is time to.
@@ -282,7 +312,7 @@ func (c *conn) goodbye(reason string, reconnect bool, code int) {
 		return
 	}
 	if reason != "" {
-		c.say(wire.ServerMessage{Type: wire.TypeClosing, Reason: reason, Reconnect: &reconnect, AfterMs: c.s.options.ReconnectWithin.Milliseconds()})
+		c.say(c.closing(reason, reconnect))
 	}
 	c.out.mu.Lock()
 	start := c.out.start()

@@ -18,7 +18,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 // ready says whether calls can be taken: it asks the store.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
-		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, "the server is shutting down")
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, shuttingDown)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/streamer"
@@ -79,7 +80,7 @@ func TestLaw09PagesAreBounded(t *testing.T) {
 	before := heap()
 	one := `{"type":"subscribe","ref":"r","id":"` + id + `"}`
 	batch := "[" + strings.Repeat(one+",", 63) + one + "]"
-	for range 30 {
+	for range 12 {
 		p.send("%s", batch)
 	}
 	quick := h.dial("ann")
@@ -91,7 +92,47 @@ func TestLaw09PagesAreBounded(t *testing.T) {
 		peak = max(peak, heap())
 	}
 	require.Less(t, peak, before+40<<20)
-	for range 30 * 64 {
+	for range 12 * 64 {
 		require.Equal(t, wire.TypeSnapshot, p.next().Type, "each is answered in the end")
 	}
+}
+
+// unread sends the same frame again and again, until the server reads no more
+// of it, and returns by how much the memory has grown.
+func (p *peer) unread(frame []byte) (grown int64) {
+	p.Helper()
+	before := heapNow()
+	for range 20_000 {
+		require.NoError(p, p.ws.SetWriteDeadline(time.Now().Add(300*time.Millisecond)))
+		if p.ws.WriteMessage(websocket.TextMessage, frame) != nil {
+			return int64(heapNow()) - int64(before)
+		}
+	}
+	p.Fatal("it goes on reading whoever does not read")
+	return 0
+}
+
+// Law 9: many short answers that nobody reads are bounded by what they take,
+// not by their letters.
+func TestLaw09ManySmallAnswers(t *testing.T) {
+	h := start(t, server.Options{})
+	ping := `{"type":"ping"}`
+	grown := h.dial("ann").unread([]byte("[" + strings.Repeat(ping+",", 63) + ping + "]"))
+	require.Less(t, grown, int64(5<<20))
+	h.dial("ann").pings()
+}
+
+// Law 9: pages of lists are made when there is room for them.
+func TestLaw09ListsAreBounded(t *testing.T) {
+	h := start(t, server.Options{})
+	p := h.dial("ann")
+	for range 100 {
+		p.send(`{"type":"request","id":"%s","action":"echo","mode":"async"}`, wire.NewID())
+		require.Equal(t, wire.TypeAck, p.next().Type)
+		require.Equal(t, wire.TypeResult, p.next().Type)
+	}
+	one := `{"type":"list","ref":"l","limit":100}`
+	grown := p.unread([]byte("[" + strings.Repeat(one+",", 63) + one + "]"))
+	require.Less(t, grown, int64(20<<20))
+	h.dial("ann").pings()
 }

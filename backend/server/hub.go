@@ -2,7 +2,9 @@ package server
 
 import (
 	"sync"
+	"time"
 
+	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 )
 
@@ -11,6 +13,7 @@ import (
 type hub struct {
 	mu     sync.RWMutex
 	conns  map[string]*conn
+	places register
 	closed bool
 	// readers counts the connections whose reading has not ended.
 	readers sync.WaitGroup
@@ -18,12 +21,30 @@ type hub struct {
 
 var _ deliver.Poster = (*hub)(nil)
 
-// add takes a connection in, unless there are max of them or the hub is
-// closed.
-func (h *hub) add(c *conn, max int) bool {
+// reserve takes a place for a connection, or says why there is none.
+func (h *hub) reserve(id auth.Identity, o *Options) (t *tenant, refusal string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || len(h.conns) >= max {
+	if h.closed {
+		return nil, shuttingDown
+	}
+	return h.places.reserve(id, o, time.Now())
+}
+
+// release gives back a place that no connection has come to take.
+func (h *hub) release(id auth.Identity) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.places.release(id.Tenant, id.Subject, time.Now())
+}
+
+// add takes a connection in, whose place was reserved, unless the hub is
+// closed.
+func (h *hub) add(c *conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		h.places.release(c.address.Tenant, c.subject, time.Now())
 		return false
 	}
 	h.conns[c.address.Connection] = c
@@ -35,7 +56,15 @@ func (h *hub) remove(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c.address.Connection)
+	h.places.release(c.address.Tenant, c.subject, time.Now())
 	h.readers.Done()
+}
+
+// full tells whether there is no place for anybody.
+func (h *hub) full(o *Options) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.places.taken >= o.MaxConnections
 }
 
 // close takes no more connections in, and returns those that are there.
@@ -44,12 +73,6 @@ func (h *hub) close() []*conn {
 	h.closed = true
 	h.mu.Unlock()
 	return h.all()
-}
-
-func (h *hub) len() int {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return len(h.conns)
 }
 
 func (h *hub) all() []*conn {

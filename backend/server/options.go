@@ -39,7 +39,9 @@ type Options struct {
 
 	// Logger gets no payloads and no tokens. Default: slog.Default().
 	Logger *slog.Logger
-	// Workers is how many durable calls run at once. Default 64.
+	// Workers is how many durable calls run at once; more wait in the store. It
+	// bounds what their handlers hold, as memory and connections to a database.
+	// Default 1,000.
 	Workers int
 	// PoisonAfter is how often a suspect may die alone before it is a dead
 	// letter. Default 3.
@@ -47,13 +49,60 @@ type Options struct {
 	// Grace is how long Shutdown lets handlers run on. Default 30 s.
 	Grace time.Duration
 
-	// MaxConnections bounds the connections. Default 20,000.
+	// MaxConnections bounds the connections. Default 20,000. No tenant gets
+	// all: one that is alone gets four in five, the next one four fifths of
+	// what is left, and so on. Beyond, handshakes are answered 503.
 	MaxConnections int
+	// MaxTenantConnections bounds a tenant's connections further. Default 0:
+	// it does not.
+	MaxTenantConnections int
+	// MaxSubjectConnections bounds the connections of one subject of a tenant.
+	// Default 0: no bound of its own, for some have all visitors speak as one.
+	MaxSubjectConnections int
+	// MaxHandshakes bounds the sockets that Run and Serve hold whose handshake
+	// is not over: beyond it no other is accepted, and those that have taken
+	// longer than a second make room. Default 4,096.
+	MaxHandshakes int
+	// HandshakeTimeout closes sockets that take longer to send their
+	// handshake, if Run or Serve accepted them. Default 10 s.
+	HandshakeTimeout time.Duration
+	// HandshakeRate is how many handshakes are judged in a second; others are
+	// answered 503. Default 5,000.
+	HandshakeRate int
+
+	// MaxInline bounds the calls that run without being stored first, those
+	// that were promoted since included. Default 10,000, shared by tenants as
+	// MaxConnections is. Beyond, requests are refused as overloaded.
+	MaxInline int
 	// MaxPending bounds the unanswered messages of one connection. Default
-	// 2,048.
+	// 2,048. Beyond, messages are refused as overloaded.
 	MaxPending int
+	// PendingBytes bounds what the unanswered messages of one connection hold:
+	// what they brought, and what their answers will be, for which the size of
+	// their action's answers of late is taken. Default 8 MiB. Beyond, messages
+	// are refused as overloaded. A connection for which twice as much waits to
+	// be read is closed, 1013.
+	PendingBytes int
+	// MaxMemory bounds, in bytes, what messages hold on all connections
+	// together: what counts for PendingBytes, and what waits to be sent. What
+	// is below 8 KiB of either on a connection is not counted. Default 512
+	// MiB, shared by tenants as MaxConnections is. Beyond, messages are
+	// refused as overloaded, streams lag, and connections for which answers
+	// wait are closed, 1013.
+	MaxMemory int
+	// MaxStreams bounds the streams that one connection follows; those that
+	// are being answered may come on top. Default 10,000. Beyond, requests and
+	// subscribes are refused as overloaded.
+	MaxStreams int
+	// MessageRate is how many messages a second one connection may send, after
+	// a second of rest as many at once. Beyond, they are refused as
+	// overloaded, and whoever goes on all the same is read no faster. Default
+	// 0: no limit.
+	MessageRate int
+	// CallRate is the same for a tenant's requests. Default 0: no limit.
+	CallRate int
 	// OutboxBytes is how much may wait to be sent to one connection before
-	// its streams lag. Default 1 MiB.
+	// its streams lag, and before it is read no more. Default 1 MiB.
 	OutboxBytes int
 	// IdleTimeout closes connections that send nothing. Default, and at most,
 	// 10 min.
@@ -88,7 +137,7 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	times := map[*time.Duration]time.Duration{
 		&out.Retention: store.DefaultRetention, &out.Grace: 30 * time.Second, &out.IdleTimeout: 10 * time.Minute,
-		&out.MaxLife: 2 * time.Hour, &out.WriteTimeout: writeTimeout, &out.ReconnectWithin: 3 * time.Second, &out.Threshold: core.Threshold,
+		&out.HandshakeTimeout: 10 * time.Second, &out.MaxLife: 2 * time.Hour, &out.WriteTimeout: writeTimeout, &out.ReconnectWithin: 3 * time.Second, &out.Threshold: core.Threshold,
 	}
 	for p, v := range times {
 		if *p < 0 {
@@ -98,7 +147,11 @@ func (o *Options) withDefaults() (Options, error) {
 			*p = v
 		}
 	}
-	counts := map[*int]int{&out.MaxConnections: 20_000, &out.MaxPending: 2048, &out.OutboxBytes: 1 << 20}
+	counts := map[*int]int{
+		&out.MaxConnections: 20_000, &out.MaxTenantConnections: 0, &out.MaxSubjectConnections: 0,
+		&out.MaxHandshakes: 4096, &out.HandshakeRate: 5000, &out.MaxInline: 10_000, &out.MaxPending: 2048,
+		&out.PendingBytes: 8 << 20, &out.MaxMemory: 512 << 20, &out.MaxStreams: 10_000, &out.MessageRate: 0, &out.CallRate: 0, &out.OutboxBytes: 1 << 20,
+	}
 	for p, v := range counts {
 		if *p < 0 {
 			return out, errors.New("server: an option of count is negative")

@@ -12,13 +12,19 @@ import (
 // concurrent use, and costs little while it is empty.
 type outbox struct {
 	limit int // bytes
+	// most is what not even direct answers exceed; 0: they may.
+	most int
 
 	mu    sync.Mutex
 	queue []outgoing
 	// taken counts messages that left, so that places in slots hold.
 	taken int
 	slots map[deliver.Slot]int
-	bytes int
+	bytes int // with overhead
+	// flight is how large the frame is that is being written.
+	flight int
+	// allowed is for both.
+	allowed allowance
 	// writing tells that a goroutine empties the box.
 	writing bool
 	shut    bool
@@ -31,10 +37,18 @@ type outgoing struct {
 	slot deliver.Slot // zero: none
 }
 
-// add appends messages. Without force it refuses what exceeds the limit. start
-// tells that the caller must see to the writing.
+// overhead is what a message takes beside its text. Without it, whoever has
+// many short ones made would hold ten times what is allowed.
+const overhead = 128
+
+func (m *outgoing) size() int { return len(m.data) + overhead }
+
+// add appends messages. Without force it refuses what exceeds the limit, with
+// force what comes when most is exceeded already; and either when there is no
+// memory for it. start tells that the caller
+// must see to the writing.
 func (o *outbox) add(force bool, messages ...[]byte) (start bool, err error) {
-	size := 0
+	size := overhead * len(messages)
 	for _, m := range messages {
 		size += len(m)
 	}
@@ -43,7 +57,7 @@ func (o *outbox) add(force bool, messages ...[]byte) (start bool, err error) {
 	switch {
 	case o.shut:
 		return false, deliver.ErrGone
-	case !force && o.bytes > 0 && o.bytes+size > o.limit:
+	case !force && o.bytes > 0 && o.bytes+size > o.limit, force && o.most > 0 && o.bytes > o.most, !o.allowed.cover(int64(o.bytes + o.flight + size)):
 		return false, deliver.ErrFull
 	}
 	for _, m := range messages {
@@ -64,7 +78,7 @@ func (o *outbox) put(slot deliver.Slot, message []byte) (start bool, err error) 
 	place, ok := o.slots[slot]
 	if ok && slot.Type == wire.TypeLag {
 		// It ends what came before it; so it moves behind that.
-		o.bytes -= len(o.queue[place-o.taken].data)
+		o.bytes -= o.queue[place-o.taken].size()
 		o.queue = slices.Delete(o.queue, place-o.taken, place-o.taken+1)
 		for s, p := range o.slots {
 			if p > place {
@@ -84,7 +98,8 @@ func (o *outbox) put(slot deliver.Slot, message []byte) (start bool, err error) 
 	}
 	o.slots[slot] = o.taken + len(o.queue)
 	o.queue = append(o.queue, outgoing{message, slot})
-	o.bytes += len(message)
+	o.bytes += len(message) + overhead
+	_ = o.allowed.cover(int64(o.bytes + o.flight)) // it is never refused: there is one a slot
 	return o.start(), nil
 }
 
@@ -101,7 +116,8 @@ func (o *outbox) take(buf []byte) (frame []byte, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.queue) == 0 {
-		o.writing, o.queue, o.slots = false, nil, nil
+		o.writing, o.queue, o.slots, o.flight = false, nil, nil, 0
+		o.allowed.settle(0)
 		return nil, false
 	}
 	n, size := 1, len(o.queue[0].data)+2
@@ -119,7 +135,7 @@ func (o *outbox) take(buf []byte) (frame []byte, ok bool) {
 			buf = append(buf, ',')
 		}
 		buf = append(buf, m.data...)
-		o.bytes -= len(m.data)
+		o.bytes -= m.size()
 		if m.slot != (deliver.Slot{}) {
 			delete(o.slots, m.slot)
 		}
@@ -130,6 +146,8 @@ func (o *outbox) take(buf []byte) (frame []byte, ok bool) {
 	}
 	o.queue = o.queue[n:]
 	o.taken += n
+	o.flight = len(buf)
+	o.allowed.settle(int64(o.bytes + o.flight))
 	if o.room != nil && o.bytes <= o.limit {
 		close(o.room)
 		o.room = nil
@@ -155,7 +173,25 @@ func (o *outbox) wait() <-chan struct{} {
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.drop()
+}
+
+// end is close with a last message, which is sent yet. start tells that the
+// caller must see to the writing.
+func (o *outbox) end(message []byte) (start bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.shut {
+		return false
+	}
+	o.drop()
+	o.queue, o.bytes = []outgoing{{data: message}}, len(message)+overhead
+	return o.start()
+}
+
+func (o *outbox) drop() {
 	o.shut, o.queue, o.slots, o.bytes = true, nil, nil, 0
+	o.allowed.settle(0)
 	if o.room != nil {
 		close(o.room)
 		o.room = nil

@@ -41,7 +41,7 @@ func TestOutbox(t *testing.T) {
 				start, err := o.add(false, m)
 				if err != nil {
 					require.ErrorIs(t, err, deliver.ErrFull)
-					require.Greater(t, o.bytes+len(m), o.limit)
+					require.Greater(t, o.bytes+len(m)+overhead, o.limit)
 					return
 				}
 				started(start)

@@ -22,9 +22,19 @@ const (
 	trusted = 12
 )
 
+// leastAnswer is what an answer is taken to need before an action's are known,
+// and at least.
+const leastAnswer = 2 << 10
+
 // pace says whether calls of an action that are not stored have been quick of
-// late. It is safe for concurrent use; nil is never quick.
-type pace struct{ points atomic.Int32 }
+// late, and how large their answers were. It is safe for concurrent use; nil is
+// never quick.
+type pace struct {
+	// once tells that the action answers once, so that quickness counts.
+	once   bool
+	points atomic.Int32
+	size   atomic.Int64
+}
 
 func (p *pace) took(d time.Duration) {
 	before := p.points.Load()
@@ -39,14 +49,31 @@ func (p *pace) took(d time.Duration) {
 
 func (p *pace) quick() bool { return p != nil && p.points.Load() >= trusted }
 
-// newPaces returns a pace for each action that runs inline unless the request
-// says otherwise, and that answers once.
+func (p *pace) timed() bool { return p != nil && p.once }
+
+// answered notes the size of an answer. The largest counts, and less and less
+// when all that follow are half as large: so answers of one size write nothing.
+func (p *pace) answered(size int) {
+	if p == nil {
+		return
+	}
+	switch before, n := p.size.Load(), int64(size); {
+	case n > before:
+		p.size.CompareAndSwap(before, n)
+	case n < before/2 && before > leastAnswer:
+		p.size.CompareAndSwap(before, before-before/64)
+	}
+}
+
+// answer is what the next one is taken to need.
+func (p *pace) answer() int64 { return max(p.size.Load(), leastAnswer) }
+
+// newPaces returns a pace for each action. Those count as quick ever that run
+// inline unless the request says otherwise, and answer once.
 func newPaces(r *core.Registry) map[*core.Action]*pace {
 	out := map[*core.Action]*pace{}
 	for _, a := range r.Actions {
-		if !a.Stream && a.Placement != core.Async && a.Expect == nil {
-			out[a] = &pace{}
-		}
+		out[a] = &pace{once: !a.Stream && a.Placement != core.Async && a.Expect == nil}
 	}
 	return out
 }

@@ -13,10 +13,13 @@ type performance struct {
 	c      *conn
 	facts  *session.Facts
 	effect session.Effect
-	// message is what it answers.
+	// message is what it answers; nil but for a token's.
 	message *wire.ClientMessage
-	pace    *pace // nil: not measured
-	output  atomic.Int32
+	// index is the message's place in its batch; -1: it came alone.
+	index  int
+	pace   *pace // nil: not of an inline call
+	held   int64 // what it was admitted for, in bytes
+	output atomic.Int32
 }
 
 // Who writes the answer.
@@ -35,7 +38,7 @@ func (p *performance) do() {
 	}
 	begun := time.Now()
 	s.session.Perform(s.ctx, p.facts, p.effect, p.answer)
-	if p.pace != nil {
+	if p.pace.timed() {
 		p.pace.took(time.Since(begun))
 	}
 }
@@ -44,7 +47,11 @@ func (p *performance) authenticate(a session.Authenticate) { p.answer(p.c.authen
 
 // answer is called once, from any goroutine.
 func (p *performance) answer(m wire.ServerMessage) {
-	p.c.pending.Add(-1)
+	p.c.withdraw(p)
+	p.pace.answered(len(m.Payload) + len(m.Details))
+	if p.index >= 0 && m.Code == wire.CodeOverloaded && m.Type == wire.TypeError {
+		m.Index = &p.index
+	}
 	if p.c.queue(m) && !p.output.CompareAndSwap(byHand, waiting) {
 		p.c.s.crew.run(writing{p.c})
 	}

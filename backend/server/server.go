@@ -23,6 +23,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/engine"
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/internal/session"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
@@ -53,6 +54,10 @@ type Server struct {
 	// crew performs what the goroutines that read do not perform themselves.
 	crew  *crew
 	paces map[*core.Action]*pace
+	// handshakes is how often one is judged.
+	handshakes *quota.Rate
+	// memory is what messages may hold.
+	memory *quota.Pool
 }
 
 // Run serves until ctx ends, and then shuts down in good order. It returns nil
@@ -94,11 +99,12 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 	}
 	s.ctx, s.quit = context.WithCancel(context.Background())
 	s.crew, s.paces = newCrew(s.ctx), newPaces(registry)
+	s.handshakes, s.memory = quota.NewRate(options.HandshakeRate), quota.NewPool(options.MaxMemory)
 	s.people = memory.New(nil)
 	s.teller = deliver.NewTeller(s.people, s.hub, options.Logger)
 	s.engine = engine.New(engine.Options{
 		Store: s.queue, Registry: registry, Teller: s.teller, Logger: options.Logger, Workers: options.Workers,
-		PoisonAfter: options.PoisonAfter, Threshold: options.Threshold,
+		PoisonAfter: options.PoisonAfter, Threshold: options.Threshold, MaxInline: options.MaxInline,
 	})
 	s.session = &session.Session{
 		Rules:  session.Rules{Registry: registry, Retention: options.Retention},
@@ -181,7 +187,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+		Handler: h, ReadHeaderTimeout: s.options.HandshakeTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+		ConnState: newHandshaking(s.options.MaxHandshakes).watch,
 	}
 }
 
@@ -193,10 +200,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(func() {
 		s.draining.Store(true)
 		for _, c := range s.hub.close() {
-			reconnect := true
-			c.say(wire.ServerMessage{
-				Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &reconnect, AfterMs: s.options.ReconnectWithin.Milliseconds(),
-			})
+			c.say(c.closing("shutdown", true))
 		}
 		err = s.engine.Stop(ctx)
 		for _, c := range s.hub.all() {

@@ -25,13 +25,16 @@ var upgrader = websocket.Upgrader{
 	ReadBufferSize:   1024,
 	WriteBufferSize:  1024,
 	WriteBufferPool:  &sync.Pool{},
-	Subprotocols:     []string{wire.Subprotocol},
 	// The origin was judged before.
 	CheckOrigin: func(*http.Request) bool { return true },
 	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 		refuse(w, status, wire.CodeNotStreamer, reason.Error())
 	},
 }
+
+// picked says which subprotocol the server picks: that it is offered was judged
+// before.
+var picked = http.Header{"Sec-Websocket-Protocol": {wire.Subprotocol}}
 
 // refuse answers a handshake that does not come to a connection.
 func refuse(w http.ResponseWriter, status int, code, text string) {
@@ -49,10 +52,10 @@ func refuse(w http.ResponseWriter, status int, code, text string) {
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.draining.Load():
-		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, "the server is shutting down")
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, shuttingDown)
 		return
-	case s.hub.len() >= s.options.MaxConnections:
-		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, "the server has no room for more connections")
+	case s.hub.full(&s.options):
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, serverFull)
 		return
 	case !s.originAllowed(r):
 		refuse(w, http.StatusForbidden, wire.CodeOriginRefused, "this origin is not allowed")
@@ -61,8 +64,12 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Upgrade", "websocket")
 		refuse(w, http.StatusUpgradeRequired, wire.CodeNotStreamer, "this is a WebSocket endpoint; connect with the subprotocol "+wire.Subprotocol)
 		return
-	case !slices.Contains(websocket.Subprotocols(r), wire.Subprotocol):
-		refuse(w, http.StatusBadRequest, wire.CodeNotStreamer, "offer the subprotocol "+wire.Subprotocol)
+	case !offered(r.Header.Values("Sec-Websocket-Protocol")):
+		refuse(w, http.StatusBadRequest, wire.CodeNotStreamer, "offer the subprotocol "+wire.Subprotocol+", in a header of at most 9 KiB")
+		return
+	}
+	if s.handshakes.Take(time.Now()) > 0 {
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, "too many handshakes at once")
 		return
 	}
 	token, ok := auth.FromRequest(r, s.options.AllowQueryToken)
@@ -77,11 +84,36 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		refuse(w, status, code, text)
 		return
 	}
-	ws, err := upgrader.Upgrade(w, r, nil)
+	t, refusal := s.hub.reserve(id, &s.options)
+	if refusal != "" {
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, refusal)
+		return
+	}
+	ws, err := upgrader.Upgrade(w, r, picked)
 	if err != nil {
+		s.hub.release(id)
 		return // answered by upgrader.Error
 	}
-	s.open(ws, id)
+	s.open(ws, id, t)
+}
+
+// maxOffer bounds the bytes of Sec-WebSocket-Protocol that are looked at: a
+// token and some names of versions.
+const maxOffer = wire.MaxToken + 1024
+
+// offered tells whether a client offers our subprotocol, in no more words than
+// it takes.
+func offered(lines []string) (ours bool) {
+	size := 0
+	for _, line := range lines {
+		if size += len(line); size > maxOffer {
+			return false
+		}
+		for entry := range strings.SplitSeq(line, ",") {
+			ours = ours || strings.Trim(entry, " \t") == wire.Subprotocol
+		}
+	}
+	return ours
 }
 
 // authenticate verifies a token, and holds foreign authenticators to the rules
@@ -128,13 +160,14 @@ func (s *Server) originAllowed(r *http.Request) bool {
 	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
-// open registers a connection and begins to read it.
-func (s *Server) open(ws *websocket.Conn, id auth.Identity) {
+// open registers a connection, for which there is a place, and begins to read
+// it.
+func (s *Server) open(ws *websocket.Conn, id auth.Identity, t *tenant) {
 	now := time.Now()
 	c := &conn{
-		s: s, ws: ws, since: now, subject: id.Subject,
+		s: s, ws: ws, since: now, subject: id.Subject, tenant: t,
 		address: deliver.Address{Tenant: id.Tenant, Connection: wire.NewID()},
-		out:     outbox{limit: s.options.OutboxBytes}, pages: make(chan struct{}, maxPages),
+		out:     outbox{limit: s.options.OutboxBytes, most: s.options.OutboxBytes + 2*s.options.PendingBytes}, pages: make(chan struct{}, maxPages),
 	}
 	c.log = s.options.Logger.With("connection", c.address.Connection, "tenant", id.Tenant)
 	c.heard.Store(now.UnixNano())
@@ -142,8 +175,12 @@ func (s *Server) open(ws *websocket.Conn, id auth.Identity) {
 	c.facts.Store(&session.Facts{
 		Connection: c.address.Connection, Tenant: id.Tenant, Subject: id.Subject, Scopes: id.Scopes, Expires: expiry(id), Hold: c.hold,
 	})
-	if !s.hub.add(c, s.options.MaxConnections) {
-		c.closeFrame(wire.CloseTryLater)
+	for _, a := range []*allowance{&c.allowed, &c.out.allowed} {
+		a.pool, a.share = s.memory, &t.memory
+	}
+	c.messages.Limit(s.options.MessageRate)
+	if !s.hub.add(c) {
+		c.closeFrame(wire.CloseRestart)
 		c.shut()
 		return
 	}
@@ -157,5 +194,8 @@ func (s *Server) open(ws *websocket.Conn, id auth.Identity) {
 	c.log.Debug("connected")
 	c.watch()
 	ws.SetReadLimit(wire.MaxClientMessage)
+	if s.options.MessageRate > 0 {
+		c.limitPings()
+	}
 	go c.read()
 }

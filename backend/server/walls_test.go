@@ -198,7 +198,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	var log lockedBuffer
 	h := start(t, server.Options{Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	p := h.dial("ann")
-	p.send(`{"type":"request","id":"%s","action":"fail","payload":"card 4111"}`, wire.NewID())
+	p.send(`{"type":"request","id":"%s","action":"fail","payload":"card-4111-1111"}`, wire.NewID())
 	m := p.next(wire.TypeAck, wire.TypeAttempt)
 	require.Equal(t, wire.CodeInternal, m.Code)
 	require.NotContains(t, m.Message, "secret detail")
@@ -208,7 +208,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	text := log.String()
 	require.Contains(t, text, "secret detail", "the operator learns what the caller may not")
 	require.Contains(t, text, m.ID)
-	require.NotContains(t, text, "4111")
+	require.NotContains(t, text, "4111-1111")
 	require.NotContains(t, text, "token-that-is-secret")
 }
 
@@ -266,12 +266,32 @@ func TestOperators(t *testing.T) {
 	require.Equal(t, id, again.RetryOf)
 	p.send(`{"type":"subscribe","ref":"r","id":"%s"}`, again.ID)
 	require.Equal(t, wire.TypeSnapshot, p.next().Type, "the owner follows it")
+	right := `{"tenant":"acme","id":"` + id + `"`
 	for body, want := range map[string]int{
-		`{`: 400, `{"tenant":"acme"}`: 400, `{"tenant":"evil","id":"` + id + `"}`: 404, `{"tenant":"acme","id":"` + wire.NewID() + `"}`: 404,
+		`{`: 400, ``: 400, `[]`: 400, `{"tenant":"acme"}`: 400, `{"tenant":"evil","id":"` + id + `"}`: 404, `{"tenant":"acme","id":"` + wire.NewID() + `"}`: 404,
+		right + `}{}`: 400, right + `} x`: 400, right: 400, right + `,"id":"` + id + `"}`: 400, right + `,"more":1}`: 400, right + `]`: 400,
+		`{"Tenant":"acme","ID":"` + id + `"}`: 400, `{"tenant":["acme"],"id":"` + id + `"}`: 400, `{"tenant":"acme","id":"` + strings.ToUpper(id) + `"}`: 400,
+		right + `,"pad":"` + strings.Repeat("x", 5000) + `"}`: 400,
 	} {
 		status, _ := get("operator", "POST", "/dead/retry", body)
 		require.Equal(t, want, status, body)
 	}
+	// Once retried, it is retried: one call, whoever asks for it how often.
+	ids := map[string]bool{}
+	for range 5 {
+		status, text = get("operator", "POST", "/dead/retry", right+"}")
+		if status == http.StatusConflict { // the retry has died by now
+			require.Contains(t, text, again.ID)
+			continue
+		}
+		require.Equal(t, 200, status, text)
+		var more server.RetryResponse
+		require.NoError(t, json.Unmarshal([]byte(text), &more))
+		ids[more.ID] = true
+	}
+	require.LessOrEqual(t, len(ids), 1)
+	p.send(`{"type":"list","ref":"l"}`)
+	require.Len(t, p.next(wire.TypeAttempt, wire.TypeError, wire.TypeAck).Calls, 2)
 	status, _ = get("operator", "GET", "/dead?limit=x", "")
 	require.Equal(t, 400, status)
 	web.CloseIdleConnections()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
@@ -16,8 +17,13 @@ type abandon struct {
 
 	mu      sync.Mutex
 	calls   map[store.Key]*abandonable
+	own     map[string]int // calls of each tenant
 	stopped bool
 }
+
+// maxAbandonable bounds the calls that are watched, of which no tenant gets
+// all: each takes memory for as long as it is stored and has not ended.
+const maxAbandonable = 100_000
 
 // abandonRetry is after how long a cancel that failed is tried again.
 const abandonRetry = 5 * time.Second
@@ -28,7 +34,7 @@ type abandonable struct {
 }
 
 func (b *abandon) init(e *Engine) {
-	b.e, b.calls = e, map[store.Key]*abandonable{}
+	b.e, b.calls, b.own = e, map[store.Key]*abandonable{}, map[string]int{}
 }
 
 // load finds the calls that were there before this process: nobody follows
@@ -57,11 +63,21 @@ func (b *abandon) load(ctx context.Context) error {
 // add begins to watch a call.
 func (b *abandon) add(k store.Key, after time.Duration) {
 	b.mu.Lock()
+	if b.calls[k] == nil {
+		b.own[k.Tenant]++
+	}
 	b.calls[k] = &abandonable{after: after}
 	b.mu.Unlock()
 	if !b.e.Teller.Followed(b.e.ctx, k) {
 		b.unfollowed(k)
 	}
+}
+
+// hasRoom tells whether a call may be watched; one that is, may be.
+func (b *abandon) hasRoom(k store.Key) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.calls[k] != nil || quota.Fair(int64(b.own[k.Tenant]), int64(len(b.calls)), maxAbandonable)
 }
 
 // forget ends the watch, for the call has ended.
@@ -73,6 +89,9 @@ func (b *abandon) forget(k store.Key) {
 			c.timer.Stop()
 		}
 		delete(b.calls, k)
+		if b.own[k.Tenant]--; b.own[k.Tenant] == 0 {
+			delete(b.own, k.Tenant)
+		}
 	}
 }
 

@@ -195,9 +195,15 @@ func (a *attempt) free() {
 func (a *attempt) abandonHandler() {
 	a.mu.Lock()
 	waiting := !a.returned && a.phase != settled && a.phase != finishing
-	a.deaf = a.deaf || waiting
+	lost := !a.returned && a.phase == settled && a.record.lost
+	a.deaf = a.deaf || waiting || lost
 	cause := a.reason()
 	a.mu.Unlock()
+	if lost {
+		a.log().Warn("a handler ignores that its claim is lost")
+		a.e.remove(a) // of what it still held
+		return
+	}
 	if waiting {
 		if cause == nil { // nobody has told the handler yet
 			cause = core.ErrShutdown
@@ -351,11 +357,14 @@ func (a *attempt) promote() {
 	cancelled := errors.Is(a.why, core.ErrCancelled)
 	a.mu.Unlock()
 	if cancelled {
-		// It was answered ok, and must outlive this process. Should the store
-		// not take it now, the handler's end will still meet it here.
-		if s, err := a.e.Store.Cancel(a.e.ctx, a.key, a.request.Subject); err == nil {
-			got.State.CancelRequested = s.CancelRequested
-		}
+		// It was answered ok, and must outlive this process as the call does:
+		// nobody learns that the call is stored before that is true. Only the
+		// process's own end leaves it to the handler's end, which meets it here.
+		err := a.e.persist(func(ctx context.Context) error {
+			_, err := a.e.Store.Cancel(ctx, a.key, a.request.Subject)
+			return err
+		})
+		got.State.CancelRequested = got.State.CancelRequested || err == nil
 	}
 	for _, w := range waiters {
 		a.e.follow(w.from, a.request.Subject, a.key.ID)
@@ -399,7 +408,7 @@ func (a *attempt) unpromoted(err error) {
 		w.answer(answer)
 	}
 	if errors.Is(err, store.ErrUnavailable) {
-		a.e.unsure(a.key)
+		a.e.unsure(store.Hint{Key: a.key})
 	}
 }
 

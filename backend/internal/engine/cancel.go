@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
@@ -16,30 +18,20 @@ import (
 // Errors: store.ErrEnded, with the state, if the call had ended before;
 // store.ErrNotFound; store.ErrUnavailable.
 func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store.State, error) {
-	e.mu.Lock()
-	a := e.inline[k]
-	e.mu.Unlock()
-	if a != nil {
-		a.mu.Lock()
-		for a.phase == promoting {
-			a.moved.Wait()
-		}
-		mine := a.phase == inline && a.request.Subject == subject
-		if mine && a.why == nil {
-			a.why = core.ErrCancelled
-		}
-		a.mu.Unlock()
-		if mine {
-			a.end(core.ErrCancelled)
-			return store.State{}, nil
-		}
+	if e.cancelInline(k, subject) {
+		return store.State{}, nil
 	}
 	s, err := e.Store.Cancel(ctx, k, subject)
 	switch {
 	case errors.Is(err, store.ErrEnded):
 		return s, err
 	case errors.Is(err, store.ErrNotFound):
-		e.missed.remember(owned{k, subject}, time.Now())
+		o := owned{k, subject}
+		e.missed.remember(o, time.Now())
+		if e.cancelInline(k, subject) { // it came meanwhile, and had looked too early
+			e.missed.take(o, time.Now())
+			return store.State{}, nil
+		}
 		return store.State{}, err
 	case err != nil:
 		return store.State{}, err
@@ -66,7 +58,32 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 	return s, nil
 }
 
-// maxMissed bounds the cancels that are remembered for calls to come.
+// cancelInline ends the context of a subject's call that runs inline, and tells
+// whether there was one.
+func (e *Engine) cancelInline(k store.Key, subject string) bool {
+	e.mu.Lock()
+	a := e.inline[k]
+	e.mu.Unlock()
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	for a.phase == promoting {
+		a.moved.Wait()
+	}
+	mine := a.phase == inline && a.request.Subject == subject
+	if mine && a.why == nil {
+		a.why = core.ErrCancelled
+	}
+	a.mu.Unlock()
+	if mine {
+		a.end(core.ErrCancelled)
+	}
+	return mine
+}
+
+// maxMissed bounds the cancels that are remembered for calls to come; no
+// tenant gets all of them.
 const maxMissed = 10_000
 
 // owned is a call of a subject.
@@ -79,33 +96,62 @@ type owned struct {
 // come and run inline: the store, which remembers them too, is not asked then.
 // It is safe for concurrent use.
 type missed struct {
+	// any spares the lock those who would find nothing.
+	any   atomic.Bool
 	mu    sync.Mutex
 	until map[owned]time.Time
+	own   map[string]int // of each tenant
+	// queue holds what was remembered, the oldest first; some of it was taken
+	// since.
+	queue []owned
 }
 
 func (m *missed) remember(o owned, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.until) >= maxMissed {
-		for k, until := range m.until {
-			if !until.After(now) {
-				delete(m.until, k)
-			}
-		}
-	}
 	if m.until == nil {
-		m.until = map[owned]time.Time{}
+		m.until, m.own = map[owned]time.Time{}, map[string]int{}
 	}
-	if len(m.until) < maxMissed {
-		m.until[o] = now.Add(store.CancelMemory)
+	m.forget(now)
+	if _, again := m.until[o]; again || !quota.Fair(int64(m.own[o.Tenant]), int64(len(m.queue)), maxMissed) {
+		return
+	}
+	m.until[o] = now.Add(store.CancelMemory)
+	m.own[o.Tenant]++
+	m.queue = append(m.queue, o)
+	m.any.Store(true)
+}
+
+// forget drops what is too old. All are remembered for the same time; so the
+// oldest go first, and each is looked at once. It is called with the lock held.
+func (m *missed) forget(now time.Time) {
+	for len(m.queue) > 0 {
+		o := m.queue[0]
+		if until, ok := m.until[o]; ok && until.After(now) {
+			return
+		}
+		m.queue = m.queue[1:]
+		delete(m.until, o)
+		m.less(o.Tenant)
+	}
+	m.queue = nil
+}
+
+func (m *missed) less(tenant string) {
+	if m.own[tenant]--; m.own[tenant] == 0 {
+		delete(m.own, tenant)
 	}
 }
 
 // take tells whether a cancel waits for the call, and forgets it.
 func (m *missed) take(o owned, now time.Time) bool {
+	if !m.any.Load() {
+		return false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	until, ok := m.until[o]
 	delete(m.until, o)
+	m.any.Store(len(m.until) > 0)
 	return ok && until.After(now)
 }

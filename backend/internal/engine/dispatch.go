@@ -73,12 +73,21 @@ func (e *Engine) arm(now time.Time) {
 			e.waitingAt = time.Time{}
 		}
 	case e.waiting == nil:
-		e.waiting = time.AfterFunc(at.Sub(now), e.dispatch)
+		e.waiting = time.AfterFunc(at.Sub(now), e.ring)
 		e.waitingAt = at
 	case !at.Equal(e.waitingAt) || !at.After(now):
 		e.waiting.Reset(max(0, at.Sub(now)))
 		e.waitingAt = at
 	}
+}
+
+// ring is called by the timer. It may ring early by the clock on the wall, which
+// was set back meanwhile: the timer is to be set again then.
+func (e *Engine) ring() {
+	e.mu.Lock()
+	e.waitingAt = time.Time{}
+	e.mu.Unlock()
+	e.dispatch()
 }
 
 // work claims what a hint names and runs it. It holds a slot.
@@ -166,7 +175,9 @@ func (e *Engine) unclaimed(h store.Hint, err error) {
 		}
 	case errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrClosed):
 		h.At = time.Now().Add(time.Second)
-		e.push(h)
+		if !e.unsure(h) {
+			e.push(h)
+		}
 	case !errors.Is(err, store.ErrLeased) && !errors.Is(err, store.ErrNotFound):
 		e.Logger.Error("a call could not be claimed", "id", h.ID, "error", err)
 	}
@@ -305,10 +316,11 @@ func (e *Engine) runs(k store.Key) (runs, enters bool) {
 }
 
 // remove takes a settled attempt out. Its slot is free again, unless its
-// handler is deaf and too many others are.
+// handler is deaf and too many others are, or has not had the time yet to learn
+// that its claim is lost.
 func (e *Engine) remove(a *attempt) {
 	a.mu.Lock()
-	deaf := a.deaf
+	deaf, runs := a.deaf, a.record.lost && !a.returned
 	a.mu.Unlock()
 	e.mu.Lock()
 	if e.inline[a.key] == a {
@@ -318,10 +330,13 @@ func (e *Engine) remove(a *attempt) {
 		delete(e.running, a.key)
 	}
 	freed := a.slot
-	if a.slot && deaf {
+	switch {
+	case a.slot && deaf:
 		if freed = e.deaf < e.Workers; freed {
 			e.deaf++
 		}
+	case runs:
+		freed = false
 	}
 	if freed {
 		a.slot = false
@@ -342,7 +357,7 @@ func (e *Engine) remove(a *attempt) {
 // left is called when a handler has returned, after its attempt was settled.
 func (e *Engine) left(a *attempt) {
 	if a.request != nil {
-		e.inlineN.Add(-1)
+		e.inlineCalls.Give(a.request.Share, 1)
 	}
 	a.mu.Lock()
 	deaf := a.deaf

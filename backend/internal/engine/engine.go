@@ -14,6 +14,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
@@ -24,9 +25,11 @@ type Options struct {
 	Teller   *deliver.Teller
 	Logger   *slog.Logger
 
-	// Workers is how many durable attempts run at once. Default 64.
+	// Workers is how many durable attempts run at once; calls beyond them wait
+	// in the store. Default 1,000.
 	Workers int
-	// MaxInline is how many inline calls run at once. Default 10,000.
+	// MaxInline is how many inline calls run at once, of which no tenant gets
+	// all. Default 10,000.
 	MaxInline int
 	// MaxHints bounds the queue in memory; the rest waits in the store.
 	// Default 100,000.
@@ -65,7 +68,7 @@ func (o Options) withDefaults() Options {
 			*n = v
 		}
 	}
-	count(&o.Workers, 64)
+	count(&o.Workers, 1000)
 	count(&o.MaxInline, 10_000)
 	count(&o.MaxHints, 100_000)
 	count(&o.PoisonAfter, 3)
@@ -87,8 +90,8 @@ type Engine struct {
 	ctx  context.Context
 	quit context.CancelFunc
 
-	stopping atomic.Bool
-	inlineN  atomic.Int64
+	stopping    atomic.Bool
+	inlineCalls *quota.Pool
 
 	mu      sync.Mutex
 	inline  map[store.Key]*attempt
@@ -121,12 +124,13 @@ type Engine struct {
 func New(o Options) *Engine {
 	o = o.withDefaults()
 	e := &Engine{
-		Options:  o,
-		inline:   map[store.Key]*attempt{},
-		running:  map[store.Key]*attempt{},
-		entering: map[store.Key]*entry{},
-		slots:    o.Workers,
-		drain:    make(chan struct{}, 1),
+		Options:     o,
+		inline:      map[store.Key]*attempt{},
+		running:     map[store.Key]*attempt{},
+		entering:    map[store.Key]*entry{},
+		slots:       o.Workers,
+		inlineCalls: quota.NewPool(o.MaxInline),
+		drain:       make(chan struct{}, 1),
 	}
 	e.ctx, e.quit = context.WithCancel(context.Background())
 	e.schedule = newSchedule(o.MaxHints)

@@ -246,7 +246,7 @@ func TestDeafSuspectKeepsItsLane(t *testing.T) {
 		w.e.mu.Lock()
 		defer w.e.mu.Unlock()
 		require.False(w, w.e.alone)
-		require.Equal(w, 64, w.e.slots)
+		require.Equal(w, w.e.Workers, w.e.slots)
 	}, &core.Action{Name: "deaf", Timeout: 5 * time.Second, Run: func(context.Context, any, *core.Call) ([]byte, error) {
 		most.Store(max(most.Load(), running.Add(1)))
 		defer running.Add(-1)

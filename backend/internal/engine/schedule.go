@@ -5,15 +5,17 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
 // schedule is the queue in memory: hints that wait for their time, and hints
-// that wait for a worker, by tenant, so that tenants take turns. It knows no
-// clock and no lock.
+// that wait for a worker, by tenant, so that tenants take turns, and none fills
+// it alone. It knows no clock and no lock.
 type schedule struct {
 	limit   int
 	items   map[store.Key]*item
+	own     map[string]int // items of each tenant
 	moments moments
 	ready   map[string]*line
 	turns   []*line
@@ -69,25 +71,27 @@ func (l *line) take() *item {
 }
 
 func newSchedule(limit int) *schedule {
-	return &schedule{limit: limit, items: map[store.Key]*item{}, ready: map[string]*line{}}
+	return &schedule{limit: limit, items: map[store.Key]*item{}, own: map[string]int{}, ready: map[string]*line{}}
 }
 
 func (s *schedule) len() int { return len(s.items) }
 
-// push takes a hint, and tells whether there was room. Of two hints for one
-// request the earlier counts.
+// push takes a hint, and tells whether there was room for one more of its
+// tenant's. Of two hints for one request the earlier counts.
 func (s *schedule) push(h store.Hint, now time.Time) bool {
-	if old := s.items[h.Key]; old != nil {
-		if old.line != nil || !h.At.Before(old.hint.At) {
-			return true
+	switch old := s.items[h.Key]; {
+	case old == nil:
+		if !quota.Fair(int64(s.own[h.Tenant]), int64(len(s.items)), int64(s.limit)) {
+			return false
 		}
+	case old.line != nil || !h.At.Before(old.hint.At):
+		return true
+	default:
 		s.drop(old)
-	}
-	if len(s.items) >= s.limit {
-		return false
 	}
 	it := &item{hint: h, moment: h.At, index: -1}
 	s.items[h.Key] = it
+	s.own[h.Tenant]++
 	if h.At.After(now) {
 		heap.Push(&s.moments, it)
 	} else {
@@ -184,6 +188,9 @@ func (s *schedule) drop(it *item) {
 		}
 	}
 	delete(s.items, it.hint.Key)
+	if s.own[it.hint.Tenant]--; s.own[it.hint.Tenant] == 0 {
+		delete(s.own, it.hint.Tenant)
+	}
 }
 
 // next is when advance has something to do.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -33,6 +34,24 @@ func TestTenantsTakeTurns(t *testing.T) {
 		got += h.Tenant[:1] + h.ID + " "
 	}
 	require.Equal(t, "g0 m0 g1 m1 g2 g3 ", got)
+}
+
+// Law 5: however many calls of one tenant wait, there is room for another's.
+func TestLaw05NoTenantFillsTheQueue(t *testing.T) {
+	s := newSchedule(1000)
+	took := func(tenant string) (n int) {
+		for s.push(hint(tenant, fmt.Sprint(n), 0, 100), at(0)) {
+			n++
+		}
+		return n
+	}
+	require.Equal(t, 800, took("greedy"))
+	require.Equal(t, 160, took("modest"))
+	for range 900 {
+		_, ok := s.pop(true)
+		require.True(t, ok)
+	}
+	require.Equal(t, map[string]int{"greedy": 60}, s.own)
 }
 
 // Suspects wait in a line of their own, and are taken one at a time.
@@ -74,7 +93,13 @@ func TestScheduleProperties(t *testing.T) {
 					due, max(due, now)+rapid.IntRange(1, 20).Draw(t, "life"))
 				old, known := model[h.Key]
 				took := s.push(h, at(now))
-				require.Equal(t, known || len(model) < limit, took)
+				own := 0
+				for k := range model {
+					if k.Tenant == h.Tenant {
+						own++
+					}
+				}
+				require.Equal(t, known || own < quota.Generosity*(limit-len(model)), took)
 				if took && (!known || old.due > now && due < old.due) {
 					model[h.Key] = want{due, int(h.Deadline.Sub(zero) / time.Second)}
 				}

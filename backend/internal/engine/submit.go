@@ -8,6 +8,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
@@ -31,6 +32,8 @@ type Request struct {
 	// KnownOnly: the id is too old for a new call.
 	KnownOnly bool
 	RetryOf   string
+	// Share is what the tenant holds of Options.MaxInline. Nil: nobody's.
+	Share *quota.Share
 }
 
 // StoredFirst tells whether the call is stored before it runs.
@@ -149,8 +152,7 @@ func (e *Engine) known(k store.Key) (bool, error) {
 
 // runInline runs a call that is not stored, or joins the one that does.
 func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
-	if e.inlineN.Add(1) > int64(e.MaxInline) {
-		e.inlineN.Add(-1)
+	if !e.inlineCalls.Take(r.Share, 1) {
 		w.answer(refused(core.CodeOverloaded, "too many calls are running", false))
 		return
 	}
@@ -164,7 +166,7 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 	}
 	e.mu.Unlock()
 	if other != nil || known || stopping {
-		e.inlineN.Add(-1)
+		e.inlineCalls.Give(r.Share, 1)
 		a.discard()
 		switch {
 		case stopping:
@@ -204,7 +206,7 @@ func (e *Engine) withdraw(a *attempt, err error, now, deadline time.Time) {
 	a.moved.Broadcast()
 	a.mu.Unlock()
 	e.remove(a)
-	e.inlineN.Add(-1)
+	e.inlineCalls.Give(a.request.Share, 1)
 	a.discard()
 	for _, w := range waiters {
 		if err != nil {
@@ -247,6 +249,10 @@ func (e *Engine) join(a *attempt, r *Request, w waiter) bool {
 
 // accept stores a call; with a free worker it is born claimed and runs here.
 func (e *Engine) accept(r *Request, w waiter, now, deadline time.Time) {
+	if r.CancelAfter != nil && !e.abandon.hasRoom(r.Key) {
+		w.answer(refused(core.CodeOverloaded, "too many calls wait to be cancelled when nobody follows them", false))
+		return
+	}
 	e.mu.Lock()
 	for a := e.inline[r.Key]; a != nil; a = e.inline[r.Key] {
 		e.mu.Unlock()
@@ -280,7 +286,7 @@ func (e *Engine) accept(r *Request, w waiter, now, deadline time.Time) {
 		e.entered(r.Key, nil)
 		w.answer(refusal(err))
 		if claim && errors.Is(err, store.ErrUnavailable) {
-			e.unsure(r.Key)
+			e.unsure(store.Hint{Key: r.Key})
 		}
 		return
 	}
@@ -296,6 +302,8 @@ func (e *Engine) accept(r *Request, w waiter, now, deadline time.Time) {
 	w.answer(Answer{Kind: Accepted, State: got.State})
 	switch {
 	case runs:
+		// Whoever was woken to send the ack goes first: it is due now.
+		runtime.Gosched()
 		a := e.newAttempt(r.Action, r.Key, r.In, r.info(got.State.Accepted, got.State.Deadline), r.Action.Timeout)
 		a.claimed(&got.State)
 		e.entered(r.Key, a)
@@ -317,36 +325,44 @@ func (a *attempt) claimed(s *store.State) {
 	a.begin(s)
 }
 
-// unsure puts back into the queue a call that may have been born claimed by a
-// write whose reply was lost: nobody runs it, and no lease will run out where
-// the store has one owner.
-func (e *Engine) unsure(k store.Key) {
+// unsure puts back into the queue a call that may have been claimed, or born
+// claimed, by a write whose reply was lost: nobody runs it, and no lease will
+// run out where the store has one owner. The hint is from before that claim. It
+// returns false if nothing is to be done; else it will push the hint, if it says
+// when.
+func (e *Engine) unsure(h store.Hint) bool {
 	e.mu.Lock()
-	idle := e.Lease == 0 && !e.givingUp
-	if idle {
+	yes := e.Lease == 0 && !e.givingUp
+	if yes {
 		e.settled.Add(1)
 	}
 	e.mu.Unlock()
-	if !idle {
-		return
+	if yes {
+		go e.makeSure(h)
 	}
-	go func() {
-		defer e.settled.Done()
-		var state store.State
-		err := e.persist(func(ctx context.Context) (err error) {
-			switch runs, enters := e.runs(k); {
-			case runs:
-				return store.ErrFenced
-			case enters:
-				return store.ErrUnavailable // what comes of it will be seen
-			}
-			state, err = e.Store.Finish(ctx, store.Fence{Key: k, Fence: 1}, store.Outcome{Due: time.Now(), Code: core.CodeWorkerLost})
-			return err
-		})
-		if err == nil && !state.Status.Ended() {
-			e.push(hintOf(&state))
+	return yes
+}
+
+func (e *Engine) makeSure(h store.Hint) {
+	defer e.settled.Done()
+	var state store.State
+	err := e.persist(func(ctx context.Context) (err error) {
+		switch runs, enters := e.runs(h.Key); {
+		case runs:
+			return store.ErrFenced
+		case enters:
+			return store.ErrUnavailable // what comes of it will be seen
 		}
-	}()
+		f := store.Fence{Key: h.Key, Fence: h.Fence + 1}
+		state, err = e.Store.Finish(ctx, f, store.Outcome{Due: time.Now(), Code: core.CodeWorkerLost})
+		return err
+	})
+	switch {
+	case err == nil && !state.Status.Ended():
+		e.push(hintOf(&state))
+	case err != nil && !h.At.IsZero():
+		e.push(h) // it was not claimed
+	}
 }
 
 // follow makes a connection follow a call, if there is one.

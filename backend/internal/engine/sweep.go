@@ -33,7 +33,8 @@ func (e *Engine) load(ctx context.Context) error {
 // reload fetches hints that had found no room.
 func (e *Engine) reload() {
 	defer e.settled.Done()
-	if err := e.load(e.ctx); err != nil && e.ctx.Err() == nil {
+	err := e.load(e.ctx)
+	if err != nil && e.ctx.Err() == nil {
 		e.Logger.Warn("the queue could not be read", "error", err)
 		e.mu.Lock()
 		e.truncated = true
@@ -41,7 +42,12 @@ func (e *Engine) reload() {
 	}
 	e.mu.Lock()
 	e.loading = false
+	// Where nothing waits or runs any more, nobody else would ask for the rest.
+	idle := e.schedule.len()+len(e.running)+len(e.entering) == 0
 	e.mu.Unlock()
+	if err == nil && idle {
+		e.dispatch()
+	}
 }
 
 // sweep asks the store now and then for what was forgotten, and has it delete

@@ -23,8 +23,9 @@ type Facts struct {
 	Scopes     []string
 	// Expires is the token's end.
 	Expires time.Time
-	// Hold waits until the connection may be sent another page, and returns
-	// what is to be called when it was: pages are large. Nil: at once.
+	// Hold waits until the connection may be sent another page of a stream or
+	// a list, and returns what is to be called when it was: pages are large.
+	// Nil: at once.
 	Hold func() (release func())
 }
 

@@ -59,6 +59,7 @@ func (s *Session) direct(ctx context.Context, f *Facts, e Effect, say func(wire.
 			m = OK(e.Ref)
 		}
 	case List:
+		defer f.hold()()
 		m = s.list(ctx, e)
 	}
 	say(m)

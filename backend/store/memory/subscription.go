@@ -192,6 +192,15 @@ func (s *Store) followed(f *followerStripe, connection store.Key) (out []store.S
 	return out
 }
 
+// Following tells how many streams a connection follows. It costs one look-up.
+func (s *Store) Following(tenant, connection string) int {
+	key := store.Key{Tenant: tenant, ID: connection}
+	f := &s.followers[stripe(key)]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.m[key])
+}
+
 // SubscriptionsOf plays store.SubscriptionStore. It looks at all subscriptions
 // of the process: it is for operators.
 func (s *Store) SubscriptionsOf(ctx context.Context, tenant, subject string) ([]store.Subscription, error) {

@@ -1,0 +1,469 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
+)
+
+// refused is the status and the code that a handshake is refused with.
+func (h *host) refused(header http.Header) (status int, code, text string) {
+	h.Helper()
+	_, response, err := dialer.Dial(h.url, header)
+	require.Error(h, err)
+	require.NotNil(h, response, "%v", err)
+	defer func() { _ = response.Body.Close() }()
+	var body struct{ Code, Message string }
+	require.NoError(h, json.NewDecoder(response.Body).Decode(&body))
+	if response.StatusCode == http.StatusServiceUnavailable {
+		require.NotEmpty(h, response.Header.Get("Retry-After"))
+	}
+	return response.StatusCode, body.Code, body.Message
+}
+
+func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
+
+// pings asserts that a peer is served.
+func (p *peer) pings() {
+	p.Helper()
+	p.send(`{"type":"ping"}`)
+	require.Equal(p, wire.TypePong, p.next().Type)
+}
+
+// requireOverloaded asserts a refusal that says when to come again.
+func requireOverloaded(t *testing.T, m wire.ServerMessage) {
+	t.Helper()
+	require.Equal(t, wire.CodeOverloaded, m.Code, "%+v", m)
+	require.False(t, *m.Final)
+	require.True(t, *m.Retryable)
+	require.Positive(t, m.RetryAfterMs)
+}
+
+func TestTenantsShareConnections(t *testing.T) {
+	h := start(t, server.Options{MaxConnections: 10})
+	var mine []*peer
+	for range 8 {
+		mine = append(mine, h.dial("ann"))
+	}
+	status, code, text := h.refused(bearer("bob"))
+	require.Equal(t, 503, status)
+	require.Equal(t, wire.CodeUnavailable, code)
+	require.Contains(t, text, "tenant")
+	h.dial("eve").pings()
+	h.dial("zoe").pings()
+	_, _, text = h.refused(bearer("eve"))
+	require.Contains(t, text, "no room")
+	require.NoError(t, mine[0].ws.Close())
+	require.Eventually(t, func() bool {
+		ws, response, err := dialer.Dial(h.url, bearer("eve"))
+		if err == nil {
+			_ = ws.Close()
+		}
+		_ = response.Body.Close()
+		return err == nil
+	}, 5*time.Second, 10*time.Millisecond, "what was given back can be taken")
+}
+
+func TestConnectionsOfOne(t *testing.T) {
+	h := start(t, server.Options{MaxSubjectConnections: 2, MaxTenantConnections: 3})
+	h.dial("ann")
+	last := h.dial("ann")
+	_, code, text := h.refused(bearer("ann"))
+	require.Equal(t, wire.CodeUnavailable, code)
+	require.Contains(t, text, "subject")
+	h.dial("bob")
+	_, _, text = h.refused(bearer("bob"))
+	require.Contains(t, text, "tenant")
+	h.dial("eve").pings()
+	require.NoError(t, last.ws.Close())
+	require.Eventually(t, func() bool {
+		ws, response, err := dialer.Dial(h.url, bearer("ann"))
+		if err == nil {
+			_ = ws.Close()
+		}
+		_ = response.Body.Close()
+		return err == nil
+	}, 5*time.Second, 10*time.Millisecond)
+}
+
+// Handshakes are judged so often and no more: not even a signature is verified
+// for those beyond.
+func TestHandshakeRate(t *testing.T) {
+	judged := 0
+	h := start(t, server.Options{HandshakeRate: 3, Auth: auth.AuthenticatorFunc(func(ctx context.Context, token string) (auth.Identity, error) {
+		judged++
+		return people.Authenticate(ctx, token)
+	})})
+	p := h.dial("ann")
+	refused := 0
+	for range 6 {
+		status, code, _ := h.refused(bearer("nobody"))
+		if status == http.StatusServiceUnavailable {
+			require.Equal(t, wire.CodeUnavailable, code)
+			refused++
+		}
+	}
+	require.GreaterOrEqual(t, refused, 3)
+	require.Equal(t, 7-refused, judged)
+	p.pings()
+}
+
+// Whoever sends too much is refused first, and if that does not help, not read.
+func TestMessageRate(t *testing.T) {
+	const rate = 50
+	h := start(t, server.Options{MessageRate: rate})
+	p, other := h.dial("ann"), h.dial("ann")
+	for range rate {
+		p.send(`{"type":"ping"}`)
+	}
+	id := wire.NewID()
+	begun := time.Now()
+	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
+	for range 4 * rate {
+		p.send(`{"type":"cancel","ref":"r","id":"%s"}`, id)
+	}
+	for range rate {
+		require.Equal(t, wire.TypePong, p.next().Type)
+	}
+	m := p.next()
+	for m.Type == wire.TypePong { // time passes
+		m = p.next()
+	}
+	requireOverloaded(t, m)
+	if m.ID == "" {
+		require.Equal(t, 0, *m.Index)
+		m = p.next()
+	}
+	require.Equal(t, 1, *m.Index, "in a batch it has its place")
+	require.Equal(t, id, m.ID)
+	refused := 0
+	for range 4 * rate {
+		if m := p.next(); m.Type == wire.TypeError {
+			requireOverloaded(t, m)
+			require.Equal(t, "r", m.Ref)
+			refused++
+		}
+		other.send(`{"type":"list","ref":"o"}`)
+		if refused%rate == 0 {
+			other.next()
+			other = h.dial("ann")
+		}
+	}
+	require.Greater(t, refused, 3*rate)
+	require.Greater(t, time.Since(begun), 2*time.Second, "6 s worth of messages, of which 2 s are given and 1 s is owed")
+}
+
+func TestPingsOfTheSocketCount(t *testing.T) {
+	h := start(t, server.Options{MessageRate: 5})
+	p := h.dial("ann")
+	pongs := 0
+	p.ws.SetPongHandler(func(string) error { pongs++; return nil })
+	for range 20 {
+		require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
+	}
+	p.send(`{"type":"ping"}`)
+	requireOverloaded(t, p.next())
+	require.Less(t, pongs, 15)
+	require.GreaterOrEqual(t, pongs, 5)
+}
+
+// A tenant asks for so many calls a second, on however many connections; a
+// reconnect forgives nothing.
+func TestCallRate(t *testing.T) {
+	h := start(t, server.Options{CallRate: 4})
+	refused := 0
+	call := func(p *peer) {
+		id := wire.NewID()
+		p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
+		require.Equal(t, wire.TypePong, p.next().Type)
+		if m := p.next(); m.Type == wire.TypeError {
+			requireOverloaded(t, m)
+			require.Equal(t, 1, *m.Index)
+			require.Equal(t, id, m.ID)
+			refused++
+		}
+	}
+	for range 6 {
+		p := h.dial("ann")
+		call(p)
+		call(p)
+		require.NoError(t, p.ws.Close())
+	}
+	require.GreaterOrEqual(t, refused, 6)
+	refused = 0
+	for range 4 {
+		call(h.dial("eve"))
+	}
+	require.Zero(t, refused, "another tenant")
+}
+
+// gated is a router whose action answers with so many bytes once a gate is
+// open.
+func gated(gate <-chan struct{}) *streamer.Router {
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "big", func(ctx context.Context, size int) (string, error) {
+		select {
+		case <-gate:
+			return strings.Repeat("x", size), nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	})
+	return r
+}
+
+func heapNow() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// Law 9: answers are bounded by bytes: as soon as it is known how large an
+// action's are, no more of them are promised than a connection may have.
+func TestLaw09PromisesAreCounted(t *testing.T) {
+	open, gate := make(chan struct{}), make(chan struct{})
+	close(open)
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "big", func(ctx context.Context, wait bool) (string, error) {
+		through := open
+		if wait {
+			through = gate
+		}
+		select {
+		case <-through:
+			return strings.Repeat("x", 95<<10), nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	})
+	h := startWith(t, r, server.Options{PendingBytes: 1 << 20})
+	p := h.dial("ann")
+	p.call("big", "false")
+	require.Equal(t, wire.TypeResult, p.next().Type)
+	for range 20 {
+		p.call("big", "true")
+	}
+	refused := 0
+	for range 10 {
+		requireOverloaded(t, p.next())
+		refused++
+	}
+	p.pings()
+	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"big","payload":true}]`, wire.NewID())
+	require.Equal(t, wire.TypePong, p.next().Type)
+	m := p.next()
+	requireOverloaded(t, m)
+	require.Equal(t, 1, *m.Index)
+	close(gate)
+	for range 20 - refused {
+		require.Equal(t, wire.TypeResult, p.next().Type)
+	}
+	p.call("big", "true")
+	require.Equal(t, wire.TypeResult, p.next().Type, "there is room again")
+}
+
+// What messages brought counts, too.
+func TestLaw09InputsAreCounted(t *testing.T) {
+	h := start(t, server.Options{PendingBytes: 256 << 10})
+	p := h.dial("ann")
+	large := `"` + strings.Repeat("x", 30<<10) + `"`
+	for range 10 {
+		p.call("wait", large)
+	}
+	requireOverloaded(t, p.next())
+	p.send("%s", `{"type":"ping"}`+strings.Repeat(" ", 30<<10))
+	p.next(wire.TypeError)
+}
+
+// Law 9: whoever has had large answers made, before it was known that they are
+// large, and reads none, is cut off, and others are served.
+func TestLaw09UnreadAnswersEndTheConnection(t *testing.T) {
+	gate := make(chan struct{})
+	h := startWith(t, gated(gate), server.Options{PendingBytes: 1 << 20})
+	p, other := h.dial("ann"), h.dial("ann")
+	before := heapNow()
+	for range 400 { // 39 MB
+		p.call("big", "97000")
+	}
+	p.send(`{"type":"ping"}`)
+	other.pings()
+	close(gate)
+	other.pings()
+	require.Eventually(t, func() bool { return heapNow() < before+12<<20 }, 10*time.Second, 200*time.Millisecond)
+	other.pings()
+	require.Equal(t, wire.CloseTryLater, p.closed())
+}
+
+// Law 9: what messages hold on all connections together is bounded, and shared
+// by tenants.
+func TestLaw09MemoryIsShared(t *testing.T) {
+	h := start(t, server.Options{MaxMemory: 4 << 20})
+	large := `"` + strings.Repeat("x", 30<<10) + `"`
+	refused, runs := 0, 0
+	var mine []*peer
+	for range 10 {
+		p := h.dial("ann")
+		mine = append(mine, p)
+		for range 20 {
+			p.call("wait", large)
+		}
+		p.send(`{"type":"subscribe","ref":"last","id":"%s"}`, wire.NewID())
+		for m := p.next(); m.Ref != "last"; m = p.next() {
+			requireOverloaded(t, m)
+			refused++
+		}
+	}
+	runs = 200 - refused
+	require.Greater(t, runs, 60)
+	require.Less(t, runs, 4<<20*4/5/(30<<10)+10)
+	eve := h.dial("eve")
+	id := eve.call("echo", large)
+	require.Equal(t, id, eve.next().ID, "another tenant has room")
+	for _, p := range mine {
+		require.NoError(t, p.ws.Close())
+	}
+}
+
+// What waits to be sent counts, too: who has much of it and reads nothing is cut
+// off, and not read for ever after.
+func TestLaw09UnreadCountsForAll(t *testing.T) {
+	h := start(t, server.Options{MaxMemory: 1 << 20, OutboxBytes: 64 << 20})
+	before := heapNow()
+	ping := `{"type":"ping"}`
+	frame := []byte("[" + strings.Repeat(ping+",", 63) + ping + "]")
+	p := h.dial("ann")
+	require.NoError(t, p.ws.SetWriteDeadline(time.Now().Add(20*time.Second)))
+	var err error
+	for err == nil {
+		err = p.ws.WriteMessage(websocket.TextMessage, frame)
+	}
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it is cut off")
+	require.Less(t, heapNow(), before+8<<20)
+	h.dial("ann").pings()
+}
+
+// One connection follows so many streams; who stops following one has room.
+func TestStreamsOfAConnection(t *testing.T) {
+	h := start(t, server.Options{MaxStreams: 3})
+	p := h.dial("ann")
+	var ids []string
+	for range 3 {
+		ids = append(ids, p.asyncWait())
+		require.Equal(t, wire.TypeAck, p.next().Type)
+	}
+	id := p.asyncWait()
+	m := p.next()
+	requireOverloaded(t, m)
+	require.Equal(t, id, m.ID)
+	p.send(`[{"type":"subscribe","ref":"s","id":"%s"}]`, ids[0])
+	m = p.next()
+	requireOverloaded(t, m)
+	require.Equal(t, "s", m.Ref)
+	require.Equal(t, 0, *m.Index)
+	p.send(`{"type":"unsubscribe","ref":"u","id":"%s"}`, ids[0])
+	require.Equal(t, wire.TypeOK, p.next().Type)
+	p.asyncWait()
+	require.Equal(t, wire.TypeAck, p.next().Type)
+	other := h.dial("ann")
+	other.asyncWait()
+	require.Equal(t, wire.TypeAck, other.next().Type, "each connection for itself")
+}
+
+func (p *peer) asyncWait() string {
+	p.Helper()
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"wait","mode":"async"}`, id)
+	return id
+}
+
+// Law 5: one tenant's inline calls, on many connections and after reconnects,
+// do not make another's overloaded.
+func TestLaw05InlineCallsAreShared(t *testing.T) {
+	h := start(t, server.Options{MaxInline: 10})
+	for range 2 {
+		p := h.dial("ann")
+		for range 10 {
+			p.call("wait", "null")
+		}
+		requireOverloaded(t, p.next())
+		require.NoError(t, p.ws.Close()) // what runs runs on
+	}
+	p := h.dial("ann")
+	id := wire.NewID()
+	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
+	require.Equal(t, wire.TypePong, p.next().Type)
+	m := p.next()
+	requireOverloaded(t, m)
+	require.Equal(t, 1, *m.Index)
+	eve := h.dial("eve")
+	eve.call("echo", "1")
+	require.Equal(t, wire.TypeResult, eve.next().Type)
+}
+
+// listening is a server with a listener of its own.
+func listening(t *testing.T, o server.Options) (address string) {
+	t.Helper()
+	o.Auth, o.Data, o.Logger = people, t.TempDir()+"/streamer.db", discarded
+	s, err := server.New(router(), &o)
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	return l.Addr().String()
+}
+
+// Sockets that say nothing, or little, are closed in time, and earlier when
+// others want in.
+func TestSlowHandshakes(t *testing.T) {
+	address := listening(t, server.Options{MaxHandshakes: 4, HandshakeTimeout: 10 * time.Second})
+	var silent []net.Conn
+	for range 6 { // the last two wait in the system's queue
+		c, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		defer func() { _ = c.Close() }()
+		silent = append(silent, c)
+	}
+	ws, response, err := dialer.Dial("ws://"+address, bearer("ann"))
+	require.NoError(t, err, "they do not keep others out")
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, ws.Close())
+	require.NoError(t, silent[0].SetReadDeadline(time.Now().Add(5*time.Second)))
+	_, err = bufio.NewReader(silent[0]).ReadByte()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+func TestHandshakeTimeout(t *testing.T) {
+	address := listening(t, server.Options{HandshakeTimeout: 100 * time.Millisecond})
+	c, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer func() { _ = c.Close() }()
+	_, err = c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nX: "))
+	require.NoError(t, err)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	for err == nil {
+		_, err = c.Read(make([]byte, 1024))
+	}
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server closes")
+}
