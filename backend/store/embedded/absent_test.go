@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -43,4 +44,36 @@ func TestAbsent(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, s.Close())
+}
+
+// The filter grows with what it holds, so that mistakes stay few, and no
+// further than its bound.
+func TestSeenGrows(t *testing.T) {
+	s := newSeen(0)
+	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: strconv.Itoa(n)} }
+	const keys = 5 * seenMin
+	for n := range keys {
+		s.add(key(n))
+		s.add(key(n)) // a second time it takes no room
+	}
+	wrong, bits := 0, 0
+	for n := range 100_000 {
+		require.True(t, s.has(key(n*(keys/100_000))))
+		if s.has(key(keys + n)) {
+			wrong++
+		}
+	}
+	require.Less(t, wrong, 1000, "one in a hundred at most")
+	for _, l := range *s.layers.Load() {
+		bits += len(l.bits) * 64
+	}
+	require.Equal(t, 8*seenMin*seenBitsPerKey, bits)
+
+	require.Len(t, *newSeen(seenMin + 1).layers.Load(), 1)
+	full := newSeen(seenMax)
+	(*full.layers.Load())[0].room.Store(1)
+	full.add(key(1))
+	full.add(key(2))
+	require.Len(t, *full.layers.Load(), 1, "64 MiB are all")
+	require.True(t, full.has(key(2)))
 }

@@ -95,21 +95,38 @@ func ask(caller int) store.New {
 // is free: two durable operations.
 func BenchmarkAcceptFinish(b *testing.B) {
 	for _, n := range callers {
+		b.Run(fmt.Sprint(n), func(b *testing.B) { acceptFinish(b, n, ask) })
+	}
+}
+
+// BenchmarkRandomIDs is the same with ids whose time is not the time: they come
+// in no order.
+func BenchmarkRandomIDs(b *testing.B) {
+	for _, n := range callers {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := openBench(b)
-			concurrently(b, n, func(caller int) error {
+			acceptFinish(b, n, func(caller int) store.New {
 				request := ask(caller)
-				request.Claim = &store.Claimant{Worker: "w"}
-				a, err := s.Accept(b.Context(), request)
-				if err != nil {
-					return err
-				}
-				_, err = s.Finish(b.Context(), store.Fence{Key: a.State.Key, Fence: 1},
-					store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
-				return err
+				request.ID = uuid.NewString()
+				return request
 			})
 		})
 	}
+}
+
+func acceptFinish(b *testing.B, callers int, ask func(caller int) store.New) {
+	b.Helper()
+	s := openBench(b)
+	concurrently(b, callers, func(caller int) error {
+		request := ask(caller)
+		request.Claim = &store.Claimant{Worker: "w"}
+		a, err := s.Accept(b.Context(), request)
+		if err != nil {
+			return err
+		}
+		_, err = s.Finish(b.Context(), store.Fence{Key: a.State.Key, Fence: 1},
+			store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
+		return err
+	})
 }
 
 // BenchmarkWholeStream is a life with all there is: queued, claimed, three

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -9,9 +10,11 @@ import (
 
 // Lengths of the write-ahead log. A frame is a page.
 const (
-	// framesPerStatement is how far a statement moves the log at most,
-	// roughly: a leaf of each index. Batches share leaves.
-	framesPerStatement = 4
+	// framesPerCommit and framesPerStatement are how far they move the log,
+	// roughly, beside what the operations weigh: the last leaf of each table and
+	// index, which statements of one batch share.
+	framesPerCommit    = 4
+	framesPerStatement = 1
 	// framesPassive is after how many frames, by that guess, they are copied
 	// into the file while writing goes on.
 	framesPassive = 4096
@@ -38,7 +41,7 @@ type checkpointer struct {
 }
 
 func newCheckpointer(s *Store) (*checkpointer, error) {
-	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite)
+	conn, err := connect(s.path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +52,20 @@ func newCheckpointer(s *Store) (*checkpointer, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}, nil
+	c := &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	// An owner that was killed leaves its log behind. Did it not count, owners
+	// that are killed again and again would grow it without bound.
+	c.grown(leftFrames(s.path))
+	return c, nil
+}
+
+// leftFrames returns how many frames lie in the log's file at most.
+func leftFrames(path string) int {
+	info, err := os.Stat(path + "-wal")
+	if err != nil {
+		return 0
+	}
+	return int(info.Size() / pageSize)
 }
 
 // grown is told by the writer how far the log may have grown.
@@ -74,7 +90,7 @@ func (c *checkpointer) loop() {
 		case <-c.store.quit:
 			return
 		case <-idle.C:
-			c.held("TRUNCATE")
+			c.held("RESTART")
 			continue
 		case <-c.wake:
 		}

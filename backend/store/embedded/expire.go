@@ -4,8 +4,6 @@ import (
 	"context"
 	"strconv"
 	"time"
-
-	"github.com/pay-theory/streamer/backend/store"
 )
 
 // Bounds of clean-up in one transaction.
@@ -19,84 +17,108 @@ const (
 // Expire plays store.Retainer. It forgets cancels whose time is over, and
 // gives free pages back to the file system in small steps, too. Each
 // transaction deletes at most 200 rows.
+//
+// There is no index of what has ended: requests are looked at in the order of
+// their acceptance, as far as any may have expired. What is left standing there
+// is what lived long.
 func (s *Store) Expire(ctx context.Context, max int) (int, error) {
-	deleted := 0
-	for deleted < max {
-		var n int
-		var more bool
-		err := s.write(ctx, &op{name: "expire", run: func(w *writer) (err error) {
-			n, more, err = w.expire(min(max-deleted, expireRows))
+	deleted, after := 0, int64(0)
+	for more := true; more && deleted < max; {
+		var found []int64
+		err := s.read(ctx, func(r *reader) (err error) {
+			found, after, more, err = r.expired(after, max-deleted)
 			return err
-		}})
+		})
 		if err != nil {
 			return deleted, err
 		}
-		deleted += n
-		if !more {
-			break
+		n, err := s.eraseAll(ctx, found)
+		if deleted += n; err != nil {
+			return deleted, err
 		}
 	}
 	return deleted, s.write(ctx, &op{name: "expire", run: (*writer).tidy})
 }
 
-// expire deletes requests that have expired, as many as a transaction may, and
-// tells whether there may be more.
-func (w *writer) expire(max int) (deleted int, more bool, err error) {
-	before := w.store.opt.Now().Add(-w.store.opt.Retention).UnixMilli()
-	stmt, err := prepare(w.conn, `SELECT tenant, id FROM requests WHERE ended <= ? ORDER BY ended LIMIT ?`)
+const listOldest = `SELECT r.n, r.accepted, l.ended FROM requests r LEFT JOIN lives l ON l.n = r.n WHERE r.n > ? ORDER BY r.n LIMIT ?`
+
+// expired returns requests behind the given one whose retention is over, and
+// the last one that it looked at. More tells that there may be more.
+func (r *reader) expired(after int64, max int) (found []int64, last int64, more bool, err error) {
+	before := r.store.opt.Now().Add(-r.store.opt.Retention).UnixMilli()
+	stmt, err := prepare(r.conn, listOldest)
 	if err != nil {
-		return 0, false, err
+		return nil, after, false, err
 	}
-	var keys []store.Key
-	bind(stmt).int(before).int(int64(max))
-	err = rows(stmt, func(r *row) (bool, error) {
-		keys = append(keys, store.Key{Tenant: r.text(), ID: r.text()})
-		return true, nil
+	bind(stmt).int(after).int(scanRows)
+	looked := 0
+	last = after
+	err = rows(stmt, func(row *row) (bool, error) {
+		n, accepted := row.int(), row.int()
+		if accepted > before {
+			return false, nil // and so are all that follow
+		}
+		looked++
+		last = n
+		if ended := row.time(); !ended.IsZero() && ended.UnixMilli() <= before {
+			found = append(found, n)
+		}
+		return len(found) < max, nil
 	})
-	if err != nil {
-		return 0, false, err
-	}
-	budget := expireRows
-	for _, k := range keys {
-		used, done, err := w.erase(k, budget)
+	return found, last, looked == scanRows || len(found) == max, err
+}
+
+// eraseAll deletes requests, as many in a transaction as its bound allows.
+func (s *Store) eraseAll(ctx context.Context, ns []int64) (deleted int, err error) {
+	for len(ns) > 0 {
+		var done int
+		err := s.write(ctx, &op{name: "expire", run: func(w *writer) error {
+			done = 0
+			for budget := expireRows; done < len(ns); done++ {
+				used, all, err := w.erase(ns[done], budget)
+				if err != nil || !all {
+					return err
+				}
+				budget -= used
+			}
+			return nil
+		}})
 		if err != nil {
-			return 0, false, err
+			return deleted, err
 		}
-		if !done {
-			return deleted, true, nil
-		}
-		deleted++
-		budget -= used
+		deleted += done
+		ns = ns[done:]
 	}
-	return deleted, len(keys) == max, nil
+	return deleted, nil
 }
 
 const (
-	deleteSegments = `DELETE FROM segments WHERE tenant = ?1 AND id = ?2 AND last IN
-		(SELECT last FROM segments WHERE tenant = ?1 AND id = ?2 ORDER BY last LIMIT ?3)`
-	deleteBodies = `DELETE FROM bodies WHERE tenant = ?1 AND id = ?2`
-	deleteKey    = `DELETE FROM idempotency_keys WHERE id = ?2 AND (tenant, subject, action, key) IN
-		(SELECT tenant, subject, action, idempotency_key FROM requests WHERE tenant = ?1 AND id = ?2)`
-	deleteRequest = `DELETE FROM requests WHERE tenant = ?1 AND id = ?2`
+	deleteSegments = `DELETE FROM segments WHERE n = ?1 AND last IN
+		(SELECT last FROM segments WHERE n = ?1 ORDER BY last LIMIT ?2)`
+	deleteCheckpoint = `DELETE FROM checkpoints WHERE n = ?1`
+	deleteKey        = `DELETE FROM idempotency_keys WHERE (tenant, subject, action, key, id) IN
+		(SELECT tenant, subject, action, idempotency_key, id FROM requests WHERE n = ?1)`
+	deleteLife    = `DELETE FROM lives WHERE n = ?1`
+	deleteRequest = `DELETE FROM requests WHERE n = ?1`
 
-	// eraseRest is how many rows the last three delete at most: three bodies,
-	// a key, a request.
-	eraseRest = 5
+	// eraseRest is how many rows the last four delete at most.
+	eraseRest = 4
 )
 
-// erase deletes a request, or as much of it as the budget of rows allows. It
-// does so in the order in which half a deletion does no harm: what belongs to
-// the request first, the request itself last.
-func (w *writer) erase(k store.Key, budget int) (used int, done bool, err error) {
+// erase deletes a request that has ended, or as much of it as the budget of
+// rows allows. It does so in the order in which half a deletion does no harm:
+// what belongs to the request first, the request itself last, in one
+// transaction with its life.
+func (w *writer) erase(n int64, budget int) (used int, done bool, err error) {
 	if budget < eraseRest {
 		return 0, false, nil
 	}
-	for _, query := range []string{deleteSegments, deleteBodies, deleteKey, deleteRequest} {
+	for _, query := range []string{deleteSegments, deleteCheckpoint, deleteKey, deleteLife, deleteRequest} {
 		stmt, err := prepare(w.conn, query)
 		if err != nil {
 			return used, false, err
 		}
-		b := bind(stmt).text(k.Tenant).text(k.ID)
+		b := bind(stmt).int(n)
 		if query == deleteSegments {
 			b.int(int64(budget - eraseRest + 1))
 		}
@@ -147,8 +169,8 @@ func (w *writer) expireCancels(now time.Time) error {
 // while the disk is full.
 func (w *writer) probe() error {
 	for _, query := range []string{
-		`INSERT INTO bodies (tenant, id, kind, data) VALUES ('', '', 0, zeroblob(65536))`,
-		`DELETE FROM bodies WHERE tenant = '' AND id = '' AND kind = 0`,
+		`INSERT INTO checkpoints (n, data) VALUES (0, zeroblob(65536))`,
+		`DELETE FROM checkpoints WHERE n = 0`,
 	} {
 		stmt, err := prepare(w.conn, query)
 		if err != nil {

@@ -85,3 +85,10 @@ func (s *Store) ForgetProbe() {
 	defer s.health.mu.Unlock()
 	s.health.probed = time.Time{}
 }
+
+// Frames tells how far the log is believed to have grown since it was last
+// copied into the file.
+func (s *Store) Frames() int { return int(s.checkpointer.frames.Load()) }
+
+// Present tells how many callers have an operation under way.
+func (s *Store) Present() int { return int(s.present.Load()) }

@@ -2,9 +2,9 @@ package embedded
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -15,16 +15,18 @@ import (
 const scanRows = 500
 
 const (
-	listTenant = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_by_tenant
-		WHERE tenant = ? AND accepted >= ? AND (accepted, id) < (?, ?) ORDER BY accepted DESC, id DESC LIMIT ?`
-	listSubject = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_by_subject
-		WHERE tenant = ? AND subject = ? AND accepted >= ? AND (accepted, id) < (?, ?) ORDER BY accepted DESC, id DESC LIMIT ?`
-	listDead = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_dead
-		WHERE dead AND (ended, tenant, id) < (?, ?, ?) ORDER BY ended DESC, tenant DESC, id DESC LIMIT ?`
-	listDue = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_due
-		WHERE shard = ? AND due <= ? ORDER BY due, tenant, id LIMIT ?`
-	listAbandonable = `SELECT ` + requestColumns + ` FROM requests INDEXED BY requests_abandonable
-		WHERE cancel_after IS NOT NULL AND ended IS NULL AND (tenant, id) > (?, ?) ORDER BY tenant, id LIMIT ?`
+	listTenant = `SELECT ` + requestColumns + ` FROM requests r INDEXED BY requests_by_tenant` + withLife + `
+		WHERE r.tenant = ? AND r.accepted >= ? AND (r.accepted, r.id) < (?, ?) ORDER BY r.accepted DESC, r.id DESC LIMIT ?`
+	listSubject = `SELECT ` + requestColumns + ` FROM requests r INDEXED BY requests_by_subject` + withLife + `
+		WHERE r.tenant = ? AND r.subject = ? AND r.accepted >= ? AND (r.accepted, r.id) < (?, ?)
+		ORDER BY r.accepted DESC, r.id DESC LIMIT ?`
+	listDead = `SELECT ` + requestColumns + ` FROM lives l INDEXED BY lives_dead CROSS JOIN requests r ON r.n = l.n
+		WHERE l.dead AND (l.ended, l.n) < (?, ?) ORDER BY l.ended DESC, l.n DESC LIMIT ?`
+	// What runs stands in the index, but is due only when its lease is void.
+	listDue = `SELECT ` + requestColumns + ` FROM lives l INDEXED BY lives_due CROSS JOIN requests r ON r.n = l.n
+		WHERE l.shard = ? AND l.due <= ? AND (l.status = 1 OR l.lease < ?) ORDER BY l.due, l.n LIMIT ?`
+	listAbandonable = `SELECT ` + requestColumns + ` FROM abandonable a CROSS JOIN requests r USING (tenant, id)` + withLife + `
+		WHERE (a.tenant, a.id) > (?, ?) ORDER BY a.tenant, a.id LIMIT ?`
 )
 
 // List plays store.RequestQueue. A filter that few requests pass is looked for
@@ -52,7 +54,8 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 			at = store.Position{Time: last.Accepted, ID: last.ID}
 		}
 		return found, err
-	}, func(t *store.State) bool {
+	}, func(e *entry) bool {
+		t := &e.state
 		return (q.Status == "" || t.Status == q.Status) && (q.Action == "" || t.Action == q.Action)
 	})
 	if err != nil || len(page) <= limit {
@@ -74,7 +77,7 @@ func ceil(t time.Time) time.Time {
 // scan collects summaries of what is wanted, one more than limit if there are
 // so many. Fetch returns the next rows, fewer than size when there are no more.
 func (s *Store) scan(
-	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*store.State) bool,
+	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*entry) bool,
 ) ([]store.Summary, error) {
 	var page []store.Summary
 	for {
@@ -88,7 +91,7 @@ func (s *Store) scan(
 		}
 		now := s.opt.Now()
 		for _, e := range found {
-			if !e.state.Expired(now, s.opt.Retention) && wanted(&e.state) {
+			if !e.state.Expired(now, s.opt.Retention) && wanted(e) {
 				page = append(page, e.state.Summary())
 				if len(page) > limit {
 					return page, nil
@@ -119,12 +122,12 @@ func (r *reader) list(q *store.Query, at store.Position, max int) ([]*entry, err
 		from = ceil(q.From).UnixMilli()
 	}
 	b.int(from).int(at.Time.UnixMilli()).text(at.ID).int(int64(max))
-	return entries(stmt)
+	return r.entries(stmt)
 }
 
-func entries(stmt *sqlite.Stmt) (out []*entry, err error) {
-	err = rows(stmt, func(r *row) (bool, error) {
-		out = append(out, r.entry())
+func (r *reader) entries(stmt *sqlite.Stmt) (out []*entry, err error) {
+	err = rows(stmt, func(row *row) (bool, error) {
+		out = append(out, row.entry(r.store.incarnation))
 		return true, nil
 	})
 	return out, err
@@ -134,49 +137,40 @@ const deadFilter = "dead letters"
 
 // DeadLetters plays store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
-	ended, key := int64(math.MaxInt64), store.Key{}
+	ended, n := int64(math.MaxInt64), int64(math.MaxInt64)
 	if cursor != "" {
 		p, err := store.ParseCursor(cursor, deadFilter)
 		if err != nil {
 			return nil, "", err
 		}
 		ended = p.Time.UnixMilli()
-		if key, err = parseAcross(p.ID); err != nil {
-			return nil, "", err
+		if n, err = strconv.ParseInt(p.ID, 10, 64); err != nil {
+			return nil, "", store.ErrCursor
 		}
 	}
 	limit = store.Page(limit, 50, 100)
+	var seqs []int64 // the n of each on the page
 	page, err := s.scan(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
 		stmt, err := prepare(r.conn, listDead)
 		if err != nil {
 			return nil, err
 		}
-		bind(stmt).int(ended).text(key.Tenant).text(key.ID).int(int64(limit + 1))
-		found, err := entries(stmt)
+		bind(stmt).int(ended).int(n).int(int64(limit + 1))
+		found, err := r.entries(stmt)
 		if len(found) > 0 {
-			last := &found[len(found)-1].state
-			ended, key = last.Ended.UnixMilli(), last.Key
+			last := found[len(found)-1]
+			ended, n = last.state.Ended.UnixMilli(), last.n
 		}
 		return found, err
-	}, func(*store.State) bool { return true })
+	}, func(e *entry) bool {
+		seqs = append(seqs, e.n)
+		return true
+	})
 	if err != nil || len(page) <= limit {
 		return page, "", err
 	}
-	last := &page[limit-1]
-	return page[:limit], store.Cursor(store.Position{Time: last.Ended, ID: across(last.Key)}, deadFilter), nil
-}
-
-// across is the id of a request among those of all tenants.
-func across(k store.Key) string {
-	return string(binary.AppendUvarint(nil, uint64(len(k.Tenant)))) + k.Tenant + k.ID
-}
-
-func parseAcross(id string) (store.Key, error) {
-	n, size := binary.Uvarint([]byte(id))
-	if size <= 0 || n > uint64(len(id)-size) {
-		return store.Key{}, store.ErrCursor
-	}
-	return store.Key{Tenant: id[size : size+int(n)], ID: id[size+int(n):]}, nil
+	at := store.Position{Time: page[limit-1].Ended, ID: strconv.FormatInt(seqs[limit-1], 10)}
+	return page[:limit], store.Cursor(at, deadFilter), nil
 }
 
 // Input plays store.Operator.
@@ -189,11 +183,11 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 		if err != nil {
 			return err
 		}
-		stmt, err := prepare(r.conn, `SELECT data, metadata FROM bodies WHERE tenant = ? AND id = ? AND kind = 1`)
+		stmt, err := prepare(r.conn, selectInput)
 		if err != nil {
 			return err
 		}
-		bind(stmt).text(key.Tenant).text(key.ID)
+		bind(stmt).int(e.n)
 		_, err = one(stmt, func(row *row) { input, metadata = row.bytes(), row.bytes() })
 		return err
 	})
@@ -206,7 +200,7 @@ func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([
 		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.Shards-1)
 	}
 	return s.hints(ctx, listDue, func(b *binding) {
-		b.int(int64(shard)).int(min(until.UnixMilli(), never-1)).int(int64(max))
+		b.int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
 	})
 }
 
@@ -223,7 +217,7 @@ func (s *Store) hints(ctx context.Context, query string, args func(*binding)) (o
 		}
 		args(bind(stmt))
 		return rows(stmt, func(row *row) (bool, error) {
-			out = append(out, row.entry().state.Hint())
+			out = append(out, row.entry(s.incarnation).state.Hint())
 			return true, nil
 		})
 	})

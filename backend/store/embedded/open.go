@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pay-theory/streamer/backend/store"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
@@ -90,7 +89,7 @@ func (s *Store) open() error {
 	if err := createPrivate(s.path); err != nil {
 		return err
 	}
-	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	conn, err := connect(s.path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	if err != nil {
 		return err
 	}
@@ -99,13 +98,23 @@ func (s *Store) open() error {
 	if err := prepareFile(conn); err != nil {
 		return err
 	}
-	if err := s.begin(conn); err != nil {
-		return err
-	}
-	if err := s.seen.fill(conn); err != nil {
-		return err
-	}
 	if err := s.writer.prepare(); err != nil {
+		return err
+	}
+	if err := s.begin(s.writer); err != nil {
+		return err
+	}
+	// At most so many: ns are counted up.
+	oldest, err := pragma(conn, "SELECT coalesce(min(n), 0) FROM requests")
+	if err != nil {
+		return err
+	}
+	from, err := strconv.ParseInt(oldest, 10, 64)
+	if err != nil {
+		return err
+	}
+	s.seen = newSeen(s.writer.next - from)
+	if err := s.seen.fill(conn); err != nil {
 		return err
 	}
 	if s.checkpointer, err = newCheckpointer(s); err != nil {
@@ -122,6 +131,15 @@ func (s *Store) open() error {
 		s.readers <- r
 	}
 	return nil
+}
+
+// connect opens a connection to a file.
+func connect(path string, flags ...sqlite.OpenFlags) (*sqlite.Conn, error) {
+	name, err := location(path)
+	if err != nil {
+		return nil, err
+	}
+	return sqlite.OpenConn(name, append(flags, sqlite.OpenURI)...)
 }
 
 // createPrivate makes an empty file that only its owner may read, if there is
@@ -242,28 +260,53 @@ func migrate(conn *sqlite.Conn, version int) error {
 }
 
 // begin raises the incarnation, which voids all leases: what runs is due now.
-func (s *Store) begin(conn *sqlite.Conn) error {
-	return transact(conn, func() error {
-		text, err := pragma(conn, "UPDATE meta SET value = value + 1 WHERE name = 'incarnation' RETURNING value")
+func (s *Store) begin(w *writer) error {
+	return transact(w.conn, func() error {
+		text, err := pragma(w.conn, "UPDATE meta SET value = value + 1 WHERE name = 'incarnation' RETURNING value")
 		if err != nil {
 			return err
 		}
 		if s.incarnation, err = strconv.ParseInt(text, 10, 64); err != nil {
 			return fmt.Errorf("%w: it has no incarnation", ErrCorrupt)
 		}
-		stmt, err := conn.Prepare("UPDATE requests SET due = ? WHERE shard = ? AND due = ?")
+		if err := w.resume(); err != nil {
+			return err
+		}
+		stmt, err := w.conn.Prepare("UPDATE lives SET due = ? WHERE due IS NOT NULL AND status = 2")
 		if err != nil {
 			return err
 		}
-		now := s.opt.Now().UnixMilli()
-		for shard := range store.Shards {
-			bind(stmt).int(now).int(int64(shard)).int(never)
-			if err := run(stmt); err != nil {
-				return err
-			}
-		}
-		return nil
+		bind(stmt).int(s.opt.Now().UnixMilli())
+		return run(stmt)
 	})
+}
+
+// resume takes up the count of requests, and writes the rows that those lack
+// which were running when the file was open last.
+func (w *writer) resume() error {
+	text, err := pragma(w.conn, "SELECT coalesce(max(n), 0) + 1 FROM requests")
+	if err == nil {
+		w.next, err = strconv.ParseInt(text, 10, 64)
+	}
+	if err != nil {
+		return err
+	}
+	if text, err = pragma(w.conn, "SELECT value FROM meta WHERE name = 'settled'"); err != nil {
+		return err
+	}
+	settled, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: it has no mark", ErrCorrupt)
+	}
+	w.next = max(w.next, settled)
+	w.births = newBirths(w.store.opt.block, w.next)
+	if err := w.writeBirths(settled, w.next, w.store.incarnation-1); err != nil {
+		return err
+	}
+	clear(w.births.open)
+	clear(w.cache)
+	bind(w.setMark).int(w.births.mark)
+	return run(w.setMark)
 }
 
 // transact runs f in a transaction.

@@ -26,15 +26,15 @@ type reader struct {
 // position, if that mark's own seq is not before it; else the first one that
 // ends at the position or behind it.
 const (
-	selectMark = `SELECT mark, events FROM segments WHERE tenant = ? AND id = ? AND mark IS NOT NULL AND first <= ?
+	selectMark = `SELECT mark, events FROM segments WHERE n = ? AND mark IS NOT NULL AND first <= ?
 		ORDER BY first DESC, last DESC LIMIT 1`
-	selectCut = `SELECT first FROM segments WHERE tenant = ? AND id = ? AND mark IS NOT NULL AND first > ?
+	selectCut = `SELECT first FROM segments WHERE n = ? AND mark IS NOT NULL AND first > ?
 		ORDER BY first LIMIT 1`
-	selectAfter = `SELECT events FROM segments WHERE tenant = ? AND id = ? AND last >= ? ORDER BY last`
+	selectAfter = `SELECT events FROM segments WHERE n = ? AND last >= ? ORDER BY last`
 )
 
 func newReader(s *Store) (*reader, error) {
-	conn, err := sqlite.OpenConn(s.path, sqlite.OpenReadWrite)
+	conn, err := connect(s.path, sqlite.OpenReadWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (r *reader) ping() error {
 // expired.
 func (r *reader) find(k store.Key) (e *entry, err error) {
 	bind(r.selectRequest).text(k.Tenant).text(k.ID)
-	_, err = one(r.selectRequest, func(row *row) { e = row.entry() })
+	_, err = one(r.selectRequest, func(row *row) { e = row.entry(r.store.incarnation) })
 	if e != nil && e.state.Expired(r.store.opt.Now(), r.store.opt.Retention) {
 		e = nil
 	}
@@ -116,7 +116,7 @@ func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) 
 		if max <= 0 {
 			return nil
 		}
-		return r.events(&state, after, page)
+		return r.events(e, after, page)
 	})
 	if err != nil {
 		return store.State{}, nil, err
@@ -125,7 +125,8 @@ func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) 
 }
 
 // events fills a page with what follows position p.
-func (r *reader) events(s *store.State, p uint64, page *store.EventPage) error {
+func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
+	s := &e.state
 	if p == 0 {
 		page.Add(store.Event{Kind: store.Ack, Seq: 1})
 		p = 1
@@ -135,7 +136,7 @@ func (r *reader) events(s *store.State, p uint64, page *store.EventPage) error {
 		last--
 	}
 	for p < last {
-		next, full, err := r.stretch(s, p, last, page)
+		next, full, err := r.stretch(e, p, last, page)
 		if err != nil || full {
 			return err
 		}
@@ -147,7 +148,7 @@ func (r *reader) events(s *store.State, p uint64, page *store.EventPage) error {
 	if !s.Status.Ended() || p >= s.LastSeq {
 		return nil
 	}
-	end, err := readEnd(r.selectEnd, s)
+	end, err := readEnd(r.selectEnd, e.n, s)
 	if err == nil && end == nil {
 		err = fail(fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID))
 	}
@@ -159,8 +160,8 @@ func (r *reader) events(s *store.State, p uint64, page *store.EventPage) error {
 
 // stretch adds the events behind p up to the next mark, or that mark, and
 // returns the new position. Full tells that the page has no room.
-func (r *reader) stretch(s *store.State, p, last uint64, page *store.EventPage) (next uint64, full bool, err error) {
-	if m := s.Mark; m != nil {
+func (r *reader) stretch(e *entry, p, last uint64, page *store.EventPage) (next uint64, full bool, err error) {
+	if m := e.state.Mark; m != nil {
 		switch {
 		case m.From <= p+1 && p+1 <= m.Seq:
 			return m.Seq, !page.Add(m.Event()), nil
@@ -168,18 +169,18 @@ func (r *reader) stretch(s *store.State, p, last uint64, page *store.EventPage) 
 			last = min(last, m.From-1)
 		}
 	}
-	mark, err := r.markAt(s.Key, p+1)
+	mark, err := r.markAt(e.n, p+1)
 	if err != nil {
 		return p, false, err
 	}
 	if mark != nil {
 		return mark.Seq, !page.Add(*mark), nil
 	}
-	bind(r.selectCut).text(s.Tenant).text(s.ID).int(int64(p + 1))
+	bind(r.selectCut).int(e.n).int(int64(p + 1))
 	if _, err := one(r.selectCut, func(row *row) { last = min(last, uint64(row.int())-1) }); err != nil {
 		return p, false, err
 	}
-	bind(r.selectAfter).text(s.Tenant).text(s.ID).int(int64(p + 1))
+	bind(r.selectAfter).int(e.n).int(int64(p + 1))
 	err = rows(r.selectAfter, func(row *row) (bool, error) {
 		events, err := store.DecodeEvents(row.bytes())
 		for i := range events {
@@ -202,8 +203,8 @@ func (r *reader) stretch(s *store.State, p, last uint64, page *store.EventPage) 
 
 // markAt returns the last mark in a segment whose From is not behind seq, if
 // that mark itself is not before seq; else nil.
-func (r *reader) markAt(k store.Key, seq uint64) (mark *store.Event, err error) {
-	bind(r.selectMark).text(k.Tenant).text(k.ID).int(int64(seq))
+func (r *reader) markAt(n int64, seq uint64) (mark *store.Event, err error) {
+	bind(r.selectMark).int(n).int(int64(seq))
 	err = rows(r.selectMark, func(row *row) (bool, error) {
 		if uint64(row.int()) < seq {
 			return false, nil

@@ -1,15 +1,17 @@
 package embedded
 
 import (
-	"math"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// entry is a row of the table requests.
+// entry is a request as its rows in requests and lives tell it.
 type entry struct {
+	n     int64
 	state store.State
+	// unwritten tells that lives has no row yet.
+	unwritten bool
 	// lease is the incarnation of the store that took the claim.
 	lease          int64
 	idempotencyKey string
@@ -20,30 +22,40 @@ type entry struct {
 
 type input struct{ payload, metadata []byte }
 
-// never is the due of a request that runs: nothing is due while its owner
-// lives.
-const never = math.MaxInt64
-
-const requestColumns = `tenant, id, subject, action, hash, accepted, deadline, retry_of, cancel_after, connection, idempotency_key,
-	status, due, ended, dead, fence, lease, attempt, failures, deaths, last_seq, keep, code, cancel_requested,
-	mark_seq, mark_keep, mark_from, mark_code, progress_attempt, progress_rev, progress_percent, progress_message`
-
 const (
-	selectRequest = `SELECT ` + requestColumns + ` FROM requests WHERE tenant = ? AND id = ?`
+	requestColumns = `r.n, r.tenant, r.id, r.subject, r.action, r.hash, r.accepted, r.deadline, r.retry_of, r.cancel_after, r.connection,
+	r.idempotency_key, l.status, l.due, l.ended, l.dead, l.fence, l.lease, l.attempt, l.failures, l.deaths, l.last_seq, l.keep, l.code,
+	l.cancel_requested, l.mark_seq, l.mark_keep, l.mark_from, l.mark_code,
+	l.progress_attempt, l.progress_rev, l.progress_percent, l.progress_message`
 
-	insertRequest = `INSERT INTO requests (shard, ` + requestColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`
+	withLife = ` LEFT JOIN lives l ON l.n = r.n `
 
-	lifeColumns = `fence = ?, lease = ?, attempt = ?, failures = ?, deaths = ?, last_seq = ?, keep = ?, code = ?,
+	selectRequest = `SELECT ` + requestColumns + ` FROM requests r` + withLife + `WHERE r.tenant = ? AND r.id = ?`
+
+	insertRequest = `INSERT INTO requests (n, tenant, id, subject, action, hash, accepted, deadline, retry_of, cancel_after, connection,
+		idempotency_key, input, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+
+	// Lives are written by four statements: a new row, or one that changes;
+	// with what most never have, or without.
+	plainColumns = `n, shard, status, due, ended, dead, fence, lease, attempt, failures, deaths, last_seq, keep, code, cancel_requested,
+		message, retryable, payload`
+	fullColumns = plainColumns + `, mark_seq, mark_keep, mark_from, mark_code,
+		progress_attempt, progress_rev, progress_percent, progress_message`
+
+	insertPlain = `INSERT INTO lives (` + plainColumns + `)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	insertFull = `INSERT INTO lives (` + fullColumns + `)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+
+	// updateLife changes whatever may change, updateRunning what changes when
+	// a request begins to run or runs on: it touches no index.
+	updateLife = `UPDATE lives SET due = ?, ended = ?, dead = ?, message = ?, retryable = ?, payload = ?,
+		` + runningColumns + updateWhere
+	updateRunning  = `UPDATE lives SET ` + runningColumns + updateWhere
+	runningColumns = `status = ?, fence = ?, lease = ?, attempt = ?, failures = ?, deaths = ?, last_seq = ?, keep = ?, code = ?,
 		cancel_requested = ?, mark_seq = ?, mark_keep = ?, mark_from = ?, mark_code = ?,
 		progress_attempt = ?, progress_rev = ?, progress_percent = ?, progress_message = ?`
-
-	// updateRequest changes whatever may change, updateRunning what changes
-	// while a request runs on: it touches no index.
-	updateRequest = `UPDATE requests SET status = ?, due = ?, ended = ?, dead = ?, ` + lifeColumns + updateWhere
-	updateRunning = `UPDATE requests SET ` + lifeColumns + updateWhere
-	updateWhere   = ` WHERE tenant = ? AND id = ? AND fence = ? AND last_seq = ? AND ended IS NULL`
+	updateWhere = ` WHERE n = ? AND fence = ? AND last_seq = ? AND ended IS NULL`
 )
 
 var statuses = [...]store.Status{1: store.Queued, 2: store.Running, 3: store.Succeeded, 4: store.Failed, 5: store.Cancelled}
@@ -64,34 +76,43 @@ func status(code int64) store.Status {
 	return statuses[code]
 }
 
-// identity binds the columns that never change.
-func (b *binding) identity(e *entry) *binding {
+// request binds the columns of requests.
+func (b *binding) request(e *entry, n *store.New) *binding {
 	s := &e.state
-	b.text(s.Tenant).text(s.ID).text(s.Subject).text(s.Action).bytes(s.Hash[:]).time(s.Accepted).time(s.Deadline).optional(s.RetryOf)
+	b.int(e.n).text(s.Tenant).text(s.ID).text(s.Subject).text(s.Action).bytes(s.Hash[:]).time(s.Accepted).time(s.Deadline).optional(s.RetryOf)
 	if s.CancelAfter == nil {
 		b.null()
 	} else {
 		b.int(int64(*s.CancelAfter))
 	}
-	return b.optional(s.Connection).optional(e.idempotencyKey)
+	return b.optional(s.Connection).optional(e.idempotencyKey).bytes(n.Input).bytes(n.Metadata)
 }
 
-// standing binds status, due, ended and dead: the columns of the indexes.
-func (b *binding) standing(s *store.State) *binding {
-	b.int(statusCode(s.Status))
+// due binds when a request is due. What runs stands in the index of what is
+// due, too, where it is found when the file is opened again.
+func (b *binding) due(s *store.State) *binding {
 	if s.Status == store.Running {
-		b.int(never)
-	} else {
-		b.time(s.Due)
+		return b.time(s.Accepted)
 	}
-	return b.time(s.Ended).bool(s.Dead)
+	return b.time(s.Due)
 }
 
-// life binds what changes while a request runs.
-func (b *binding) life(e *entry) *binding {
-	s := &e.state
-	b.int(int64(s.Fence)).int(e.lease).int(int64(s.Attempt)).int(int64(s.Failures)).int(int64(s.Deaths)).
+// counts binds what changes in every life.
+func (b *binding) counts(s *store.State, lease int64) *binding {
+	return b.int(int64(s.Fence)).int(lease).int(int64(s.Attempt)).int(int64(s.Failures)).int(int64(s.Deaths)).
 		int(int64(s.LastSeq)).int(int64(s.Keep)).optional(s.Code).bool(s.CancelRequested)
+}
+
+// end binds what belongs to an end that may be nil.
+func (b *binding) end(e *store.End) *binding {
+	if e == nil {
+		return b.null().null().null()
+	}
+	return b.optional(e.Message).bool(e.Retryable).bytes(e.Payload)
+}
+
+// extras binds the mark and the progress.
+func (b *binding) extras(s *store.State) *binding {
 	if m := s.Mark; m != nil {
 		b.int(int64(m.Seq)).int(int64(m.Keep)).int(int64(m.From)).optional(m.Code)
 	} else {
@@ -105,9 +126,10 @@ func (b *binding) life(e *entry) *binding {
 	return b
 }
 
-// entry reads the columns of requestColumns.
-func (r *row) entry() *entry {
-	e := &entry{}
+// entry reads the columns of requestColumns. The owner is the incarnation whose
+// leases hold.
+func (r *row) entry(owner int64) *entry {
+	e := &entry{n: r.int()}
 	s := &e.state
 	s.Tenant, s.ID, s.Subject, s.Action = r.text(), r.text(), r.text(), r.text()
 	r.fixed(s.Hash[:])
@@ -119,16 +141,19 @@ func (r *row) entry() *entry {
 		s.CancelAfter = &after
 	}
 	s.Connection, e.idempotencyKey = r.text(), r.text()
-	s.Status = status(r.int())
-	if s.Status == store.Running && r.stmt.ColumnInt64(r.next) == never {
-		r.col()
-	} else {
-		s.Due = r.time()
+	if r.isNull() {
+		e.unwritten, e.lease = true, owner
+		s.Status, s.Fence, s.Attempt, s.LastSeq, s.Keep = store.Running, 1, 1, 1, 1
+		return e
 	}
-	s.Ended, s.Dead = r.time(), r.bool()
+	s.Status = status(r.int())
+	s.Due, s.Ended, s.Dead = r.time(), r.time(), r.bool()
 	s.Fence, e.lease, s.Attempt = uint64(r.int()), r.int(), int(r.int())
 	s.Failures, s.Deaths = int(r.int()), int(r.int())
 	s.LastSeq, s.Keep, s.Code, s.CancelRequested = uint64(r.int()), uint64(r.int()), r.text(), r.bool()
+	if s.Status == store.Running && e.lease == owner {
+		s.Due = time.Time{}
+	}
 	r.mark(s)
 	r.progress(s)
 	return e

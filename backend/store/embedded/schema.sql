@@ -1,6 +1,9 @@
--- Version 1. Times are milliseconds since 1970-01-01 UTC. Every key starts
--- with the tenant. What a request may be selected by is indexed here, partly
--- where most rows have no such thing.
+-- Version 1. Times are milliseconds since 1970-01-01 UTC. What a request may be
+-- selected by is indexed here, partly where most rows have no such thing.
+--
+-- A short life writes two rows, one when it is accepted and one when it ends,
+-- each at the end of its table: nothing is ever written twice but what runs
+-- for long. docs/decisions/0008 says what that is worth.
 
 CREATE TABLE meta (
 	name  TEXT PRIMARY KEY,
@@ -8,10 +11,12 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 -- incarnation counts how often the file was opened: a lease is the incarnation
--- that took it.
-INSERT INTO meta VALUES ('incarnation', 0);
+-- that took it. All requests whose n is below settled have a row in lives.
+INSERT INTO meta VALUES ('incarnation', 0), ('settled', 0);
 
+-- What is known of a request from its acceptance on. Rows are never changed.
 CREATE TABLE requests (
+	n               INTEGER PRIMARY KEY, -- counts acceptances
 	tenant          TEXT NOT NULL,
 	id              TEXT NOT NULL,
 	subject         TEXT NOT NULL,
@@ -23,10 +28,21 @@ CREATE TABLE requests (
 	cancel_after    INTEGER,            -- nanoseconds
 	connection      TEXT,
 	idempotency_key TEXT,
-	shard           INTEGER NOT NULL,
+	input           BLOB,
+	metadata        BLOB
+) STRICT;
 
+CREATE UNIQUE INDEX requests_by_id ON requests (tenant, id);
+CREATE INDEX requests_by_subject ON requests (tenant, subject, accepted, id);
+CREATE INDEX requests_by_tenant ON requests (tenant, accepted, id);
+
+-- How a request stands, and its end. A request that has no row here was born
+-- claimed by this incarnation, and nothing has changed since.
+CREATE TABLE lives (
+	n        INTEGER PRIMARY KEY,
 	status   INTEGER NOT NULL,          -- 1 queued, 2 running, 3 succeeded, 4 failed, 5 cancelled
-	due      INTEGER,                   -- 9223372036854775807 while its owner lives; NULL after the end
+	shard    INTEGER NOT NULL,
+	due      INTEGER,                   -- while it runs, of when it was queued; NULL after the end
 	ended    INTEGER,
 	dead     INTEGER NOT NULL,
 	fence    INTEGER NOT NULL,
@@ -49,41 +65,39 @@ CREATE TABLE requests (
 	progress_percent REAL,
 	progress_message TEXT,
 
-	PRIMARY KEY (tenant, id)
-) STRICT, WITHOUT ROWID;
+	message   TEXT,                     -- these three are an end's
+	retryable INTEGER,
+	payload   BLOB
+) STRICT;
 
-CREATE INDEX requests_by_subject ON requests (tenant, subject, accepted, id);
-CREATE INDEX requests_by_tenant ON requests (tenant, accepted, id);
-CREATE INDEX requests_due ON requests (shard, due) WHERE due IS NOT NULL;
-CREATE INDEX requests_ended ON requests (ended) WHERE ended IS NOT NULL;
-CREATE INDEX requests_dead ON requests (ended, tenant, id) WHERE dead;
-CREATE INDEX requests_abandonable ON requests (tenant, id) WHERE cancel_after IS NOT NULL AND ended IS NULL;
+CREATE INDEX lives_due ON lives (shard, due) WHERE due IS NOT NULL;
+CREATE INDEX lives_dead ON lives (ended) WHERE dead;
 
-CREATE TABLE bodies (
-	tenant    TEXT NOT NULL,
-	id        TEXT NOT NULL,
-	kind      INTEGER NOT NULL,         -- 1 input, 2 checkpoint, 3 end
-	data      BLOB,
-	metadata  BLOB,                     -- an input's
-	message   TEXT,                     -- an end's
-	retryable INTEGER,                  -- an end's
-	PRIMARY KEY (tenant, id, kind)
-) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoints (
+	n    INTEGER PRIMARY KEY,
+	data BLOB NOT NULL
+) STRICT;
 
 -- Segments are written together with the state that makes them true, so there
 -- are no orphans, and last rises from each to the next.
 CREATE TABLE segments (
-	tenant TEXT NOT NULL,
-	id     TEXT NOT NULL,
+	n      INTEGER NOT NULL,
 	last   INTEGER NOT NULL,
 	first  INTEGER NOT NULL,
 	fence  INTEGER NOT NULL,
 	mark   INTEGER,                     -- the seq of the mark that it begins with
 	events BLOB NOT NULL,
-	PRIMARY KEY (tenant, id, last)
+	PRIMARY KEY (n, last)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX segments_marks ON segments (tenant, id, first, last, mark) WHERE mark IS NOT NULL;
+CREATE INDEX segments_marks ON segments (n, first, last, mark) WHERE mark IS NOT NULL;
+
+-- Requests that end when nobody follows them, and have not ended.
+CREATE TABLE abandonable (
+	tenant TEXT NOT NULL,
+	id     TEXT NOT NULL,
+	PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE idempotency_keys (
 	tenant  TEXT NOT NULL,

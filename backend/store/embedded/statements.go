@@ -8,13 +8,6 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// Kinds of bodies.
-const (
-	kindInput = iota + 1
-	kindCheckpoint
-	kindEnd
-)
-
 // errStep says that the writer's cache and the file disagree. The transaction
 // is rolled back, the cache emptied, and the operation run again.
 var errStep = errors.New("a request in the cache is not the one in the file")
@@ -23,17 +16,23 @@ var errStep = errors.New("a request in the cache is not the one in the file")
 type statements struct {
 	begin, end, rollback *sqlite.Stmt
 
-	selectRequest, insertRequest, updateRequest, runningRequest *sqlite.Stmt
+	selectRequest, insertRequest                       *sqlite.Stmt
+	insertPlain, insertFull, updateLife, updateRunning *sqlite.Stmt
 
-	selectBodies, selectEnd, insertBody, putCheckpoint *sqlite.Stmt
+	selectInput, selectCheckpoint, putCheckpoint, selectEnd *sqlite.Stmt
 
-	selectSegment, insertSegment *sqlite.Stmt
-	selectKey, replaceKey        *sqlite.Stmt
-
-	anyCancel, selectCancel, replaceCancel, removeCancel *sqlite.Stmt
+	selectSegment, insertSegment    *sqlite.Stmt
+	putAbandonable, dropAbandonable *sqlite.Stmt
+	selectKey, replaceKey, setMark  *sqlite.Stmt
+	selectUnwritten, countUnwritten *sqlite.Stmt
+	anyCancel, selectCancel         *sqlite.Stmt
+	replaceCancel, removeCancel     *sqlite.Stmt
 }
 
-const selectEnd = `SELECT data, message, retryable FROM bodies WHERE tenant = ? AND id = ? AND kind = 3`
+const (
+	selectEnd   = `SELECT payload, message, retryable FROM lives WHERE n = ? AND ended IS NOT NULL`
+	selectInput = `SELECT input, metadata FROM requests WHERE n = ?`
+)
 
 func (w *writer) prepare() error {
 	for query, stmt := range map[string]**sqlite.Stmt{
@@ -43,23 +42,32 @@ func (w *writer) prepare() error {
 
 		selectRequest: &w.selectRequest,
 		insertRequest: &w.insertRequest,
-		updateRequest: &w.updateRequest,
-		updateRunning: &w.runningRequest,
+		insertPlain:   &w.insertPlain,
+		insertFull:    &w.insertFull,
+		updateLife:    &w.updateLife,
+		updateRunning: &w.updateRunning,
 
-		`SELECT kind, data, metadata FROM bodies WHERE tenant = ? AND id = ? AND kind IN (1, 2)`: &w.selectBodies,
-		selectEnd: &w.selectEnd,
-		`INSERT INTO bodies (tenant, id, kind, data, metadata, message, retryable) VALUES (?, ?, ?, ?, ?, ?, ?)`: &w.insertBody,
-		`INSERT INTO bodies (tenant, id, kind, data) VALUES (?, ?, 2, ?)
+		selectInput: &w.selectInput,
+		`SELECT data FROM checkpoints WHERE n = ?`: &w.selectCheckpoint,
+		`INSERT INTO checkpoints (n, data) VALUES (?, ?)
 			ON CONFLICT DO UPDATE SET data = excluded.data`: &w.putCheckpoint,
+		selectEnd: &w.selectEnd,
 
-		`SELECT first, fence FROM segments WHERE tenant = ? AND id = ? AND last = ?`:                        &w.selectSegment,
-		`INSERT INTO segments (tenant, id, last, first, fence, mark, events) VALUES (?, ?, ?, ?, ?, ?, ?)`:  &w.insertSegment,
+		`SELECT first, fence FROM segments WHERE n = ? AND last = ?`:                                        &w.selectSegment,
+		`INSERT INTO segments (n, last, first, fence, mark, events) VALUES (?, ?, ?, ?, ?, ?)`:              &w.insertSegment,
+		`INSERT INTO abandonable (tenant, id) VALUES (?, ?) ON CONFLICT DO NOTHING`:                         &w.putAbandonable,
+		`DELETE FROM abandonable WHERE tenant = ? AND id = ?`:                                               &w.dropAbandonable,
 		`SELECT id FROM idempotency_keys WHERE tenant = ? AND subject = ? AND action = ? AND key = ?`:       &w.selectKey,
 		`INSERT OR REPLACE INTO idempotency_keys (tenant, subject, action, key, id) VALUES (?, ?, ?, ?, ?)`: &w.replaceKey,
-		`SELECT EXISTS (SELECT 1 FROM cancels)`:                                                             &w.anyCancel,
-		`SELECT count(*) FROM cancels WHERE tenant = ? AND subject = ? AND id = ? AND until > ?`:            &w.selectCancel,
-		`INSERT OR REPLACE INTO cancels (tenant, subject, id, until) VALUES (?, ?, ?, ?)`:                   &w.replaceCancel,
-		`DELETE FROM cancels WHERE tenant = ? AND subject = ? AND id = ?`:                                   &w.removeCancel,
+
+		`UPDATE meta SET value = ? WHERE name = 'settled'`: &w.setMark,
+		selectUnwritten: &w.selectUnwritten,
+		countUnwritten:  &w.countUnwritten,
+
+		`SELECT EXISTS (SELECT 1 FROM cancels)`:                                                  &w.anyCancel,
+		`SELECT count(*) FROM cancels WHERE tenant = ? AND subject = ? AND id = ? AND until > ?`: &w.selectCancel,
+		`INSERT OR REPLACE INTO cancels (tenant, subject, id, until) VALUES (?, ?, ?, ?)`:        &w.replaceCancel,
+		`DELETE FROM cancels WHERE tenant = ? AND subject = ? AND id = ?`:                        &w.removeCancel,
 	} {
 		var err error
 		if *stmt, err = prepare(w.conn, query); err != nil {
@@ -72,28 +80,35 @@ func (w *writer) prepare() error {
 // lookUp reads a request from the file; nil if there is none.
 func (w *writer) lookUp(k store.Key) (e *entry, err error) {
 	bind(w.selectRequest).text(k.Tenant).text(k.ID)
-	_, err = one(w.selectRequest, func(r *row) { e = r.entry() })
+	_, err = one(w.selectRequest, func(r *row) { e = r.entry(w.store.incarnation) })
 	return e, err
 }
 
 // insert adds a request, unless one with its id is there.
-func (w *writer) insert(e *entry) (fresh bool, err error) {
-	bind(w.insertRequest).int(int64(store.ShardOf(e.state.Key))).identity(e).standing(&e.state).life(e)
+func (w *writer) insert(e *entry, n *store.New) (fresh bool, err error) {
+	e.n = w.next
+	bind(w.insertRequest).request(e, n)
 	if err := run(w.insertRequest); err != nil {
 		return false, err
 	}
 	if w.conn.Changes() == 0 {
 		return false, nil
 	}
+	w.next++
 	w.wrote = true
 	w.frames += framesPerStatement
 	return true, nil
 }
 
 // replace puts a request in the place of one that has expired.
-func (w *writer) replace(e *entry) error {
+func (w *writer) replace(e *entry, n *store.New) error {
+	bind(w.selectRequest).text(n.Tenant).text(n.ID)
+	old := int64(0)
+	if _, err := one(w.selectRequest, func(r *row) { old = r.int() }); err != nil {
+		return err
+	}
 	for {
-		_, done, err := w.erase(e.state.Key, expireRows)
+		_, done, err := w.erase(old, expireRows)
 		if err != nil {
 			return err
 		}
@@ -101,60 +116,75 @@ func (w *writer) replace(e *entry) error {
 			break
 		}
 	}
-	fresh, err := w.insert(e)
+	fresh, err := w.insert(e, n)
 	if err == nil && !fresh {
 		err = fail(errStep)
 	}
 	return err
 }
 
-// update writes a request's new state, and keeps it with the input that may be
-// known.
-func (w *writer) update(e *entry, next store.State, lease int64, in *input) error {
-	changed := &entry{state: next, lease: lease, idempotencyKey: e.idempotencyKey, input: in}
-	bind(w.updateRequest).standing(&next).life(changed).where(&e.state)
-	return w.change(w.updateRequest, changed)
+// change is a request's step from one state to the next.
+type change struct {
+	from  *entry
+	to    store.State
+	lease int64
+	// input stays known, or not.
+	input *input
+	// end is not nil if the step ends the request.
+	end *store.End
 }
 
-// updateRunning writes the new state of a request that runs on.
-func (w *writer) updateRunning(e *entry, next store.State, keepInput bool) error {
-	changed := &entry{state: next, lease: e.lease, idempotencyKey: e.idempotencyKey}
-	if keepInput {
-		changed.input = e.input
+// change writes a request's new state.
+func (w *writer) change(c change) error {
+	changed := &entry{n: c.from.n, state: c.to, lease: c.lease, idempotencyKey: c.from.idempotencyKey, input: c.input}
+	stmt := w.updateRunning
+	switch {
+	case c.from.unwritten:
+		stmt = w.insertPlain
+		if c.to.Mark != nil || c.to.Progress != nil {
+			stmt = w.insertFull
+		}
+		b := bind(stmt).int(changed.n).int(int64(store.ShardOf(c.to.Key))).int(statusCode(c.to.Status)).due(&c.to).
+			time(c.to.Ended).bool(c.to.Dead).counts(&c.to, c.lease).end(c.end)
+		if stmt == w.insertFull {
+			b.extras(&c.to)
+		}
+	case c.to.Status == store.Running:
+		bind(stmt).running(&c.to, c.lease).where(c.from)
+	default:
+		stmt = w.updateLife
+		bind(stmt).due(&c.to).time(c.to.Ended).bool(c.to.Dead).end(c.end).running(&c.to, c.lease).where(c.from)
 	}
-	bind(w.runningRequest).life(changed).where(&e.state)
-	return w.change(w.runningRequest, changed)
-}
-
-func (b *binding) where(before *store.State) {
-	b.text(before.Tenant).text(before.ID).int(int64(before.Fence)).int(int64(before.LastSeq))
-}
-
-func (w *writer) change(stmt *sqlite.Stmt, e *entry) error {
 	if err := w.exec(stmt); err != nil {
 		return err
 	}
 	if w.conn.Changes() != 1 {
 		return fail(errStep)
 	}
-	w.cache.put(e)
+	if c.from.unwritten {
+		w.births.written(c.from.n)
+	}
+	w.cache.put(changed)
+	if c.end != nil && c.to.CancelAfter != nil {
+		bind(w.dropAbandonable).text(c.to.Tenant).text(c.to.ID)
+		return w.exec(w.dropAbandonable)
+	}
 	return nil
 }
 
-func (w *writer) putInput(n *store.New) error {
-	bind(w.insertBody).text(n.Tenant).text(n.ID).int(kindInput).bytes(n.Input).bytes(n.Metadata).null().null()
-	return w.exec(w.insertBody)
+// running binds runningColumns.
+func (b *binding) running(s *store.State, lease int64) *binding {
+	return b.int(statusCode(s.Status)).counts(s, lease).extras(s)
 }
 
-func (w *writer) putEnd(k store.Key, e *store.End) error {
-	bind(w.insertBody).text(k.Tenant).text(k.ID).int(kindEnd).bytes(e.Payload).null().optional(e.Message).bool(e.Retryable)
-	return w.exec(w.insertBody)
+func (b *binding) where(before *entry) {
+	b.int(before.n).int(int64(before.state.Fence)).int(int64(before.state.LastSeq))
 }
 
 // readEnd reads the end that belongs to a state; nil if there is none.
-func readEnd(stmt *sqlite.Stmt, s *store.State) (*store.End, error) {
+func readEnd(stmt *sqlite.Stmt, n int64, s *store.State) (*store.End, error) {
 	end := &store.End{Status: s.Status, Code: s.Code, Dead: s.Dead}
-	bind(stmt).text(s.Tenant).text(s.ID)
+	bind(stmt).int(n)
 	found, err := one(stmt, func(r *row) { end.Payload, end.Message, end.Retryable = r.bytes(), r.text(), r.bool() })
 	if err != nil || !found {
 		return nil, err
@@ -163,22 +193,20 @@ func readEnd(stmt *sqlite.Stmt, s *store.State) (*store.End, error) {
 }
 
 // bodies reads what a claimed request needs to run.
-func (w *writer) bodies(work *store.Work) error {
-	bind(w.selectBodies).text(work.State.Tenant).text(work.State.ID)
-	return rows(w.selectBodies, func(r *row) (bool, error) {
-		if r.int() == kindCheckpoint {
-			work.Checkpoint = r.bytes()
-		} else {
-			work.Input, work.Metadata = r.bytes(), r.bytes()
-		}
-		return true, nil
-	})
+func (w *writer) bodies(n int64, work *store.Work) error {
+	bind(w.selectInput).int(n)
+	if _, err := one(w.selectInput, func(r *row) { work.Input, work.Metadata = r.bytes(), r.bytes() }); err != nil {
+		return err
+	}
+	bind(w.selectCheckpoint).int(n)
+	_, err := one(w.selectCheckpoint, func(r *row) { work.Checkpoint = r.bytes() })
+	return err
 }
 
 // putReport writes the bodies of a report.
-func (w *writer) putReport(f store.Fence, r *store.Report) error {
+func (w *writer) putReport(n int64, fence uint64, r *store.Report) error {
 	if g := r.Segment; g != nil {
-		b := bind(w.insertSegment).text(f.Tenant).text(f.ID).int(int64(g.Last)).int(int64(g.First)).int(int64(f.Fence))
+		b := bind(w.insertSegment).int(n).int(int64(g.Last)).int(int64(g.First)).int(int64(fence))
 		if first := &g.Events[0]; first.Kind == store.Attempt {
 			b.int(int64(first.Seq))
 		} else {
@@ -190,14 +218,14 @@ func (w *writer) putReport(f store.Fence, r *store.Report) error {
 		}
 	}
 	if r.Checkpoint != nil {
-		bind(w.putCheckpoint).text(f.Tenant).text(f.ID).bytes(r.Checkpoint)
+		bind(w.putCheckpoint).int(n).bytes(r.Checkpoint)
 		return w.exec(w.putCheckpoint)
 	}
 	return nil
 }
 
-func (w *writer) hasSegment(k store.Key, fence uint64, g *store.Segment) (has bool, err error) {
-	bind(w.selectSegment).text(k.Tenant).text(k.ID).int(int64(g.Last))
+func (w *writer) hasSegment(n int64, fence uint64, g *store.Segment) (has bool, err error) {
+	bind(w.selectSegment).int(n).int(int64(g.Last))
 	_, err = one(w.selectSegment, func(r *row) {
 		has = uint64(r.int()) == g.First && uint64(r.int()) == fence
 	})

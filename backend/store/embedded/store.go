@@ -1,10 +1,11 @@
 // Package embedded keeps requests in one SQLite file that has one owner. It is
 // the store of a server that runs on one machine.
 //
-// All writing is done by one goroutine, which takes the operations that wait,
-// runs them in one transaction and answers them when it is committed and
-// synced: many callers share the cost of one fsync, and none waits for
-// company. Reading is done on connections of its own.
+// All writing is done by one goroutine at a time, which takes the operations
+// that wait, runs them in one transaction and answers them when it is committed
+// and synced: many callers share the cost of one fsync, and none waits for
+// company; one that has none writes itself. Reading is done on connections of
+// its own.
 //
 // A lease is an incarnation of the store, counted in the file: it holds until
 // the file is opened again, and time never voids it.
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -32,6 +34,9 @@ type Options struct {
 	// Logger gets what operators should know: writes that begin to fail, and
 	// work again. Default: nothing is logged.
 	Logger *slog.Logger
+
+	// block is births' own. Tests make it small. Default birthBlock.
+	block int64
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -44,7 +49,9 @@ type Store struct {
 	ops     chan *op
 	quit    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the writer has ended
-	// gate is held by the writer during a transaction, and by the checkpointer
+	// present counts callers with an operation.
+	present atomic.Int64
+	// gate is held by who writes during a transaction, and by the checkpointer
 	// when the write-ahead log has grown so long that writing must wait.
 	gate    sync.Mutex
 	writer  *writer
@@ -76,7 +83,7 @@ var (
 // ErrCorrupt, ErrReadOnly.
 func Open(path string, options *Options) (*Store, error) {
 	s := &Store{
-		ops: make(chan *op, maxBatch), quit: make(chan struct{}), stopped: make(chan struct{}), seen: newSeen(),
+		ops: make(chan *op, maxWaiting), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if options != nil {
 		s.opt = *options
@@ -86,6 +93,9 @@ func Open(path string, options *Options) (*Store, error) {
 	}
 	if s.opt.Retention <= 0 {
 		s.opt.Retention = store.DefaultRetention
+	}
+	if s.opt.block <= 0 {
+		s.opt.block = birthBlock
 	}
 	if s.opt.Logger == nil {
 		s.opt.Logger = slog.New(slog.DiscardHandler)
@@ -116,6 +126,9 @@ func (s *Store) Close() error {
 		close(s.quit)
 		<-s.stopped
 		<-s.checkpointer.stopped
+		// Whoever writes alone ends; nobody begins after that.
+		s.gate.Lock()
+		s.gate.Unlock() //nolint:staticcheck // it only waits
 		for range cap(s.readers) {
 			// Reads are pages: this waits for milliseconds.
 			<-s.readers

@@ -41,8 +41,8 @@ func (w *writer) accept(n *store.New) (store.Acceptance, error) {
 	if err != nil {
 		return store.Acceptance{}, err
 	}
-	e := &entry{state: store.Born(n, now, cancelled), lease: w.store.incarnation, idempotencyKey: n.IdempotencyKey}
-	fresh, err := w.insert(e)
+	e := &entry{state: store.Born(n, now, cancelled), lease: w.store.incarnation, idempotencyKey: n.IdempotencyKey, unwritten: true}
+	fresh, err := w.insert(e, n)
 	if err != nil {
 		return store.Acceptance{}, err
 	}
@@ -52,7 +52,7 @@ func (w *writer) accept(n *store.New) (store.Acceptance, error) {
 		if err != nil || known != nil {
 			return answer(known), err
 		}
-		if err := w.replace(e); err != nil {
+		if err := w.replace(e, n); err != nil {
 			return store.Acceptance{}, err
 		}
 	}
@@ -99,27 +99,36 @@ func (w *writer) known(n *store.New) (*entry, error) {
 	return e, nil
 }
 
-// furnish writes what belongs to a fresh request.
+// furnish writes what belongs to a fresh request. One that is born claimed, and
+// has no more to say, gets its row in lives when that changes.
 func (w *writer) furnish(e *entry, n *store.New, cancelled bool) error {
-	if err := w.putInput(n); err != nil {
-		return err
-	}
+	w.births.born(e.n)
 	if n.IdempotencyKey != "" {
 		if err := w.putKey(n); err != nil {
 			return err
 		}
 	}
-	if cancelled {
-		if err := w.putEnd(n.Key, store.CancelledEnd()); err != nil {
+	if n.CancelAfter != nil && !cancelled {
+		bind(w.putAbandonable).text(n.Tenant).text(n.ID)
+		if err := w.exec(w.putAbandonable); err != nil {
+			return err
+		}
+	}
+	switch {
+	case cancelled:
+		if err := w.change(change{from: e, to: e.state, lease: e.lease, end: store.CancelledEnd()}); err != nil {
 			return err
 		}
 		return w.deleteCancel(n)
+	case e.state.Status == store.Running && e.state.Progress == nil:
+		w.cache.put(e)
+		return nil
 	}
+	c := change{from: e, to: e.state, lease: e.lease}
 	if len(n.Input)+len(n.Metadata) <= cacheInput {
-		e.input = &input{bytes.Clone(n.Input), bytes.Clone(n.Metadata)}
+		c.input = &input{bytes.Clone(n.Input), bytes.Clone(n.Metadata)}
 	}
-	w.cache.put(e)
-	return nil
+	return w.change(c)
 }
 
 // Claim plays store.RequestQueue.
@@ -156,10 +165,10 @@ func (w *writer) claim(k store.Key, by store.Claimant) (store.Work, error) {
 	work := store.Work{State: next}
 	if e.input != nil {
 		work.Input, work.Metadata = bytes.Clone(e.input.payload), bytes.Clone(e.input.metadata)
-	} else if err := w.bodies(&work); err != nil {
+	} else if err := w.bodies(e.n, &work); err != nil {
 		return store.Work{}, err
 	}
-	return work, w.update(e, next, w.store.incarnation, e.input)
+	return work, w.change(change{from: e, to: next, lease: w.store.incarnation, input: e.input})
 }
 
 // Record plays store.RequestQueue.
@@ -198,12 +207,12 @@ func (w *writer) record(f store.Fence, r *store.Report) (store.State, error) {
 		return store.State{}, err
 	}
 	if repeated {
-		return e.state, w.repeated(&e.state, f.Fence, r.Segment)
+		return e.state, w.repeated(e, f.Fence, r.Segment)
 	}
-	if err := w.putReport(f, r); err != nil {
+	if err := w.putReport(e.n, f.Fence, r); err != nil {
 		return store.State{}, err
 	}
-	return next, w.updateRunning(e, next, r.Checkpoint == nil)
+	return next, w.change(change{from: e, to: next, lease: e.lease, input: e.inputBut(r.Checkpoint)})
 }
 
 // Finish plays store.RequestQueue.
@@ -236,26 +245,26 @@ func (w *writer) finish(f store.Fence, o *store.Outcome) (store.State, error) {
 	case err != nil:
 		return store.State{}, err
 	case again:
-		return e.state, w.sameEnd(&e.state, end)
+		return e.state, w.sameEnd(e, end)
 	case repeated:
-		if err := w.repeated(&e.state, f.Fence, o.Segment); err != nil {
+		if err := w.repeated(e, f.Fence, o.Segment); err != nil {
 			return store.State{}, err
 		}
 	default:
-		if err := w.putReport(f, &o.Report); err != nil {
+		if err := w.putReport(e.n, f.Fence, &o.Report); err != nil {
 			return store.State{}, err
 		}
 	}
-	if end != nil {
-		if err := w.putEnd(f.Key, end); err != nil {
-			return store.State{}, err
-		}
+	return next, w.change(change{from: e, to: next, lease: e.lease, input: e.inputBut(o.Checkpoint), end: end})
+}
+
+// inputBut returns the input that is known, unless there is a checkpoint now,
+// too.
+func (e *entry) inputBut(checkpoint []byte) *input {
+	if checkpoint != nil {
+		return nil
 	}
-	keep := e.input
-	if o.Checkpoint != nil {
-		keep = nil
-	}
-	return next, w.update(e, next, e.lease, keep)
+	return e.input
 }
 
 // Cancel plays store.RequestQueue.
@@ -292,14 +301,10 @@ func (w *writer) cancel(k store.Key, subject string) (state store.State, missing
 	if err != nil {
 		return e.state, false, err
 	}
-	if end != nil {
-		if err := w.putEnd(k, end); err != nil {
-			return store.State{}, false, err
-		}
-	} else if next.CancelRequested == e.state.CancelRequested {
+	if end == nil && next.CancelRequested == e.state.CancelRequested {
 		return next, false, nil
 	}
-	return next, false, w.update(e, next, e.lease, e.input)
+	return next, false, w.change(change{from: e, to: next, lease: e.lease, input: e.input, end: end})
 }
 
 // find returns a request that is there; nil if there is none, or it has
@@ -320,25 +325,25 @@ func (w *writer) find(k store.Key) (*entry, error) {
 }
 
 // repeated returns nil if the store holds the segment that a report repeats.
-func (w *writer) repeated(s *store.State, fence uint64, g *store.Segment) error {
-	has, err := w.hasSegment(s.Key, fence, g)
+func (w *writer) repeated(e *entry, fence uint64, g *store.Segment) error {
+	has, err := w.hasSegment(e.n, fence, g)
 	if err == nil && !has {
-		err = s.OverlapError(g)
+		err = e.state.OverlapError(g)
 	}
 	return err
 }
 
 // sameEnd returns nil if the store holds the end that an outcome repeats.
-func (w *writer) sameEnd(s *store.State, end *store.End) error {
+func (w *writer) sameEnd(e *entry, end *store.End) error {
 	if end == nil {
 		return nil
 	}
-	have, err := readEnd(w.selectEnd, s)
+	have, err := readEnd(w.selectEnd, e.n, &e.state)
 	switch {
 	case err != nil:
 		return err
 	case have == nil:
-		return fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID)
+		return fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, e.state.ID)
 	case !have.Equal(end):
 		return store.ErrFenced
 	}

@@ -10,10 +10,14 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// A batch is what was waiting when the commit before was done, within bounds.
+// A batch is what was waiting when the commit before was done, within bounds:
+// those of a large batch would all wait for its commit, and then work while the
+// writer has nothing to do.
 const (
-	maxBatch      = 1024
+	maxBatch      = 128
 	maxBatchBytes = 8 << 20
+	// maxWaiting is how many operations wait for the writer; more wait to wait.
+	maxWaiting = 1024
 )
 
 // op is one operation that waits for the writer.
@@ -29,36 +33,51 @@ type op struct {
 	// had their effect: a claim that nobody knows of would be held for ever.
 	held bool
 
-	state atomic.Int32 // waiting, then taken or withdrawn
+	state atomic.Int32
 	done  chan struct{}
 	err   error
 }
 
+// States of an operation.
 const (
-	waiting int32 = iota
-	taken
-	withdrawn
+	waiting   int32 = iota
+	withdrawn       // by its caller; it will not be run
+	taken           // by the writer
+	left            // by its caller, while the writer runs it
+	finished
 )
 
 // write hands an operation to the writer and waits until its transaction is
 // committed and synced. If the context ends first and the operation has not
 // begun, it never will, and the error is the context's; if it has begun, the
-// error is a store.ErrUnavailable, too.
+// error is a store.ErrUnavailable, too. An operation that is alone is begun at
+// once, and waited for.
 func (s *Store) write(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if s.alone(o) {
+		s.present.Add(-1)
+		return o.err
+	}
 	o.done = make(chan struct{})
 	select {
 	case s.ops <- o:
+		return s.await(ctx, o)
 	case <-ctx.Done():
+		s.present.Add(-1)
 		return ctx.Err()
 	case <-s.quit:
+		s.present.Add(-1)
 		return store.ErrClosed
 	}
-	var err error
+}
+
+// await waits for an operation that the writer was handed.
+func (s *Store) await(ctx context.Context, o *op) (err error) {
 	select {
 	case <-o.done:
+		s.present.Add(-1)
 		return o.err
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -67,16 +86,38 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	}
 	switch {
 	case o.state.CompareAndSwap(waiting, withdrawn):
+		s.present.Add(-1)
 		return err
-	case o.held || errors.Is(err, store.ErrClosed):
-		<-o.done
-		return o.err
-	default:
+	case !o.held && !errors.Is(err, store.ErrClosed) && o.state.CompareAndSwap(taken, left):
 		return fmt.Errorf("%w: %s: %w", store.ErrUnavailable, o.name, err)
+	default:
+		<-o.done
+		s.present.Add(-1)
+		return o.err
 	}
 }
 
-// writer is the goroutine that writes, and all that only it may touch.
+// alone runs an operation on its caller's goroutine if there is no other one:
+// then nobody need be woken, twice. It returns false if it did not. Either way
+// the caller is counted as present, until it takes itself out; if it leaves
+// early, the writer does, so that nothing overtakes what was left behind.
+func (s *Store) alone(o *op) bool {
+	// The gate is shut while the log starts again: that takes its time, in
+	// which the context may end.
+	if s.present.Add(1) != 1 || !s.gate.TryLock() {
+		return false
+	}
+	defer s.gate.Unlock()
+	if s.closed() {
+		return false
+	}
+	s.writer.taken.Add(1)
+	s.writer.commit([]*op{o})
+	return true
+}
+
+// writer writes, on its own goroutine or on that of a caller who is alone. All
+// that it has, but its batch, is touched only by who holds the gate.
 type writer struct {
 	store *Store
 	conn  *sqlite.Conn
@@ -85,9 +126,14 @@ type writer struct {
 
 	statements
 	cache cache
+	// next is the n of the next request.
+	next   int64
+	births births
 	// cancels tells whether any cancel is remembered in the file; nil: unknown.
 	cancels *bool
 
+	// batch is where its goroutine collects.
+	batch []*op
 	// taken counts operations that were begun. Tests wait for it.
 	taken atomic.Int64
 	// wrote tells that the running operation has written something.
@@ -99,33 +145,62 @@ type writer struct {
 // loop takes batches until the store is closed, then what still waits.
 func (w *writer) loop() {
 	defer close(w.store.stopped)
-	batch := make([]*op, 0, maxBatch)
+	w.batch = make([]*op, 0, maxBatch)
 	for {
 		select {
 		case o := <-w.store.ops:
-			batch = w.collect(append(batch[:0], o))
-			w.commit(batch)
+			w.serve(o)
 		case <-w.store.quit:
-			for batch = w.collect(batch[:0]); len(batch) > 0; batch = w.collect(batch[:0]) {
-				w.commit(batch)
+			for {
+				select {
+				case o := <-w.store.ops:
+					w.serve(o)
+				default:
+					return
+				}
 			}
-			return
 		}
-		clear(batch)
 	}
+}
+
+// serve runs an operation in one batch with those that wait behind it when the
+// writer's turn has come, and answers them.
+func (w *writer) serve(o *op) {
+	if !w.take(o) {
+		return
+	}
+	w.store.gate.Lock()
+	batch := w.collect(append(w.batch[:0], o))
+	w.commit(batch)
+	w.store.gate.Unlock()
+	for _, o := range batch {
+		if !o.state.CompareAndSwap(taken, finished) {
+			w.store.present.Add(-1) // its caller has left
+		}
+		close(o.done)
+	}
+	clear(batch)
+}
+
+// take takes an operation, unless its caller has withdrawn it.
+func (w *writer) take(o *op) bool {
+	if !o.state.CompareAndSwap(waiting, taken) {
+		return false
+	}
+	w.taken.Add(1)
+	return true
 }
 
 // collect adds what waits, and waits for nothing.
 func (w *writer) collect(batch []*op) []*op {
-	size := 0
-	for _, o := range batch {
-		size += o.size
-	}
+	size := batch[0].size
 	for len(batch) < maxBatch && size < maxBatchBytes {
 		select {
 		case o := <-w.store.ops:
-			batch = append(batch, o)
-			size += o.size
+			if w.take(o) {
+				batch = append(batch, o)
+				size += o.size
+			}
 		default:
 			return batch
 		}
@@ -133,26 +208,14 @@ func (w *writer) collect(batch []*op) []*op {
 	return batch
 }
 
-// commit runs a batch and answers it.
+// commit runs a batch. The gate is held.
 func (w *writer) commit(batch []*op) {
-	live := batch[:0]
+	w.frames = framesPerCommit
 	for _, o := range batch {
-		if o.state.CompareAndSwap(waiting, taken) {
-			live = append(live, o)
-		}
+		w.frames += o.size / pageSize
 	}
-	if len(live) == 0 {
-		return
-	}
-	w.taken.Add(int64(len(live)))
-	w.frames = 0
-	w.store.gate.Lock()
-	w.runAll(live)
-	w.store.gate.Unlock()
+	w.runAll(batch)
 	w.store.checkpointer.grown(w.frames)
-	for _, o := range live {
-		close(o.done)
-	}
 }
 
 // runAll runs a batch in one transaction. If that fails within an operation,
@@ -183,6 +246,10 @@ func (w *writer) attempt(batch []*op) (alone bool, err error) {
 		w.store.health.note(err, w.store.opt.Logger)
 		return false, err
 	}
+	if err := w.settle(); err != nil {
+		w.abandon(err)
+		return false, err
+	}
 	wrote := false
 	for _, o := range batch {
 		w.wrote = false
@@ -211,6 +278,7 @@ func (w *writer) abandon(err error) {
 	}
 	clear(w.cache)
 	w.cancels = nil
+	w.births.unsure = true
 }
 
 // exec runs a statement that writes.

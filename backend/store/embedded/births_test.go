@@ -1,0 +1,198 @@
+package embedded
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// bg is for properties, which have no context of their own.
+var bg = context.Background()
+
+// copyFile copies a database and its log as they lie there: what a crash would
+// leave while nobody writes.
+func copyFile(t require.TestingT, from, to string) {
+	for _, suffix := range []string{"", "-wal"} {
+		in, err := os.Open(from + suffix)
+		require.NoError(t, err)
+		out, err := os.Create(to + suffix)
+		require.NoError(t, err)
+		_, err = io.Copy(out, in)
+		require.NoError(t, err)
+		require.NoError(t, in.Close())
+		require.NoError(t, out.Close())
+	}
+}
+
+// due returns the ids that are due at once, and in which state.
+func due(t require.TestingT, s *Store) map[string]store.Status {
+	out := map[string]store.Status{}
+	for shard := range store.Shards {
+		hints, err := s.Due(bg, shard, time.Now(), 10_000)
+		require.NoError(t, err)
+		for _, h := range hints {
+			out[h.ID] = h.Status
+		}
+	}
+	return out
+}
+
+// TestBirths crashes at random moments of random lives, after rollbacks too:
+// whatever had not ended is found again, and nothing else.
+func TestBirths(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	// Each crash opens a file: fewer than elsewhere find as much.
+	checks := flag.Lookup("rapid.checks").Value
+	before := checks.String()
+	require.NoError(t, checks.Set("20"))
+	defer func() { require.NoError(t, checks.Set(before)) }()
+	all, round := t.TempDir(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		round++
+		dir := filepath.Join(all, fmt.Sprint(round))
+		require.NoError(rt, os.Mkdir(dir, 0o700))
+		path := filepath.Join(dir, "a.db")
+		s, err := Open(path, &Options{block: 2})
+		require.NoError(rt, err)
+		defer func() { require.NoError(rt, s.Close()) }()
+		open := map[string]store.Status{}
+		count, crashes := 0, 0
+		finish := func(id string, o store.Outcome) {
+			_, err := s.Finish(bg, store.Fence{Key: store.Key{Tenant: "t", ID: id}, Fence: 1}, o)
+			require.NoError(rt, err)
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"accept": func(rt *rapid.T) {
+				n := store.New{Key: store.Key{Tenant: "t", ID: fmt.Sprint(count)}, Action: "a", Deadline: time.Now().Add(time.Hour)}
+				count++
+				open[n.ID] = store.Queued
+				if rapid.Bool().Draw(rt, "claimed") {
+					n.Claim, open[n.ID] = &store.Claimant{}, store.Running
+				}
+				_, err := s.Accept(bg, n)
+				require.NoError(rt, err)
+			},
+			"end": func(rt *rapid.T) {
+				if id := pick(rt, open, store.Running); id != "" {
+					finish(id, store.Outcome{End: &store.End{Status: store.Succeeded}})
+					delete(open, id)
+				}
+			},
+			"retry": func(rt *rapid.T) {
+				if id := pick(rt, open, store.Running); id != "" {
+					finish(id, store.Outcome{Code: "again"})
+					open[id] = store.Queued
+				}
+			},
+			"roll back": func(*rapid.T) { require.Error(rt, s.Bad(bg)) },
+			"crash": func(rt *rapid.T) {
+				to := filepath.Join(dir, fmt.Sprint("crash", crashes, ".db"))
+				crashes++
+				copyFile(rt, path, to)
+				again, err := Open(to, nil)
+				require.NoError(rt, err)
+				defer func() { require.NoError(rt, again.Close()) }()
+				require.Equal(rt, open, due(rt, again))
+			},
+		})
+	})
+}
+
+// pick returns one of the requests in a state; empty if there is none.
+func pick(rt *rapid.T, open map[string]store.Status, in store.Status) string {
+	var ids []string
+	for id, status := range open {
+		if status == in {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	slices.Sort(ids)
+	return rapid.SampledFrom(ids).Draw(rt, "id")
+}
+
+// TestMark looks whether the mark follows: what is opened again is not read
+// from its beginning.
+func TestMark(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "a.db"), &Options{block: 4})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	for i := range 100 {
+		n := store.New{Key: store.Key{Tenant: "t", ID: fmt.Sprint(i)}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{}}
+		_, err := s.Accept(t.Context(), n)
+		require.NoError(t, err)
+		if i%10 == 3 {
+			continue // it lives long
+		}
+		_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
+		require.NoError(t, err)
+	}
+	text, err := s.Exec("SELECT value FROM meta WHERE name = 'settled'")
+	require.NoError(t, err)
+	require.Equal(t, "84", text, "four blocks of four lag behind, and the newest")
+	text, err = s.Exec("SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM lives)")
+	require.NoError(t, err)
+	require.Equal(t, "0", text)
+	require.Less(t, len(s.writer.births.open), 10)
+	_, err = s.Finish(t.Context(), store.Fence{Key: store.Key{Tenant: "t", ID: "3"}, Fence: 1},
+		store.Outcome{End: &store.End{Status: store.Succeeded}})
+	require.NoError(t, err, "what got its row while it ran ends as any other")
+}
+
+// TestRolledBackEnds puts an end into a transaction that is rolled back: it is
+// not counted twice, and what runs beside it is found again after a crash.
+func TestRolledBackEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	s, err := Open(path, &Options{block: 4})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	accept := func(id string) {
+		_, err := s.Accept(t.Context(), store.New{
+			Key: store.Key{Tenant: "t", ID: id}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{},
+		})
+		require.NoError(t, err)
+	}
+	finish := func(id string) {
+		_, err := s.Finish(bg, store.Fence{Key: store.Key{Tenant: "t", ID: id}, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
+		assert.NoError(t, err)
+	}
+	for _, id := range []string{"a", "b", "c"} { // all of the first block
+		accept(id)
+	}
+	took := s.Took()
+	release := s.Hold()
+	var wg sync.WaitGroup
+	wg.Go(func() { finish("a") })
+	s.Taken(took)
+	wg.Go(func() { assert.Error(t, s.Bad(bg)) })
+	s.Waiting(1)
+	release()
+	wg.Wait()
+	finish("b")
+	for i := range 40 {
+		accept(fmt.Sprint(i))
+		finish(fmt.Sprint(i))
+	}
+	to := filepath.Join(t.TempDir(), "b.db")
+	copyFile(t, path, to)
+	again, err := Open(to, nil)
+	require.NoError(t, err)
+	require.Equal(t, map[string]store.Status{"c": store.Running}, due(t, again))
+	require.NoError(t, again.Close())
+}
