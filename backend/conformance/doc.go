@@ -10,5 +10,10 @@
 // server or client can be made to do. A transcript that needs a role which the
 // target does not play is skipped aloud.
 //
+// Two targets are ready-made: [Remote] is any server by its URL, [ClientProcess]
+// any client in a process of its own. [Suite] plays many transcripts, and
+// counts; what is known to fail is in [KnownFailures]. The transcripts
+// themselves are in package sessions.
+//
 // The handlers that the transcripts call are in package actions beside it.
 package conformance

@@ -61,6 +61,24 @@ func Words() []string {
 	return words
 }
 
+// KnownOf reads the repository's list of what a target is known to fail.
+func KnownOf(tb testing.TB, target string, transcripts []*Transcript) KnownFailures {
+	tb.Helper()
+	data, err := os.ReadFile("../../contract/sessions/known-failures.json")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		tb.Fatal(err)
+	}
+	known, err := ParseKnownFailures(all[target], transcripts)
+	if err != nil {
+		tb.Fatalf("known-failures.json, %s: %v", target, err)
+	}
+	return known
+}
+
 // NeedContract skips a test of the transcripts where the module stands alone,
 // without the repository around it.
 func NeedContract(tb testing.TB) {

@@ -72,6 +72,9 @@ func (c *fakeConn) Close(code int) error {
 	return nil
 }
 
+func (c *fakeConn) Stall()  { c.heard("stalled") }
+func (c *fakeConn) Resume() { c.heard("resumed") }
+
 func (c *fakeConn) Cut() { c.leave("cut") }
 
 // fakeServer is a target that does what a test scripts. It can do everything,
@@ -89,7 +92,7 @@ type fakeServer struct {
 
 var everything = []Ability{
 	AbilityClock, AbilityKill, AbilityTelling, AbilityRestart, AbilityShutdown, AbilityGates, AbilityHandshake, AbilityFrames,
-	AbilitySettings,
+	AbilitySettings, AbilityStall, AbilityHandover, AbilityBeside,
 }
 
 func newFakeServer(serve func(c *fakeConn, frame string)) *fakeServer {
@@ -141,6 +144,11 @@ func (s *fakeServer) Restart(context.Context) error {
 
 func (s *fakeServer) Shutdown(context.Context) error {
 	s.did = append(s.did, "shutdown")
+	return nil
+}
+
+func (s *fakeServer) HandOver(context.Context) error {
+	s.did = append(s.did, "hand over")
 	return nil
 }
 

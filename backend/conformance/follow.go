@@ -10,8 +10,8 @@ import (
 )
 
 // follower does what section 7 of PROTOCOL.md asks of a client that follows a
-// stream: it pulls pages, takes what comes live, drops doubles and holds what
-// lies beyond a hole. So a transcript can say which events there are without
+// stream: it pulls pages, takes what comes live, drops doubles, holds what lies
+// beyond a hole, and pulls again after a lag. So a transcript can say which events there are without
 // saying how many of them are replayed and how many come live.
 type follower struct {
 	*serverPlayer
@@ -23,6 +23,9 @@ type follower struct {
 	ref      string
 	// answered tells that the last page has come.
 	answered bool
+	// lagged tells that the stream has ceased to be live since it was asked
+	// for.
+	lagged bool
 	// pending are the patterns that no event has met yet.
 	pending []any
 	total   int
@@ -114,6 +117,10 @@ func (f *follower) message(m json.RawMessage) error {
 	if !equalValues(f.id, head.ID) || (head.Type == wire.TypeSnapshot) != (head.Ref == f.ref) {
 		return &unmet{"a message that is not of the stream that is followed", f.id, m}
 	}
+	if head.Type == wire.TypeLag {
+		f.lagged = true
+		return f.catchUp()
+	}
 	if head.Type != wire.TypeSnapshot {
 		e, err := withoutID(m)
 		if err != nil {
@@ -130,7 +137,16 @@ func (f *follower) message(m json.RawMessage) error {
 		return f.subscribe()
 	}
 	f.answered = true
-	return nil
+	return f.catchUp()
+}
+
+// catchUp pulls anew after a lag, unless an answer is still to come.
+func (f *follower) catchUp() error {
+	if !f.lagged || !f.answered {
+		return nil
+	}
+	f.lagged, f.answered = false, false
+	return f.subscribe()
 }
 
 // withoutID makes a live event look as it does in a snapshot.

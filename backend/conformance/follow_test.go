@@ -88,6 +88,35 @@ func TestFollowMark(t *testing.T) {
 	})), "")
 }
 
+// A lag makes the follower ask again: at once if it was live, else when its
+// answer has come.
+func TestFollowLag(t *testing.T) {
+	const lag = `{"type":"lag","id":"i","lastSeq":4}`
+	steps := `{"connect": "alice"}, {"follow": "i", "after": 1, "withinMs": 500, "events": [
+		{"type": "chunk", "seq": 2, "...": true}, {"type": "chunk", "seq": 3, "...": true}]}`
+	for name, answers := range map[string][]func(f string) []string{
+		"live": {
+			func(f string) []string { return []string{snapshotFor(f, "2", "false", ev("2")), lag} },
+			func(f string) []string { return []string{snapshotFor(f, "3", "false", ev("3"))} },
+		},
+		"before the answer": {
+			func(f string) []string { return []string{lag, snapshotFor(f, "2", "false", ev("2"))} },
+			func(f string) []string { return []string{snapshotFor(f, "3", "false", ev("3"))} },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			judge(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
+				asked++
+				c.say(answers[asked-1](f)...)
+			})), "")
+			if asked != 2 {
+				t.Errorf("it asked %d times", asked)
+			}
+		})
+	}
+}
+
 // Events of a type that is passed over count as taken.
 func TestFollowIgnoring(t *testing.T) {
 	steps := `{"connect": "alice"}, {"follow": "i", "after": 1, "withinMs": 500, "ignoring": ["attempt"], "events": [{"type": "chunk", "seq": 3, "...": true}]}`

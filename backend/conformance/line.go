@@ -27,6 +27,8 @@ type line struct {
 	faults map[string]*faults
 	// inbox holds messages of a batch that were not asked for yet.
 	inbox []json.RawMessage
+	// standing are answers that need no step.
+	standing []standing
 	// gone is why nothing more will come.
 	gone error
 	// judge looks at every frame that comes, and at every message in it.
@@ -36,6 +38,9 @@ type line struct {
 func newLine(name string, conn Conn, judge func([]byte) error) *line {
 	return &line{name: name, conn: conn, judge: judge, faults: map[string]*faults{sent: {}, received: {}}}
 }
+
+// alive tells whether the connection is there.
+func (l *line) alive() bool { return l.gone == nil }
 
 // send passes a frame on, or does to it what a step before has asked for. It
 // tells what became of it.

@@ -32,6 +32,26 @@ type mortal struct {
 	die func()
 	// told is armed by an end that became durable.
 	told bool
+	// held are the requests that this process has claimed. Its claims hold as
+	// long as it lives, as those on a file with one owner do; by the clock of
+	// the store in memory they would be void at once.
+	held map[store.Key]bool
+}
+
+// hold notes that a request is claimed, or is no longer.
+func (m *mortal) hold(key store.Key, claimed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held == nil {
+		m.held = map[store.Key]bool{}
+	}
+	m.held[key] = claimed
+}
+
+func (m *mortal) holds(key store.Key) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held[key]
 }
 
 // arm sets the moment at which the process dies.
@@ -81,11 +101,26 @@ func alive[T any](m *mortal, do func() (T, error)) (T, error) {
 }
 
 func (m *mortal) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
-	return alive(m, func() (store.Acceptance, error) { return m.roles.Accept(ctx, n) })
+	return alive(m, func() (store.Acceptance, error) {
+		a, err := m.roles.Accept(ctx, n)
+		if err == nil && n.Claim != nil && a.Fresh && a.State.Status == store.Running {
+			m.hold(n.Key, true)
+		}
+		return a, err
+	})
 }
 
 func (m *mortal) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
-	return alive(m, func() (store.Work, error) { return m.roles.Claim(ctx, key, by) })
+	return alive(m, func() (store.Work, error) {
+		if m.holds(key) {
+			return store.Work{}, store.ErrLeased
+		}
+		w, err := m.roles.Claim(ctx, key, by)
+		if err == nil {
+			m.hold(key, true)
+		}
+		return w, err
+	})
 }
 
 func (m *mortal) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
@@ -95,6 +130,9 @@ func (m *mortal) Record(ctx context.Context, f store.Fence, r store.Report) (sto
 func (m *mortal) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
 	return alive(m, func() (store.State, error) {
 		s, err := m.roles.Finish(ctx, f, o)
+		if err == nil {
+			m.hold(f.Key, false)
+		}
 		if err == nil && s.Status.Ended() {
 			m.stored()
 		}

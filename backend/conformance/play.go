@@ -15,18 +15,19 @@ type TB interface {
 }
 
 // Play plays a transcript against a server and ends the test with what went
-// wrong. When the target lacks an ability the test is skipped, and says why.
-// It closes the target.
-func Play(tb TB, t *Transcript, target Target) {
+// wrong. When the target lacks an ability, or the failure is a known one, the
+// test is skipped, and says why. It closes the target.
+func Play(tb TB, t *Transcript, target Target, known KnownFailures) {
 	tb.Helper()
-	report(tb, Run(tb.Context(), t, target, nil))
+	report(tb, known.Judge(t, Run(tb.Context(), t, target, nil)))
 }
 
 func report(tb TB, err error) {
 	tb.Helper()
 	var lacking *Lacking
+	var known *KnownFailure
 	switch {
-	case errors.As(err, &lacking):
+	case errors.As(err, &lacking), errors.As(err, &known):
 		tb.Skip(err)
 	case err != nil:
 		tb.Fatal(err)
@@ -50,6 +51,7 @@ func runServer(ctx context.Context, t *Transcript, target Target, o *Options) er
 	}
 	p := &serverPlayer{player: newPlayer(t, o, nowOf(target)), target: target, ledger: newLedger()}
 	p.token = p.mint
+	p.introduce()
 	defer p.end()
 	return p.play(ctx, p.do)
 }
@@ -63,12 +65,30 @@ type serverPlayer struct {
 	followed int
 }
 
+// introduce lets the transcript speak of its identities: $alice.tenant and
+// $alice.subject.
+func (p *serverPlayer) introduce() {
+	for name := range p.t.Identities {
+		who := p.who(name)
+		p.values[name+".tenant"] = appendText(nil, who.Tenant)
+		p.values[name+".subject"] = appendText(nil, who.Subject)
+	}
+}
+
+// who returns an identity, under the name that its tenant has on this server.
+func (p *serverPlayer) who(name string) Identity {
+	who := p.t.Identities[name]
+	if who.Tenant != "" {
+		who.Tenant = p.options.Prefix + who.Tenant
+	}
+	return who
+}
+
 func (p *serverPlayer) mint(name string) (string, error) {
-	who, ok := p.t.Identities[name]
-	if !ok {
+	if _, ok := p.t.Identities[name]; !ok {
 		return "", fmt.Errorf("nobody is called %q", name)
 	}
-	return p.target.Token(who)
+	return p.target.Token(p.who(name))
 }
 
 func (p *serverPlayer) do(ctx context.Context, s *Step) error {
@@ -81,7 +101,11 @@ func (p *serverPlayer) do(ctx context.Context, s *Step) error {
 	case "follow":
 		return p.follow(ctx, s)
 	case "advanceMs":
-		return advance(ctx, p.target, s)
+		c, err := clockOf(p.target)
+		if err != nil {
+			return err
+		}
+		return c.Advance(ctx, milliseconds(s.Arg))
 	case "kill":
 		return p.kill(ctx, s)
 	case "restart":
@@ -96,6 +120,14 @@ func (p *serverPlayer) do(ctx context.Context, s *Step) error {
 			return errors.New("the target has the ability shutdown, but is no Stopper")
 		}
 		return r.Shutdown(ctx)
+	case "handOver":
+		r, ok := p.target.(Shifter)
+		if !ok {
+			return errors.New("the target has the ability handover, but is no Shifter")
+		}
+		return r.HandOver(ctx)
+	case "stall", "resume":
+		return p.stall(s)
 	default:
 		return p.gate(ctx, s)
 	}
@@ -105,7 +137,7 @@ func (p *serverPlayer) do(ctx context.Context, s *Step) error {
 func (p *serverPlayer) connect(ctx context.Context, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	who := p.t.Identities[s.text()]
+	who := p.who(s.text())
 	conn, err := p.target.Connect(ctx, who)
 	want, refused := s.with.get("refused")
 	switch {
@@ -161,6 +193,24 @@ func (p *serverPlayer) restart(ctx context.Context, s *Step, r Restarter) error 
 	}
 	p.note("— restarted")
 	p.cutAll()
+	return nil
+}
+
+// stall stops reading a connection, or goes on.
+func (p *serverPlayer) stall(s *Step) error {
+	l, err := p.line(s.text())
+	if err != nil {
+		return err
+	}
+	c, ok := l.conn.(Staller)
+	switch {
+	case !ok:
+		return errors.New("the target has the ability stall, its Conn is no Staller")
+	case s.Verb == "stall":
+		c.Stall()
+	default:
+		c.Resume()
+	}
 	return nil
 }
 

@@ -14,9 +14,9 @@ import (
 
 // PlayClient plays a transcript against a client and ends the test with what
 // went wrong, as Play does against a server.
-func PlayClient(tb TB, t *Transcript, target ClientTarget) {
+func PlayClient(tb TB, t *Transcript, target ClientTarget, known KnownFailures) {
 	tb.Helper()
-	report(tb, RunClient(tb.Context(), t, target, nil))
+	report(tb, known.Judge(t, RunClient(tb.Context(), t, target, nil)))
 }
 
 // RunClient plays a transcript against a client, and closes it. Errors are
@@ -34,7 +34,6 @@ func runClient(ctx context.Context, t *Transcript, target ClientTarget, o *Optio
 		return &Lacking{t.Name, lacking}
 	}
 	p := &clientPlayer{player: newPlayer(t, o, nowOf(target)), target: target}
-	p.pong = true
 	defer p.end()
 	return p.play(ctx, p.do)
 }
@@ -51,7 +50,9 @@ func (p *clientPlayer) do(ctx context.Context, s *Step) error {
 	}
 	switch s.Verb {
 	case "advanceMs":
-		return advance(ctx, p.target, s)
+		return p.advance(ctx, s)
+	case "answer":
+		return p.answerAlways(s)
 	case "accept", "refuse":
 		return p.answer(ctx, s)
 	case "noConnectMs":
@@ -76,7 +77,7 @@ func (p *clientPlayer) do(ctx context.Context, s *Step) error {
 func (p *clientPlayer) answer(ctx context.Context, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	dial, err := p.target.Accept(ctx)
+	dial, err := p.dialled(ctx)
 	if err != nil {
 		return fmt.Errorf("the client does not connect: %w", err)
 	}
@@ -100,9 +101,11 @@ func (p *clientPlayer) answer(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	return p.open(newLine(s.text(), conn, func(frame []byte) error {
+	l := newLine(s.text(), conn, func(frame []byte) error {
 		return errors.Join(judgeClientFrame(frame), p.tells(frame))
-	}))
+	})
+	l.standing = []standing{pong}
+	return p.open(l)
 }
 
 // refuse answers a dial with {"status": …, "code": …}.

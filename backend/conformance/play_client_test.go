@@ -54,6 +54,11 @@ func TestClientVerbs(t *testing.T) {
 		"nobody comes back":      {"", accept + `{"noConnectMs": 100}`, client(nil), ""},
 		"somebody comes":         {"", `{"noConnectMs": 100}`, client(nil), "the client connects"},
 		"advance":                {`"clock"`, accept + `{"advanceMs": 60000}, {"expect": {"type": "request", "...": true}, "withinMs": 1}`, lateClient, ""},
+		"another pattern":        {"", `{"accept": "main", "token": {"$oneOf": ["second", "third"]}}`, client(nil), "another token"},
+		"answer":                 {"", accept + `{"answer": {"type": "cancel", "ref": "$r", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"expect": {"type": "request", "...": true}}`, client(say1(cancel("1"), cancel("2"), request)), ""},
+		"answer another":         {"", accept + `{"answer": {"type": "list", "ref": "$r"}, "with": {"type": "ok", "ref": "$r"}}, {"silenceMs": 1}`, client(say1(cancel("1"))), "nothing should have come"},
+		"answer what is not":     {"", accept + `{"answer": {"type": "cancel", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"silenceMs": 1}`, client(say1(cancel("1"))), "nothing is bound to $r"},
+		"answer whom":            {"", `{"answer": {"type": "ping"}, "with": {"type": "pong"}}`, client(nil), `no connection "main"`},
 		"lose":                   {"", accept + `{"lose": "sent"}, {"send": {"type": "pong"}}`, client(nil), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,6 +66,10 @@ func TestClientVerbs(t *testing.T) {
 			judge(t, err, c.why)
 		})
 	}
+}
+
+func cancel(ref string) string {
+	return `{"type":"cancel","ref":"` + ref + `","id":"01890a5d-ac96-774b-bcce-b302099a8057"}`
 }
 
 func otherProtocol() *fakeClient {
@@ -102,13 +111,13 @@ func TestClientIsAnswered(t *testing.T) {
 	if _, err := playClientFile(t, clientFile("", `{"accept": "main"}, {"silenceMs": 10}, {"double": "sent"}, {"send": {"message": "foreign"}}, {"close": 1012}`), make); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{`{"type":"pong"}`, `{"message": "foreign"}`, `{"message": "foreign"}`}; !slices.Equal(heard, want) {
+	if want := []string{`{"type": "pong"}`, `{"message": "foreign"}`, `{"message": "foreign"}`}; !slices.Equal(heard, want) {
 		t.Errorf("the client heard %q", heard)
 	}
 	if dial.picked != "streamer.v1" || dial.conn.left != "closed" {
 		t.Errorf("picked %q, left %q", dial.picked, dial.conn.left)
 	}
-	if _, err := playClientFile(t, clientFile("", `{"refuse": {"status": 401, "code": "token_expired", "message": "late"}}`), make); err != nil {
+	if _, err := playClientFile(t, clientFile(`"handshake"`, `{"refuse": {"status": 401, "code": "token_expired", "message": "late"}}`), make); err != nil {
 		t.Fatal(err)
 	}
 	if dial.refused != `401 {"code": "token_expired", "message": "late"}` {
@@ -130,7 +139,7 @@ func TestClientLacking(t *testing.T) {
 	c := newFakeClient()
 	c.abilities = nil
 	tb := &fakeTB{ctx: t.Context()}
-	PlayClient(tb, tr, c)
+	PlayClient(tb, tr, c, nil)
 	if tb.skips != 1 || !strings.Contains(tb.skipped, "clock") {
 		t.Errorf("skipped with %q", tb.skipped)
 	}

@@ -10,8 +10,6 @@ import (
 	"time"
 )
 
-const ack = `{"type": "ack", "id": "i", "seq": 1, "epoch": 5}`
-
 // say returns a server that answers every frame with the given ones.
 func say(frames ...string) func(*fakeConn, string) {
 	return func(c *fakeConn, _ string) { c.say(frames...) }
@@ -79,6 +77,10 @@ func TestVerbs(t *testing.T) {
 		"send binary":               {`"frames"`, open + `{"sendBinary": "616263"}, {"expect": {"type": "ok", "ref": "binary abc"}}`, echoRef, ""},
 		"send what is not bound":    {"", open + `{"send": {"type": "$nothing"}}`, echoRef, "nothing is bound to $nothing"},
 		"advance":                   {`"clock"`, open + ping + `{"silenceMs": 10}, {"advanceMs": 60000}, {"expect": {"type": "pong"}, "withinMs": 1}`, lateBy(time.Minute), ""},
+		"stall and resume":          {`"stall"`, open + `{"stall": "main"}, {"resume": "main"}, ` + ping + `{"expect": [{"type": "ok", "ref": "stalled"}, {"type": "ok", "ref": "resumed"}, {"type": "ok", "ref": "{\"type\": \"ping\"}"}]}`, echoRef, ""},
+		"stall whom":                {`"stall"`, `{"stall": "main"}`, pong, `no connection "main"`},
+		"who somebody is":           {"", open + `{"send": ["$alice.tenant", "$alice.subject"]}, {"expect": {"type": "ok", "ref": "[\"acme\", \"alice\"]"}}`, echoRef, ""},
+		"hand over":                 {`"handover"`, open + `{"handOver": true}`, pong, ""},
 		"await":                     {`"gates"`, open + `{"await": "here"}, {"release": "here"}`, pong, ""},
 		"await for ever":            {`"gates"`, open + `{"await": "never"}`, pong, "deadline exceeded"},
 		"refused though not asked":  {"", `{"connect": "refused"}`, pong, "nobody is called"},
@@ -269,7 +271,7 @@ func TestPlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	tb := &fakeTB{ctx: t.Context()}
-	Play(tb, tr, newFakeServer(say(`{"type":"pong"}`)))
+	Play(tb, tr, newFakeServer(say(`{"type":"pong"}`)), nil)
 	for _, part := range []string{
 		"transcript story failed at step 3 of 3", `"note": "nothing else"`, `expected: {"type": "ok", "ref": "$r"}`, `came:     {"type":"pong"}`,
 		"— main connected", `→ main: {"type": "ping"}`, `← main: {"type":"pong"}`, `.type: expected "ok", came "pong"`,
@@ -284,7 +286,7 @@ func TestPlay(t *testing.T) {
 	server := newFakeServer(say())
 	server.abilities = nil
 	tb = &fakeTB{ctx: t.Context()}
-	Play(tb, tr, server)
+	Play(tb, tr, server, nil)
 	if tb.skips != 1 || tb.failures_ != 0 || !strings.Contains(tb.skipped, "clock") {
 		t.Errorf("skipped with %q, %d failures", tb.skipped, tb.failures_)
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
 // Options says how patient a player is. Nil or zero: the defaults.
@@ -20,6 +22,10 @@ type Options struct {
 	// Quiet is for how long nothing more may come behind the last step.
 	// Default 50 ms.
 	Quiet time.Duration
+	// Prefix stands before the name of each tenant, so that a transcript can
+	// be played on a server that has been used before. Servers only. Default:
+	// none.
+	Prefix string
 }
 
 func (o *Options) defaults() Options {
@@ -46,9 +52,6 @@ type player struct {
 	options Options
 	lines   map[string]*line
 	log     []string
-	// pong answers pings that no step asks for; a client may send them at any
-	// time.
-	pong bool
 }
 
 func newPlayer(t *Transcript, o *Options, now func() time.Time) *player {
@@ -248,13 +251,16 @@ func (p *player) next(ctx context.Context, l *line, ignoring []string, pings boo
 		}
 		p.note("← %s: %s", l.name, brief(m))
 		kind := typeOf(m)
-		switch {
-		case slices.Contains(ignoring, kind):
-		case p.pong && kind == "ping" && !pings:
-			if _, err := l.send([]byte(`{"type":"pong"}`)); err != nil {
+		if slices.Contains(ignoring, kind) {
+			continue
+		}
+		answered := false
+		if kind != wire.TypePing || !pings {
+			if answered, err = p.stands(l, m); err != nil {
 				return nil, err
 			}
-		default:
+		}
+		if !answered {
 			return m, nil
 		}
 	}
@@ -389,13 +395,13 @@ func (p *player) silence(ctx context.Context, l *line, d time.Duration, ignoring
 	return &unmet{"nothing should have come" + onLine(l), nil, m}
 }
 
-// advance moves the target's time.
-func advance(ctx context.Context, target any, s *Step) error {
+// clockOf returns the clock of a target with that ability.
+func clockOf(target any) (Clock, error) {
 	c, ok := target.(Clock)
 	if !ok {
-		return errors.New("the target has the ability clock, but is no Clock")
+		return nil, errors.New("the target has the ability clock, but is no Clock")
 	}
-	return c.Advance(ctx, milliseconds(s.Arg))
+	return c, nil
 }
 
 // nowOf returns the target's clock.

@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"path/filepath"
 	"testing"
@@ -13,35 +12,18 @@ import (
 	"github.com/pay-theory/streamer/backend/store/memory"
 )
 
-// knownFailures are transcripts that the embedded server does not pass yet, and
-// why. They are played all the same, and must be taken off when they pass.
-var knownFailures = map[string]string{}
-
-// play plays a transcript, or shows that it is rightly called a known failure.
-func play(t *testing.T, tr *conformance.Transcript, target conformance.Target) {
-	t.Helper()
-	why, known := knownFailures[tr.Name]
-	if !known {
-		conformance.Play(t, tr, target)
-		return
-	}
-	var failure *conformance.Failure
-	if err := conformance.Run(t.Context(), tr, target, nil); !errors.As(err, &failure) {
-		t.Fatalf("%s is listed as a known failure (%s), and came to %v", tr.Name, why, err)
-	}
-	t.Skipf("KNOWN FAILURE: %s\n%v", why, failure)
-}
-
 // The transcripts, played against the embedded server in a bubble: a store in
 // memory, a network of pipes, and a clock that a story can move.
 func TestServerInBubble(t *testing.T) {
-	for _, tr := range load(t, conformance.Server) {
+	list := load(t, conformance.Server)
+	known := conformance.KnownOf(t, "embedded", list)
+	for _, tr := range list {
 		t.Run(tr.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				queue := memory.New(nil)
-				play(t, tr, newEmbedded(t, host{
+				conformance.Play(t, tr, newEmbedded(t, host{
 					open: func() (roles, error) { return queue, nil }, listen: listenPipe, bubble: true,
-				}, tr))
+				}, tr), known)
 			})
 		})
 	}
@@ -50,15 +32,17 @@ func TestServerInBubble(t *testing.T) {
 // The transcripts, played against the embedded server as it is: a SQLite file,
 // TCP, and the time there is.
 func TestServer(t *testing.T) {
-	for _, tr := range load(t, conformance.Server) {
+	list := load(t, conformance.Server)
+	known := conformance.KnownOf(t, "embedded", list)
+	for _, tr := range list {
 		t.Run(tr.Name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "streamer.db")
-			play(t, tr, newEmbedded(t, host{
+			conformance.Play(t, tr, newEmbedded(t, host{
 				open:   func() (roles, error) { return sqlite.Open(path, nil) },
 				shut:   func(r roles) error { return r.(*sqlite.Store).Close() },
 				listen: listenTCP,
-			}, tr))
+			}, tr), known)
 		})
 	}
 }

@@ -3,9 +3,7 @@ package conformance_test
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,7 +46,7 @@ type embedded struct {
 	server  *server.Server
 	web     *http.Server
 	dial    func(ctx context.Context) (net.Conn, error)
-	conns   []*wsConn
+	conns   []*conformance.Socket
 	ended   chan struct{} // closed when the process has ended
 	endOnce *sync.Once
 }
@@ -128,6 +126,7 @@ func (e *embedded) Abilities() []conformance.Ability {
 	have := []conformance.Ability{
 		conformance.AbilityKill, conformance.AbilityTelling, conformance.AbilityRestart, conformance.AbilityShutdown,
 		conformance.AbilityGates, conformance.AbilityHandshake, conformance.AbilityFrames, conformance.AbilitySettings,
+		conformance.AbilityStall,
 	}
 	if e.host.bubble {
 		have = append(have, conformance.AbilityClock)
@@ -195,102 +194,21 @@ func (e *embedded) Token(who conformance.Identity) (string, error) {
 }
 
 func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (conformance.Conn, error) {
-	header := http.Header{}
+	token := ""
 	if who.Flaw != conformance.Missing {
-		token, err := e.Token(who)
-		if err != nil {
+		var err error
+		if token, err = e.Token(who); err != nil {
 			return nil, err
 		}
-		header.Set("Authorization", "Bearer "+token)
 	}
-	d := websocket.Dialer{
-		Subprotocols:   []string{"streamer.v1"},
-		NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
-	}
-	ws, response, err := d.DialContext(ctx, "ws://streamer.test/", header)
+	d := websocket.Dialer{NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) }}
+	ws, err := conformance.DialAs(ctx, &d, "ws://streamer.test/", &who, token)
 	if err != nil {
-		return nil, refusal(response, err)
+		return nil, err
 	}
-	c := &wsConn{ws: ws, frames: make(chan []byte, 4096), heard: e.mortal.heard}
-	go c.pump()
+	c := conformance.NewSocket(ws, e.mortal.heard)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.conns = append(e.conns, c)
 	return c, nil
 }
-
-// refusal reads why a handshake was refused.
-func refusal(response *http.Response, err error) error {
-	if response == nil {
-		return err
-	}
-	body, readErr := io.ReadAll(response.Body)
-	if readErr != nil {
-		return readErr
-	}
-	var said struct{ Code string }
-	if json.Unmarshal(body, &said) != nil {
-		return err
-	}
-	return &conformance.Refusal{Status: response.StatusCode, Code: said.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
-}
-
-// wsConn is a raw WebSocket connection. A goroutine reads it until it ends.
-type wsConn struct {
-	ws     *websocket.Conn
-	frames chan []byte // closed when the connection has ended
-	why    *conformance.CloseError
-	heard  func(frame []byte)
-}
-
-func (c *wsConn) pump() {
-	defer close(c.frames)
-	for {
-		kind, data, err := c.ws.ReadMessage()
-		if err != nil {
-			c.why = &conformance.CloseError{Code: websocket.CloseAbnormalClosure, Reason: err.Error()}
-			var closed *websocket.CloseError
-			if errors.As(err, &closed) {
-				c.why = &conformance.CloseError{Code: closed.Code, Reason: closed.Text}
-			}
-			_ = c.ws.Close()
-			return
-		}
-		if kind == websocket.BinaryMessage {
-			data = []byte(`{"type": "a binary frame"}`)
-		}
-		c.frames <- data
-		c.heard(data)
-	}
-}
-
-func (c *wsConn) Send(frame []byte) error { return c.write(websocket.TextMessage, frame) }
-
-func (c *wsConn) SendBinary(frame []byte) error { return c.write(websocket.BinaryMessage, frame) }
-
-// write does not mind that the server closes while a frame is on its way: what
-// it says about that is in its close frame.
-func (c *wsConn) write(kind int, frame []byte) error {
-	_ = c.ws.SetWriteDeadline(time.Now().Add(5 * time.Second))
-	_ = c.ws.WriteMessage(kind, frame)
-	return nil
-}
-
-func (c *wsConn) Recv(ctx context.Context) ([]byte, error) {
-	select {
-	case data, ok := <-c.frames:
-		if !ok {
-			return nil, c.why
-		}
-		return data, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (c *wsConn) Close(code int) error {
-	message := websocket.FormatCloseMessage(code, "")
-	return c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(5*time.Second))
-}
-
-func (c *wsConn) Cut() { _ = c.ws.NetConn().Close() }

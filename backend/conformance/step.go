@@ -100,10 +100,14 @@ var (
 		"shutdown": {takes: isTrue, needs: AbilityShutdown},
 		"await":    {takes: isText, needs: AbilityGates},
 		"release":  {takes: isText, needs: AbilityGates},
+		"stall":    {takes: isText, needs: AbilityStall},
+		"resume":   {takes: isText, needs: AbilityStall},
+		"handOver": {takes: isTrue, needs: AbilityHandover},
 	}
 	clientVerbs = map[string]verb{
 		"accept":      {takes: isText, with: []string{"token", "pick", "withinMs"}},
-		"refuse":      {takes: isObject, with: []string{"token", "withinMs"}},
+		"refuse":      {takes: isObject, with: []string{"token", "withinMs"}, needs: AbilityHandshake},
+		"answer":      {takes: isObject, with: []string{"on", "with"}},
 		"noConnectMs": {takes: isCount},
 		"start":       {takes: isText, with: []string{"request"}},
 		"attach":      {takes: isText, with: []string{"id"}},
@@ -114,11 +118,11 @@ var (
 	}
 	modifiers = map[string]kind{
 		"note": isText, "on": isText, "ignoring": isTexts, "withinMs": isCount, "refused": isObject,
-		"token": isText, "pick": isString, "request": isObject, "id": isText, "events": isList, "forMs": isCount, "after": isCount, "epoch": isText,
+		"token": isStringOrObject, "pick": isString, "request": isObject, "id": isText, "events": isList, "forMs": isCount, "with": isObject, "after": isCount, "epoch": isText,
 	}
 	// musts are modifiers that a verb cannot do without.
 	musts = map[string]string{
-		"start": "request", "attach": "id", "take": "events", "takeNothing": "forMs", "follow": "events",
+		"start": "request", "attach": "id", "take": "events", "takeNothing": "forMs", "follow": "events", "answer": "with",
 	}
 )
 

@@ -10,7 +10,7 @@ import (
 type Ability string
 
 // The abilities. Each names the role that a target which has it implements;
-// Handshake, Frames and Settings have no methods of their own.
+// Handshake, Frames, Settings and Beside have no methods of their own.
 const (
 	// Clock: time can be moved. Role: [Clock].
 	AbilityClock Ability = "clock"
@@ -25,12 +25,22 @@ const (
 	AbilityShutdown Ability = "shutdown"
 	// Gates: handlers can be waited for and let go on. Role: [Gatekeeper].
 	AbilityGates Ability = "gates"
-	// Handshake: connecting is a real handshake that can be refused.
+	// Handshake: connecting is a real handshake that can be refused. Of a
+	// client: it can read why it was refused, which browsers hide.
 	AbilityHandshake Ability = "handshake"
 	// Frames: frames are judged: binary ones and those that are too big.
 	AbilityFrames Ability = "frames"
 	// Settings: the server was made with the transcript's settings.
 	AbilitySettings Ability = "settings"
+	// Stall: a connection's frames can be left unread. Role of the Conn:
+	// [Staller].
+	AbilityStall Ability = "stall"
+	// Handover: a worker can be made to hand its work to another. Role:
+	// [Shifter].
+	AbilityHandover Ability = "handover"
+	// Beside: an id that is sent again while its inline run goes on is run
+	// beside it, because that run cannot be joined.
+	AbilityBeside Ability = "beside"
 )
 
 // Target is a server to play against, with the fixed actions of package
@@ -67,6 +77,14 @@ type Conn interface {
 // BinarySender is the role of a Conn whose target has the ability Frames.
 type BinarySender interface {
 	SendBinary(frame []byte) error
+}
+
+// Staller is the role of a Conn whose target has the ability Stall.
+type Staller interface {
+	// Stall stops reading frames, so that the peer finds that they are not
+	// taken; Resume reads on.
+	Stall()
+	Resume()
 }
 
 // Refusal is a handshake that was refused.
@@ -131,6 +149,13 @@ type Restarter interface {
 type Stopper interface {
 	// Shutdown begins the shutdown and does not wait for its end.
 	Shutdown(ctx context.Context) error
+}
+
+// Shifter is the role of a target whose workers hand work over.
+type Shifter interface {
+	// HandOver makes the worker that runs handlers hand them over to another
+	// one, as one does whose time is about to run out.
+	HandOver(ctx context.Context) error
 }
 
 // Gatekeeper is the role of a target whose handlers of the action gate run in

@@ -30,7 +30,8 @@ type Transcript struct {
 	Tests Side
 	// Shows says in a sentence what the story is about.
 	Shows string
-	// Laws are the sections of PROTOCOL.md that it shows: "§7 Void chunks".
+	// Laws are what it shows: sections of PROTOCOL.md ("§7 Void chunks"), and
+	// laws of the engine (L1 to L14).
 	Laws []string
 	// Needs are the abilities without which it cannot be played.
 	Needs []Ability
@@ -69,11 +70,19 @@ const (
 	Forged Flaw = "forged"
 )
 
+// The ways by which a token can be brought.
+const (
+	// ViaHeader: by the header Authorization.
+	ViaHeader = "header"
+	// ViaSubprotocol: by a subprotocol entry, as browsers do.
+	ViaSubprotocol = "subprotocol"
+)
+
 // DefaultExpiry is for how long tokens hold that say nothing else. Longer than
 // any story but those that move the clock far.
 const DefaultExpiry = time.Hour
 
-// Identity is what a token says.
+// Identity is what a token says, and how whoever has it connects.
 type Identity struct {
 	Tenant  string   `json:"tenant"`
 	Subject string   `json:"subject"`
@@ -82,6 +91,11 @@ type Identity struct {
 	// negative. Default: DefaultExpiry.
 	ExpiresInMs int64 `json:"expiresInMs"`
 	Flaw        Flaw  `json:"flaw"`
+	// Via is how the token is brought. Default: ViaHeader.
+	Via string `json:"via"`
+	// Offers are the subprotocols on offer, without the token's. Default:
+	// streamer.v1.
+	Offers []string `json:"offers"`
 }
 
 // Expiry returns how long a token of the identity holds from its making on.
@@ -90,6 +104,18 @@ func (i *Identity) Expiry() time.Duration {
 		return DefaultExpiry
 	}
 	return time.Duration(i.ExpiresInMs) * time.Millisecond
+}
+
+// Waits returns by how much the clock is moved in all: for how long the
+// transcript must be waited for where clocks cannot be moved.
+func (t *Transcript) Waits() time.Duration {
+	var sum time.Duration
+	for i := range t.Steps {
+		if t.Steps[i].Verb == "advanceMs" {
+			sum += milliseconds(t.Steps[i].Arg)
+		}
+	}
+	return sum
 }
 
 // Load reads all transcripts (*.json) of a directory, by name.
@@ -183,6 +209,11 @@ func (t *Transcript) check() error {
 			return fmt.Errorf("no id may be called %q: the word has a meaning of its own", name)
 		}
 	}
+	for name, who := range t.Identities {
+		if who.Via != "" && who.Via != ViaHeader && who.Via != ViaSubprotocol {
+			return fmt.Errorf("%s cannot bring a token via %q", name, who.Via)
+		}
+	}
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		if s.Verb != "connect" {
@@ -196,8 +227,9 @@ func (t *Transcript) check() error {
 }
 
 // checkNeeds compares the abilities that are named with those that the steps
-// show. Frames and Clock may be named beside them: no step need show that a
-// frame is too big, or that a story is too long to be waited for.
+// show. Frames, Clock and Beside may be named beside them: no step need show
+// that a frame is too big, that a story is too long to be waited for, or that
+// a run goes on beside another.
 func (t *Transcript) checkNeeds() error {
 	derived := map[Ability]bool{}
 	if t.Settings != (Settings{}) {
@@ -209,7 +241,7 @@ func (t *Transcript) checkNeeds() error {
 		}
 	}
 	for _, a := range t.Needs {
-		if !derived[a] && a != AbilityFrames && a != AbilityClock {
+		if !derived[a] && a != AbilityFrames && a != AbilityClock && a != AbilityBeside {
 			return fmt.Errorf("no step needs %q", a)
 		}
 	}

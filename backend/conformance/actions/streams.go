@@ -159,7 +159,7 @@ func wait(ctx context.Context, in Vigil, call *streamer.Call[Chunk]) (Done, erro
 func deaf(_ context.Context, in Pause, call *streamer.Call[Chunk]) (Done, error) {
 	attempt := call.Info().Attempt
 	call.Emit(Chunk{I: 1, Attempt: attempt})
-	time.Sleep(in.duration())
+	time.Sleep(in.duration()) //nolint:forbidigo // not to be ended by a context is what this one is for
 	return Done{1, attempt}, nil
 }
 

@@ -38,14 +38,15 @@ type App struct {
 
 // commands is the whole command line, as kong reads it.
 type commands struct {
-	Demo   demoCommand   `cmd:"" help:"Run a server on this machine, with actions to try things out."`
-	Call   callCommand   `cmd:"" help:"Call an action, and follow the call until it is done."`
-	Follow followCommand `cmd:"" help:"Follow a call that was started elsewhere, or earlier, from its first event."`
-	Cancel cancelCommand `cmd:"" help:"Stop the work of a call."`
-	List   listCommand   `cmd:"" help:"List your calls, the newest first."`
-	Dead   deadCommands  `cmd:"" help:"For operators: list dead letters, and run them again."`
-	Token  tokenCommand  `cmd:"" help:"Make a token for development."`
-	About  aboutCommand  `cmd:"" name:"version" help:"Print the version of this program."`
+	Demo    demoCommand    `cmd:"" help:"Run a server on this machine, with actions to try things out."`
+	Call    callCommand    `cmd:"" help:"Call an action, and follow the call until it is done."`
+	Follow  followCommand  `cmd:"" help:"Follow a call that was started elsewhere, or earlier, from its first event."`
+	Cancel  cancelCommand  `cmd:"" help:"Stop the work of a call."`
+	List    listCommand    `cmd:"" help:"List your calls, the newest first."`
+	Dead    deadCommands   `cmd:"" help:"For operators: list dead letters, and run them again."`
+	Token   tokenCommand   `cmd:"" help:"Make a token for development."`
+	Conform conformCommand `cmd:"" help:"Test any server, or any client, against the protocol's transcripts."`
+	About   aboutCommand   `cmd:"" name:"version" help:"Print the version of this program."`
 
 	Version kong.VersionFlag `help:"Print the version of this program."`
 }

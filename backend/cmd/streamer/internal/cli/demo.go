@@ -27,6 +27,7 @@ type demoCommand struct {
 	AdminPort uint16        `default:"8081" placeholder:"N" help:"Port for operators, likewise. Default: ${default}"`
 	Dir       string        `env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder for the demo's things: its calls, in a SQLite file, and its secret. Default: ${default}"`
 	Grace     time.Duration `default:"5s" placeholder:"TIME" help:"How long running handlers may go on after Ctrl-C. Default: ${default}"`
+	Hostile   hostility     `help:"Do to clients what gateways do on a bad day: lose, double, delay and overtake frames, cut connections. --hostile=SEED does it again."`
 	Quiet     bool          `short:"q" help:"Do not show what is called."`
 	Verbose   bool          `short:"v" help:"Log all that the server does, to standard error. Otherwise only its own errors are logged."`
 }
@@ -77,9 +78,12 @@ func (k *demoCommand) Run(a *App) error {
 		}
 		err = b.print(a)
 	}
-	d := &demo{app: a, server: s, admin: &http.Server{
+	d := &demo{app: a, admin: &http.Server{
 		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-	}, grace: k.Grace}
+	}, grace: k.Grace, serve: s.Serve}
+	if err == nil && k.Hostile.on {
+		d.serve, err = k.hostile(a, s)
+	}
 	if err != nil {
 		return errors.Join(failed("standard output", "", err), listener.Close(), admin.Close(), s.Shutdown(noGrace()))
 	}
@@ -154,10 +158,11 @@ func (k *demoCommand) server(a *App, authenticator auth.Authenticator) (*server.
 
 // demo is a server that runs.
 type demo struct {
-	app    *App
-	server *server.Server
-	admin  *http.Server
-	grace  time.Duration
+	app   *App
+	admin *http.Server
+	grace time.Duration
+	// serve serves until its context ends, and shuts down.
+	serve func(context.Context, net.Listener) error
 }
 
 // run serves until the first interrupt, and shuts down; at the second it
@@ -168,7 +173,7 @@ func (d *demo) run(listener, admin net.Listener) error {
 	served := make(chan error, 1)
 	go func() {
 		defer close(served)
-		served <- d.server.Serve(ctx, listener)
+		served <- d.serve(ctx, listener)
 	}()
 	operated := make(chan error, 1)
 	go func() {

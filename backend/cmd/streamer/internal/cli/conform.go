@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/pay-theory/streamer/backend/conformance/sessions"
+)
+
+// conformCommand plays the protocol's transcripts against a server, or against
+// a client.
+type conformCommand struct {
+	URL     string `env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server to test: ws, wss, http or https. Default: ${default}"`
+	Client  string `placeholder:"COMMAND" help:"Test a client instead: the program that speaks for it, with its arguments. Quotes work as in a shell; nothing is expanded."`
+	Secret  string `group:"Tokens:" env:"STREAMER_SECRET" placeholder:"TEXT" help:"Secret that the server shares, at least 32 bytes, to make tokens with (HS256). Default: for a server on this machine, the demo's."`
+	Command string `group:"Tokens:" name:"token-command" placeholder:"COMMAND" help:"Program that prints a token for who stands in its environment: STREAMER_TENANT, STREAMER_SUBJECT, STREAMER_SCOPES, STREAMER_EXPIRES_IN (seconds, maybe negative)."`
+	Dir     string `group:"Tokens:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, where its secret is. Default: ${default}"`
+
+	Only        string        `name:"run" placeholder:"REGEXP" help:"Play only the transcripts whose names match."`
+	List        bool          `help:"List the transcripts, what each shows and what it needs, and play none."`
+	JSON        bool          `name:"json" help:"Print one JSON object a transcript, and the verdict as the last."`
+	Wait        time.Duration `default:"0s" placeholder:"TIME" help:"Play also what moves the clock, by waiting, where a transcript waits no longer than this. Default: none of them"`
+	Parallel    int           `short:"p" default:"8" placeholder:"N" help:"How many are played at a time, 1 to 64. Default: ${default}"`
+	Transcripts string        `placeholder:"DIR" help:"Folder with other transcripts. Default: those that are built in."`
+	Known       string        `name:"known-failures" placeholder:"FILE" help:"JSON object of transcripts that fail, and why: they are played, and must fail."`
+}
+
+// Help is the longer help.
+func (*conformCommand) Help() string {
+	return `A server under test has the fixed actions registered: ` + "`streamer demo`" + ` has, and for Go they are the package backend/conformance/actions. ` +
+		`Every transcript gets tenants of its own, so the server may have been running for long; nothing is deleted behind it. ` +
+		`What cannot be played against it (nobody outside can move its clock, or kill it) is reported by name. ` +
+		`A client under test obeys lines on its standard input; contract/sessions/CLIENTS.md describes them. ` +
+		`Exit codes: 0 nothing failed, 1 something did, 2 the command line is wrong, 4 the server could not be reached, 6 it refused our token.`
+}
+
+// Run plays, and judges.
+func (k *conformCommand) Run(a *App) error {
+	list, err := k.load()
+	if err != nil {
+		return err
+	}
+	known, err := k.known(list)
+	if err != nil {
+		return err
+	}
+	if list, err = k.choose(list); err != nil {
+		return err
+	}
+	view := &conformView{app: a, json: k.JSON}
+	if k.List {
+		return view.list(list)
+	}
+	if k.Parallel < 1 || k.Parallel > 64 {
+		return usage("--parallel is 1 to 64", "")
+	}
+	if k.Wait < 0 {
+		return usage("--wait is not negative", "")
+	}
+	ctx, stop := a.interruptible(context.Background())
+	defer stop()
+	play, err := k.player(ctx, a)
+	if err != nil {
+		return err
+	}
+	suite := &conformance.Suite{Transcripts: list, Known: known, Parallel: k.Parallel, Play: play}
+	view.begin(len(list))
+	verdict := suite.Run(ctx, view.started, view.ended)
+	if err := view.verdict(&verdict); err != nil {
+		return failed("standard output", "", err)
+	}
+	switch {
+	case interrupted(ctx):
+		return errInterrupted
+	case !verdict.OK():
+		return &failure{exit: exitFailed} // it was said
+	}
+	return nil
+}
+
+// load reads the transcripts of the side that is tested.
+func (k *conformCommand) load() ([]*conformance.Transcript, error) {
+	var dir fs.FS
+	switch {
+	case k.Transcripts != "":
+		dir = os.DirFS(k.Transcripts)
+	case k.Client != "":
+		dir = sessions.Client()
+	default:
+		dir = sessions.Server()
+	}
+	list, err := conformance.Load(dir)
+	if err != nil {
+		return nil, usage(clean(err.Error()), "")
+	}
+	for _, t := range list {
+		if t.Tests != k.side() {
+			return nil, usage("the transcript "+t.Name+" tests a "+string(t.Tests)+", and a "+string(k.side())+" is to be tested", "")
+		}
+	}
+	return list, nil
+}
+
+func (k *conformCommand) side() conformance.Side {
+	if k.Client != "" {
+		return conformance.Client
+	}
+	return conformance.Server
+}
+
+// known reads the list of known failures.
+func (k *conformCommand) known(list []*conformance.Transcript) (conformance.KnownFailures, error) {
+	if k.Known == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(k.Known)
+	if err != nil {
+		return nil, usage(clean(err.Error()), "")
+	}
+	known, err := conformance.ParseKnownFailures(data, list)
+	if err != nil {
+		return nil, usage(clean(err.Error()), "")
+	}
+	return known, nil
+}
+
+// choose keeps those that are asked for.
+func (k *conformCommand) choose(list []*conformance.Transcript) ([]*conformance.Transcript, error) {
+	if k.Only == "" {
+		return list, nil
+	}
+	match, err := regexp.Compile(k.Only)
+	if err != nil {
+		return nil, usage("--run is no regular expression: "+clean(err.Error()), "")
+	}
+	var kept []*conformance.Transcript
+	for _, t := range list {
+		if match.MatchString(t.Name) {
+			kept = append(kept, t)
+		}
+	}
+	if len(kept) == 0 {
+		return nil, usage("--run matches no transcript", "--list shows their names")
+	}
+	return kept, nil
+}
+
+// player returns what plays one transcript.
+func (k *conformCommand) player(ctx context.Context, a *App) (func(context.Context, *conformance.Transcript) error, error) {
+	if k.Client == "" {
+		return k.serverPlayer(ctx, a)
+	}
+	command, err := splitWords(k.Client)
+	if err != nil {
+		return nil, usage("--client: "+err.Error(), "")
+	}
+	return func(ctx context.Context, t *conformance.Transcript) error {
+		target, err := conformance.StartClient(ctx, t, &conformance.ClientOptions{Command: command, Wait: k.Wait})
+		if err != nil {
+			return err
+		}
+		return conformance.RunClient(ctx, t, target, nil)
+	}, nil
+}
+
+// splitWords makes words of a command line as a POSIX shell does, with single
+// and double quotes and backslashes, and expands nothing.
+func splitWords(text string) ([]string, error) {
+	var words []string
+	var word []rune
+	inWord, escaped := false, false
+	quote := rune(0)
+	for _, r := range text {
+		switch {
+		case escaped:
+			if quote == '"' && r != '"' && r != '\\' {
+				word = append(word, '\\')
+			}
+			word, escaped = append(word, r), false
+		case r == '\\' && quote != '\'':
+			escaped, inWord = true, true
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote, inWord = r, true
+		case quote == 0 && (r == ' ' || r == '\t' || r == '\n'):
+			if inWord {
+				words = append(words, string(word))
+			}
+			word, inWord = nil, false
+		default:
+			word, inWord = append(word, r), true
+		}
+	}
+	if quote != 0 || escaped {
+		return nil, errors.New("a quote is not closed, or a backslash ends the command")
+	}
+	if inWord {
+		words = append(words, string(word))
+	}
+	if len(words) == 0 {
+		return nil, errors.New("there is no command")
+	}
+	return words, nil
+}

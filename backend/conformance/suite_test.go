@@ -1,0 +1,100 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// named makes transcripts that differ by their names.
+func named(names ...string) []*Transcript {
+	var out []*Transcript
+	for _, name := range names {
+		out = append(out, &Transcript{Name: name})
+	}
+	return out
+}
+
+func TestSuite(t *testing.T) {
+	broken := errors.New("broken")
+	s := &Suite{
+		Transcripts: named("good", "bad", "lacking", "known", "surprise", "broken"),
+		Known:       KnownFailures{"known": "x", "surprise": "x"},
+		Play: func(_ context.Context, t *Transcript) error {
+			switch t.Name {
+			case "bad", "known":
+				return errors.Join(&Failure{Transcript: t.Name}, nil)
+			case "lacking":
+				return &Lacking{t.Name, []Ability{AbilityKill}}
+			case "broken":
+				return broken
+			}
+			return nil
+		},
+	}
+	var order []string
+	v := s.Run(t.Context(), func(t *Transcript) { order = append(order, t.Name) }, func(e *Entry) {
+		order = append(order, e.Transcript.Name+" "+string(e.Outcome))
+	})
+	if want := (Verdict{Passed: 1, Failed: 3, NotPlayed: 1, Known: 1}); v != want {
+		t.Errorf("%+v", v)
+	}
+	want := []string{
+		"good", "good passed", "bad", "bad failed", "lacking", "lacking notPlayed", "known", "known knownFailure",
+		"surprise", "surprise failed", "broken", "broken failed",
+	}
+	if !slices.Equal(order, want) {
+		t.Errorf("%q", order)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	for v, ok := range map[Verdict]bool{
+		{Passed: 1}: true, {Known: 1}: true, {Passed: 1, NotPlayed: 5}: true,
+		{Passed: 9, Failed: 1}: false, {NotPlayed: 5}: false, {}: false,
+	} {
+		if v.OK() != ok {
+			t.Errorf("%+v: %t", v, v.OK())
+		}
+	}
+}
+
+// So many are played at a time, and no more.
+func TestSuiteInParallel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		s := &Suite{Transcripts: named("a", "b", "c", "d", "e", "f", "g"), Parallel: 3, Play: func(ctx context.Context, _ *Transcript) error {
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			defer now.Add(-1)
+			return patience{}.wait(ctx, time.Second)
+		}}
+		began := time.Now()
+		if v := s.Run(t.Context(), nil, nil); v.Passed != 7 {
+			t.Errorf("%+v", v)
+		}
+		if most.Load() != 3 || time.Since(began) != 3*time.Second {
+			t.Errorf("%d at a time, in %s", most.Load(), time.Since(began))
+		}
+	})
+}
+
+// Who stops a suite is told what was not played.
+func TestSuiteIsStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &Suite{Transcripts: named("a", "b", "c"), Play: func(_ context.Context, t *Transcript) error {
+		if t.Name == "b" {
+			cancel()
+			return context.Canceled
+		}
+		return nil
+	}}
+	if v := s.Run(ctx, nil, nil); v != (Verdict{Passed: 1, NotPlayed: 2}) {
+		t.Errorf("%+v", v)
+	}
+}

@@ -1,0 +1,179 @@
+// Command clientundertest is the Go client in a process of its own, as
+// `streamer conform --client` plays against it: it is told what to do on its
+// standard input, and tells on its standard output what its readers are
+// handed. contract/sessions/CLIENTS.md describes the protocol; this is also an
+// example of how little a client needs for it.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/pay-theory/streamer/e2e/application"
+)
+
+func main() {
+	wrong := flag.String("wrong", "", "what to do wrong, to see it found: drops, doubles, reorders, silent, crashes, chatters or lingers")
+	flag.Parse()
+	if err := run(os.Stdin, os.Stdout, fault(*wrong)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// command is a line of the standard input.
+type command struct {
+	N       int             `json:"n"`
+	Command string          `json:"command"`
+	URL     string          `json:"url"`
+	Tokens  []string        `json:"tokens"`
+	Call    string          `json:"call"`
+	Request json.RawMessage `json:"request"`
+	ID      string          `json:"id"`
+	Take    int             `json:"take"`
+}
+
+// adapter turns commands into calls of the client.
+type adapter struct {
+	app   *application.Application
+	fault fault
+	wrong mistakes
+
+	writing sync.Mutex
+	out     *json.Encoder
+
+	mu    sync.Mutex
+	takes map[int]*take // those that have no answer yet
+}
+
+// take is a reader that waits for an event.
+type take struct {
+	stop     context.CancelFunc
+	answered chan struct{}
+}
+
+// run obeys until it is told to close, or the input ends.
+func run(in io.Reader, out io.Writer, f fault) error {
+	a := &adapter{out: json.NewEncoder(out), takes: map[int]*take{}, fault: f}
+	a.out.SetEscapeHTML(false)
+	a.say(map[string]any{"hello": 1, "client": "client-go", "abilities": []string{"handshake"}})
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var c command
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			return fmt.Errorf("a line that is no command: %w", err)
+		}
+		if c.Command == "take" {
+			a.take(&c)
+			continue
+		}
+		err := a.obey(&c)
+		answer := map[string]any{"n": c.N}
+		if err != nil {
+			answer["error"] = err.Error()
+		}
+		a.say(answer)
+		if c.Command == "close" {
+			a.fault.linger()
+			return nil
+		}
+	}
+	return errors.Join(lines.Err(), a.close())
+}
+
+func (a *adapter) say(line map[string]any) {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	_ = a.out.Encode(line) // nobody listens any more: the input ends, too
+}
+
+// obey does what can be done at once.
+func (a *adapter) obey(c *command) (err error) {
+	if a.app == nil && c.Command != "open" && c.Command != "close" {
+		return errors.New("open comes first")
+	}
+	ctx := context.Background()
+	switch c.Command {
+	case "open":
+		a.app, err = application.New(c.URL, c.Tokens, client.Options{})
+		return err
+	case "start":
+		return a.app.Start(ctx, c.Call, c.Request)
+	case "attach":
+		return a.app.Attach(c.Call, c.ID)
+	case "cancel":
+		return a.app.Cancel(ctx, c.Call)
+	case "detach":
+		return a.app.Detach(c.Call)
+	case "untake":
+		a.untake(c.Take)
+		return nil
+	case "close":
+		return a.close()
+	}
+	return fmt.Errorf("there is no command %q", c.Command)
+}
+
+// take waits beside everything else for the next event of a call.
+func (a *adapter) take(c *command) {
+	ctx, stop := context.WithCancel(context.Background())
+	t := &take{stop: stop, answered: make(chan struct{})}
+	a.mu.Lock()
+	a.takes[c.N] = t
+	a.mu.Unlock()
+	go func() {
+		defer close(t.answered)
+		event, err := a.wrong.next(ctx, a.app, a.fault, c.Call)
+		answer := map[string]any{"n": c.N, "event": event}
+		if err != nil && ctx.Err() == nil {
+			answer["error"] = err.Error()
+		}
+		a.say(answer)
+		a.mu.Lock()
+		delete(a.takes, c.N)
+		a.mu.Unlock()
+	}()
+}
+
+// untake withdraws a take, and returns when that was answered: with an event
+// if one came in time.
+func (a *adapter) untake(n int) {
+	a.mu.Lock()
+	t := a.takes[n]
+	a.mu.Unlock()
+	if t != nil {
+		t.stop()
+		<-t.answered
+	}
+}
+
+func (a *adapter) close() error {
+	a.mu.Lock()
+	left := make([]int, 0, len(a.takes))
+	for n := range a.takes {
+		left = append(left, n)
+	}
+	a.mu.Unlock()
+	for _, n := range left {
+		a.untake(n)
+	}
+	if a.app == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := a.app.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil // the player has let its connections hang: they are cut
+}
