@@ -46,19 +46,22 @@ var rooms = []room{
 	{"store/embedded", "store", "a store knows roles, and neither engine nor wire"},
 	{"store/dynamo", "store", "a store knows roles, and neither engine nor wire"},
 	{"store/storetest", "store", "the suite asks of a store what its role says, and nothing else"},
+	{"internal/quota", "", "the arithmetic of limits knows nothing of what is counted"},
 	{"internal/deliver", "store internal/wire", "telling knows neither runs nor sockets: it posts through an interface"},
-	{"internal/engine", "internal/core internal/deliver store", "the engine runs the same on both substrates: no sockets, no server"},
+	{"internal/engine", "internal/core internal/deliver internal/quota store", "the engine runs the same on both substrates: no sockets, no server"},
 	{"internal/session", "internal/core internal/deliver internal/engine internal/wire store", "a session is pure: facts and a message in, effects out"},
-	{"server", "auth internal/core internal/core/schema internal/deliver internal/engine internal/session internal/wire store store/embedded store/memory streamer", "the embedded substrate and AWS do not know each other"},
-	{"awslambda", "auth internal/core internal/core/schema internal/deliver internal/engine internal/session internal/wire store store/dynamo streamer", "the embedded substrate and AWS do not know each other"},
+	{"server", "auth internal/core internal/core/schema internal/deliver internal/engine internal/quota internal/session internal/wire store store/embedded store/memory streamer", "the embedded substrate and AWS do not know each other"},
+	{"awslambda", "auth internal/core internal/core/schema internal/deliver internal/engine internal/quota internal/session internal/wire store store/dynamo streamer", "the embedded substrate and AWS do not know each other"},
 	{"awstest", "awslambda internal/wire", "it is API Gateway and the event sources, not a part of the server"},
+	{"servertest", "auth internal/wire server store/memory streamer", "it is a gateway in front of the server, and uses it as everybody does"},
 	{"conformance", "internal/wire", "transcripts are played from outside, against any server and any client"},
 	{"conformance/actions", "streamer", "the actions of the transcripts are ordinary handlers"},
+	{"conformance/sessions", "", "the transcripts are data, for whoever plays them"},
 }
 
 // sockets are those who may know a WebSocket library.
 var sockets = []string{
-	backend + "/server", backend + "/awstest", backend + "/conformance", clientGo,
+	backend + "/server", backend + "/awstest", backend + "/conformance", backend + "/servertest", clientGo,
 }
 
 // wsLibraries begin the import paths of WebSocket libraries.

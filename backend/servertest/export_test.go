@@ -1,0 +1,28 @@
+package servertest
+
+import "time"
+
+// Clock is the gateway's clock, for its own tests.
+type Clock struct{ c *clock }
+
+func NewClock() *Clock                           { return &Clock{newClock()} }
+func (c *Clock) Now() time.Time                  { return c.c.now() }
+func (c *Clock) Advance(d time.Duration)         { c.c.advance(d) }
+func (c *Clock) After(d time.Duration, f func()) { c.c.after(d, f) }
+func (c *Clock) Stop(d time.Duration, f func())  { c.c.after(d, f).stop() }
+func (c *Clock) Close()                          { c.c.close() }
+
+// Look names what is in a frame.
+func Look(data string) string { return look([]byte(data)).String() }
+
+// FillLog makes n entries.
+func (g *Gateway) FillLog(n int) {
+	for i := range n {
+		g.log(&Entry{Frame: i + 1})
+	}
+}
+
+// Roll is what befalls the n-th frame.
+func Roll(seed uint64, rates Faults, conn int, from Side, n int) Fault {
+	return roll(seed, rates, atFrame, conn, from, n).fault
+}

@@ -1,0 +1,450 @@
+package servertest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/servertest"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	fromClient = servertest.FromClient
+	fromServer = servertest.FromServer
+)
+
+// Without faults it is the server, and the log says so.
+func TestNothingBefalls(t *testing.T) {
+	s := servertest.New(t, router(), nil)
+	p := dial(t, s)
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"emit","payload":{"chunks":3},"mode":"async"}`, id)
+	require.Equal(t, `{"chunks":3,"attempt":1}`, string(p.next(wire.TypeResult).Payload))
+	require.Empty(t, faults(s))
+	require.Equal(t, 1, s.Connections())
+	require.NoError(t, p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(wire.CloseNormal, ""), time.Now().Add(time.Second)))
+	require.Equal(t, wire.CloseNormal, p.end())
+	for _, e := range s.Log() {
+		require.Equal(t, 1, e.Conn)
+		require.NotContains(t, e.String(), id)
+	}
+}
+
+// Each fault of frames, done to the middle one of three: a client without any
+// rules sees just that, and the log names just that.
+func TestFramesHaveFaults(t *testing.T) {
+	for _, c := range []struct {
+		fault servertest.Fault
+		side  servertest.Side
+		want  string
+	}{
+		{servertest.Lose, fromClient, "1 3"},
+		{servertest.Lose, fromServer, "1 3"},
+		{servertest.Double, fromClient, "1 2 2 3"},
+		{servertest.Double, fromServer, "1 2 2 3"},
+		{servertest.Overtake, fromClient, "1 3 2"},
+		{servertest.Overtake, fromServer, "1 3 2"},
+		{servertest.Delay, fromClient, "1 3 2"},
+		{servertest.Delay, fromServer, "1 3 2"},
+	} {
+		t.Run(string(c.fault)+" "+string(c.side), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := servertest.New(t, router(), &servertest.Options{Pipes: true, Seed: 4})
+				befell := s.Next(c.fault, c.side, servertest.Skip(1))
+				p := dial(t, s)
+				for _, ref := range strings.Fields("1 2 3") {
+					p.seal(ref)
+					synctest.Wait() // each answer leaves by itself
+				}
+				require.Equal(t, c.want, p.refs(len(strings.Fields(c.want))))
+				done(t, befell)
+				what := map[servertest.Side]string{fromClient: "client's seal", fromServer: "server's error"}[c.side]
+				require.Equal(t, []string{string(c.fault) + ": " + what}, faults(s))
+				p.list("4")
+				require.Equal(t, "4", p.refs(1), "nothing else comes, and nothing more befalls")
+			})
+		})
+	}
+}
+
+// What is overtaken by nothing arrives by itself; what is delayed, when its
+// time has come.
+func TestLateFramesArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Hold: 3 * time.Second, Delay: time.Minute})
+		p := dial(t, s)
+		s.Next(servertest.Overtake, fromServer)
+		start := time.Now()
+		p.list("1")
+		require.Equal(t, "1", p.refs(1))
+		require.Equal(t, 3*time.Second, time.Since(start))
+		s.Next(servertest.Delay, fromServer)
+		p.list("2")
+		synctest.Wait()
+		require.Empty(t, p.frames)
+		s.Advance(time.Minute)
+		start = time.Now()
+		require.Equal(t, "2", p.refs(1))
+		require.Zero(t, time.Since(start))
+	})
+}
+
+// A gateway's own error has no type; the client's frame was not worked off, the
+// server's was.
+func TestForeignFrames(t *testing.T) {
+	for _, side := range []servertest.Side{fromClient, fromServer} {
+		t.Run(string(side), func(t *testing.T) {
+			s := servertest.New(t, router(), nil)
+			p := dial(t, s)
+			s.Next(servertest.Foreign, side)
+			id := wire.NewID()
+			p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
+			m := typeless(t, p.frame())
+			require.Equal(t, "Internal server error", m["message"])
+			require.NotEmpty(t, m["connectionId"])
+			require.NotEmpty(t, m["requestId"])
+			require.NotContains(t, m, "type")
+			p.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
+			if side == fromClient {
+				require.Equal(t, wire.CodeNotFound, p.next(wire.TypeError).Code)
+			} else {
+				require.Equal(t, id, p.next(wire.TypeSnapshot).ID)
+			}
+			require.Len(t, faults(s), 1)
+		})
+	}
+}
+
+// The connection ends with the frame: without a word, or with 1001 behind it.
+func TestConnectionsEndWithAFrame(t *testing.T) {
+	for _, side := range []servertest.Side{fromClient, fromServer} {
+		s := servertest.New(t, router(), nil)
+		p := dial(t, s)
+		befell := s.Next(servertest.Cut, side)
+		p.list("1")
+		require.Equal(t, websocket.CloseAbnormalClosure, p.end())
+		done(t, befell)
+		p = dial(t, s)
+		s.Next(servertest.GoAway, side)
+		p.list("2")
+		if side == fromServer {
+			require.Equal(t, "2", p.refs(1))
+		}
+		require.Equal(t, wire.CloseGoingAway, p.end())
+		require.Len(t, faults(s), 2)
+	}
+}
+
+// All connections at once, by hand; others live.
+func TestAllConnectionsByHand(t *testing.T) {
+	s := servertest.New(t, router(), nil)
+	first, second := dial(t, s), dial(t, s)
+	s.CutAll()
+	require.Equal(t, websocket.CloseAbnormalClosure, first.end())
+	require.Equal(t, websocket.CloseAbnormalClosure, second.end())
+	third := dial(t, s)
+	s.GoAwayAll()
+	require.Equal(t, wire.CloseGoingAway, third.end())
+	fourth := dial(t, s)
+	fourth.list("1")
+	require.Equal(t, "1", fourth.refs(1))
+}
+
+// A half-open connection hears nothing, not even a pong; the server learns of
+// it when it was idle for ten minutes.
+func TestHalfOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servertest.New(t, router(), &servertest.Options{Pipes: true})
+		p := dial(t, s)
+		pongs := 0
+		p.ws.SetPongHandler(func(string) error { pongs++; return nil })
+		id := wire.NewID()
+		p.send(`{"type":"request","id":"%s","action":"wait","mode":"async","cancelAfterMs":0}`, id)
+		p.next(wire.TypeChunk)
+		require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
+		synctest.Wait()
+		require.Equal(t, 1, pongs)
+		s.Next(servertest.HalfOpen, fromClient)
+		for range 10 {
+			p.list("r")
+			require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
+		}
+		time.Sleep(9 * time.Minute)
+		require.Empty(t, p.frames)
+		require.Equal(t, 1, pongs)
+		require.Equal(t, "running", statusOf(t, s, id), "nobody has told the server")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, "cancelled", statusOf(t, s, id))
+		require.Empty(t, p.frames)
+		synctest.Wait()
+		require.Equal(t, 1, s.Connections(), "the client still believes in it")
+	})
+}
+
+// statusOf is what the server says of a call, over a connection of its own.
+func statusOf(t *testing.T, s *servertest.Server, id string) string {
+	t.Helper()
+	p := dial(t, s)
+	p.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
+	status := p.next(wire.TypeSnapshot).Status
+	require.NoError(t, p.ws.Close())
+	return status
+}
+
+// Refused handshakes speak the gateway's words, not the protocol's.
+func TestHandshakesAreThrottled(t *testing.T) {
+	s := servertest.New(t, router(), &servertest.Options{Faults: servertest.Faults{servertest.Throttle: 1}})
+	seen := map[int]bool{}
+	for range 20 {
+		_, response, err := handshake(s)
+		require.ErrorIs(t, err, websocket.ErrBadHandshake)
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NotContains(t, string(body), "code")
+		require.NotEmpty(t, typeless(t, string(body))["message"])
+		seen[response.StatusCode] = true
+	}
+	require.Equal(t, map[int]bool{http.StatusTooManyRequests: true, http.StatusServiceUnavailable: true}, seen)
+	require.NoError(t, s.SetFaults(nil))
+	dial(t, s)
+}
+
+func TestStillborn(t *testing.T) {
+	s := servertest.New(t, router(), nil)
+	befell := s.Next(servertest.Stillborn, servertest.Conn(2))
+	first, second := dial(t, s), dial(t, s)
+	require.Equal(t, websocket.CloseAbnormalClosure, second.end())
+	done(t, befell)
+	first.list("1")
+	require.Equal(t, "1", first.refs(1))
+	require.Equal(t, []string{"stillborn: client's handshake"}, faults(s))
+}
+
+// What is posted to a connection that is not yet there is lost, and nothing
+// after that.
+func TestNotYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servertest.New(t, router(), &servertest.Options{Pipes: true, NotYet: time.Second})
+		s.Next(servertest.NotYet)
+		p := dial(t, s)
+		p.list("1")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		p.list("2")
+		require.Equal(t, "2", p.refs(1))
+		require.Equal(t, []string{"not yet: client's handshake", "not yet: server's calls"}, faults(s))
+	})
+}
+
+// The server learns of a client's leaving at once, late, when it posts, or at
+// the idle limit; a call that lives as long as its followers tells when.
+func TestClosesAreLateAndLost(t *testing.T) {
+	for _, c := range []struct {
+		fault servertest.Fault
+		posts bool
+		least time.Duration
+		most  time.Duration
+	}{
+		{"", false, 0, 0},
+		{servertest.LateClose, false, time.Second, time.Minute},
+		{servertest.LoseClose, false, 9 * time.Minute, 10 * time.Minute},
+		{servertest.LoseClose, true, 5 * time.Second, 5 * time.Second},
+	} {
+		t.Run(string(c.fault), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := servertest.New(t, router(), &servertest.Options{Pipes: true, Seed: 1})
+				p := dial(t, s)
+				if c.fault != "" {
+					s.Next(c.fault, fromClient)
+				}
+				id := wire.NewID()
+				p.send(`{"type":"request","id":"%s","action":"wait","mode":"async","cancelAfterMs":0}`, id)
+				p.next(wire.TypeChunk)
+				if c.posts {
+					p.send(`{"type":"request","id":"%s","action":"emit","payload":{"chunks":1,"pauseMs":5000},"mode":"async"}`, wire.NewID())
+					p.next(wire.TypeAck)
+				}
+				watcher := dial(t, s)
+				require.NoError(t, p.ws.Close())
+				start := time.Now()
+				for {
+					watcher.send(`{"type":"list","ref":"r","action":"wait"}`)
+					if watcher.next("calls").Calls[0].Status == "cancelled" {
+						break
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				took := time.Since(start)
+				require.GreaterOrEqual(t, took, c.least)
+				require.LessOrEqual(t, took, c.most+time.Second)
+			})
+		})
+	}
+}
+
+// A server's close that is lost is a connection that dies without a word.
+func TestServerCloseIsLost(t *testing.T) {
+	for fault, want := range map[servertest.Fault]int{"": wire.CloseRestart, servertest.LoseClose: websocket.CloseAbnormalClosure} {
+		s := servertest.New(t, router(), nil)
+		p := dial(t, s)
+		if fault != "" {
+			s.Next(fault, fromServer)
+		}
+		require.NoError(t, s.Shutdown(t.Context()))
+		require.Equal(t, want, p.end(), fault)
+		closing := slices.ContainsFunc(s.Log(), func(e servertest.Entry) bool { return e.What == wire.TypeClosing })
+		require.True(t, closing)
+	}
+}
+
+// The limits of API Gateway: 32 KiB, ten idle minutes, two hours. It says
+// nothing but 1001.
+func TestLimits(t *testing.T) {
+	s := servertest.New(t, router(), nil)
+	p := dial(t, s)
+	p.send(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, wire.NewID(), strings.Repeat("x", 31<<10))
+	p.next(wire.TypeResult)
+	_ = p.ws.WriteMessage(websocket.TextMessage, []byte(strings.Repeat(" ", 33<<10)))
+	require.Equal(t, wire.CloseTooBig, p.end())
+
+	p = dial(t, s)
+	s.Advance(9 * time.Minute)
+	p.list("1")
+	require.Equal(t, "1", p.refs(1))
+	s.Advance(9 * time.Minute)
+	p.list("2")
+	require.Equal(t, "2", p.refs(1))
+	s.Advance(10 * time.Minute)
+	require.Equal(t, wire.CloseGoingAway, p.end())
+
+	synctest.Test(t, func(t *testing.T) {
+		s := servertest.New(t, router(), &servertest.Options{Pipes: true})
+		p := dial(t, s)
+		begun := time.Now()
+		for time.Since(begun) < 118*time.Minute {
+			p.list("r")
+			require.Equal(t, "r", p.refs(1))
+			time.Sleep(5 * time.Minute)
+		}
+		require.Equal(t, wire.CloseGoingAway, p.end())
+		require.InDelta(t, 2*time.Hour, time.Since(begun), float64(time.Second))
+		for _, e := range s.Log() {
+			require.NotEqual(t, wire.TypeClosing, e.What, "a gateway says no goodbye")
+		}
+	})
+}
+
+// recorder keeps what is read from a connection.
+type recorder struct {
+	net.Conn
+	read bytes.Buffer
+}
+
+func (r *recorder) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	r.read.Write(b[:n])
+	return n, err
+}
+
+// A message to a client is cut into frames of 32 KiB, as API Gateway does.
+func TestLongMessagesAreFragmented(t *testing.T) {
+	s := servertest.New(t, router(), nil)
+	var raw *recorder
+	d := websocket.Dialer{
+		Subprotocols: []string{"streamer.v1"},
+		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := s.DialContext(ctx, network, address)
+			raw = &recorder{Conn: conn}
+			return raw, err
+		},
+	}
+	ws, response, err := d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
+	require.NoError(t, err)
+	_ = response.Body.Close()
+	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":{"what":"result","size":90000},"mode":"sync"}`
+	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
+	_, message, err := ws.ReadMessage()
+	require.NoError(t, err)
+	require.NoError(t, ws.Close())
+	_, frames, _ := bytes.Cut(raw.read.Bytes(), []byte("\r\n\r\n"))
+	var lengths []int
+	for sum := 0; sum < len(message); {
+		n, head := int(frames[1]), 2
+		switch n {
+		case 126:
+			n, head = int(binary.BigEndian.Uint16(frames[2:])), 4
+		case 127:
+			n, head = int(binary.BigEndian.Uint64(frames[2:])), 10
+		}
+		lengths = append(lengths, n)
+		sum += n
+		frames = frames[head+n:]
+	}
+	require.Len(t, lengths, 3)
+	require.LessOrEqual(t, slices.Max(lengths), 32<<10)
+}
+
+// A client that does not read is held back, and costs the gateway a bounded
+// amount.
+func TestSlowReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Server: &server.Options{WriteTimeout: 3 * time.Second}})
+		ws, response, err := handshake(s)
+		require.NoError(t, err)
+		_ = response.Body.Close()
+		frame := []byte(`{"type":"request","id":"` + wire.NewID() + `","action":"emit","payload":{"chunks":200,"size":60000},"mode":"async"}`)
+		require.NoError(t, ws.WriteMessage(websocket.TextMessage, frame))
+		time.Sleep(time.Minute) // the gateway's write, and then the server's, time out
+		bytes := 0
+		for _, e := range s.Log() {
+			if e.From == fromServer {
+				bytes += e.Bytes
+			}
+		}
+		require.Less(t, bytes, 1<<20)
+		require.Zero(t, s.Connections())
+		require.NoError(t, ws.Close())
+	})
+}
+
+func TestRefusalsAreRelayed(t *testing.T) {
+	s := servertest.New(t, router(), &servertest.Options{Server: &server.Options{Origins: []string{"https://a.example"}}})
+	d := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}}
+	_, response, err := d.Dial(s.URL, nil)
+	require.ErrorIs(t, err, websocket.ErrBadHandshake)
+	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+	require.Equal(t, "Bearer", response.Header.Get("WWW-Authenticate"))
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, wire.CodeUnauthorized, typeless(t, string(body))["code"])
+	_, response, err = d.Dial(s.URL, http.Header{"Origin": {"https://b.example"}})
+	require.ErrorIs(t, err, websocket.ErrBadHandshake)
+	require.Equal(t, http.StatusForbidden, response.StatusCode)
+	// A browser's way, and what is no WebSocket.
+	d.Subprotocols = append(d.Subprotocols, wire.BearerPrefix+s.Token("acme", "ann"))
+	ws, response, err := d.Dial(s.URL, http.Header{"Origin": {"https://a.example"}})
+	require.NoError(t, err)
+	_ = response.Body.Close()
+	require.Equal(t, wire.Subprotocol, ws.Subprotocol())
+	require.NoError(t, ws.Close())
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http"+strings.TrimPrefix(s.URL, "ws")+"/healthz", nil)
+	require.NoError(t, err)
+	web := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	response, err = web.Do(request)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.NoError(t, response.Body.Close())
+}

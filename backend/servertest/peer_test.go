@@ -1,0 +1,178 @@
+package servertest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/backend/conformance/actions"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/servertest"
+	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds every wait of a test outside bubbles.
+const patience = 10 * time.Second
+
+func router() *streamer.Router {
+	r := streamer.NewRouter(nil)
+	actions.Register(r)
+	return r
+}
+
+// peer is a client that knows no rules: a bare WebSocket, and what came over
+// it.
+type peer struct {
+	t      *testing.T
+	ws     *websocket.Conn
+	frames chan []byte // closed when the connection has ended
+	err    error       // why; to be read when frames is closed
+}
+
+func handshake(s *servertest.Server) (*websocket.Conn, *http.Response, error) {
+	d := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, NetDialContext: s.DialContext}
+	return d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
+}
+
+func dial(t *testing.T, s *servertest.Server) *peer {
+	t.Helper()
+	ws, response, err := handshake(s)
+	require.NoError(t, err)
+	_ = response.Body.Close()
+	require.Equal(t, wire.Subprotocol, ws.Subprotocol())
+	p := &peer{t: t, ws: ws, frames: make(chan []byte, 1000)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(p.frames)
+		for {
+			_, data, err := ws.ReadMessage()
+			if err != nil {
+				p.err = err
+				return
+			}
+			p.frames <- data
+		}
+	}()
+	t.Cleanup(func() {
+		_ = ws.Close()
+		<-done
+	})
+	return p
+}
+
+func (p *peer) send(format string, args ...any) {
+	p.t.Helper()
+	require.NoError(p.t, p.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, format, args...)))
+}
+
+// list asks for something that is answered in one frame, with a ref.
+func (p *peer) list(ref string) { p.send(`{"type":"list","ref":"%s"}`, ref) }
+
+// seal asks for what is refused at once, so that answers come in the order of
+// the questions.
+func (p *peer) seal(ref string) {
+	p.send(`{"type":"seal","ref":"%s","id":"%s","size":1}`, ref, wire.NewID())
+}
+
+// frame returns the next frame.
+func (p *peer) frame() string {
+	p.t.Helper()
+	select {
+	case data, ok := <-p.frames:
+		if !ok {
+			p.t.Fatalf("the connection has ended: %v", p.err)
+		}
+		return string(data)
+	case <-time.After(patience):
+		p.t.Fatal("nothing comes")
+	}
+	return ""
+}
+
+// refs returns the refs of the next answers.
+func (p *peer) refs(n int) string {
+	p.t.Helper()
+	var refs []string
+	for len(refs) < n {
+		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
+		require.Nil(p.t, err)
+		for _, m := range messages {
+			refs = append(refs, m.Ref)
+		}
+	}
+	return strings.Join(refs, " ")
+}
+
+// next returns the next messages up to the first of a type.
+func (p *peer) next(kind string) wire.ServerMessage {
+	p.t.Helper()
+	for {
+		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
+		require.Nil(p.t, err)
+		for _, m := range messages {
+			if m.Type == kind {
+				return m
+			}
+		}
+	}
+}
+
+// end waits for the end, and returns the close code; 1006: there was none.
+func (p *peer) end() int {
+	p.t.Helper()
+	for {
+		select {
+		case _, ok := <-p.frames:
+			if ok {
+				continue
+			}
+		case <-time.After(patience):
+			p.t.Fatal("the connection does not end")
+		}
+		var closed *websocket.CloseError
+		if !asClose(p.err, &closed) {
+			return websocket.CloseAbnormalClosure
+		}
+		return closed.Code
+	}
+}
+
+func asClose(err error, closed **websocket.CloseError) bool {
+	c, ok := err.(*websocket.CloseError) //nolint:errorlint // gorilla returns it bare
+	*closed = c
+	return ok
+}
+
+// done waits until a scripted fault was done.
+func done(t *testing.T, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatal("the fault was not done")
+	}
+}
+
+// faults are those that the gateway says it has done, with to what.
+func faults(s *servertest.Server) []string {
+	var out []string
+	for _, e := range s.Log() {
+		if e.Fault != "" {
+			out = append(out, fmt.Sprintf("%s: %s's %s", e.Fault, e.From, e.What))
+		}
+	}
+	return out
+}
+
+func typeless(t *testing.T, frame string) map[string]string {
+	t.Helper()
+	var m map[string]string
+	require.NoError(t, json.Unmarshal([]byte(frame), &m))
+	return m
+}

@@ -1,0 +1,176 @@
+package servertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/pay-theory/streamer/backend/streamer"
+)
+
+// Server is a real server that listens behind a gateway. It is safe for
+// concurrent use.
+type Server struct {
+	*Gateway
+	// URL is where clients connect, as "ws://127.0.0.1:40123".
+	URL string
+
+	server *server.Server
+	issuer *auth.Issuer // nil when Options.Server.Auth was given
+	web    *http.Server
+	pipes  *pipes // nil: it listens on TCP
+	served sync.WaitGroup
+	once   sync.Once
+	err    error
+}
+
+// logged is how many entries of the log a failed test prints.
+const logged = 200
+
+// New starts a server for a test, and closes it at the test's end. If the test
+// has failed by then, the seed and the end of the log are printed. What is
+// wrong with the router or the options fails the test at once.
+func New(t testing.TB, r *streamer.Router, o *Options) *Server {
+	t.Helper()
+	s, err := Start(r, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("servertest: seed %d; what the gateway did last:\n%s", s.options.Seed, tail(s.Log(), logged))
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// Start is New without a test. Close the server when it is not needed any
+// more.
+func Start(r *streamer.Router, o *Options) (*Server, error) {
+	filled, err := o.fill()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{}
+	var so server.Options
+	if filled.Server != nil {
+		so = *filled.Server
+	}
+	if so.Auth == nil {
+		if s.issuer, err = auth.NewIssuer(nil); err == nil {
+			so.Auth, err = s.issuer.Authenticator()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if so.Queue == nil && so.Data == "" {
+		so.Queue = memory.New(&memory.Options{Retention: so.Retention})
+	}
+	if so.Logger == nil {
+		so.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s.server, err = server.New(r, &so); err != nil {
+		return nil, err
+	}
+	if s.Gateway, err = NewGateway(s.server.Handler(), &filled); err != nil {
+		return nil, errors.Join(err, s.server.Shutdown(over()))
+	}
+	if err := s.listen(); err != nil {
+		s.Gateway.Close()
+		return nil, errors.Join(err, s.server.Shutdown(over()))
+	}
+	return s, nil
+}
+
+// listen opens the way for clients.
+func (s *Server) listen() error {
+	s.web = &http.Server{Handler: s.Gateway, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	var l net.Listener
+	if s.options.Pipes {
+		s.pipes = newPipes()
+		s.URL, l = "ws://streamer.test", s.pipes
+	} else {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return fmt.Errorf("servertest: %w", err)
+		}
+		s.URL, l = "ws://"+tcp.Addr().String(), tcp
+	}
+	s.served.Go(func() { _ = s.web.Serve(l) })
+	return nil
+}
+
+// over returns a context that has ended: no grace.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// Close cuts all connections, ends the server without grace for handlers, and
+// waits until nothing is left of either; handlers that ignore the end of their
+// context are left behind. It may be called again.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		_ = s.web.Close()
+		s.Gateway.Close()
+		s.err = s.server.Shutdown(over())
+		s.served.Wait()
+	})
+	return s.err
+}
+
+// Shutdown says goodbye as a server does that is replaced: clients are told
+// through the gateway, with its faults, and handlers may end until ctx does.
+// Then it is Close.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.server.Shutdown(ctx)
+	// The goodbyes are on their way to the clients, whether or not ctx has
+	// ended.
+	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeWait)
+	defer cancel()
+	s.Gateway.Shutdown(soon)
+	return errors.Join(err, s.Close()) //nolint:contextcheck // what is left when the grace is over gets none
+}
+
+// Token returns a token that the server accepts for a day from now on. A
+// client should ask for one whenever it connects. Token panics when the grant
+// is one that no server accepts, or when Options.Server.Auth was given.
+func (s *Server) Token(tenant, subject string, scopes ...string) string {
+	if s.issuer == nil {
+		panic("servertest: Token is for servers without Options.Server.Auth")
+	}
+	token, err := s.issuer.Mint(auth.Grant{Tenant: tenant, Subject: subject, Scopes: scopes, TTL: 24 * time.Hour})
+	if err != nil {
+		panic("servertest: " + err.Error())
+	}
+	return token
+}
+
+// DialContext opens a network connection to the server, whatever the address.
+// With Options.Pipes it is the only way. Its form is that of net.Dialer, for
+// clients that take such a function.
+func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if s.pipes != nil {
+		return s.pipes.dial(ctx, network, address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", s.URL[len("ws://"):])
+}
+
+// Handler is the server's own, without the gateway: for looking at what it
+// holds, as a client that nothing befalls.
+func (s *Server) Handler() http.Handler { return s.server.Handler() }

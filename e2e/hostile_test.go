@@ -1,0 +1,460 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/conformance/actions"
+	"github.com/pay-theory/streamer/backend/servertest"
+	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/require"
+)
+
+// seedVariable replays one storm: STREAMER_HOSTILE_SEED=17 go test -run
+// TestHostile ./e2e. STREAMER_HOSTILE_SEEDS=500 plays so many.
+const (
+	seedVariable  = "STREAMER_HOSTILE_SEED"
+	seedsVariable = "STREAMER_HOSTILE_SEEDS"
+)
+
+// patience is more than any call may take, whatever the weather: the gateway's
+// clock and the clients' are the bubble's. The longest that was seen took three
+// minutes.
+const patience = 20 * time.Minute
+
+// mayGiveUp is how many of a storm's calls may end as unavailable because the
+// gateway has swallowed them each time; it was never more than one. Calls of
+// mode sync are not counted: the protocol has them sent once.
+const mayGiveUp = 3
+
+// callsPerSeed is how many calls are made in one storm, by eight callers.
+const callsPerSeed = 80
+
+// The Go client against the hostile server, in bubbles: whatever a gateway does
+// to it, every call comes to one end, an accepted one to the right end; chunks
+// are handed on in order and once, but for those that are said to be void; and
+// nothing hangs.
+func TestHostile(t *testing.T) {
+	for _, seed := range hostileSeeds(t) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			defer func() {
+				if t.Failed() {
+					t.Logf("replay by %s=%d", seedVariable, seed)
+				}
+			}()
+			synctest.Test(t, func(t *testing.T) { storm(t, seed) })
+		})
+	}
+}
+
+func hostileSeeds(t *testing.T) []uint64 {
+	t.Helper()
+	number := func(name string, otherwise uint64) uint64 {
+		text := os.Getenv(name)
+		if text == "" {
+			return otherwise
+		}
+		n, err := strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, name)
+		return n
+	}
+	if os.Getenv(seedVariable) != "" {
+		return []uint64{number(seedVariable, 0)}
+	}
+	n := uint64(40)
+	if testing.Short() {
+		n = 15
+	}
+	// Some are always the same; the others are new each time.
+	seeds := []uint64{1, 2, 3, 4, 5}
+	for uint64(len(seeds)) < number(seedsVariable, n) {
+		seeds = append(seeds, rand.Uint64())
+	}
+	return seeds
+}
+
+// tale is what one caller has lived through.
+type tale struct {
+	kind     string
+	id       string
+	accepted bool
+	chunks   []int
+	voids    int
+	result   int
+	err      error
+	took     time.Duration
+	// want is what the chunks and the result are when all goes well.
+	want []int
+}
+
+// storm makes calls in bad weather, and judges what they have come to.
+func storm(t *testing.T, seed uint64) {
+	r := streamer.NewRouter(nil)
+	actions.Register(r)
+	s := servertest.New(t, r, &servertest.Options{Pipes: true, Seed: seed, Faults: weather(seed)})
+	c, err := client.New(s.URL, &client.Options{
+		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
+		DialContext: s.DialContext,
+		Buffer:      1, // the least: streams are unsubscribed, and pulled
+	})
+	require.NoError(t, err)
+	ctx := t.Context()
+	var mu sync.Mutex
+	var tales []tale
+	var callers sync.WaitGroup
+	over := make(chan struct{})
+	var blows sync.WaitGroup
+	blows.Go(func() { byHand(s, rand.New(rand.NewPCG(seed, 99)), over) })
+	for i := range 8 {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		callers.Go(func() {
+			for range callsPerSeed / 8 {
+				begun := time.Now()
+				enough, stop := context.WithTimeout(ctx, patience)
+				got := live(enough, c, random)
+				stop()
+				got.took = time.Since(begun)
+				mu.Lock()
+				tales = append(tales, got)
+				mu.Unlock()
+				// Some callers come back after a while.
+				pause(ctx, time.Duration(random.IntN(100))*time.Duration(random.IntN(100))*100*time.Millisecond)
+			}
+		})
+	}
+	callers.Wait()
+	close(over)
+	blows.Wait()
+	require.NoError(t, s.SetFaults(nil))
+	ends := map[string]int{}
+	longest, givenUp := tale{}, 0
+	for _, got := range tales {
+		end := judge(t, &got)
+		ends[end]++
+		if end != got.kind && got.kind != "sync" {
+			givenUp++
+		}
+		if got.took > longest.took {
+			longest = got
+		}
+	}
+	require.LessOrEqual(t, givenUp, mayGiveUp, "%v", ends)
+	aftermath(ctx, t, s, tales)
+	done, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	require.NoError(t, c.Close(done))
+	conns, faults := 0, 0
+	log := s.Log()
+	for _, e := range log {
+		conns = max(conns, e.Conn)
+		if e.Fault != "" {
+			faults++
+		}
+	}
+	t.Logf("%d calls over %d connections, %d faults, in %v of the gateway's time; the longest (%s) took %v; %v",
+		len(tales), conns, faults, log[len(log)-1].At.Round(time.Second), longest.kind, longest.took.Round(time.Second), ends)
+}
+
+// weather is a bad day of its own for each seed: some have much of one thing,
+// some of all.
+func weather(seed uint64) servertest.Faults {
+	random := rand.New(rand.NewPCG(seed, 77))
+	rates := servertest.Rough()
+	worse := 3 * random.Float64()
+	for _, fault := range slices.Sorted(maps.Keys(rates)) {
+		rates[fault] *= worse * random.Float64()
+		if random.IntN(8) == 0 {
+			rates[fault] *= 3
+		}
+	}
+	for _, most := range []struct {
+		rate   float64
+		faults []servertest.Fault
+	}{
+		{0.7, []servertest.Fault{servertest.Throttle, servertest.Stillborn, servertest.NotYet}},
+		{1, []servertest.Fault{servertest.LateClose, servertest.LoseClose}},
+	} {
+		sum := 0.0
+		for _, fault := range most.faults {
+			sum += rates[fault]
+		}
+		for _, fault := range most.faults {
+			rates[fault] *= most.rate / max(sum, most.rate)
+		}
+	}
+	return rates
+}
+
+// byHand does to all connections at once, every few minutes, what seldom
+// befalls them one by one.
+func byHand(s *servertest.Server, random *rand.Rand, over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-time.After(time.Duration(1+random.IntN(600)) * time.Second):
+		}
+		switch random.IntN(4) {
+		case 0:
+			s.CutAll()
+		case 1:
+			s.GoAwayAll()
+		case 2:
+			s.HalfOpenAll()
+		case 3:
+			s.Advance(10 * time.Minute)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+const (
+	emit     client.Action[actions.Emission, actions.Chunk, actions.Done] = "emit"
+	flaky    client.Action[actions.Flake, actions.Chunk, actions.Done]    = "flaky"
+	stages   client.Action[actions.Plan, actions.Chunk, actions.Done]     = "stages"
+	wait     client.Action[actions.Vigil, actions.Chunk, actions.Done]    = "wait"
+	echoing  client.Action[int, client.None, int]                         = "echo"
+	queued   client.Action[int, client.None, int]                         = "echo.async"
+	slowness client.Action[actions.Pause, client.None, actions.Pause]     = "slow"
+)
+
+// live makes one call of a random kind, and sees it through.
+func live(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
+	n := 1 + random.IntN(60)
+	switch random.IntN(10) {
+	case 0:
+		got = tale{kind: "inline", want: nil}
+		got.id = client.NewID()
+		got.result, got.err = echoing.With(n).ID(got.id).Await(ctx, c)
+		got.result -= n
+	case 1:
+		got = tale{kind: "sync", want: nil}
+		got.id = client.NewID()
+		got.result, got.err = echoing.With(n).ID(got.id).Sync().Await(ctx, c)
+		got.result -= n
+	case 2:
+		got = tale{kind: "stored"}
+		got.id = client.NewID()
+		got.result, got.err = queued.With(n).ID(got.id).IdempotencyKey(got.id).Await(ctx, c)
+		got.result -= n
+	case 3:
+		got = tale{kind: "promoted"}
+		got.id = client.NewID()
+		_, got.err = slowness.With(actions.Pause{Ms: int64(n) * 500}).ID(got.id).Await(ctx, c)
+	case 4, 5:
+		in := actions.Emission{Chunks: n, Size: random.IntN(4000), Progress: true, PauseMs: int64(random.IntN(1000))}
+		got = follow(ctx, c, "emit", n, emit.With(in), random)
+	case 6:
+		in := actions.Flake{Failures: random.IntN(4), Chunks: n}
+		got = follow(ctx, c, "flaky", n, flaky.With(in), random)
+	case 7:
+		in := actions.Plan{Chunks: n, Stage: 1 + n/3, Extra: random.IntN(4)}
+		if random.IntN(2) == 0 {
+			in.Then, in.AfterMs = "continue", 2000
+		}
+		got = follow(ctx, c, "stages", n, stages.With(in), random)
+	case 8:
+		got = stopped(ctx, c, random)
+	case 9:
+		got = tale{kind: "list", err: listed(ctx, c)}
+	}
+	return got
+}
+
+// listed lists all calls, and holds the list to its order.
+func listed(ctx context.Context, c *client.Client) error {
+	seen, last := map[string]bool{}, time.Time{}
+	for call, err := range client.List(ctx, c, client.ListFilter{PageSize: 7}) {
+		switch {
+		case err != nil:
+			return err
+		case seen[call.ID]:
+			return fmt.Errorf("%s is listed twice", call.ID)
+		case len(seen) > 0 && call.CreatedAt.After(last):
+			return fmt.Errorf("%s is listed behind an older one", call.ID)
+		}
+		seen[call.ID], last = true, call.CreatedAt
+	}
+	return nil
+}
+
+// stopped starts a call that never ends by itself, and cancels it.
+func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
+	got = tale{kind: "cancelled"}
+	call, err := wait.With(actions.Vigil{}).Start(ctx, c)
+	if err != nil {
+		got.err = err
+		return got
+	}
+	got.id = call.ID()
+	pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond)
+	for try := 0; ; try++ {
+		err := call.Cancel(ctx)
+		if err == nil || try == 5 {
+			break
+		}
+	}
+	_, got.err = call.Result(ctx)
+	if errors.Is(got.err, &client.Error{Code: client.CodeCancelled}) {
+		got.err = nil
+	}
+	return got
+}
+
+// follow makes a call that emits, and keeps its chunks as a user would: those
+// that are void are cut. Now and then it is detached, and attached to anew.
+func follow(
+	ctx context.Context, c *client.Client, kind string, n int, r client.Request[actions.Chunk, actions.Done], random *rand.Rand,
+) (got tale) {
+	got = tale{kind: kind}
+	for i := range n {
+		got.want = append(got.want, i+1)
+	}
+	call, err := r.Start(ctx, c)
+	if err != nil {
+		got.err = err
+		return got
+	}
+	got.id = call.ID()
+	if got.err = call.Accepted(ctx); got.err != nil {
+		return got
+	}
+	got.accepted = true
+	if random.IntN(3) == 0 {
+		pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond)
+		call.Detach()
+		if call, err = emit.Attach(c, got.id); err != nil { // whatever its action: the id counts
+			got.err = err
+			return got
+		}
+	}
+	got.err = got.read(ctx, call)
+	return got
+}
+
+// read takes a call's events, and holds them to their law.
+func (got *tale) read(ctx context.Context, call *client.Call[actions.Chunk, actions.Done]) error {
+	seq, attempt, ended := uint64(0), 1, false
+	for event, err := range call.Events(ctx) {
+		if err != nil {
+			return err
+		}
+		switch {
+		case ended:
+			return errors.New("an event behind the end")
+		case event.Seq != 0 && event.Seq <= seq:
+			return fmt.Errorf("seq %d after %d", event.Seq, seq)
+		}
+		seq = max(seq, event.Seq)
+		switch event.Kind {
+		case client.KindChunk:
+			got.chunks = append(got.chunks, event.Chunk.I)
+		case client.KindAttempt:
+			if event.Attempt.Number <= attempt || event.Attempt.Restarted || event.Attempt.Void > len(got.chunks) {
+				return fmt.Errorf("attempt %+v after %d with %d chunks", event.Attempt, attempt, len(got.chunks))
+			}
+			got.chunks = got.chunks[:len(got.chunks)-event.Attempt.Void]
+			got.voids += event.Attempt.Void
+			attempt = event.Attempt.Number
+		case client.KindProgress:
+		case client.KindEnd:
+			ended = true
+		}
+	}
+	if !ended {
+		return errors.New("the events have ended without an end")
+	}
+	done, err := call.Result(ctx)
+	got.result = done.Chunks - len(got.want)
+	return err
+}
+
+// judge says how a call has ended. One that was not accepted may be given up
+// as unavailable, when the gateway has swallowed it each time; an accepted one
+// may not.
+func judge(t *testing.T, got *tale) string {
+	t.Helper()
+	if errors.Is(got.err, &client.Error{Code: client.CodeUnavailable}) && !got.accepted {
+		return got.kind + " given up"
+	}
+	require.NoError(t, got.err, "%s %s, accepted: %v", got.kind, got.id, got.accepted)
+	require.Zero(t, got.result, "the result of %s %s", got.kind, got.id)
+	require.True(t, slices.Equal(got.want, got.chunks), "the chunks of %s %s: %v", got.kind, got.id, got.chunks)
+	return got.kind
+}
+
+// aftermath asks for each call again when the weather is fine: a new client
+// sees the same end.
+func aftermath(ctx context.Context, t *testing.T, s *servertest.Server, tales []tale) {
+	t.Helper()
+	c, err := client.Dial(ctx, s.URL, &client.Options{
+		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
+		DialContext: s.DialContext,
+	})
+	require.NoError(t, err)
+	for _, got := range tales {
+		if !got.accepted {
+			continue
+		}
+		call, err := emit.Attach(c, got.id)
+		require.NoError(t, err)
+		again := tale{kind: got.kind, id: got.id, accepted: true, want: got.want}
+		again.err = again.read(ctx, call)
+		judge(t, &again)
+	}
+	require.NoError(t, c.Close(ctx))
+}
+
+// Does my client code survive? It does, and says so in a test: a call that
+// streams, while the gateway doubles, overtakes and loses what is sent, and cuts
+// the connection.
+func Example_hostileServer() {
+	r := streamer.NewRouter(nil)
+	streamer.HandleStream(r, "count", func(_ context.Context, to int, call *streamer.Call[int]) (string, error) {
+		for i := range to {
+			call.Emit(i + 1)
+		}
+		return "done", nil
+	})
+	s, err := servertest.Start(r, nil) // in a test: servertest.New(t, r, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = s.Close() }()
+	s.Next(servertest.Throttle)
+	s.Next(servertest.Double, servertest.Type("request"))
+	s.Next(servertest.Overtake, servertest.Type("ack"))
+	s.Next(servertest.Cut, servertest.Type("result"))
+
+	c, err := client.New(s.URL, &client.Options{
+		Token: func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close(context.Background()) }()
+	const count client.Action[int, int, string] = "count"
+	fmt.Println(count.With(5).Collect(context.Background(), c))
+	// Output:
+	// done [1 2 3 4 5] <nil>
+}
