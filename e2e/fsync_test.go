@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,17 +13,10 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/pay-theory/streamer/e2e/chaos/victim"
 	"github.com/stretchr/testify/require"
 )
-
-// freeAddress returns a loopback address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
 
 var syncCall = regexp.MustCompile(`(?m)\b(fdatasync|fsync)\b.*= 0$`)
 
@@ -41,19 +33,19 @@ func TestLaw01AckFollowsSync(t *testing.T) {
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	o := victimSettings{Data: filepath.Join(dir, "streamer.db"), Address: freeAddress(t), Journal: filepath.Join(dir, "journal")}
-	startVictim(t, o, strace, "-f", "-q", "-e", "trace=fdatasync,fsync", "-o", trace)
+	s := victim.Settings{Run: 1, Data: filepath.Join(dir, "streamer.db"), Journal: filepath.Join(dir, "journal")}
+	address := startVictim(t, s, strace, "-f", "-q", "-e", "trace=fdatasync,fsync", "-o", trace)
 	syncs := func() int {
 		data, err := os.ReadFile(trace)
 		require.NoError(t, err)
 		return len(syncCall.FindAll(data, -1))
 	}
-	ws := dialRaw(t, o.Address)
-	for i := range 5 {
+	ws := dialRaw(t, address)
+	for range 5 {
 		before := syncs()
-		id := newID(time.Now(), i)
 		require.NoError(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil,
-			`{"type":"request","id":"%s","action":"job","payload":{"chunks":1,"paceMicros":300000,"checkpointEvery":0,"failAt":-1}}`, id)))
+			`{"type":"request","id":"%s","action":"job","payload":{"chunks":1,"paceMicros":300000,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`,
+			client.NewID())))
 		awaitType(t, ws, "ack")
 		acked := syncs()
 		require.Greater(t, acked, before, "an ack was sent before anything was synced")
@@ -64,25 +56,14 @@ func TestLaw01AckFollowsSync(t *testing.T) {
 
 func dialRaw(t *testing.T, address string) *websocket.Conn {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}}
-	var ws *websocket.Conn
-	require.Eventually(t, func() bool {
-		conn, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token(t, "acme", "ann")}})
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		ws = conn
-		return true
-	}, 20*time.Second, 10*time.Millisecond)
+	token, err := victim.Token()
+	require.NoError(t, err)
+	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 20 * time.Second}
+	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
+	require.NoError(t, err)
+	_ = response.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
 	return ws
-}
-
-// newID returns a UUIDv7 made by hand.
-func newID(at time.Time, n int) string {
-	ms := at.UnixMilli()
-	return fmt.Sprintf("%08x-%04x-7000-8000-%012x", ms>>16, ms&0xffff, n)
 }
 
 // awaitType reads until a message of the type has come.

@@ -1,0 +1,396 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/require"
+)
+
+// Floods: much of what is allowed.
+var floods = []attack{
+	{"connections with a token", floodConnections},
+	{"handshakes with wrong tokens", floodHandshakes},
+	{"messages, answers unread", floodUnread},
+	{"messages, answers read", floodRead},
+	{"large answers, unread", floodAnswers},
+	{"inline calls that never end", floodInline},
+	{"calls that are stored, and followed", floodStreams},
+	{"subscriptions to what is not there", floodSubscriptions},
+	{"one id, a thousand times", floodOneID},
+	{"cancels of ids that never come", floodCancels},
+	{"lists and pages, unread", floodPages},
+	{"tokens in band", floodAuth},
+	{"batches: huge, deep, endless", floodBatches},
+	{"payloads that decode badly", floodPayloads},
+}
+
+// everybody does something n times, w of them at a time.
+func everybody(n, w int, do func(i int)) {
+	var workers sync.WaitGroup
+	next := make(chan int)
+	for range w {
+		workers.Go(func() {
+			for i := range next {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+}
+
+// A tenant gets four fifths of the places at most, and others the rest.
+func floodConnections(a *assault) string {
+	var got tally
+	var mu sync.Mutex
+	var open []*rawSocket
+	everybody(attackedConnections+100, 32, func(int) {
+		p, err := a.open(a.token)
+		if err == nil {
+			mu.Lock()
+			open = append(open, p)
+			mu.Unlock()
+			got.add("101")
+			return
+		}
+		got.note(err)
+	})
+	require.LessOrEqual(a, len(open), attackedConnections*4/5)
+	require.Greater(a, len(open), attackedConnections/2)
+	require.Equal(a, attackedConnections+100, len(open)+got.count("503 unavailable"), "%s", &got)
+	other, err := a.attacked.open(a.mint("acme", "bob"))
+	require.NoError(a, err, "there is room for others")
+	_ = other.Close()
+	for _, p := range open {
+		_ = p.Close()
+	}
+	return got.String()
+}
+
+func floodHandshakes(a *assault) string {
+	var got tally
+	token := signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
+	everybody(1500, 16, func(int) {
+		p, err := a.open(token)
+		if err == nil {
+			_ = p.Close()
+		}
+		got.note(err)
+	})
+	require.Zero(a, got.count("ok"))
+	require.Equal(a, 1500, got.count("401 unauthorized")+got.count("503 unavailable"), "%s", &got)
+	return got.String()
+}
+
+// floodUntilStuck writes the same frames again and again, until the server has
+// taken none for a moment. It returns how often they were taken, and whether
+// that came to an end: by waiting, or by the end of the connection.
+func floodUntilStuck(p *rawSocket, frames []byte) (times int, ended bool) {
+	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); times++ {
+		_ = p.SetWriteDeadline(time.Now().Add(700 * time.Millisecond))
+		if _, err := p.Write(frames); err != nil {
+			return times, true
+		}
+	}
+	return times, false
+}
+
+func pings(n int) []byte {
+	var b []byte
+	for range n {
+		b = appendFrame(b, finBit|opText, []byte(`{"type":"ping"}`))
+	}
+	return b
+}
+
+// Whoever does not read answers is not read.
+func floodUnread(a *assault) string {
+	frames := pings(500)
+	var mu sync.Mutex
+	sent, stuck := 0, 0
+	everybody(4, 4, func(int) {
+		n, ended := floodUntilStuck(a.dial(), frames)
+		mu.Lock()
+		defer mu.Unlock()
+		sent += n * 500
+		if ended {
+			stuck++
+		}
+	})
+	require.Equal(a, 4, stuck, "the server goes on reading whoever does not read")
+	return fmt.Sprintf("%d taken, then not read", sent)
+}
+
+func floodRead(a *assault) string {
+	var mu sync.Mutex
+	answered := 0
+	everybody(4, 4, func(int) {
+		p := a.dial()
+		frames := pings(100)
+		end := time.Now().Add(1500 * time.Millisecond)
+		for time.Now().Before(end) {
+			_, err := p.Write(frames)
+			for n := 0; n < 100 && err == nil; n++ {
+				_, err = p.next()
+			}
+			if err != nil {
+				a.Error(err)
+				return
+			}
+			mu.Lock()
+			answered += 100
+			mu.Unlock()
+		}
+	})
+	return fmt.Sprintf("%d answered", answered)
+}
+
+// Answers of 95 KB, 200 MB in all, and none is read for a while: refused as
+// soon as it is known how large they are; and if too many were made all the
+// same, the connection is closed.
+func floodAnswers(a *assault) string {
+	p := a.dial()
+	sent := 0
+	for range 2048 {
+		_ = p.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		if p.say(`{"type":"request","id":"%s","action":"big","payload":97000}`, client.NewID()) != nil {
+			break
+		}
+		sent++
+	}
+	<-time.After(300 * time.Millisecond)
+	var got tally
+	for {
+		m, err := p.next()
+		if err != nil {
+			got.note(err)
+			break
+		}
+		what := m.Type + " " + m.Code + m.Reason
+		got.add(strings.TrimSpace(what))
+		if got.count("result")+got.count("error overloaded") == sent { // all answered
+			break
+		}
+	}
+	require.Positive(a, got.count("error overloaded"), "%s", &got)
+	return fmt.Sprintf("of %d: %s", sent, &got)
+}
+
+// One tenant's calls leave places for others', also when it comes back.
+func floodInline(a *assault) string {
+	var got tally
+	var ids []string
+	for _, refused := range []int{attackedInline / 5, attackedInline} {
+		p := a.dial()
+		for range attackedInline {
+			id := client.NewID()
+			ids = append(ids, id)
+			require.NoError(a, p.say(`{"type":"request","id":"%s","action":"wait"}`, id))
+		}
+		for range refused {
+			m := a.next(p)
+			require.Equal(a, "overloaded", m.Code)
+			require.Positive(a, m.RetryAfterMs)
+			got.add(m.Code)
+		}
+		_ = p.Close()
+	}
+	<-time.After(300 * time.Millisecond) // others call meanwhile
+	// They would be there for the attacks to come, too.
+	p := a.dial()
+	for _, id := range ids {
+		require.NoError(a, p.say(`{"type":"cancel","ref":"c","id":"%s"}`, id))
+		require.Equal(a, "ok", a.next(p).Type)
+	}
+	return fmt.Sprintf("of %d: %s", len(ids), &got)
+}
+
+// One connection follows so many streams and no more; what was stored for
+// later is its tenant's own.
+func floodStreams(a *assault) string {
+	p := a.dial()
+	var got tally
+	for range attackedStreams + 200 {
+		m := a.said(p, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
+		got.add(m.Type)
+		if m.Type == "error" {
+			require.Equal(a, "overloaded", m.Code)
+		}
+	}
+	require.LessOrEqual(a, got.count("ack"), attackedStreams+1)
+	return got.String()
+}
+
+func floodSubscriptions(a *assault) string {
+	var got tally
+	everybody(4, 4, func(int) {
+		p := a.dial()
+		one := fmt.Sprintf(`{"type":"subscribe","ref":"s","id":"%s"}`, client.NewID())
+		batch := "[" + strings.Repeat(one+",", 63) + one + "]"
+		for range 30 {
+			if err := p.say("%s", batch); err != nil {
+				a.Error(err)
+				return
+			}
+			for range 64 {
+				m, err := p.next()
+				if err != nil {
+					a.Error(err)
+					return
+				}
+				got.add(m.Code)
+			}
+		}
+	})
+	require.Equal(a, 4*30*64, got.count("not_found"), "%s", &got)
+	return got.String()
+}
+
+// One id is one call, and each of the thousand is answered.
+func floodOneID(a *assault) string {
+	p := a.dial()
+	var got tally
+	for _, mode := range []string{"auto", "async"} {
+		one := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"%s"}`, client.NewID(), mode)
+		for range 500 {
+			require.NoError(a, p.say("%s", one))
+		}
+		require.NoError(a, p.say(`{"type":"list","ref":"l"}`))
+	}
+	for got.count("calls") < 2 || got.count("result")+got.count("snapshot")+got.count("ack") < 1000 {
+		m := a.next(p)
+		got.add(m.Type)
+		require.NotEqual(a, "error", m.Type, m.raw)
+	}
+	m := a.said(p, `{"type":"list","ref":"m"}`)
+	for m.Ref != "m" {
+		m = a.next(p)
+	}
+	require.Len(a, m.Calls, 1, "one was stored, once")
+	return got.String()
+}
+
+// Cancels are remembered, so many, and answered like any others.
+func floodCancels(a *assault) string {
+	p := a.dial()
+	var got tally
+	for range 20 {
+		var batch []string
+		for range 64 {
+			batch = append(batch, fmt.Sprintf(`{"type":"cancel","ref":"c","id":"%s"}`, client.NewID()))
+		}
+		require.NoError(a, p.say("[%s]", strings.Join(batch, ",")))
+		for range 64 {
+			got.add(a.next(p).Type)
+		}
+	}
+	require.Equal(a, 1280, got.count("ok"), "%s", &got)
+	return got.String()
+}
+
+func floodPages(a *assault) string {
+	p := a.dial()
+	id := client.NewID()
+	require.Equal(a, "ack", a.said(p, `{"type":"request","id":"%s","action":"big","payload":97000,"mode":"async"}`, id).Type)
+	require.Equal(a, "result", a.next(p).Type)
+	both := fmt.Sprintf(`[{"type":"list","ref":"l","limit":100},{"type":"subscribe","ref":"s","id":"%s"}]`, id)
+	const n = 300
+	for range n {
+		_ = p.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		if p.say("%s", both) != nil {
+			break
+		}
+	}
+	<-time.After(500 * time.Millisecond)
+	var got tally
+	for range 2 * n {
+		m := a.next(p)
+		got.add(m.Type + m.Code)
+	}
+	return "read in the end: " + got.String()
+}
+
+func floodAuth(a *assault) string {
+	p := a.dial()
+	var got tally
+	wrong := signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
+	for range 500 {
+		require.NoError(a, p.say(`{"type":"auth","ref":"a","token":"%s"}`, wrong))
+	}
+	for range 500 {
+		got.add(a.next(p).Code)
+	}
+	require.Equal(a, 500, got.count("unauthorized"), "%s", &got)
+	require.Equal(a, "reconnect_required", a.said(p, `{"type":"auth","ref":"a","token":"%s"}`, a.mint("acme", "ann")).Code)
+	return got.String()
+}
+
+func floodBatches(a *assault) string {
+	p := a.dial()
+	var got tally
+	ping := `{"type":"ping"}`
+	for _, send := range []string{
+		"[" + strings.Repeat(ping+",", 64) + ping + "]", // one too many
+		"[" + strings.Repeat(ping+",", 2000) + ping + "]",
+		"[]", "[[" + ping + "]]", "[" + ping + ",[]]",
+		strings.Repeat("[", 30_000), strings.Repeat("[", 100) + strings.Repeat("]", 100),
+		`{"type":` + strings.Repeat(`{"a":`, 5000),
+		"[" + strings.Repeat(ping+",", 63), "[" + strings.Repeat(",", 30_000),
+		strings.Repeat(ping, 2000), "[" + ping + "]]", strings.Repeat(" ", 32_000),
+	} {
+		m := a.said(p, "%s", send)
+		require.Equal(a, "error", m.Type, m.raw)
+		got.add(m.Code)
+	}
+	// Sixty-four bad ones are sixty-four errors, each with its place.
+	require.NoError(a, p.say("[%s]", strings.TrimSuffix(strings.Repeat(`{"type":"x"},`, 64), ",")))
+	for i := range 64 {
+		m := a.next(p)
+		require.Equal(a, i, *m.Index)
+		got.add(m.Code)
+	}
+	// A batch without end.
+	q := a.dial()
+	require.NoError(a, q.frame(opText, []byte("[")))
+	var err error
+	for err == nil {
+		err = q.frame(opContinue, bytes.Repeat([]byte(ping+","), 50))
+	}
+	end := q.end()
+	got.note(end)
+	return got.String()
+}
+
+func floodPayloads(a *assault) string {
+	p := a.dial()
+	var got tally
+	for _, payload := range []string{
+		strings.Repeat("[", 62) + strings.Repeat("]", 62), // as deep as it may be
+		strings.Repeat(`{"a":`, 200) + "1" + strings.Repeat("}", 200),
+		"[" + strings.Repeat("0,", 15_000) + "0]",
+		"{" + strings.Repeat(`"a":0,`, 5000) + `"a":0}`,
+		"1" + strings.Repeat("0", 30_000), "1e999999999", "-0.0e-999999999",
+		`"` + strings.Repeat(`\u0000`, 5000) + `"`,
+		`"` + strings.Repeat(`\ud800`, 5000) + `"`,
+	} {
+		for _, action := range []string{"echo", "typed"} {
+			m := a.said(p, `{"type":"request","id":"%s","action":"%s","payload":%s}`, client.NewID(), action, payload)
+			got.add(strings.TrimSpace(m.Type + " " + m.Code))
+			if m.Type == "result" {
+				require.Equal(a, payload, string(m.Payload), "byte for byte")
+			}
+			if action == "typed" {
+				require.Equal(a, "error", m.Type)
+			}
+		}
+	}
+	return got.String()
+}

@@ -1,0 +1,279 @@
+package e2e
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/require"
+)
+
+// Little, slowly.
+var slowAttacks = []attack{
+	{"sockets that say nothing", slowSockets},
+	{"handshakes, a byte at a time", slowHandshakes},
+	{"handshakes of 30 KB to 1 MB", hugeHandshakes},
+	{"frames, a byte at a time", slowFrames},
+}
+
+// Frames that a library would not send.
+var frameAttacks = []attack{
+	{"messages in fragments of one byte", oneByteFragments},
+	{"continuations without end", endlessContinuations},
+	{"control frames without end", floodControl},
+	{"frames that break RFC 6455", brokenFrames},
+	{"compression", compression},
+}
+
+// outlast waits until the server closes a socket, and tells whether it did.
+func outlast(c net.Conn) bool {
+	_ = c.SetReadDeadline(time.Now().Add(waitFor))
+	_, err := io.Copy(io.Discard, c)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// Sockets in thrice the number that may wait for their handshake: others get
+// in all the same, and all of them are closed.
+func slowSockets(a *assault) string {
+	sockets := make([]net.Conn, 3*attackedHandshakes)
+	for i := range sockets {
+		c, err := net.Dial("tcp", a.address)
+		require.NoError(a, err)
+		defer func() { _ = c.Close() }()
+		sockets[i] = c
+	}
+	begun := time.Now()
+	p, err := a.open(a.token)
+	require.NoError(a, err, "others are kept out")
+	_ = p.Close()
+	waited := time.Since(begun).Round(10 * time.Millisecond)
+	closed := 0
+	for _, c := range sockets {
+		if outlast(c) {
+			closed++
+		}
+	}
+	require.Len(a, sockets, closed)
+	return fmt.Sprintf("%d closed; another got in after %s", closed, waited)
+}
+
+func slowHandshakes(a *assault) string {
+	var cut sync.WaitGroup
+	var got tally
+	for range attackedHandshakes / 2 {
+		cut.Go(func() {
+			c, err := net.Dial("tcp", a.address)
+			if err != nil {
+				a.Error(err)
+				return
+			}
+			defer func() { _ = c.Close() }()
+			begun := time.Now()
+			text := "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 10_000)
+			for i := 0; i < len(text); i++ {
+				if _, err := c.Write([]byte(text[i : i+1])); err != nil {
+					break
+				}
+				<-time.After(20 * time.Millisecond)
+			}
+			if time.Since(begun) < attackedHandshake+5*time.Second {
+				got.add("cut off in time")
+			}
+		})
+	}
+	cut.Wait()
+	require.Equal(a, attackedHandshakes/2, got.count("cut off in time"))
+	return got.String()
+}
+
+func hugeHandshakes(a *assault) string {
+	var got tally
+	fill := func(n int) string { return strings.Repeat("x,", n/2) }
+	for _, lines := range [][]string{
+		{"Sec-WebSocket-Protocol: streamer.v1, " + fill(30<<10)},
+		{"Sec-WebSocket-Protocol: " + fill(100<<10) + "streamer.v1"},
+		{"Sec-WebSocket-Protocol: streamer.v1", "Cookie: " + fill(1<<20)},
+		{"Sec-WebSocket-Protocol: streamer.v1, streamer.bearer." + strings.Repeat("x", 20<<10)},
+		{"Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer " + strings.Repeat("x", 20<<10)},
+	} {
+		if len(lines) == 1 && !strings.Contains(lines[0], "bearer") {
+			lines = append(lines, "Authorization: Bearer "+a.token)
+		}
+		_, err := handshake(a.address, lines...)
+		require.Error(a, err)
+		got.note(err)
+	}
+	// As long as it is allowed to be.
+	p, err := handshake(a.address, "Sec-WebSocket-Protocol: "+fill(8<<10)+"streamer.v1", "Authorization: Bearer "+a.token)
+	require.NoError(a, err)
+	_ = p.Close()
+	return got.String()
+}
+
+// A frame that comes a byte at a time costs what an idle connection does, and
+// its frame; it is answered when it is whole.
+func slowFrames(a *assault) string {
+	id := client.NewID()
+	text := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, id, strings.Repeat("x", 31<<10))
+	frame := appendFrame(nil, finBit|opText, []byte(text))
+	var sockets []*rawSocket
+	for range 60 {
+		sockets = append(sockets, a.dial())
+	}
+	at := 0
+	for end := time.Now().Add(time.Second); time.Now().Before(end); at++ {
+		for _, p := range sockets {
+			_, err := p.Write(frame[at : at+1])
+			require.NoError(a, err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	for _, p := range sockets {
+		_, err := p.Write(frame[at:])
+		require.NoError(a, err)
+		require.Equal(a, "result", a.next(p).Type)
+		_ = p.Close()
+	}
+	return "60 answered when whole"
+}
+
+func oneByteFragments(a *assault) string {
+	p := a.dial()
+	text := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, client.NewID(), strings.Repeat("x", 30_000))
+	for range 20 {
+		frames := appendFrame(nil, opText, []byte(text[:1]))
+		for i := 1; i < len(text)-1; i++ {
+			frames = appendFrame(frames, opContinue, []byte(text[i:i+1]))
+			if i%10_000 == 0 { // control frames may stand between
+				frames = appendFrame(frames, finBit|opPing, []byte("p"))
+			}
+		}
+		frames = appendFrame(frames, finBit|opContinue, []byte(text[len(text)-1:]))
+		_, err := p.Write(frames)
+		require.NoError(a, err)
+		require.Equal(a, "result", a.next(p).Type)
+	}
+	return "20 answered"
+}
+
+func endlessContinuations(a *assault) string {
+	p := a.dial()
+	require.NoError(a, p.frame(opText, []byte(`{"type":`)))
+	empty := bytes.Repeat(appendFrame(nil, opContinue, nil), 1000)
+	for range 200 {
+		_, err := p.Write(empty)
+		require.NoError(a, err)
+	}
+	require.NoError(a, p.frame(finBit|opContinue, []byte(`"ping"}`)))
+	require.Equal(a, "pong", a.next(p).Type, "200,000 empty frames mean nothing")
+	require.NoError(a, p.frame(opText, []byte(`{"type":`)))
+	var err error
+	for range 40 {
+		if err = p.frame(opContinue, bytes.Repeat([]byte(" "), 1000)); err != nil {
+			break
+		}
+	}
+	require.Equal(a, closed{1009}, p.end())
+	return "empty ones: answered; 32 KiB in all: closed 1009"
+}
+
+// Pings are answered as long as somebody reads the pongs.
+func floodControl(a *assault) string {
+	var frames []byte
+	for range 200 {
+		frames = appendFrame(frames, finBit|opPing, bytes.Repeat([]byte("p"), 125))
+		frames = appendFrame(frames, finBit|opPong, nil)
+	}
+	var mu sync.Mutex
+	sent, ended := 0, 0
+	everybody(4, 4, func(int) {
+		n, stuck := floodUntilStuck(a.dial(), frames)
+		mu.Lock()
+		defer mu.Unlock()
+		sent += n * 400
+		if stuck {
+			ended++
+		}
+	})
+	require.Equal(a, 4, ended, "the server goes on for whoever reads no pongs")
+	return fmt.Sprintf("%d taken, then cut off", sent)
+}
+
+// brokenFrames are closed with the code that RFC 6455 names, each in its own
+// connection, and cost no other one anything.
+func brokenFrames(a *assault) string {
+	text := []byte(`{"type":"ping"}`)
+	unmasked := append([]byte{finBit | opText, byte(len(text))}, text...)
+	frame := func(first byte, payload []byte) []byte { return appendFrame(nil, first, payload) }
+	var got tally
+	for _, b := range []struct {
+		name string
+		send []byte
+		want []int
+	}{
+		{"no mask", unmasked, []int{1002}},
+		{"RSV1", frame(finBit|rsv1Bit|opText, text), []int{1002}},
+		{"RSV2", frame(finBit|0x20|opText, text), []int{1002}},
+		{"RSV3", frame(finBit|0x10|opText, text), []int{1002}},
+		{"opcode 3", frame(finBit|0x3, text), []int{1002}},
+		{"opcode 11", frame(finBit|0xB, nil), []int{1002}},
+		{"a continuation of nothing", frame(finBit|opContinue, text), []int{1002}},
+		{"a text inside a text", append(frame(opText, text), frame(finBit|opText, text)...), []int{1002}},
+		{"a ping in fragments", frame(opPing, nil), []int{1002}},
+		{"a ping of 126 bytes", frame(finBit|opPing, make([]byte, 126)), []int{1002}},
+		{"a close of one byte", frame(finBit|opClose, []byte{3}), []int{0, 1002}},
+		{"a close with 1005", frame(finBit|opClose, []byte{3, 0xed}), []int{1002}},
+		{"a close that is not UTF-8", frame(finBit|opClose, []byte{3, 0xe8, 0xff}), []int{1002, 1007}},
+		{"binary", frame(finBit|opBinary, text), []int{1003}},
+		{"33 KiB", frame(finBit|opText, make([]byte, 33<<10)), []int{1009}},
+		{"2^62 bytes announced", []byte{finBit | opText, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}, []int{1009}},
+		{"2^64 bytes announced", []byte{finBit | opText, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}, []int{0, 1002, 1009}},
+		{"a polite close", frame(finBit|opClose, []byte{3, 0xe8}), []int{1000}},
+		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), []int{1002}},
+	} {
+		p := a.dial()
+		_, err := p.Write(b.send)
+		require.NoError(a, err)
+		var end closed
+		require.ErrorAs(a, p.end(), &end, b.name)
+		require.Contains(a, b.want, end.code, b.name)
+		got.add(end.Error())
+		_ = p.Close()
+	}
+	p := a.dial() // what is wrong inside a right frame is no reason to close
+	require.NoError(a, p.frame(finBit|opText, []byte{'"', 0xff, '"'}))
+	require.Equal(a, "malformed", a.next(p).Code)
+	require.NoError(a, p.frame(finBit|opText, nil))
+	require.Equal(a, "malformed", a.next(p).Code)
+	return got.String()
+}
+
+// Compression is not negotiated, whatever is offered; so a bomb is a frame
+// with a reserved bit.
+func compression(a *assault) string {
+	p, err := handshake(a.address, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+a.token,
+		"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_no_context_takeover, permessage-deflate, x-webkit-deflate-frame")
+	require.NoError(a, err)
+	defer func() { _ = p.Close() }()
+	require.Empty(a, p.response.Header.Values("Sec-Websocket-Extensions"))
+	require.Equal(a, "streamer.v1", p.response.Header.Get("Sec-Websocket-Protocol"))
+	var bomb bytes.Buffer
+	w, err := flate.NewWriter(&bomb, flate.BestCompression)
+	require.NoError(a, err)
+	_, err = w.Write(make([]byte, 16<<20))
+	require.NoError(a, err)
+	require.NoError(a, w.Flush())
+	require.Less(a, bomb.Len(), 32<<10)
+	require.NoError(a, p.frame(finBit|rsv1Bit|opText, bomb.Bytes()))
+	end := p.end()
+	require.Equal(a, closed{1002}, end)
+	return "not negotiated; a bomb: " + end.Error()
+}

@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
+)
+
+// The server that is attacked is a process of its own, so that its memory can
+// be told from the attackers': this test binary, started again for one test,
+// with this variable set.
+const attackedVariable = "STREAMER_E2E_ATTACKED"
+
+// attackedSettings are what it is started with.
+type attackedSettings struct {
+	Data string
+	Log  string
+	// PublicKey verifies RS256, PEM.
+	PublicKey []byte
+}
+
+// Limits of the attacked server: those that would take thousands of sockets to
+// reach are lower than by default, all others are the defaults.
+const (
+	attackedConnections = 400
+	attackedHandshakes  = 64
+	attackedStreams     = 300
+	attackedInline      = 1_000
+	attackedHandshake   = 1500 * time.Millisecond
+)
+
+// attackSecret signs HS256 tokens, under the key id "hs"; the RSA key has the
+// id "rs".
+const attackSecret = "another secret of thirty-two bytes or more"
+
+// TestAttackedServer is the server, and nothing when the tests run: it serves
+// until its standard input ends, shuts down in good order, and fails if
+// goroutines are left, for the leak check of this package is about it, too.
+func TestAttackedServer(t *testing.T) {
+	text := os.Getenv(attackedVariable)
+	if text == "" {
+		t.Skip("the server that TestAttack starts")
+	}
+	var o attackedSettings
+	require.NoError(t, json.Unmarshal([]byte(text), &o))
+	log, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, log.Close()) }()
+	public, err := auth.ParsePublicKey(o.PublicKey)
+	require.NoError(t, err)
+	jwt, err := auth.NewJWT(&auth.JWTOptions{
+		Keys: []auth.Key{{ID: "hs", Key: []byte(attackSecret)}, {ID: "rs", Key: public}}, Issuer: "us", Audience: []string{"streamer"},
+	})
+	require.NoError(t, err)
+	s, err := server.New(attackedRouter(), &server.Options{
+		Data: o.Data, Auth: jwt, Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		MaxConnections: attackedConnections, MaxHandshakes: attackedHandshakes, HandshakeTimeout: attackedHandshake,
+		MaxStreams: attackedStreams, MaxInline: attackedInline, Grace: time.Second,
+	})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	fmt.Printf("ready %s\n", l.Addr())
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	require.NoError(t, s.Serve(ctx, l))
+}
+
+// attackedInput is what "typed" takes.
+type attackedInput struct {
+	Name string `json:"name"`
+	N    int    `json:"n"`
+}
+
+func attackedRouter() *streamer.Router {
+	r := streamer.NewRouter(nil)
+	streamer.Handle(r, "echo", func(_ context.Context, in json.RawMessage) (json.RawMessage, error) { return in, nil })
+	streamer.Handle(r, "big", func(_ context.Context, size int) (string, error) { return strings.Repeat("x", min(size, 97_000)), nil })
+	streamer.Handle(r, "later", func(_ context.Context, in json.RawMessage) (json.RawMessage, error) { return in, nil }, streamer.Async())
+	streamer.Handle(r, "wait", func(ctx context.Context, _ json.RawMessage) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	streamer.Handle(r, "fail", func(_ context.Context, in json.RawMessage) (string, error) {
+		return "", fmt.Errorf("line one\nlevel=ERROR msg=forged %d", len(in))
+	})
+	streamer.Handle(r, "typed", func(_ context.Context, in attackedInput) (string, error) { return in.Name, nil })
+	streamer.Handle(r, "guarded", func(context.Context, json.RawMessage) (string, error) { return "in", nil }, streamer.RequireScope("admin"))
+	return r
+}
+
+// attacked is the server's process.
+type attacked struct {
+	address string
+	log     string
+	cmd     *exec.Cmd
+	stdin   io.Closer
+	output  *bytes.Buffer
+	read    sync.WaitGroup
+	keys    attackKeys
+}
+
+// attackKeys are what tokens are signed with.
+type attackKeys struct {
+	rsa    *rsa.PrivateKey
+	public []byte // PEM
+}
+
+func startAttacked(t *testing.T) *attacked {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	require.NoError(t, err)
+	s := &attacked{
+		log: filepath.Join(t.TempDir(), "log"), output: &bytes.Buffer{},
+		keys: attackKeys{private, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})},
+	}
+	text, err := json.Marshal(attackedSettings{Data: filepath.Join(t.TempDir(), "streamer.db"), Log: s.log, PublicKey: s.keys.public})
+	require.NoError(t, err)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	s.cmd = exec.Command(self, "-test.run=^TestAttackedServer$", "-test.timeout=5m")
+	s.cmd.Env = append(os.Environ(), attackedVariable+"="+string(text))
+	s.cmd.Stderr = s.cmd.Stdout
+	s.stdin, err = s.cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := s.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, s.cmd.Start())
+	t.Cleanup(func() {
+		if s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Kill()
+			s.read.Wait()
+			_ = s.cmd.Wait()
+		}
+	})
+	lines := bufio.NewReader(out)
+	for s.address == "" {
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err, "the server did not come up: %s", line)
+		if rest, ok := strings.CutPrefix(line, "ready "); ok {
+			s.address = strings.TrimSpace(rest)
+		}
+	}
+	s.read.Go(func() { _, _ = io.Copy(s.output, lines) })
+	return s
+}
+
+// stop ends the server in good order. It must have lost no goroutine, and what
+// the race detector found, if it watched, fails it, too.
+func (s *attacked) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.stdin.Close())
+	s.read.Wait()
+	require.NoError(t, s.cmd.Wait(), "the attacked server: %s", s.output)
+}
+
+// memory is the process's resident set in bytes; 0 where that cannot be told.
+func (s *attacked) memory() int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(fields[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// claimsFor are a right token's.
+func claimsFor(tenant, subject string) map[string]any {
+	return map[string]any{
+		"tenant": tenant, "sub": subject, "iss": "us", "aud": "streamer",
+		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
+	}
+}
+
+// mint makes a right token.
+func (s *attacked) mint(tenant, subject string) string {
+	claims, err := json.Marshal(claimsFor(tenant, subject))
+	if err != nil {
+		panic(err)
+	}
+	return signHS256(`{"alg":"HS256","typ":"JWT","kid":"hs"}`, string(claims), []byte(attackSecret))
+}
+
+func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }

@@ -1,0 +1,322 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/require"
+)
+
+// mostGrowth is by how many bytes the server may grow during one attack. It is
+// generous: the race detector multiplies memory, and garbage counts.
+const mostGrowth = 192 << 20
+
+// attack is what one attacker does. It returns, for people, what that got; what
+// must not be it fails.
+type attack struct {
+	name string
+	run  func(a *assault) string
+}
+
+// assault is an attack while it goes on.
+type assault struct {
+	*testing.T
+	*attacked
+	// token is the attacker's own, of a tenant of her own.
+	token string
+}
+
+var attacks = slices.Concat(floods, slowAttacks, frameAttacks, tokenAttacks, wallAttacks)
+
+// A real server, a process of its own, is attacked in every way that its
+// authors could think of. Each attack gets what it deserves, the server's
+// memory stays within bounds, and all the while another user calls, who must
+// not notice: each of their calls succeeds. Nothing is asserted of how fast.
+func TestAttack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	s := startAttacked(t)
+	n := newNeighbour(t, s)
+	n.await(t, 500)
+	before := n.window()
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "ATTACK\tWHAT IT GOT\tSERVER, MB\tOTHERS: CALLS\tp50\t× calm\tp99\t× calm\n")
+	_, _ = fmt.Fprintf(w, "(none)\t\t%s\t%s\n", megabytes(s.memory()), before.columns(before))
+	for i, at := range attacks {
+		t.Run(at.name, func(t *testing.T) {
+			a := &assault{t, s, s.mint(fmt.Sprintf("mallory-%d", i), "mallory")}
+			_ = n.window()
+			grown := watchMemory(s)
+			got := at.run(a)
+			first, peak := grown()
+			during := n.window()
+			require.NoError(t, during.err, "another user's call has failed")
+			require.Less(t, peak-first, int64(mostGrowth), "the server has grown by too much")
+			a.served()
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s → %s\t%s\n", at.name, got, megabytes(first), megabytes(peak), during.columns(before))
+		})
+	}
+	n.stop()
+	s.stop(t)
+	require.NoError(t, w.Flush())
+	t.Logf("other users' calls while somebody attacks; calm is before the first attack\n%s", &table)
+	s.requireNoSecrets(t)
+}
+
+// served asserts that the attacker herself is served as soon as she behaves.
+func (a *assault) served() {
+	a.Helper()
+	var last error
+	require.Eventually(a, func() bool {
+		p, err := a.open(a.token)
+		if err != nil {
+			last = err
+			return false
+		}
+		defer func() { _ = p.Close() }()
+		if err := p.say(`{"type":"ping"}`); err != nil {
+			last = err
+			return false
+		}
+		m, err := p.next()
+		last = err
+		return err == nil && m.Type == "pong"
+	}, waitFor, 50*time.Millisecond, "nobody is served any more: %v", last)
+}
+
+// dial opens a socket that the attack needs.
+func (a *assault) dial() *rawSocket {
+	a.Helper()
+	p, err := a.open(a.token)
+	require.NoError(a, err)
+	a.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+// next returns the next message that a socket gets.
+func (a *assault) next(p *rawSocket) reply {
+	a.Helper()
+	m, err := p.next()
+	require.NoError(a, err)
+	return m
+}
+
+// said sends a message and returns the answer.
+func (a *assault) said(p *rawSocket, format string, args ...any) reply {
+	a.Helper()
+	require.NoError(a, p.say(format, args...))
+	return a.next(p)
+}
+
+func megabytes(n int64) string {
+	if n == 0 {
+		return "?"
+	}
+	return fmt.Sprintf("%d", n>>20)
+}
+
+// watchMemory returns a function that ends the watch, and returns the memory at
+// the start and the most there was.
+func watchMemory(s *attacked) func() (first, peak int64) {
+	first := s.memory()
+	peak := first
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			peak = max(peak, s.memory())
+			select {
+			case <-quit:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() (int64, int64) {
+		close(quit)
+		<-done
+		return first, peak
+	}
+}
+
+// tally counts what many attempts got.
+type tally struct {
+	mu  sync.Mutex
+	got map[string]int
+}
+
+func (c *tally) add(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.got == nil {
+		c.got = map[string]int{}
+	}
+	c.got[what]++
+}
+
+// note counts what an error says: a refused handshake, or the end of a
+// connection.
+func (c *tally) note(err error) {
+	var refused *refusal
+	var end closed
+	switch {
+	case err == nil:
+		c.add("ok")
+	case errors.As(err, &refused), errors.As(err, &end):
+		c.add(err.Error())
+	default:
+		c.add("cut off")
+	}
+}
+
+func (c *tally) count(what string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.got[what]
+}
+
+func (c *tally) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(c.got)) {
+		parts = append(parts, fmt.Sprintf("%d × %s", c.got[what], what))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// neighbour is another user, of another tenant, who does what users do, with
+// the real client: calls that are answered at once, calls that are stored, and
+// now and then a new connection.
+type neighbour struct {
+	t      *testing.T
+	s      *attacked
+	client *client.Client
+	quit   context.CancelFunc
+	done   sync.WaitGroup
+
+	mu   sync.Mutex
+	seen window
+}
+
+// window is what a neighbour has seen for a while.
+type window struct {
+	took []time.Duration
+	err  error
+}
+
+func newNeighbour(t *testing.T, s *attacked) *neighbour {
+	t.Helper()
+	n := &neighbour{t: t, s: s}
+	bearer := s.mint("acme", "ann")
+	var err error
+	n.client, err = client.New("ws://"+s.address, &client.Options{Token: func(context.Context) (string, error) { return bearer, nil }})
+	require.NoError(t, err)
+	ctx, quit := context.WithCancel(t.Context())
+	n.quit = quit
+	n.done.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			begun := time.Now()
+			err := n.call(ctx, i, bearer)
+			if ctx.Err() != nil {
+				return
+			}
+			n.mu.Lock()
+			if i%50 != 49 { // a new connection is no call
+				n.seen.took = append(n.seen.took, time.Since(begun))
+			}
+			if err != nil && n.seen.err == nil {
+				n.seen.err = fmt.Errorf("call %d: %w", i, err)
+			}
+			n.mu.Unlock()
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	})
+	t.Cleanup(n.stop)
+	return n
+}
+
+// call does the i-th thing; the protocol gives a request 30 s.
+func (n *neighbour) call(ctx context.Context, i int, bearer string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	switch {
+	case i%50 == 49:
+		p, err := n.s.open(bearer)
+		if err == nil {
+			err = p.Close()
+		}
+		return err
+	case i%10 == 9:
+		return n.expect(ctx, "later", i)
+	}
+	return n.expect(ctx, "echo", i)
+}
+
+func (n *neighbour) expect(ctx context.Context, action string, i int) error {
+	got, err := client.Do[json.RawMessage](ctx, n.client, action, i)
+	if err == nil && string(got) != fmt.Sprint(i) {
+		err = fmt.Errorf("%d came back as %s", i, got)
+	}
+	return err
+}
+
+// await waits until so many calls were made.
+func (n *neighbour) await(t *testing.T, calls int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.seen.took) >= calls
+	}, waitFor, 10*time.Millisecond)
+}
+
+// window returns what was seen since the last time.
+func (n *neighbour) window() window {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	seen := n.seen
+	n.seen = window{}
+	return seen
+}
+
+func (n *neighbour) stop() {
+	n.quit()
+	n.done.Wait()
+	_ = n.client.Close(context.Background())
+}
+
+// quantile is one of 0..1; there are some calls.
+func (w *window) quantile(q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(w.took))
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+// fewCalls are too few for a quantile.
+const fewCalls = 20
+
+func (w *window) columns(calm window) string {
+	if len(w.took) < fewCalls {
+		return fmt.Sprintf("%d\t–\t–\t–\t–", len(w.took))
+	}
+	ratio := func(q float64) string {
+		return fmt.Sprintf("%.1f", float64(w.quantile(q))/float64(max(calm.quantile(q), 1)))
+	}
+	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+	return fmt.Sprintf("%d\t%s\t%s\t%s\t%s", len(w.took), round(w.quantile(0.5)), ratio(0.5), round(w.quantile(0.99)), ratio(0.99))
+}
