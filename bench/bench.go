@@ -23,9 +23,14 @@ var scenarios = []struct {
 }{
 	{"inline", (*bench).inline},
 	{"durable", (*bench).durable},
+	{"peers", (*bench).peers},
 	{"pickup", (*bench).pickup},
 	{"progress", (*bench).progress},
 	{"idle", (*bench).idleConnections},
+	{"resume", (*bench).resume},
+	{"cleanup", (*bench).cleanup},
+	{"connections", (*bench).connectionGrowth},
+	{"stored", (*bench).storedGrowth},
 	{"client", (*bench).client},
 }
 
@@ -52,24 +57,33 @@ type results struct {
 }
 
 // run makes the tables that are wanted and prints them on out; what is being
-// measured it says on say, which may be nil. It leaves neither processes nor
+// measured it says on say. It leaves neither processes nor
 // files behind.
-func run(ctx context.Context, o *options, out, say io.Writer) (err error) {
+func run(ctx context.Context, o *options, out io.Writer, say *status) (err error) {
 	dir, err := os.MkdirTemp(o.dir, "streamer-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }() //nolint:gosec // the path was made above
-	b := &bench{options: o, dir: dir, status: &status{say}}
+	// PostgreSQL runs as another user, who must be able to go through.
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // what is in it is closed
+		return err
+	}
+	b := &bench{options: o, dir: dir, status: say}
 	defer b.status.clear()
 	r := results{Machine: machine.Describe(dir), Quick: o.quick, Tables: []*table{}}
 	if !o.json {
 		describe(out, &r)
 	}
+	b.status.of = len(scenarios)
+	if len(o.only) > 0 {
+		b.status.of = len(o.only)
+	}
 	for _, s := range scenarios {
 		if !o.wants(s.name) {
 			continue
 		}
+		b.status.begin(s.name)
 		t, err := s.run(b, ctx)
 		b.status.clear()
 		if ctx.Err() != nil {
@@ -94,8 +108,7 @@ func run(ctx context.Context, o *options, out, say io.Writer) (err error) {
 // describe says what the figures below were made on.
 func describe(out io.Writer, r *results) {
 	m := &r.Machine
-	_, _ = fmt.Fprintf(out, "Streamer on %d cores, %s, kernel %s, %s, files on %s; load and server on the same machine.\nOnly ratios carry over.\n",
-		m.Cores, m.System, m.Kernel, m.Go, m.FileSystem)
+	_, _ = fmt.Fprintf(out, "Streamer on %v;\nload and servers on the same machine. Only ratios carry over.\n", m)
 	if !m.Durable() {
 		_, _ = fmt.Fprintln(out, "These files are in memory: what is said of durable calls means nothing. Name another place with -dir.")
 	}
@@ -106,12 +119,15 @@ func describe(out io.Writer, r *results) {
 
 // start starts a peer with an empty directory of its own.
 func (b *bench) start(ctx context.Context, kind peer.Kind, o peer.Options) (*peer.Peer, error) {
-	dir, err := os.MkdirTemp(b.dir, string(kind))
+	dir, err := b.place(kind)
 	if err != nil {
 		return nil, err
 	}
 	return peer.Start(ctx, kind, dir, o)
 }
+
+// place makes an empty directory for a peer.
+func (b *bench) place(kind peer.Kind) (string, error) { return os.MkdirTemp(b.dir, string(kind)) }
 
 // stop stops peers; what one of them says counts if all was well so far.
 func stop(err *error, peers ...*peer.Peer) {
@@ -143,8 +159,8 @@ func (b *bench) small(shapes []shape) []shape {
 	return out
 }
 
-// order is what echoes carry. It makes an inline request of 300 bytes.
-var order = peer.NewOrder(106)
+// order is what echoes carry.
+var order = peer.NewOrder()
 
 // request is the template of an echo.
 func request(mode string) (load.Template, error) {
@@ -154,8 +170,21 @@ func request(mode string) (load.Template, error) {
 
 // closed measures a closed loop.
 func (b *bench) closed(ctx context.Context, p *peer.Peer, conns []*load.Conn, t load.Template, window int) (*load.Measured, error) {
-	c := load.Closed{Conns: conns, Template: t, Window: window, Warm: b.warm(), Measure: b.duration, CPU: p.CPU}
+	c := load.Closed{Conns: conns, Template: t, Window: window, Warm: b.warm(), Measure: b.duration, Meter: b.meter(p)}
 	return c.Run(ctx)
+}
+
+// meter tells what a peer, this process and the disk have used.
+func (b *bench) meter(p *peer.Peer) load.Meter {
+	return func() (load.Used, error) {
+		server, err := p.CPU()
+		own, failed := machine.Own()
+		if errors.Is(failed, machine.ErrUnknown) {
+			failed = nil
+		}
+		written, unread := machine.Written(b.dir)
+		return load.Used{Server: server, Own: own, Written: written}, errors.Join(err, failed, unread)
+	}
 }
 
 // profile writes a CPU profile of a peer while the load lasts, if profiles are
@@ -173,29 +202,4 @@ func (b *bench) profile(ctx context.Context, p *peer.Peer, name string, during f
 	go func() { written <- p.Profile(ctx, int(max(1, b.duration.Seconds())), f) }()
 	err = during()
 	return errors.Join(err, <-written)
-}
-
-// median returns the median of what f says of each round.
-func median[T any](rounds []T, f func(T) float64) float64 {
-	values := make([]float64, len(rounds))
-	for i, r := range rounds {
-		values[i] = f(r)
-	}
-	slices.Sort(values)
-	n := len(values)
-	if n == 0 {
-		return 0
-	}
-	return (values[(n-1)/2] + values[n/2]) / 2
-}
-
-// quantile is the median over the rounds of a quantile of the latency.
-func quantile(rounds []*load.Measured, q float64) time.Duration {
-	return time.Duration(median(rounds, func(m *load.Measured) float64 { return float64(m.Latency.Quantile(q)) }))
-}
-
-func rate(rounds []*load.Measured) float64 { return median(rounds, (*load.Measured).Rate) }
-
-func cpu(rounds []*load.Measured) time.Duration {
-	return time.Duration(median(rounds, func(m *load.Measured) float64 { return float64(m.CPUPerCall()) }))
 }

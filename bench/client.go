@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/bench/internal/latency"
 	"github.com/pay-theory/streamer/bench/internal/load"
-	"github.com/pay-theory/streamer/bench/internal/machine"
 	"github.com/pay-theory/streamer/bench/internal/peer"
 	client "github.com/pay-theory/streamer/client-go"
 )
@@ -45,38 +43,19 @@ func (b *bench) client(ctx context.Context) (_ *table, err error) {
 		if err != nil {
 			return nil, err
 		}
-		share := median(through, func(c *clientRound) float64 { return c.Rate() }) / median(raw, func(c *clientRound) float64 { return c.Rate() })
-		row := func(label, name string, rounds []*clientRound, share cell) {
-			t.add(
-				text(label), text(name), count(median(rounds, func(c *clientRound) float64 { return c.Rate() })), share,
-				middle(rounds, func(c *clientRound) *latency.Histogram { return &c.Latency }, 0.5),
-				middle(rounds, func(c *clientRound) *latency.Histogram { return &c.Latency }, 0.99),
-				span(time.Duration(median(rounds, (*clientRound).ownPerCall))),
-				span(time.Duration(median(rounds, func(c *clientRound) float64 { return float64(c.CPUPerCall()) }))),
-			)
+		row := func(label, name string, r rounds, share cell) {
+			own := time.Duration(r.of((*load.Measured).OwnPerCall))
+			t.add(text(label), text(name), count(r.rate()), share, span(r.quantile(0.5)), span(r.quantile(0.99)), span(own), span(r.cpu()))
 		}
 		row(kind.label, "raw", raw, none())
-		row("", "Go client", through, ratio(share))
+		row("", "Go client", through, ratio(through.share(raw, (*load.Measured).Rate)))
 	}
 	t.note("client CPU: of this whole process; what it is more than raw is the client's own cost, the encoding and decoding of payloads included")
 	return t, nil
 }
 
-// clientRound is one load with what this process used for it.
-type clientRound struct {
-	*load.Measured
-	own time.Duration
-}
-
-func (c *clientRound) ownPerCall() float64 {
-	if c.Calls == 0 {
-		return 0
-	}
-	return float64(c.own) / float64(c.Calls)
-}
-
 // clientRounds measures both ways in turns.
-func (b *bench) clientRounds(ctx context.Context, p *peer.Peer, mode string) (raw, through []*clientRound, err error) {
+func (b *bench) clientRounds(ctx context.Context, p *peer.Peer, mode string) (raw, through rounds, err error) {
 	template, err := request(mode)
 	if err != nil {
 		return nil, nil, err
@@ -96,38 +75,19 @@ func (b *bench) clientRounds(ctx context.Context, p *peer.Peer, mode string) (ra
 		window = 4
 	}
 	for range b.rounds {
-		var both usage
-		closed := load.Closed{Conns: conns, Template: template, Window: window, Warm: b.warm(), Measure: b.duration, CPU: both.of(p)}
-		m, err := closed.Run(ctx)
+		m, err := b.closed(ctx, p, conns, template, window)
 		if err != nil {
 			return nil, nil, err
 		}
-		raw = append(raw, &clientRound{m, both.own()})
+		raw = append(raw, m)
 		calls := calls{Client: c, async: mode != "", window: window, warm: b.warm(), measure: b.duration}
-		if m, err = calls.run(ctx, both.of(p)); err != nil {
+		if m, err = calls.run(ctx, b.meter(p)); err != nil {
 			return nil, nil, err
 		}
-		through = append(through, &clientRound{m, both.own()})
+		through = append(through, m)
 	}
 	return raw, through, nil
 }
-
-// usage notes what this process has used whenever the server's usage is asked
-// for, which is at the beginning and at the end of a measurement.
-type usage struct{ before, after time.Duration }
-
-func (u *usage) of(p *peer.Peer) func() (time.Duration, error) {
-	return func() (time.Duration, error) {
-		used, err := machine.CPU(os.Getpid())
-		if err != nil && !errors.Is(err, machine.ErrUnknown) {
-			return 0, err
-		}
-		u.before, u.after = u.after, used
-		return p.CPU()
-	}
-}
-
-func (u *usage) own() time.Duration { return u.after - u.before }
 
 // echo is the action that the load calls.
 const echo client.Action[peer.Order, struct{}, peer.Order] = peer.Echo
@@ -140,8 +100,8 @@ type calls struct {
 	warm, measure time.Duration
 }
 
-// run runs the loop; cpu tells what the server has used.
-func (c *calls) run(ctx context.Context, cpu func() (time.Duration, error)) (_ *load.Measured, err error) {
+// run runs the loop.
+func (c *calls) run(ctx context.Context, meter load.Meter) (_ *load.Measured, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var measuring, over atomic.Bool
@@ -171,14 +131,14 @@ func (c *calls) run(ctx context.Context, cpu func() (time.Duration, error)) (_ *
 		}
 	}
 	pause(c.warm)
-	before, err := cpu()
+	before, err := meter.Read()
 	begun := time.Now()
 	measuring.Store(true)
 	pause(c.measure)
 	measuring.Store(false)
 	m.During = time.Since(begun)
-	after, failed := cpu()
-	m.CPU = after - before
+	after, failed := meter.Read()
+	m.Used = after.Sub(before)
 	over.Store(true)
 	callers.Wait()
 	for i := range seen {

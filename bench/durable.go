@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/pay-theory/streamer/bench/internal/latency"
 	"github.com/pay-theory/streamer/bench/internal/load"
@@ -57,30 +56,25 @@ func (b *bench) durable(ctx context.Context) (_ *table, err error) {
 		},
 	}
 	for _, s := range b.small(durableShapes) {
-		rounds, err := b.durableShape(ctx, ours, s)
+		lives, err := b.durableShape(ctx, ours, s)
 		if err != nil {
 			return nil, err
 		}
-		measured := make([]*load.Measured, len(rounds))
-		for i := range rounds {
-			measured[i] = rounds[i].Measured
+		measured := make(rounds, len(lives))
+		for i := range lives {
+			measured[i] = lives[i].Measured
 		}
-		of := func(f func(*durableRound) float64) float64 { return median(rounds, f) }
+		of := func(f func(*durableRound) float64) float64 { return median(lives, f) }
 		t.add(
-			text(s.String()), count(rate(measured)), ratio(of((*durableRound).perSync)),
-			middle(rounds, func(r *durableRound) *latency.Histogram { return &r.Ack }, 0.5), ratio(of((*durableRound).ackPerSync)),
-			span(quantile(measured, 0.5)), span(quantile(measured, 0.99)), span(cpu(measured)),
-			middle(rounds, func(r *durableRound) *latency.Histogram { return r.disk }, 0.5),
-			middle(rounds, func(r *durableRound) *latency.Histogram { return r.disk }, 0.99),
+			text(s.String()), count(measured.rate()), ratio(of((*durableRound).perSync)),
+			middle(lives, func(r *durableRound) *latency.Histogram { return &r.Ack }, 0.5), ratio(of((*durableRound).ackPerSync)),
+			span(measured.quantile(0.5)), span(measured.quantile(0.99)), span(measured.cpu()),
+			middle(lives, func(r *durableRound) *latency.Histogram { return r.disk }, 0.5),
+			middle(lives, func(r *durableRound) *latency.Histogram { return r.disk }, 0.99),
 		)
 	}
 	t.note("bare sync: 4 KiB written over an old page of a file in the same directory, and fdatasync; one after the other, before each load")
 	return t, nil
-}
-
-// middle is the median over the rounds of a quantile.
-func middle[T any](rounds []T, of func(T) *latency.Histogram, q float64) cell {
-	return span(time.Duration(median(rounds, func(r T) float64 { return float64(of(r).Quantile(q)) })))
 }
 
 func (b *bench) durableShape(ctx context.Context, p *peer.Peer, s shape) ([]*durableRound, error) {

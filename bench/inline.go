@@ -46,7 +46,7 @@ func (b *bench) inline(ctx context.Context) (_ *table, err error) {
 			return nil, err
 		}
 		p.rows(t)
-		peak = max(peak, rate(p.oursRounds))
+		peak = max(peak, p.oursRounds.rate())
 	}
 	return t, b.halfOfPeak(ctx, t, peak/2, ours, bare)
 }
@@ -57,7 +57,7 @@ type pair struct {
 	*bench
 	ours, bare             *peer.Peer
 	shape                  shape
-	oursRounds, bareRounds []*load.Measured
+	oursRounds, bareRounds rounds
 }
 
 func (p *pair) measure(ctx context.Context) error {
@@ -93,27 +93,12 @@ func (p *pair) measure(ctx context.Context) error {
 	})
 }
 
-// share is the median over the rounds of ours / theirs.
-func (p *pair) share(f func(*load.Measured) float64) float64 {
-	rounds := make([]int, len(p.oursRounds))
-	for i := range rounds {
-		rounds[i] = i
-	}
-	return median(rounds, func(i int) float64 {
-		if theirs := f(p.bareRounds[i]); theirs > 0 {
-			return f(p.oursRounds[i]) / theirs
-		}
-		return 0
-	})
-}
-
 func (p *pair) rows(t *table) {
-	calls := p.share((*load.Measured).Rate)
-	used := p.share(func(m *load.Measured) float64 { return float64(m.CPUPerCall()) })
 	r := p.oursRounds
-	t.add(text(p.shape.String()), text("streamer"), count(rate(r)), ratio(calls), span(quantile(r, 0.5)), span(quantile(r, 0.99)), span(cpu(r)), ratio(used))
+	calls, used := r.share(p.bareRounds, (*load.Measured).Rate), r.share(p.bareRounds, (*load.Measured).CPUPerCall)
+	t.add(text(p.shape.String()), text("streamer"), count(r.rate()), ratio(calls), span(r.quantile(0.5)), span(r.quantile(0.99)), span(r.cpu()), ratio(used))
 	r = p.bareRounds
-	t.add(text(""), text("bare echo"), count(rate(r)), none(), span(quantile(r, 0.5)), span(quantile(r, 0.99)), span(cpu(r)), none())
+	t.add(text(""), text("bare echo"), count(r.rate()), none(), span(r.quantile(0.5)), span(r.quantile(0.99)), span(r.cpu()), none())
 }
 
 // halfOfPeak measures the latency of both servers in an open loop at the same
@@ -146,6 +131,6 @@ func (b *bench) open(ctx context.Context, p *peer.Peer, t load.Template, rate fl
 		return nil, err
 	}
 	defer load.CloseAll(conns)
-	o := load.Open{Conns: conns, Template: t, Rate: rate, Warm: b.warm(), Measure: 2 * b.duration, Took: took}
+	o := load.Open{Conns: conns, Template: t, Rate: rate, Warm: b.warm(), Measure: b.duration, Took: took}
 	return o.Run(ctx)
 }

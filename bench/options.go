@@ -19,9 +19,11 @@ type options struct {
 	// they are.
 	idle        time.Duration
 	connections int
-	quick       bool
-	only        []string
-	json        bool
+	// stored is how many calls a file holds at last.
+	stored int
+	quick  bool
+	only   []string
+	json   bool
 	// dir is where data is kept; profiles where CPU profiles are written.
 	dir, profiles string
 }
@@ -35,7 +37,8 @@ func parse(args []string, errors io.Writer) (*options, error) {
 	flags.DurationVar(&o.duration, "duration", 2*time.Second, "how long one measurement lasts, 50ms to 1m")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each measurement is made, 1 to 20; medians are printed")
 	flags.DurationVar(&o.idle, "idle", 10*time.Second, "how long idle connections are left alone, at most 10m")
-	flags.IntVar(&o.connections, "connections", 10_000, "how many idle connections, as far as the limit of open files allows")
+	flags.IntVar(&o.connections, "connections", 10_000, "how many connections are idle, come back and grow, as far as the limit of open files allows")
+	flags.IntVar(&o.stored, "stored", 1_000_000, "how many calls are stored at last, while they grow")
 	flags.BoolVar(&o.quick, "quick", false, "everything once and small, to see that it works; the figures mean nothing")
 	only := flags.String("only", "", "which tables, separated by commas: "+strings.Join(names(), ", "))
 	flags.BoolVar(&o.json, "json", false, "print JSON")
@@ -56,7 +59,7 @@ func parse(args []string, errors io.Writer) (*options, error) {
 
 func (o *options) check(rest []string) error {
 	if o.quick {
-		o.duration, o.rounds, o.idle, o.connections = 100*time.Millisecond, 1, 50*time.Millisecond, 100
+		o.duration, o.rounds, o.idle, o.connections, o.stored = 100*time.Millisecond, 1, 50*time.Millisecond, 100, 10_000
 	}
 	for _, name := range o.only {
 		if !slices.Contains(names(), name) {
@@ -72,6 +75,8 @@ func (o *options) check(rest []string) error {
 		return errors.New("-rounds is from 1 to 20")
 	case o.idle < 0 || o.idle > 10*time.Minute:
 		return errors.New("-idle is from 0 to 10m: then the server closes idle connections")
+	case o.stored < 1 || o.stored > 10_000_000:
+		return errors.New("-stored is from 1 to 10000000")
 	case o.connections < 1 || o.connections > 20_000:
 		return errors.New("-connections is from 1 to 20000")
 	}

@@ -139,8 +139,21 @@ func span(d time.Duration) cell {
 		return cell{fmt.Sprintf("%.1f µs", us), us}
 	case d < 10*time.Millisecond:
 		return cell{fmt.Sprintf("%.2f ms", us/1e3), us}
+	case d < time.Second:
+		return cell{fmt.Sprintf("%.1f ms", us/1e3), us}
 	}
-	return cell{fmt.Sprintf("%.1f ms", us/1e3), us}
+	return cell{fmt.Sprintf("%.2f s", us/1e6), us}
+}
+
+// size is a number of bytes, in KB of 1,024 from 10,000 on.
+func size(n float64) cell {
+	switch {
+	case n <= 0:
+		return none()
+	case n < 10_000:
+		return cell{count(n).text + " B", n}
+	}
+	return cell{fmt.Sprintf("%.1f KB", n/1024), n}
 }
 
 // kilobytes is a number of bytes, in KB of 1,024.

@@ -19,34 +19,9 @@ type Closed struct {
 	// Warm is how long the load lasts before it is measured, Measure for how
 	// long it is.
 	Warm, Measure time.Duration
-	// CPU tells what the server has used; nil: not asked.
-	CPU func() (time.Duration, error)
-}
-
-// Measured is what was seen while a load was measured.
-type Measured struct {
-	Calls  uint64
-	During time.Duration
-	// CPU is what the server used; 0: not known.
-	CPU time.Duration
-	// Latency is from a request to its end, Ack to its ack.
-	Latency, Ack latency.Histogram
-}
-
-// Rate is calls a second.
-func (m *Measured) Rate() float64 {
-	if m.During <= 0 {
-		return 0
-	}
-	return float64(m.Calls) / m.During.Seconds()
-}
-
-// CPUPerCall is the server's; 0: not known.
-func (m *Measured) CPUPerCall() time.Duration {
-	if m.Calls == 0 {
-		return 0
-	}
-	return m.CPU / time.Duration(m.Calls)
+	// Meter tells what is used. Bytes on the wire are those of Conns, and are
+	// not asked of it.
+	Meter Meter
 }
 
 // phase is how far a run has come.
@@ -104,7 +79,7 @@ func (c *Closed) observe(ctx context.Context, now *atomic.Int32, ended <-chan er
 	if lanes, err = wait(ctx, c.Warm, ended, lanes); err != nil {
 		return lanes, err
 	}
-	used, err := c.cpu()
+	used, err := c.used()
 	if err != nil {
 		return lanes, err
 	}
@@ -115,16 +90,15 @@ func (c *Closed) observe(ctx context.Context, now *atomic.Int32, ended <-chan er
 	}
 	now.Store(stopping)
 	m.During = time.Since(begun)
-	m.CPU, err = c.cpu()
-	m.CPU -= used
+	after, err := c.used()
+	m.Used = after.Sub(used)
 	return lanes, err
 }
 
-func (c *Closed) cpu() (time.Duration, error) {
-	if c.CPU == nil {
-		return 0, nil
-	}
-	return c.CPU()
+func (c *Closed) used() (Used, error) {
+	u, err := c.Meter.Read()
+	u.Wire = Bytes(c.Conns)
+	return u, err
 }
 
 // wait waits for a time, unless a lane ends before, which none should.
@@ -182,7 +156,7 @@ func (l *lane) run(start time.Time, now *atomic.Int32) error {
 			return err
 		}
 		at, phase := time.Since(start), now.Load()
-		for a := range answers(frame) {
+		for a := range Answers(frame) {
 			ended, err := a.end()
 			if err == nil && int(a.Slot) >= len(l.sent) {
 				err = fmt.Errorf("the server answered what was not asked: %s", a.Type)

@@ -39,6 +39,8 @@ type Conn struct {
 	out    []byte
 	number uint32 // its own part of ids
 	count  uint32
+	// sent and received count bytes of frames.
+	sent, received atomic.Int64
 }
 
 var connections atomic.Uint32
@@ -136,10 +138,33 @@ func (c *Conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	_, err := c.tcp.Write(c.out)
+	n, err := c.tcp.Write(c.out)
+	c.sent.Add(int64(n))
 	c.out = c.out[:0]
 	return err
 }
+
+// Bytes tells how many bytes of frames went over connections, both ways
+// together. Handshakes do not count.
+func Bytes(conns []*Conn) (n int64) {
+	for _, c := range conns {
+		n += c.sent.Load() + c.received.Load()
+	}
+	return n
+}
+
+// Send writes a message.
+func (c *Conn) Send(text []byte) error {
+	c.out = append(header(c.out, len(text)), text...)
+	return c.flush()
+}
+
+// Receive returns the next frame, which is valid until the next one is asked
+// for.
+func (c *Conn) Receive() ([]byte, error) { return c.read() }
+
+// Close cuts the connection.
+func (c *Conn) Close() { _ = c.tcp.Close() }
 
 // more tells whether another frame, or its beginning, has come already.
 func (c *Conn) more() bool { return c.in.Buffered() > 0 }
@@ -182,7 +207,19 @@ func (c *Conn) read() ([]byte, error) {
 	}
 	c.frame = c.frame[:n]
 	_, err := io.ReadFull(c.in, c.frame)
+	c.received.Add(int64(n + headerSize(n)))
 	return c.frame, err
+}
+
+// headerSize is the size of the header of an unmasked frame of n bytes.
+func headerSize(n int) int {
+	switch {
+	case n < length16:
+		return 2
+	case n < 1<<16:
+		return 4
+	}
+	return 10
 }
 
 const maxFrame = 1 << 20

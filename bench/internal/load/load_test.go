@@ -19,7 +19,7 @@ func TestAnswers(t *testing.T) {
 	frame := `[{"type":"ack","id":"` + id + `","seq":1,"epoch":5},{"type":"progress","id":"` + id + `","message":"123"},` +
 		`{"type":"result","id":"` + id + `","seq":2,"payload":456},{"type":"pong"}]`
 	var got []string
-	for a := range answers([]byte(frame)) {
+	for a := range Answers([]byte(frame)) {
 		ended, err := a.end()
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestAnswers(t *testing.T) {
 	if s := strings.Join(got, " "); s != "ack progress123 result456 pong" {
 		t.Errorf("found %s", s)
 	}
-	for a := range answers([]byte(`{"type":"error","code":"overloaded","final":false}`)) {
+	for a := range Answers([]byte(`{"type":"error","code":"overloaded","final":false}`)) {
 		if _, err := a.end(); err == nil || !strings.Contains(err.Error(), "overloaded") {
 			t.Errorf("an error is reported as %v", err)
 		}
@@ -125,7 +125,8 @@ func TestLoops(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.Calls == 0 || m.Latency.Count() != m.Calls || m.During < c.Measure || m.Rate() <= 0 || m.Ack.Count() != 0 {
+			if m.Calls == 0 || m.Latency.Count() != m.Calls || m.During < c.Measure || m.Rate() <= 0 || m.Ack.Count() != 0 ||
+				m.WirePerCall() < float64(template.Size()) {
 				t.Errorf("%d calls, %d latencies, %d acks in %v", m.Calls, m.Latency.Count(), m.Ack.Count(), m.During)
 			}
 		}

@@ -41,15 +41,22 @@ func (t *Template) append(b []byte, number uint32, slot uint16, count uint32) []
 	binary.BigEndian.PutUint16(u[8:], 0x8000|uint16(number&0xfff))
 	binary.BigEndian.PutUint16(u[10:], slot)
 	binary.BigEndian.PutUint32(u[12:], count)
-	b = append(b, t.head...)
+	return append(AppendID(append(b, t.head...), u), t.tail...)
+}
+
+// AppendID appends a UUID's text.
+func AppendID(b []byte, u [16]byte) []byte {
 	for i, part := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
 		if i > 0 {
 			b = append(b, '-')
 		}
 		b = hex.AppendEncode(b, part)
 	}
-	return append(b, t.tail...)
+	return b
 }
+
+// Request returns a request with an id of its own.
+func (t *Template) Request() []byte { return t.append(nil, connections.Add(1), 0, 0) }
 
 // Answer is a message from a server, as far as a load generator looks into it.
 type Answer struct {
@@ -66,9 +73,9 @@ var (
 	idKey   = []byte(`"id":"`)
 )
 
-// answers finds the messages in a frame. It does not read JSON: it looks for
+// Answers finds the messages in a frame. It does not read JSON: it looks for
 // the beginnings of messages, which no payload of a benchmark holds.
-func answers(frame []byte) iter.Seq[Answer] {
+func Answers(frame []byte) iter.Seq[Answer] {
 	return func(yield func(Answer) bool) {
 		at := bytes.Index(frame, typeKey)
 		for at >= 0 {
@@ -117,6 +124,15 @@ func (a *Answer) Field(key string) []byte {
 		n++
 	}
 	return rest[:n]
+}
+
+// ID returns the id of the request that a message is about; empty: none.
+func (a *Answer) ID() string {
+	_, rest, _ := bytes.Cut(a.Body, idKey)
+	if len(rest) < idSize {
+		return ""
+	}
+	return string(rest[:idSize])
 }
 
 // end tells whether a message is the last about its request.

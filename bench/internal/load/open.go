@@ -169,7 +169,7 @@ func (s *stream) read(o *Open, from int64, left *atomic.Int64, done chan<- struc
 			return err
 		}
 		now := time.Now().UnixNano()
-		for a := range answers(frame) {
+		for a := range Answers(frame) {
 			ended, err := a.end()
 			if err != nil {
 				return err

@@ -1,17 +1,15 @@
 package machine
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
-	"time"
 )
-
-// tick is the unit of CPU time in /proc: Linux says USER_HZ = 100 to programs
-// on every architecture that Go runs on.
-const tick = 10 * time.Millisecond
 
 func kernel() string {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -19,6 +17,30 @@ func kernel() string {
 		return ""
 	}
 	return string(bytes.TrimSpace(release))
+}
+
+// processor returns the model of the first processor.
+func processor() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name, value, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// memory returns how many bytes of memory the machine has.
+func memory() int64 {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return int64(info.Totalram) * int64(info.Unit)
 }
 
 func fileSystem(dir string) string {
@@ -41,26 +63,40 @@ func fileSystem(dir string) string {
 	return fmt.Sprintf("%#x", s.Type)
 }
 
-// CPU returns the processor time that a process has used, in steps of 10 ms.
-func CPU(pid int) (time.Duration, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// device returns where the kernel tells of the device that a directory is on.
+func device(dir string) string {
+	var s syscall.Stat_t
+	if err := syscall.Stat(dir, &s); err != nil {
+		return ""
+	}
+	number := uint64(s.Dev) //nolint:unconvert // its width differs between architectures
+	major, minor := number>>8&0xfff, number&0xff|number>>12&0xfff00
+	return fmt.Sprintf("/sys/dev/block/%d:%d", major, minor)
+}
+
+// disk says on what kind of device a directory is, by the kernel's names of
+// devices: it names neither a path nor a host.
+func disk(dir string) string {
+	at, err := filepath.EvalSymlinks(device(dir))
 	if err != nil {
-		return 0, err
+		return ""
 	}
-	// The name, in parentheses, may hold anything; what follows it is field 3.
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(fields) < 13 {
-		return 0, ErrUnknown
+	if _, err := os.Stat(filepath.Join(at, "partition")); err == nil {
+		at = filepath.Dir(at)
 	}
-	var ticks int64
-	for _, field := range fields[11:13] { // user's and system's
-		n, err := strconv.ParseInt(string(field), 10, 64)
-		if err != nil {
-			return 0, ErrUnknown
+	name := filepath.Base(at)
+	for prefix, kind := range map[string]string{"vd": "a virtio disk", "nvme": "an NVMe disk", "xvd": "a Xen disk", "dm-": "a mapped device", "md": "a RAID"} {
+		if strings.HasPrefix(name, prefix) {
+			return kind
 		}
-		ticks += n
 	}
-	return time.Duration(ticks) * tick, nil
+	switch turns, err := os.ReadFile(filepath.Join(at, "queue/rotational")); {
+	case err != nil:
+		return ""
+	case string(bytes.TrimSpace(turns)) == "1":
+		return "a rotating disk"
+	}
+	return "a solid-state disk"
 }
 
 // RSS returns how many bytes of memory a process occupies.

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,14 @@ const (
 	// Report takes a Pace and reports progress, whose text is the time at which
 	// it was reported, in Unix nanoseconds.
 	Report = "bench.report"
+	// Walk takes a Step and emits 1, 2, 3 …, with a checkpoint behind each,
+	// until its server dies. The next attempt goes one further, and returns
+	// where it is then.
+	Walk = "bench.walk"
 )
+
+// noteSize makes an inline request of 300 bytes.
+const noteSize = 106
 
 // Order is what echoes carry.
 type Order struct {
@@ -30,17 +38,24 @@ type Order struct {
 	Note     string   `json:"note"`
 }
 
-// NewOrder returns an order with a note of n bytes.
-func NewOrder(n int) Order {
+// NewOrder returns an order that makes an inline request of 300 bytes.
+func NewOrder() Order {
 	return Order{
 		Customer: "cus_4gT9", Amount: 129900, Currency: "EUR", Tags: []string{"new", "web"}, Paid: true,
-		Note: strings.Repeat("x", max(n, 0)),
+		Note: strings.Repeat("x", noteSize),
 	}
 }
 
 // Pace is how Report reports.
 type Pace struct {
 	Reports    int `json:"reports"`
+	IntervalMs int `json:"intervalMs"`
+	// Chunks has chunks emitted instead, which are stored.
+	Chunks bool `json:"chunks"`
+}
+
+// Step is how fast Walk walks; at least 1 ms.
+type Step struct {
 	IntervalMs int `json:"intervalMs"`
 }
 
@@ -49,10 +64,11 @@ func router() *streamer.Router {
 	streamer.Handle(r, Echo, func(_ context.Context, in Order) (Order, error) { return in, nil })
 	streamer.Handle(r, Clock, func(context.Context, struct{}) (int64, error) { return time.Now().UnixNano(), nil })
 	streamer.HandleStream(r, Report, report, streamer.Async())
+	streamer.HandleStream(r, Walk, walk, streamer.Async())
 	return r
 }
 
-func report(ctx context.Context, in Pace, call *streamer.Call[int]) (int, error) {
+func report(ctx context.Context, in Pace, call *streamer.Call[int64]) (int, error) {
 	ticker := time.NewTicker(time.Duration(max(in.IntervalMs, 1)) * time.Millisecond)
 	defer ticker.Stop()
 	for i := range in.Reports {
@@ -61,7 +77,36 @@ func report(ctx context.Context, in Pace, call *streamer.Call[int]) (int, error)
 		case <-ctx.Done():
 			return i, ctx.Err()
 		}
-		call.Progress(100*float64(i)/float64(in.Reports), strconv.FormatInt(time.Now().UnixNano(), 10))
+		if now := time.Now().UnixNano(); in.Chunks {
+			call.Emit(now)
+		} else {
+			call.Progress(100*float64(i)/float64(in.Reports), strconv.FormatInt(now, 10))
+		}
 	}
 	return in.Reports, nil
+}
+
+func walk(ctx context.Context, in Step, call *streamer.Call[int]) (int, error) {
+	at := 0
+	resumed, err := call.Resume(&at)
+	if err != nil {
+		return 0, err
+	}
+	interval := time.Duration(max(in.IntervalMs, 1)) * time.Millisecond
+	timer := time.NewTimer(rand.N(interval)) // not all in step
+	defer timer.Stop()
+	for !resumed {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return at, ctx.Err()
+		}
+		at++
+		call.Emit(at)
+		call.Checkpoint(at)
+		timer.Reset(interval)
+	}
+	call.Emit(at + 1)
+	call.Checkpoint(at + 1)
+	return at + 1, nil
 }

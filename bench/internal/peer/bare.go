@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -16,11 +17,11 @@ type Message struct {
 	Payload Order  `json:"payload"`
 }
 
-// bare is the yardstick: gorilla/websocket as its documentation shows it, with
-// default buffers, and encoding/json.
-func bare() http.Handler {
+// openBare is the yardstick: gorilla/websocket as its documentation shows it,
+// with default buffers, and encoding/json.
+func openBare(_ context.Context, _ *settings, address string, _ *http.ServeMux) (*service, error) {
 	upgrader := websocket.Upgrader{}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serveHTTP(address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return
@@ -42,5 +43,5 @@ func bare() http.Handler {
 				return
 			}
 		}
-	})
+	}))
 }
