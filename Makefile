@@ -23,6 +23,9 @@ TESTFLAGS ?=
 # Flags for make bench.
 BENCHFLAGS ?=
 
+# Flags for make chaos.
+CHAOSFLAGS ?=
+
 # Flags for make breaks.
 BREAKSFLAGS ?=
 
@@ -126,6 +129,10 @@ bench-build: ## Vet and try out the module bench, which go.work does not hold
 e2e: ## Run the end-to-end tests alone, under the race detector
 	$(call step,e2e)
 	@go test $(RACE) -count=1 -timeout 10m $(TESTFLAGS) ./e2e/...
+
+.PHONY: chaos
+chaos: tools ## Kill a real server 1,000 times, and judge what is left (CHAOSFLAGS='-kills 50', '-help')
+	@go run ./e2e/chaos $(CHAOSFLAGS)
 
 .PHONY: breaks
 breaks: ## Break each law and rule once, in a copy, and see its test fail (BREAKSFLAGS='-run L07')
