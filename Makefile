@@ -116,8 +116,12 @@ fuzz: ## Run each fuzz target for FUZZTIME (10s)
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
 		done); done
 
+.PHONY: bench-tools
+bench-tools: ## Install what the peers in bench need (PostgreSQL, Redis), where this may be done; elsewhere say so
+	@bench/tools.sh
+
 .PHONY: bench
-bench: ## Measure beside yardsticks of the same run, and print a table (BENCHFLAGS='-quick', '-help')
+bench: bench-tools ## Measure beside yardsticks of the same run, and print a table (BENCHFLAGS='-quick', '-help')
 	@cd bench && GOWORK=off go run . $(BENCHFLAGS)
 
 .PHONY: bench-build

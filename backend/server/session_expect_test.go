@@ -240,8 +240,8 @@ func (v *view) allowedFresh(c *modelCall, m *wire.ClientMessage) answers {
 	default:
 		out = answers{wire.TypeResult}
 	}
-	if c.cancel[v.who.Subject] {
-		out = append(out, wire.TypeError+" "+wire.CodeCancelled)
+	if c.cancel[v.who.Subject] { // remembered, it is met in the store; unless the call cannot be stored
+		out = append(out, wire.TypeAck, wire.TypeError+" "+wire.CodeCancelled)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,14 +150,16 @@ func (e *end) put(p *parcel) error {
 	if err := e.ws.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
 		return err
 	}
-	// Through a writer, so that long messages leave in frames of the buffer's
-	// size.
 	w, err := e.ws.NextWriter(p.kind)
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(p.data); err != nil {
-		return err
+	// Piece by piece, so that a long message leaves in frames of the buffer's
+	// size: what is longer than that by far would leave as it is.
+	for piece := range slices.Chunk(p.data, frameBytes) {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
 	}
 	return w.Close()
 }

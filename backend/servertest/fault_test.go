@@ -127,15 +127,20 @@ func TestForeignFrames(t *testing.T) {
 	}
 }
 
-// The connection ends with the frame: without a word, or with 1001 behind it.
+// The connection ends with the frame: without a word, and without the frame; or
+// with 1001 behind it.
 func TestConnectionsEndWithAFrame(t *testing.T) {
 	for _, side := range []servertest.Side{fromClient, fromServer} {
 		s := servertest.New(t, router(), nil)
 		p := dial(t, s)
 		befell := s.Next(servertest.Cut, side)
-		p.list("1")
+		id := wire.NewID()
+		p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
 		require.Equal(t, websocket.CloseAbnormalClosure, p.end())
+		require.Zero(t, p.drained)
 		done(t, befell)
+		want := map[servertest.Side]string{fromClient: wire.CodeNotFound, fromServer: "succeeded"}[side]
+		require.Equal(t, want, statusOf(t, s, id))
 		p = dial(t, s)
 		s.Next(servertest.GoAway, side)
 		p.list("2")
@@ -177,6 +182,8 @@ func TestHalfOpen(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, pongs)
 		s.Next(servertest.HalfOpen, fromClient)
+		unheard := wire.NewID()
+		p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, unheard)
 		for range 10 {
 			p.list("r")
 			require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
@@ -185,6 +192,7 @@ func TestHalfOpen(t *testing.T) {
 		require.Empty(t, p.frames)
 		require.Equal(t, 1, pongs)
 		require.Equal(t, "running", statusOf(t, s, id), "nobody has told the server")
+		require.Equal(t, wire.CodeNotFound, statusOf(t, s, unheard))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, "cancelled", statusOf(t, s, id))
@@ -194,14 +202,25 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
-// statusOf is what the server says of a call, over a connection of its own.
+// statusOf is what the server says of a call, over a connection of its own: a
+// status, or not_found.
 func statusOf(t *testing.T, s *servertest.Server, id string) string {
 	t.Helper()
 	p := dial(t, s)
 	p.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
-	status := p.next(wire.TypeSnapshot).Status
-	require.NoError(t, p.ws.Close())
-	return status
+	defer func() { require.NoError(t, p.ws.Close()) }()
+	for {
+		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
+		require.Nil(t, err)
+		for _, m := range messages {
+			switch {
+			case m.Type == wire.TypeSnapshot:
+				return m.Status
+			case m.Type == wire.TypeError && m.Ref != "":
+				return m.Code
+			}
+		}
+	}
 }
 
 // Refused handshakes speak the gateway's words, not the protocol's.
@@ -303,11 +322,25 @@ func TestServerCloseIsLost(t *testing.T) {
 		if fault != "" {
 			s.Next(fault, fromServer)
 		}
+		p.list("1") // the server knows this connection now
+		require.Equal(t, "1", p.refs(1))
 		require.NoError(t, s.Shutdown(t.Context()))
 		require.Equal(t, want, p.end(), fault)
 		closing := slices.ContainsFunc(s.Log(), func(e servertest.Entry) bool { return e.What == wire.TypeClosing })
 		require.True(t, closing)
 	}
+}
+
+// Who shuts down in good order waits for what is late.
+func TestGoodbyesAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := servertest.New(t, router(), &servertest.Options{Pipes: true, CloseLag: time.Second})
+		p := dial(t, s)
+		s.Next(servertest.LateClose, fromServer)
+		synctest.Wait()
+		require.NoError(t, s.Shutdown(t.Context()))
+		require.Equal(t, wire.CloseRestart, p.end())
+	})
 }
 
 // The limits of API Gateway: 32 KiB, ten idle minutes, two hours. It says
@@ -317,8 +350,14 @@ func TestLimits(t *testing.T) {
 	p := dial(t, s)
 	p.send(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, wire.NewID(), strings.Repeat("x", 31<<10))
 	p.next(wire.TypeResult)
-	_ = p.ws.WriteMessage(websocket.TextMessage, []byte(strings.Repeat(" ", 33<<10)))
-	require.Equal(t, wire.CloseTooBig, p.end())
+	for range 5 {
+		p = dial(t, s)
+		_ = p.ws.WriteMessage(websocket.TextMessage, []byte(strings.Repeat(" ", 1<<20)))
+		require.Equal(t, wire.CloseTooBig, p.end())
+	}
+	for _, e := range s.Log() {
+		require.Less(t, e.Bytes, 33<<10, "the server does not see it")
+	}
 
 	p = dial(t, s)
 	s.Advance(9 * time.Minute)
@@ -374,14 +413,18 @@ func TestLongMessagesAreFragmented(t *testing.T) {
 	ws, response, err := d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
-	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":{"what":"result","size":90000},"mode":"sync"}`
+	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":{"what":"result","size":90000},"mode":"async"}`
 	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
-	_, message, err := ws.ReadMessage()
-	require.NoError(t, err)
+	total := 0
+	for total < 90_000 {
+		_, message, err := ws.ReadMessage()
+		require.NoError(t, err)
+		total += len(message)
+	}
 	require.NoError(t, ws.Close())
 	_, frames, _ := bytes.Cut(raw.read.Bytes(), []byte("\r\n\r\n"))
 	var lengths []int
-	for sum := 0; sum < len(message); {
+	for sum := 0; sum < total; {
 		n, head := int(frames[1]), 2
 		switch n {
 		case 126:
@@ -393,7 +436,7 @@ func TestLongMessagesAreFragmented(t *testing.T) {
 		sum += n
 		frames = frames[head+n:]
 	}
-	require.Len(t, lengths, 3)
+	require.GreaterOrEqual(t, len(lengths), 3)
 	require.LessOrEqual(t, slices.Max(lengths), 32<<10)
 }
 

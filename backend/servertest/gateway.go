@@ -89,7 +89,7 @@ func (g *Gateway) Close() {
 // server that was shut down reach the clients, but no longer than ctx: those
 // that are half-open do not end. Then it closes the gateway.
 func (g *Gateway) Shutdown(ctx context.Context) {
-	g.await(ctx, func() bool { return len(g.links) == 0 })
+	g.await(ctx, func() bool { return g.opening == 0 && len(g.links) == 0 })
 	g.Close()
 }
 

@@ -32,6 +32,8 @@ type peer struct {
 	ws     *websocket.Conn
 	frames chan []byte // closed when the connection has ended
 	err    error       // why; to be read when frames is closed
+	// drained is how many frames end has thrown away.
+	drained int
 }
 
 func handshake(s *servertest.Server) (*websocket.Conn, *http.Response, error) {
@@ -130,6 +132,7 @@ func (p *peer) end() int {
 		select {
 		case _, ok := <-p.frames:
 			if ok {
+				p.drained++
 				continue
 			}
 		case <-time.After(patience):

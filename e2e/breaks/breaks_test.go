@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func TestBreaksFit(t *testing.T) {
 	}
 	page, err := os.ReadFile(root + "/docs/decisions/0007-laws-broken-by-hand.md")
 	require.NoError(t, err)
-	require.Contains(t, string(page), table(all()), "put in what `go run ./e2e/breaks -list` prints")
+	require.True(t, strings.Contains(string(page), table(all())), "put in what `go run ./e2e/breaks -list` prints")
 }
 
 // Only a test that failed has noticed anything.

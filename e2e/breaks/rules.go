@@ -10,7 +10,7 @@ func rulesOfConnections() []Break {
 		{
 			Law: "§2", What: "a handshake without the subprotocol is taken",
 			File: "backend/server/upgrade.go",
-			Old:  "case !slices.Contains(websocket.Subprotocols(r), wire.Subprotocol):", New: "case false:",
+			Old:  "case !offered(r.Header.Values(\"Sec-Websocket-Protocol\")):", New: "case false:",
 			Package: serverTests, Run: "TestHandshakes",
 		},
 		{
@@ -59,7 +59,7 @@ func rulesOfConnections() []Break {
 			Law: "§3", What: "a connection lives for ever",
 			File: "backend/server/conn.go",
 			Old:  "life := c.since.Add(o.MaxLife)", New: "life := c.since.Add(100 * o.MaxLife)",
-			Package: storyTests, Run: "TestServerInBubble/",
+			Package: storyTests, Run: story("life"),
 		},
 		{
 			Law: "§10", What: "what one may not see is told apart from what is not there",

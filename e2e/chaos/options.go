@@ -58,7 +58,7 @@ func parse(args []string, out io.Writer) (o *options, code int, ok bool) {
 		return nil, exitUnable, false
 	}
 	if err := o.check(f, *points, *short); err != nil {
-		fmt.Fprintln(out, "chaos:", err)
+		_, _ = fmt.Fprintln(out, "chaos:", err)
 		return nil, exitUnable, false
 	}
 	return o, exitPass, true

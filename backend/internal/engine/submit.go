@@ -189,6 +189,12 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 		return
 	}
 	if e.missed.take(owned{r.Key, r.Subject}, now) {
+		if r.promotable() {
+			// The store remembers the cancel, too: there it is met before the
+			// handler starts.
+			e.withdraw(a, nil, now, deadline)
+			return
+		}
 		a.end(core.ErrCancelled)
 	}
 	if r.promotable() {

@@ -20,9 +20,8 @@ import (
 // applicationID marks a database file as Streamer's: "STRM".
 const applicationID = 0x5354524d
 
-// pageSize is for new files. With 8 KiB pages, transactions of few operations
-// write nearly twice as many bytes, and BenchmarkAcceptFinish/64 was a quarter
-// slower.
+// pageSize is for new files. With 8 KiB pages nothing is faster, and lone
+// commits write nearly twice as many bytes.
 const pageSize = 4096
 
 // busyTimeout bounds waits for SQLite's own locks. They are held for moments:

@@ -68,9 +68,13 @@ func TestUnfinished(t *testing.T) {
 	got := unfinished([]journal.Entry{
 		ask("ended", journal.Options{}), ask("acked", journal.Options{Key: "k"}), ask("new", journal.Options{}),
 		ask("to look at", journal.Options{Look: true}), ask("looked at", journal.Options{Look: true}),
-		{What: journal.Ack, ID: "acked", To: "twin"}, {What: journal.Ack, ID: "to look at", To: "to look at"},
-		{What: journal.Ack, ID: "looked at", To: "looked at"}, {What: journal.End, ID: "ended"},
-		{What: journal.End, ID: "to look at"}, {What: journal.End, ID: "looked at"}, {What: journal.End, ID: "looked at"},
+		{What: journal.Ack, ID: "acked", To: "twin"},
+		{What: journal.Ack, ID: "to look at", To: "to look at"},
+		{What: journal.Ack, ID: "looked at", To: "looked at"},
+		{What: journal.End, ID: "ended"},
+		{What: journal.End, ID: "to look at"},
+		{What: journal.End, ID: "looked at"},
+		{What: journal.End, ID: "looked at"},
 		{What: journal.Refused, ID: "new", Code: "unavailable"},
 	})
 	p := job.Params{Chunks: 3}

@@ -27,7 +27,7 @@ const (
 )
 
 // fill fills the disk, and looks whether the server says so.
-func (w *world) fill() error {
+func (w *world) fill(ctx context.Context) error {
 	if err := w.volume.Fill(); err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (w *world) fill() error {
 			return false
 		}
 		w.unavailable++
-		if w.saysNotReady() {
+		if w.saysNotReady(ctx) {
 			w.notReady++
 			return true
 		}
@@ -122,8 +122,9 @@ func (w *world) probe(wait time.Duration, done func(code string) bool) {
 }
 
 // saysNotReady asks the server whether it is ready.
-func (w *world) saysNotReady() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (w *world) saysNotReady(ctx context.Context) bool {
+	// Also when the run is being stopped, for the answer counts.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.address+"/readyz", http.NoBody)
 	if err != nil {

@@ -25,7 +25,7 @@ const starts = 40
 func (w *world) round(ctx context.Context, r *plan.Round) error {
 	acts := slices.Clone(r.Acts)
 	for len(acts) > 0 && acts[0].At == 0 {
-		if err := w.act(acts[0]); err != nil {
+		if err := w.act(ctx, acts[0]); err != nil {
 			return err
 		}
 		acts = acts[1:]
@@ -151,7 +151,7 @@ func (w *world) live(ctx context.Context, r *plan.Round, acts []plan.Act) (itsel
 			w.server.kill()
 			return fired.Load(), nil
 		}
-		if err := w.act(acts[0]); err != nil {
+		if err := w.act(ctx, acts[0]); err != nil {
 			w.server.kill()
 			return false, err
 		}
@@ -181,7 +181,7 @@ func (w *world) arm(p plan.Point, nth int) *atomic.Bool {
 }
 
 // act does one thing.
-func (w *world) act(a plan.Act) error {
+func (w *world) act(ctx context.Context, a plan.Act) error {
 	switch a.Verb {
 	case plan.KillClient:
 		w.client.end()
@@ -199,7 +199,7 @@ func (w *world) act(a plan.Act) error {
 	case plan.Lull:
 		w.client.command(caller.Lull)
 	case plan.Fill:
-		return w.fill()
+		return w.fill(ctx)
 	case plan.Empty:
 		return w.recover()
 	}

@@ -219,8 +219,9 @@ func (w *world) judge(e *judge.Evidence) (err error) {
 		return err
 	}
 	e.Called = append(e.Called, w.probes...)
-	unread := 0
-	if e.Told, unread = w.proxy.Witness.Told(); unread > 0 {
+	var unread int
+	e.Told, unread = w.proxy.Witness.Told()
+	if unread > 0 {
 		w.find(judge.Crash, "%d messages on the wire could not be read", unread)
 	}
 	own := w.report.Findings

@@ -96,7 +96,7 @@ func Now() int64 {
 	if err := syscall.Gettimeofday(&t); err != nil {
 		panic(err) // it fails only when given a bad address
 	}
-	return t.Sec*1e6 + int64(t.Usec)
+	return t.Sec*1e6 + int64(t.Usec) //nolint:unconvert // it has 32 bits on some systems
 }
 
 // Writer appends to a journal. It is safe for concurrent use.

@@ -12,7 +12,8 @@ import (
 // Play plays the role that the environment gives this process, and ends it. It
 // returns if there is none: then the process is the one that starts the others.
 func Play() {
-	name, err := "", error(nil)
+	var name string
+	var err error
 	if text, ok := os.LookupEnv(victim.Variable); ok {
 		name, err = "victim", victim.Serve(text)
 	} else if text, ok := os.LookupEnv(caller.Variable); ok {

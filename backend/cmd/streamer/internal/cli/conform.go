@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/sessions"
 )
@@ -15,11 +16,12 @@ import (
 // conformCommand plays the protocol's transcripts against a server, or against
 // a client.
 type conformCommand struct {
-	URL     string `env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server to test: ws, wss, http or https. Default: ${default}"`
-	Client  string `placeholder:"COMMAND" help:"Test a client instead: the program that speaks for it, with its arguments. Quotes work as in a shell; nothing is expanded."`
-	Secret  string `group:"Tokens:" env:"STREAMER_SECRET" placeholder:"TEXT" help:"Secret that the server shares, at least 32 bytes, to make tokens with (HS256). Default: for a server on this machine, the demo's."`
-	Command string `group:"Tokens:" name:"token-command" placeholder:"COMMAND" help:"Program that prints a token for who stands in its environment: STREAMER_TENANT, STREAMER_SUBJECT, STREAMER_SCOPES, STREAMER_EXPIRES_IN (seconds, maybe negative)."`
-	Dir     string `group:"Tokens:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, where its secret is. Default: ${default}"`
+	URL     string        `env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server to test: ws, wss, http or https. Default: ${default}"`
+	Client  string        `placeholder:"COMMAND" help:"Test a client instead: the program that speaks for it, with its arguments. Quotes work as in a shell; nothing is expanded."`
+	Secret  string        `group:"Tokens:" env:"STREAMER_SECRET" placeholder:"TEXT" help:"Secret that the server shares, at least 32 bytes, to make tokens with (HS256). Default: for a server on this machine, the demo's."`
+	Command string        `group:"Tokens:" name:"token-command" placeholder:"COMMAND" help:"Program that prints a token for who stands in its environment: STREAMER_TENANT, STREAMER_SUBJECT, STREAMER_SCOPES, STREAMER_EXPIRES_IN (seconds, maybe negative)."`
+	Leeway  time.Duration `group:"Tokens:" default:"30s" placeholder:"TIME" help:"For how long the server takes tokens that have expired, up to 5m: those of transcripts that are about it are made so much older. Default: ${default}"`
+	Dir     string        `group:"Tokens:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, where its secret is. Default: ${default}"`
 
 	Only        string        `name:"run" placeholder:"REGEXP" help:"Play only the transcripts whose names match."`
 	List        bool          `help:"List the transcripts, what each shows and what it needs, and play none."`
@@ -61,6 +63,9 @@ func (k *conformCommand) Run(a *App) error {
 	}
 	if k.Wait < 0 {
 		return usage("--wait is not negative", "")
+	}
+	if k.Leeway < 0 || k.Leeway > auth.MaxLeeway {
+		return usage("--leeway is 0 to "+duration(auth.MaxLeeway), "")
 	}
 	ctx, stop := a.interruptible(context.Background())
 	defer stop()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"pgregory.net/rapid"
@@ -81,6 +83,27 @@ func TestConformFails(t *testing.T) {
 	mustContain(t, p.out.String(), "does not conform: 0 passed, 0 failed", "1 not played") // nothing was shown
 }
 
+// A token that is to have expired has, though the server takes it for longer.
+func TestConformLeeway(t *testing.T) {
+	k := &conformCommand{Leeway: 30 * time.Second}
+	var asked []int64
+	mint := k.aged(func(_ context.Context, who conformance.Identity) (string, error) {
+		asked = append(asked, who.ExpiresInMs)
+		return "", nil
+	})
+	for _, ms := range []int64{0, 30_000, 31_000, -60_000} {
+		if _, err := mint(t.Context(), conformance.Identity{ExpiresInMs: ms}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []int64{0, -1, 1000, -90_000}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v, expected %v", asked, want)
+	}
+	if k.aged(nil) != nil {
+		t.Error("tokens are made of nothing")
+	}
+}
+
 // Who waits sees more.
 func TestConformWaits(t *testing.T) {
 	w := newWorld(t)
@@ -128,7 +151,7 @@ func TestConformTokens(t *testing.T) {
 		echo "$STREAMER_TENANT $STREAMER_SUBJECT" >> "`+nowhere+`/asked"
 		echo `+w.token)
 	p = conform(exitFailed, "--token-command", "sh "+quote(script))
-	mustContain(t, p.out.String(), "expires in -60", `the token command, sh: exit status 3`)
+	mustContain(t, p.out.String(), "expires in -90", `the token command, sh: exit status 3`)
 	asked, err := os.ReadFile(filepath.Join(nowhere, "asked"))
 	if err != nil || !strings.HasPrefix(string(asked), "conform probe\nconform-") || !strings.Contains(string(asked), "-acme alice\n") {
 		t.Errorf("asked for %q, %v", asked, err)
@@ -153,6 +176,7 @@ func TestConformCannotBegin(t *testing.T) {
 		"matches no transcript":      {"--run", "^nothing-is-called-this$"},
 		"--parallel is 1 to 64":      {"-p", "0"},
 		"--wait is not negative":     {"--wait=-1s"},
+		"--leeway is 0 to 5m":        {"--leeway", "6m"},
 		"begins with ws":             {"--url", "ftp://x"},
 		"cannot be parsed":           {"--url", "ws:"},
 		"no transcripts":             {"--transcripts", t.TempDir()},
