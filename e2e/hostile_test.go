@@ -73,9 +73,9 @@ func hostileSeeds(t *testing.T) []uint64 {
 	if os.Getenv(seedVariable) != "" {
 		return []uint64{number(seedVariable, 0)}
 	}
-	n := uint64(40)
+	n := uint64(20)
 	if testing.Short() {
-		n = 15
+		n = 10
 	}
 	// Some are always the same; the others are new each time.
 	seeds := []uint64{1, 2, 3, 4, 5}

@@ -314,7 +314,7 @@ func TestLaw09UnreadAnswersEndTheConnection(t *testing.T) {
 func TestLaw09MemoryIsShared(t *testing.T) {
 	h := start(t, server.Options{MaxMemory: 4 << 20})
 	large := `"` + strings.Repeat("x", 30<<10) + `"`
-	refused, runs := 0, 0
+	refused := 0
 	var mine []*peer
 	for range 10 {
 		p := h.dial("ann")
@@ -328,7 +328,7 @@ func TestLaw09MemoryIsShared(t *testing.T) {
 			refused++
 		}
 	}
-	runs = 200 - refused
+	runs := 200 - refused
 	require.Greater(t, runs, 60)
 	require.Less(t, runs, 4<<20*4/5/(30<<10)+10)
 	eve := h.dial("eve")

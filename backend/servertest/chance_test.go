@@ -273,7 +273,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		s, err := servertest.Start(router(), &servertest.Options{Faults: rates, Seed: 3})
 		require.NoError(t, err)
 		var busy sync.WaitGroup
-		for range 8 {
+		for range 4 {
 			busy.Go(func() {
 				for {
 					ws, _, err := handshake(s)
@@ -296,7 +296,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 				}
 			})
 		}
-		for range 20 {
+		for range 10 {
 			dialOne(s)
 		}
 		require.NoError(t, s.Close())

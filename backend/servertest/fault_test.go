@@ -131,24 +131,27 @@ func TestForeignFrames(t *testing.T) {
 // with 1001 behind it.
 func TestConnectionsEndWithAFrame(t *testing.T) {
 	for _, side := range []servertest.Side{fromClient, fromServer} {
-		s := servertest.New(t, router(), nil)
-		p := dial(t, s)
-		befell := s.Next(servertest.Cut, side)
-		id := wire.NewID()
-		p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
-		require.Equal(t, websocket.CloseAbnormalClosure, p.end())
-		require.Zero(t, p.drained)
-		done(t, befell)
-		want := map[servertest.Side]string{fromClient: wire.CodeNotFound, fromServer: "succeeded"}[side]
-		require.Equal(t, want, statusOf(t, s, id))
-		p = dial(t, s)
-		s.Next(servertest.GoAway, side)
-		p.list("2")
-		if side == fromServer {
-			require.Equal(t, "2", p.refs(1))
-		}
-		require.Equal(t, wire.CloseGoingAway, p.end())
-		require.Len(t, faults(s), 2)
+		synctest.Test(t, func(t *testing.T) {
+			s := servertest.New(t, router(), &servertest.Options{Pipes: true})
+			p := dial(t, s)
+			befell := s.Next(servertest.Cut, side)
+			id := wire.NewID()
+			p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
+			require.Equal(t, websocket.CloseAbnormalClosure, p.end())
+			require.Zero(t, p.drained)
+			done(t, befell)
+			synctest.Wait()
+			want := map[servertest.Side]string{fromClient: wire.CodeNotFound, fromServer: "succeeded"}[side]
+			require.Equal(t, want, statusOf(t, s, id))
+			p = dial(t, s)
+			s.Next(servertest.GoAway, side)
+			p.list("2")
+			if side == fromServer {
+				require.Equal(t, "2", p.refs(1))
+			}
+			require.Equal(t, wire.CloseGoingAway, p.end())
+			require.Len(t, faults(s), 2)
+		})
 	}
 }
 
@@ -182,6 +185,7 @@ func TestHalfOpen(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, pongs)
 		s.Next(servertest.HalfOpen, fromClient)
+		p.list("r")
 		unheard := wire.NewID()
 		p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, unheard)
 		for range 10 {

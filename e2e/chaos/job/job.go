@@ -74,18 +74,20 @@ func (p *Params) Sound(c *Chunk, n int) error {
 type Worker struct {
 	Run int
 	// Begun is called when an attempt begins, with the first chunk it will
-	// emit, Returned when it is over.
+	// emit, Returned when it is over. Without an error the call has ended, as
+	// soon as that is stored; with one another attempt follows, unless the call
+	// was cancelled or its time is over.
 	Begun    func(info streamer.CallInfo, from int)
-	Returned func(info streamer.CallInfo)
+	Returned func(info streamer.CallInfo, err error)
 }
 
 // Do does a job.
-func (w *Worker) Do(ctx context.Context, p Params, call *streamer.Call[Chunk]) (Result, error) {
+func (w *Worker) Do(ctx context.Context, p Params, call *streamer.Call[Chunk]) (out Result, err error) {
 	info := call.Info()
 	from := 0
 	resumed, err := call.Resume(&from)
 	w.Begun(info, from)
-	defer w.Returned(info)
+	defer func() { w.Returned(info, err) }()
 	if err != nil {
 		return Result{}, err
 	}

@@ -21,7 +21,10 @@ func TestUndisturbedJobsAreSound(t *testing.T) {
 			Pad: rapid.IntRange(0, 9).Draw(r, "pad"), Salt: rapid.Int64().Draw(r, "salt"),
 		}
 		begun := 0
-		w := Worker{Run: 7, Begun: func(streamer.CallInfo, int) { begun++ }, Returned: func(streamer.CallInfo) { begun-- }}
+		w := Worker{Run: 7, Begun: func(streamer.CallInfo, int) { begun++ }, Returned: func(_ streamer.CallInfo, err error) {
+			require.NoError(r, err)
+			begun--
+		}}
 		got := streamertest.RunStream(t, w.Do, p)
 		require.NoError(r, got.Err)
 		require.Zero(r, begun)

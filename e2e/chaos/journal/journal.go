@@ -22,7 +22,7 @@ type What string
 const (
 	// Begin: a handler began, or began to go on from behind chunk From-1.
 	Begin What = "begin"
-	// Return: it returned.
+	// Return: it returned, with a code if that was an error.
 	Return What = "return"
 )
 

@@ -242,7 +242,7 @@ func (j *judge) acknowledged() {
 
 // expired tells whether a call may have ended so long before a moment that it
 // is forgotten: its end comes after its last handler has returned. A call that
-// no handler has seen through cannot have ended, unless it may be cancelled.
+// no handler has seen through cannot have ended, unless it may end otherwise.
 func (j *judge) expired(c *call, target string, at int64) bool {
 	t := j.calls[target]
 	if t == nil {
@@ -252,7 +252,7 @@ func (j *judge) expired(c *call, target string, at int64) bool {
 	if t.worked != nil {
 		last = t.worked.At
 	}
-	over := t.worked != nil && t.worked.What == journal.Return || len(t.options.May) > 0
+	over := t.worked != nil && t.worked.What == journal.Return && t.worked.Code == "" || len(t.options.May) > 0
 	return j.Retention > 0 && ok && over && at-last >= j.Retention.Microseconds()
 }
 

@@ -266,13 +266,16 @@ func TestOtherEnds(t *testing.T) {
 // before; one that has not ended is never forgotten.
 func TestRetention(t *testing.T) {
 	const retention = 2 * time.Second
-	forgotten := func(after time.Duration, returned bool) []Finding {
+	forgotten := func(after time.Duration, how string) []Finding {
 		s := newStory()
 		s.Retention = retention
 		s.plain(id(1), journal.Options{})
 		s.Stored = nil
-		if !returned {
+		switch how {
+		case "running":
 			s.Worked = s.Worked[:2]
+		case "failed":
+			s.Worked[2].Code = how
 		}
 		s.now += after.Microseconds()
 		s.called(2, journal.Entry{What: journal.Read, ID: id(1)})
@@ -280,9 +283,10 @@ func TestRetention(t *testing.T) {
 		s.ReadAt = s.tick()
 		return judged(s)
 	}
-	require.Empty(t, forgotten(retention, true))
-	require.Equal(t, Lost, forgotten(retention/2, true)[0].Rule)
-	require.Equal(t, Lost, forgotten(retention, false)[0].Rule)
+	require.Empty(t, forgotten(retention, "done"))
+	require.Equal(t, Lost, forgotten(retention/2, "done")[0].Rule)
+	require.Equal(t, Lost, forgotten(retention, "running")[0].Rule)
+	require.Equal(t, Lost, forgotten(retention, "failed")[0].Rule)
 
 	kept := newStory()
 	kept.Retention = retention

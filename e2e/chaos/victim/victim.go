@@ -118,8 +118,12 @@ func router(run int, notes *journal.Writer) *streamer.Router {
 		Begun: func(info streamer.CallInfo, from int) {
 			write(journal.Entry{What: journal.Begin, ID: info.ID, Action: info.Action, Attempt: info.Attempt, From: from})
 		},
-		Returned: func(info streamer.CallInfo) {
-			write(journal.Entry{What: journal.Return, ID: info.ID, Action: info.Action, Attempt: info.Attempt})
+		Returned: func(info streamer.CallInfo, err error) {
+			e := journal.Entry{What: journal.Return, ID: info.ID, Action: info.Action, Attempt: info.Attempt}
+			if err != nil {
+				e.Code, e.Text = "failed", err.Error()
+			}
+			write(e)
 		},
 	}
 	r := streamer.NewRouter(nil)
