@@ -23,6 +23,9 @@ TESTFLAGS ?=
 # Flags for make bench.
 BENCHFLAGS ?=
 
+# Flags for make conform.
+CONFORMFLAGS ?= --help
+
 # Flags for make chaos.
 CHAOSFLAGS ?=
 
@@ -137,6 +140,14 @@ e2e: ## Run the end-to-end tests alone, under the race detector
 .PHONY: chaos
 chaos: tools ## Kill a real server 1,000 times, and judge what is left (CHAOSFLAGS='-kills 50', '-help')
 	@go run ./e2e/chaos $(CHAOSFLAGS)
+
+.PHONY: conform
+conform: ## Play the transcripts against a server or a client (CONFORMFLAGS='--url ws://127.0.0.1:8080 ...', '--help')
+	@go run ./backend/cmd/streamer conform $(CONFORMFLAGS)
+
+.PHONY: hostile
+hostile: ## Play 400 storms of a hostile gateway against the Go client; a minute
+	@STREAMER_HOSTILE_SEEDS=400 go test -count=1 -timeout 15m -run TestHostile ./e2e
 
 .PHONY: breaks
 breaks: ## Break each law and rule once, in a copy, and see its test fail (BREAKSFLAGS='-run L07')
