@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
@@ -158,7 +159,7 @@ func (v *view) refusedAtOnce(m *wire.ClientMessage) answers {
 	streams := m.Action == "stream" || m.Action == "flaky"
 	needsStore := m.IdempotencyKey != "" || m.DelayMs > 0 || m.CancelAfterMs != nil
 	switch {
-	case m.ID == scriptedID(v.model.begun, futureID):
+	case wire.IDTime(m.ID).After(v.heard.Add(24 * time.Hour)):
 		return refusedWith(wire.CodeInvalidMessage)
 	case m.Group != "":
 		return refusedWith(wire.CodeUnsupported)

@@ -29,9 +29,9 @@ import (
 // session_model_test.go. A script is bytes, and all that happens follows from
 // them.
 func FuzzSession(f *testing.F) {
-	for seed := range uint64(100) {
+	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		script := make([]byte, 50+5*seed)
+		script := make([]byte, 100+3*seed)
 		for i := range script {
 			script[i] = byte(random.Uint32())
 		}

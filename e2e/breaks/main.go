@@ -30,7 +30,7 @@ func main() {
 
 func run() int {
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "Breaks each law once and sees its test fail.\n\nUsage: breaks [flags]\n\n")
+		fmt.Fprintf(flag.CommandLine.Output(), "Breaks each law once and sees its test fail.\n\nUsage: go run ./e2e/breaks [flags]\n\n")
 		flag.PrintDefaults()
 		fmt.Fprintf(flag.CommandLine.Output(), "\nExit codes: 0 every break was noticed, 1 one was not, 2 wrong usage, 130 interrupted\n")
 	}

@@ -45,7 +45,7 @@ func parse(args []string, out io.Writer) (o *options, code int, ok bool) {
 	f.Uint64Var(&o.seed, "seed", 0, "the `number` that the plan follows from (default: a random one, which is printed)")
 	f.IntVar(&o.kills, "kills", defaultKills, "how often a server is killed")
 	short := f.Bool("short", false, fmt.Sprintf("the short form, as in the tests: %d kills", shortRun))
-	points := f.String("points", "", "only these moments, `separated by commas`, of those below")
+	points := f.String("points", "", "only these `moments`, separated by commas, of those below")
 	f.IntVar(&o.world, "world", 0, "only the world with this `number` of the plan")
 	f.IntVar(&o.parallel, "parallel", 2, "how many worlds there are at a time")
 	f.DurationVar(&o.duration, "duration", 0, "stop after so long, in good order, and judge what was done (default: when the plan is done)")

@@ -384,3 +384,28 @@ func TestPromotionStoresTheCancel(t *testing.T) {
 		return nil, ctx.Err()
 	}})
 }
+
+// Law 4: a request whose id is on its way into the store for another call does
+// not run beside it.
+func TestLaw04MeetsACallBeingStored(t *testing.T) {
+	var ran atomic.Int32
+	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
+		first := w.request("quick", wire.ModeAsync)
+		got := w.submit(first)
+		other := w.request("other", wire.ModeAuto)
+		other.Key = first.Key
+		refused := w.submit(other)
+		same := w.request("quick", wire.ModeAuto)
+		same.Key = first.Key
+		known := w.submit(same)
+		w.after(time.Second)
+		require.Equal(w, Accepted, got.list[0].Kind)
+		require.Equal(w, Refused, refused.list[0].Kind)
+		require.Equal(w, core.CodeConflict, refused.list[0].Err.Code)
+		require.Equal(w, Known, known.list[0].Kind)
+		require.EqualValues(w, 1, ran.Load())
+	}, &core.Action{Name: "quick", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		ran.Add(1)
+		return []byte(`1`), nil
+	}}, &core.Action{Name: "other", Run: ok(`2`)})
+}

@@ -159,7 +159,7 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 	a := e.newAttempt(r.Action, r.Key, r.In, r.info(now, deadline), r.attemptTimeout())
 	a.request, a.waiters = r, []waiter{w}
 	e.mu.Lock()
-	other, known := e.inline[r.Key], e.running[r.Key] != nil
+	other, known := e.inline[r.Key], e.running[r.Key] != nil || e.entering[r.Key] != nil
 	stopping := e.stopping.Load()
 	if other == nil && !known && !stopping {
 		e.inline[r.Key] = a
@@ -177,7 +177,8 @@ func (e *Engine) runInline(r *Request, w waiter, now, deadline time.Time) {
 			runtime.Gosched()
 			e.runInline(r, w, now, deadline)
 		default:
-			// It was stored: the store knows whether it is the same call.
+			// It was stored, or is about to be: the store knows whether it is
+			// the same call.
 			e.accept(r, w, now, deadline)
 		}
 		return

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"os"
 	"sync/atomic"
 	"time"
@@ -100,7 +101,7 @@ func (c *checkpointer) loop() {
 			continue
 		}
 		c.frames.Store(0)
-		if c.run("PASSIVE") >= framesHeld {
+		if c.beside() >= framesHeld {
 			c.held("RESTART")
 		}
 		pause.Reset(checkpointPause)
@@ -110,6 +111,33 @@ func (c *checkpointer) loop() {
 		case <-pause.C:
 		}
 	}
+}
+
+// beside runs a checkpoint while writing goes on, and returns how many frames
+// the log has.
+//
+// It must not begin when all of the log is copied: the writer might begin the
+// log anew between SQLite's look at its length and its note of what was copied,
+// and frames of the new log would count as copied that are not, and be lost
+// (SQLite 3.7.0 to 3.51.2, mended in 3.51.3). Only checkpoints copy, and this
+// is the only goroutine that runs them; so a commit before it is enough, after
+// which the log cannot begin anew until this checkpoint is done.
+func (c *checkpointer) beside() (frames int) {
+	err := c.store.write(context.Background(), &op{name: "checkpoint", run: func(w *writer) error {
+		stmt, err := prepare(w.conn, `UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'`)
+		if err != nil {
+			return err
+		}
+		return w.exec(stmt)
+	}})
+	switch {
+	case c.store.closed():
+		return 0
+	case err != nil: // the disk is full, perhaps, and this makes room in the log
+		c.store.gate.Lock()
+		defer c.store.gate.Unlock()
+	}
+	return c.run("PASSIVE")
 }
 
 // held runs a checkpoint while nothing is written: all of the log is copied

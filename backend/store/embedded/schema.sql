@@ -12,7 +12,7 @@ CREATE TABLE meta (
 
 -- incarnation counts how often the file was opened: a lease is the incarnation
 -- that took it. All requests whose n is below settled have a row in lives.
-INSERT INTO meta VALUES ('incarnation', 0), ('settled', 0);
+INSERT INTO meta VALUES ('incarnation', 0), ('settled', 0), ('checkpoints', 0);
 
 -- What is known of a request from its acceptance on. Rows are never changed.
 CREATE TABLE requests (
