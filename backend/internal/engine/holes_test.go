@@ -392,9 +392,11 @@ func TestLaw04MeetsACallBeingStored(t *testing.T) {
 	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
 		first := w.request("quick", wire.ModeAsync)
 		got := w.submit(first)
+		w.after(10 * time.Millisecond) // whoever comes to the store first is stored
 		other := w.request("other", wire.ModeAuto)
 		other.Key = first.Key
 		refused := w.submit(other)
+		w.after(10 * time.Millisecond)
 		same := w.request("quick", wire.ModeAuto)
 		same.Key = first.Key
 		known := w.submit(same)
