@@ -149,6 +149,10 @@ conform: ## Play the transcripts against a server or a client (CONFORMFLAGS='--u
 hostile: ## Play 400 storms of a hostile gateway against the Go client; a minute
 	@STREAMER_HOSTILE_SEEDS=400 go test -count=1 -timeout 15m -run TestHostile ./e2e
 
+.PHONY: attack
+attack: ## Attack a server in some thirty ways, and print what each got
+	@go test -count=1 -timeout 5m -run 'TestAttack$$' -v ./e2e
+
 .PHONY: breaks
 breaks: ## Break each law and rule once, in a copy, and see its test fail (BREAKSFLAGS='-run L07')
 	@go run ./e2e/breaks $(BREAKSFLAGS)
