@@ -30,9 +30,10 @@ func main() {
 
 func run() int {
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "Breaks each law once and sees its test fail.\n\nUsage: go run ./e2e/breaks [flags]\n\n")
+		out := flag.CommandLine.Output()
+		_, _ = fmt.Fprint(out, "Breaks each law once and sees its test fail.\n\nUsage: go run ./e2e/breaks [flags]\n\n")
 		flag.PrintDefaults()
-		fmt.Fprintf(flag.CommandLine.Output(), "\nExit codes: 0 every break was noticed, 1 one was not, 2 wrong usage, 130 interrupted\n")
+		_, _ = fmt.Fprint(out, "\nExit codes: 0 every break was noticed, 1 one was not, 2 wrong usage, 130 interrupted\n")
 	}
 	pattern := flag.String("run", "", "only breaks whose law or name matches this `regexp`")
 	list := flag.Bool("list", false, "print the table of breaks and run nothing")

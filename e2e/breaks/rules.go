@@ -2,7 +2,9 @@ package main
 
 // serverRules are rules of the protocol that a server keeps.
 func serverRules() []Break {
-	return append(rulesOfConnections(), rulesOfCalls()...)
+	out := append(rulesOfConnections(), rulesOfCalls()...)
+	out = append(out, rulesOfStreams()...)
+	return append(out, rulesOfCancelling()...)
 }
 
 func rulesOfConnections() []Break {
@@ -138,6 +140,11 @@ func rulesOfCalls() []Break {
 			Old:  "return s.Status.Ended() && !now.Before(s.Ended.Add(retention))", New: "return false",
 			Package: memoryTests, Run: "TestRequestQueue",
 		},
+	}
+}
+
+func rulesOfStreams() []Break {
+	return []Break{
 		{
 			Law: "§7", What: "a page that is not the last leaves the subscription live",
 			File: "backend/internal/session/session.go",
@@ -163,6 +170,11 @@ func rulesOfCalls() []Break {
 			Old:  "Keep: next.Keep, From: next.Keep + 1,", New: "Keep: next.LastSeq - 1, From: next.LastSeq,",
 			Package: storyTests, Run: story("retry-voids"),
 		},
+	}
+}
+
+func rulesOfCancelling() []Break {
+	return []Break{
 		{
 			Law: "§8", What: "a handler that ends well although it was cancelled counts as cancelled",
 			File: "backend/internal/engine/outcome.go",
@@ -210,6 +222,11 @@ func rulesOfCalls() []Break {
 
 // clientRules are rules of the protocol that the Go client keeps.
 func clientRules() []Break {
+	out := append(rulesOfSending(), rulesOfReading()...)
+	return append(out, rulesOfConnecting()...)
+}
+
+func rulesOfSending() []Break {
 	return []Break{
 		{
 			Law: "§3", What: "the client does not send again what nobody answers",
@@ -235,6 +252,11 @@ func clientRules() []Break {
 			Old:  "if s.sent != nil {\n\t\tm.timers.stop(&s.timer)\n\t\treturn\n\t}", New: "",
 			Package: clientTests, Run: "Test",
 		},
+	}
+}
+
+func rulesOfReading() []Break {
+	return []Break{
 		{
 			Law: "§7", What: "doubles are handed on",
 			File: "client-go/internal/follow/reader.go",
@@ -289,6 +311,11 @@ func clientRules() []Break {
 			Old:  "s.hear(now)\n\ts.live = false\n\ts.State.LastSeq = max(s.State.LastSeq, lastSeq)", New: "s.hear(now)",
 			Package: followTests, Run: "Test",
 		},
+	}
+}
+
+func rulesOfConnecting() []Break {
+	return []Break{
 		{
 			Law: "§12", What: "the next connection is opened when the one before is gone, not before",
 			File: "client-go/internal/session/connection.go",

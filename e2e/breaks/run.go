@@ -96,7 +96,7 @@ func (b *Break) test(ctx context.Context, root string) (noticed bool, why string
 	if err != nil {
 		return false, err.Error()
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
 	replace, _ := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, b.File): changed}})
 	if err := errors.Join(os.WriteFile(changed, text, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
@@ -104,7 +104,7 @@ func (b *Break) test(ctx context.Context, root string) (noticed bool, why string
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-count=1", "-vet=off", "-failfast", "-timeout", "90s", "-run", b.Run, b.Package)
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-count=1", "-vet=off", "-failfast", "-timeout", "90s", "-run", b.Run, b.Package) //nolint:gosec // all that varies stands in this package
 	cmd.Dir = root
 	// With its children: a test may start processes.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -64,7 +64,7 @@ func serve(ctx context.Context, s *Settings, queue *mortal, notes *journal.Write
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(router(s.Run, notes), &server.Options{
+	srv, err := server.New(router(s.Run, notes), &server.Options{ //nolint:contextcheck // the store writes for itself, too, and nobody waits for that
 		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: poison,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})

@@ -32,7 +32,7 @@ func (b *banner) suggestions(a *App) []suggestion {
 		{call + ` flaky '{"failures": 2, "chunks": 3}'`, "fails twice, then works"},
 		{call + ` fail.often '{"code": "no_stock"}'`, "fails for good"},
 		{call + ` slow '{"ms": 60000}' --detach`, "prints an id: follow it, cancel it"},
-		{program + " list" + caller.flags(), "all of these"},
+		{program + " list" + caller.flags(), "your calls, but those answered at once"},
 		{program + " dead list" + operator + caller.access.flags(), "those that failed for good"},
 	}
 }
