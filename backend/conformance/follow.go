@@ -59,6 +59,11 @@ func (p *serverPlayer) follow(ctx context.Context, s *Step) error {
 			return err
 		}
 	}
+	var id string
+	if err := json.Unmarshal(f.id, &id); err != nil {
+		return err
+	}
+	l.taken[id] = max(l.taken[id], f.position)
 	return nil
 }
 

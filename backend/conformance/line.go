@@ -29,6 +29,9 @@ type line struct {
 	inbox []json.RawMessage
 	// standing are answers that need no step.
 	standing []standing
+	// taken is the position up to which a step has followed each stream, by id.
+	// The server may send what is not beyond it once more, live.
+	taken map[string]uint64
 	// gone is why nothing more will come.
 	gone error
 	// judge looks at every frame that comes, and at every message in it.
@@ -36,7 +39,7 @@ type line struct {
 }
 
 func newLine(name string, conn Conn, judge func([]byte) error) *line {
-	return &line{name: name, conn: conn, judge: judge, faults: map[string]*faults{sent: {}, received: {}}}
+	return &line{name: name, conn: conn, judge: judge, faults: map[string]*faults{sent: {}, received: {}}, taken: map[string]uint64{}}
 }
 
 // alive tells whether the connection is there.
@@ -97,6 +100,16 @@ func (l *line) next(ctx context.Context) (json.RawMessage, error) {
 	m := l.inbox[0]
 	l.inbox = l.inbox[1:]
 	return m, nil
+}
+
+// isDuplicate reports whether a message is an event that a step has followed
+// the stream beyond. A client drops such an event (PROTOCOL.md §7).
+func (l *line) isDuplicate(m json.RawMessage) bool {
+	var head struct {
+		ID  string `json:"id"`
+		Seq uint64 `json:"seq"`
+	}
+	return json.Unmarshal(m, &head) == nil && head.Seq > 0 && head.Seq <= l.taken[head.ID]
 }
 
 // absent handles that no frame came: a delayed one has waited long enough.

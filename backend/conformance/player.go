@@ -251,7 +251,7 @@ func (p *player) next(ctx context.Context, l *line, ignoring []string, pings boo
 		}
 		p.note("← %s: %s", l.name, brief(m))
 		kind := typeOf(m)
-		if slices.Contains(ignoring, kind) {
+		if slices.Contains(ignoring, kind) || l.isDuplicate(m) {
 			continue
 		}
 		answered := false

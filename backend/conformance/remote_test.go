@@ -22,7 +22,7 @@ func somewhere(t *testing.T) (*embedded, conformance.RemoteOptions) {
 	queue := memory.New(nil)
 	var address string
 	e := newEmbedded(t, host{
-		open: func() (roles, error) { return queue, nil },
+		open: inMemory(queue),
 		listen: func() (net.Listener, func(context.Context) (net.Conn, error), error) {
 			l, dial, err := listenTCP()
 			if err == nil {

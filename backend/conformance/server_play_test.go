@@ -22,7 +22,7 @@ func TestServerInBubble(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				queue := memory.New(nil)
 				conformance.Play(t, tr, newEmbedded(t, host{
-					open: func() (roles, error) { return queue, nil }, listen: listenPipe, bubble: true,
+					open: inMemory(queue), listen: listenPipe, bubble: true,
 				}, tr), known)
 			})
 		})

@@ -18,6 +18,7 @@ import (
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/actions"
 	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/pay-theory/streamer/backend/streamer"
 )
 
@@ -31,6 +32,15 @@ type host struct {
 	listen func() (net.Listener, func(ctx context.Context) (net.Conn, error), error)
 	// bubble tells that all of it is in a bubble, whose time can be moved.
 	bubble bool
+}
+
+// inMemory opens a store in memory for a process. It voids the leases of the
+// process before, as opening the file does for SQLite.
+func inMemory(s *memory.Store) func() (roles, error) {
+	return func() (roles, error) {
+		s.VoidLeases()
+		return s, nil
+	}
 }
 
 // embedded is the whole embedded server as a target, reached by raw WebSocket.

@@ -24,7 +24,7 @@ func TestServerSpeaksTheSchema(t *testing.T) {
 		t.Run(tr.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				queue := memory.New(nil)
-				target := newEmbedded(t, host{open: func() (roles, error) { return queue, nil }, listen: listenPipe, bubble: true}, tr)
+				target := newEmbedded(t, host{open: inMemory(queue), listen: listenPipe, bubble: true}, tr)
 				hear := func(frame []byte) {
 					frames++
 					if bad := o.server(frame); bad != nil {

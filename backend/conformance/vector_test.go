@@ -59,7 +59,7 @@ func TestServerAnswersVectors(t *testing.T) {
 	list := vectors(t)
 	o := newOracle(t)
 	queue := memory.New(nil)
-	target := newEmbedded(t, host{open: func() (roles, error) { return queue, nil }, listen: listenTCP}, &conformance.Transcript{})
+	target := newEmbedded(t, host{open: inMemory(queue), listen: listenTCP}, &conformance.Transcript{})
 	t.Cleanup(func() {
 		if err := target.Close(); err != nil {
 			t.Error(err)
@@ -91,7 +91,7 @@ func TestServerAnswersVectors(t *testing.T) {
 // above would show nothing.
 func TestVectorsFail(t *testing.T) {
 	queue := memory.New(nil)
-	target := newEmbedded(t, host{open: func() (roles, error) { return queue, nil }, listen: listenTCP}, &conformance.Transcript{})
+	target := newEmbedded(t, host{open: inMemory(queue), listen: listenTCP}, &conformance.Transcript{})
 	t.Cleanup(func() {
 		if err := target.Close(); err != nil {
 			t.Error(err)

@@ -79,6 +79,11 @@ func Start(r *streamer.Router, o *Options) (*Server, error) {
 	if so.Queue == nil && so.Data == "" {
 		so.Queue = memory.New(&memory.Options{Retention: so.Retention})
 	}
+	if queue, ok := so.Queue.(*memory.Store); ok {
+		// The server claims with leases that never expire. What a server before
+		// this one left running is claimed again, as after opening a file.
+		queue.VoidLeases()
+	}
 	if so.Logger == nil {
 		so.Logger = slog.New(slog.DiscardHandler)
 	}

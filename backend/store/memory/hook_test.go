@@ -123,6 +123,34 @@ func TestLeases(t *testing.T) {
 	})
 }
 
+// TestLeaseOfZero looks that a lease of zero holds, whatever the time, until
+// VoidLeases ends it.
+func TestLeaseOfZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.New(nil)
+		n := request("id")
+		n.Deadline = time.Now().Add(100 * time.Hour)
+		_, err := s.Accept(t.Context(), n)
+		require.NoError(t, err)
+		_, err = s.Claim(t.Context(), n.Key, store.Claimant{})
+		require.NoError(t, err)
+		time.Sleep(99 * time.Hour)
+		_, err = s.Claim(t.Context(), n.Key, store.Claimant{})
+		require.ErrorIs(t, err, store.ErrLeased)
+		hints, err := s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		require.NoError(t, err)
+		require.Empty(t, hints)
+
+		s.VoidLeases()
+		hints, err = s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		require.NoError(t, err)
+		require.Len(t, hints, 1)
+		w, err := s.Claim(t.Context(), n.Key, store.Claimant{})
+		require.NoError(t, err)
+		require.Equal(t, 1, w.State.Deaths)
+	})
+}
+
 // TestTellingIsCheap looks that asking who follows a stream makes no garbage
 // while nobody comes or goes.
 func TestTellingIsCheap(t *testing.T) {

@@ -209,7 +209,7 @@ func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([
 	if shard < 0 || shard >= store.Shards {
 		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.Shards-1)
 	}
-	out := s.hints(s.live[shard:shard+1], func(t *store.State) bool { return !t.Due.After(until) })
+	out := s.hints(s.live[shard:shard+1], func(t *store.State) bool { return !t.Due.IsZero() && !t.Due.After(until) })
 	slices.SortFunc(out, func(a, b store.Hint) int { return cmp.Or(a.At.Compare(b.At), compareKeys(a.Key, b.Key)) })
 	out = out[:min(len(out), max)]
 	return out, s.after("due", store.Key{}, nil)

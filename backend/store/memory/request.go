@@ -12,7 +12,8 @@ import (
 // record is a request with all that belongs to it.
 type record struct {
 	state      store.State
-	lease      time.Time // until when the claim holds
+	lease      time.Time // until when the claim holds; zero: it does not hold
+	lasting    bool      // the claim holds until VoidLeases
 	input      []byte
 	metadata   []byte
 	checkpoint []byte
@@ -118,10 +119,34 @@ func (s *Store) index(r *record) {
 	}
 }
 
-// hold begins or renews the lease. A running request is due when it ends.
+// hold begins or renews the lease. A running request is due when its lease
+// expires. A lease of zero never expires: VoidLeases ends it.
 func (r *record) hold(now time.Time, lease time.Duration) {
+	if r.lasting = lease == 0; r.lasting {
+		r.lease, r.state.Due = time.Time{}, time.Time{}
+		return
+	}
 	r.lease = now.Add(lease)
 	r.state.Due = store.Milli(r.lease)
+}
+
+// leased reports whether the claim of a running request holds.
+func (r *record) leased(now time.Time) bool { return r.lasting || now.Before(r.lease) }
+
+// VoidLeases ends every lease, as opening the file does for a store with one
+// owner: what runs can be claimed again, and is due now. A test calls it when
+// it restarts a server on this store.
+func (s *Store) VoidLeases() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opt.Now()
+	for _, shard := range s.live {
+		for _, r := range shard {
+			if r.state.Status == store.Running {
+				r.lease, r.lasting, r.state.Due = time.Time{}, false, store.Milli(now)
+			}
+		}
+	}
 }
 
 // Claim plays store.RequestQueue.
@@ -144,7 +169,7 @@ func (s *Store) claim(key store.Key, by store.Claimant) (store.Work, error) {
 	if r == nil {
 		return store.Work{}, store.ErrNotFound
 	}
-	next, err := r.state.Claim(by, now, now.Before(r.lease))
+	next, err := r.state.Claim(by, now, r.leased(now))
 	if err != nil {
 		return store.Work{State: r.state}, err
 	}

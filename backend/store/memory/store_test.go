@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -11,6 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// TestRequestQueue runs the suite twice: with leases that expire by the clock,
+// and with leases of zero, which hold until VoidLeases is called.
 func TestRequestQueue(t *testing.T) {
 	storetest.Run(t, func(*testing.T) *storetest.Fixture {
 		clock := storetest.NewClock()
@@ -23,6 +26,42 @@ func TestRequestQueue(t *testing.T) {
 			},
 		}
 	})
+}
+
+func TestRequestQueueWithoutLeaseExpiry(t *testing.T) {
+	storetest.Run(t, func(*testing.T) *storetest.Fixture {
+		clock := storetest.NewClock()
+		s := memory.New(&memory.Options{Now: clock.Now})
+		return &storetest.Fixture{
+			Queue: endless{s}, Now: clock.Now, Advance: clock.Advance,
+			VoidLeases: func() store.RequestQueue {
+				s.VoidLeases()
+				return endless{s}
+			},
+		}
+	})
+}
+
+// endless claims and renews with leases of zero.
+type endless struct{ *memory.Store }
+
+func (e endless) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	if n.Claim != nil {
+		by := *n.Claim
+		by.Lease = 0
+		n.Claim = &by
+	}
+	return e.Store.Accept(ctx, n)
+}
+
+func (e endless) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	by.Lease = 0
+	return e.Store.Claim(ctx, key, by)
+}
+
+func (e endless) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	f.Lease = 0
+	return e.Store.Record(ctx, f, r)
 }
 
 func TestConnectionStore(t *testing.T) {
