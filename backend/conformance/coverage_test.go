@@ -1,8 +1,11 @@
 package conformance_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,126 +13,143 @@ import (
 	"github.com/pay-theory/streamer/backend/conformance"
 )
 
-// row is one of COVERAGE.md: a law or a rule, and who shows it.
-type row struct {
-	name, text string
-	shown      []string // as side/name
-	reason     string   // why nobody does
+// ruleID matches the id of a rule, as it follows the rule in PROTOCOL.md.
+var ruleID = regexp.MustCompile("`\\[(R-[a-z0-9-]+)\\]`")
+
+// coverage is what the contract says about its rules and invariants.
+type coverage struct {
+	ids        []string            // the rules of PROTOCOL.md in its order, then I1 to I14
+	covers     map[string][]string // by file of transcripts or vectors
+	exceptions []exception
 }
 
-// rows reads the tables of COVERAGE.md.
-func rows(t *testing.T) []row {
+// exception is a rule or an invariant that no transcript and no vector shows.
+type exception struct {
+	ID     string `json:"id"`
+	Tested string `json:"tested"` // the folder whose tests show it
+	Reason string `json:"reason"`
+}
+
+// problems returns what is wrong: every id is unique, and either covered or
+// excepted; every id that is named exists; every file covers a rule.
+func (c *coverage) problems() (out []string) {
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	known, covered, excepted := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, id := range c.ids {
+		if known[id] {
+			add("two rules have the id %s", id)
+		}
+		known[id] = true
+	}
+	for file, ids := range c.covers {
+		if !slices.ContainsFunc(ids, func(id string) bool { return strings.HasPrefix(id, "R-") }) {
+			add("%s covers no rule", file)
+		}
+		for _, id := range ids {
+			if !known[id] {
+				add("%s covers %s, which does not exist", file, id)
+			}
+			covered[id] = true
+		}
+	}
+	for _, e := range c.exceptions {
+		switch {
+		case !known[e.ID]:
+			add("the exception %s does not exist", e.ID)
+		case covered[e.ID]:
+			add("%s is both covered and excepted", e.ID)
+		case excepted[e.ID]:
+			add("%s is excepted twice", e.ID)
+		case len(e.Reason) < 20 || e.Tested == "":
+			add("the exception %s needs a reason and the folder that tests it", e.ID)
+		}
+		excepted[e.ID] = true
+	}
+	for _, id := range c.ids {
+		if !covered[id] && !excepted[id] {
+			add("%s is neither covered nor excepted", id)
+		}
+	}
+	return out
+}
+
+// readFile returns a file of the contract.
+func readFile(t *testing.T, name string) []byte {
 	t.Helper()
-	page, err := os.ReadFile(folder + "/COVERAGE.md")
+	data, err := os.ReadFile(filepath.Join(contract, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []row
-	for line := range strings.Lines(string(page)) {
-		line = strings.ReplaceAll(strings.TrimSpace(line), `\|`, "\x00")
-		cells := strings.Split(line, "|")
-		if len(cells) != 5 || !strings.HasPrefix(line, "| L") && !strings.HasPrefix(line, "| §") {
-			continue
-		}
-		for i := range cells {
-			cells[i] = strings.TrimSpace(strings.ReplaceAll(cells[i], "\x00", "|"))
-		}
-		r := row{name: cells[1], text: cells[2]}
-		for name := range strings.SplitSeq(cells[3], ", ") {
-			bare := strings.Trim(name, "`")
-			if !strings.HasPrefix(bare, "server/") && !strings.HasPrefix(bare, "client/") || strings.Contains(bare, " ") {
-				r.shown, r.reason = nil, cells[3]
-				break
-			}
-			r.shown = append(r.shown, bare)
-		}
-		out = append(out, r)
-	}
-	return out
+	return data
 }
 
-// all returns every transcript by side and name.
-func all(t *testing.T) map[string]*conformance.Transcript {
-	t.Helper()
-	out := map[string]*conformance.Transcript{}
-	for _, side := range []conformance.Side{conformance.Server, conformance.Client} {
-		for _, tr := range load(t, side) {
-			out[string(side)+"/"+tr.Name] = tr
-		}
-	}
-	return out
-}
-
-// Every law of the engine has its transcripts in COVERAGE.md, all of them, or a
-// reason why it cannot be seen from outside.
-func TestEveryLawIsShown(t *testing.T) {
-	transcripts := all(t)
-	table := map[string]row{}
-	for _, r := range rows(t) {
-		table[r.name] = r
+// Each rule of PROTOCOL.md and each invariant is covered by a transcript or by
+// vectors, or excepted for a reason.
+func TestRulesAreCovered(t *testing.T) {
+	conformance.NeedContract(t)
+	c := coverage{covers: map[string][]string{}}
+	page := readFile(t, "PROTOCOL.md")
+	for _, m := range ruleID.FindAllSubmatch(page, -1) {
+		c.ids = append(c.ids, string(m[1]))
 	}
 	for n := 1; n <= 14; n++ {
-		law := fmt.Sprintf("L%d", n)
-		r, ok := table[law]
-		if !ok || len(r.shown) == 0 && len(r.reason) < 20 {
-			t.Errorf("COVERAGE.md has neither a transcript for %s nor a reason", law)
+		c.ids = append(c.ids, fmt.Sprintf("I%d", n))
+	}
+	for _, pattern := range []string{"sessions/server/*.json", "sessions/client/*.json", "vectors/*/*.json"} {
+		files, err := filepath.Glob(filepath.Join(contract, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no files %s: %v", pattern, err)
 		}
-		var showing []string
-		for name, tr := range transcripts {
-			if slices.Contains(tr.Laws, law) {
-				showing = append(showing, name)
+		for _, file := range files {
+			name, _ := filepath.Rel(contract, file)
+			var content struct{ Covers []string }
+			if err := json.Unmarshal(readFile(t, name), &content); err != nil {
+				t.Fatalf("%s: %v", name, err)
 			}
+			c.covers[name] = content.Covers
 		}
-		slices.Sort(showing)
-		listed := slices.Sorted(slices.Values(r.shown))
-		if !slices.Equal(showing, listed) {
-			t.Errorf("%s is shown by %q, and COVERAGE.md lists %q", law, showing, listed)
+	}
+	if err := json.Unmarshal(readFile(t, "sessions/exceptions.json"), &c.exceptions); err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range c.problems() {
+		t.Error(problem)
+	}
+	for _, e := range c.exceptions {
+		if _, err := os.Stat(filepath.Join(contract, "..", e.Tested)); err != nil {
+			t.Errorf("exception %s: %v", e.ID, err)
+		}
+	}
+	for n, section := range strings.Split(string(page), "\n## ")[1:] {
+		if number := n + 1; number >= 2 && number <= 13 && !ruleID.MatchString(section) {
+			t.Errorf("section %d of PROTOCOL.md has no rule with an id", number)
 		}
 	}
 }
 
-// Every rule of COVERAGE.md stands in PROTOCOL.md word for word, and is shown by
-// transcripts which name its section, or not, for a reason. No section and no
-// transcript is forgotten.
-func TestEveryRuleIsShown(t *testing.T) {
-	transcripts, sections := all(t), protocol(t)
-	named, ruled := map[string]bool{}, map[string]bool{}
-	for _, r := range rows(t) {
-		number, ok := strings.CutPrefix(r.name, "§")
-		if !ok {
-			continue
+func TestCoverageProblems(t *testing.T) {
+	const reason = "No transcript can see this."
+	for want, change := range map[string]func(c *coverage){
+		"":                                     func(*coverage) {},
+		"two rules have the id R-a":            func(c *coverage) { c.ids = append(c.ids, "R-a") },
+		"R-c is neither covered nor excepted":  func(c *coverage) { c.ids = append(c.ids, "R-c") },
+		"I1 is neither covered nor excepted":   func(c *coverage) { c.covers["f"] = []string{"R-a"} },
+		"I2 is neither covered nor excepted":   func(c *coverage) { c.exceptions = c.exceptions[:1] },
+		"f covers R-c, which does not exist":   func(c *coverage) { c.covers["f"] = append(c.covers["f"], "R-c") },
+		"g covers no rule":                     func(c *coverage) { c.covers["g"] = []string{"I1"} },
+		"the exception R-c does not exist":     func(c *coverage) { c.exceptions = append(c.exceptions, exception{"R-c", "f", reason}) },
+		"R-a is both covered and excepted":     func(c *coverage) { c.exceptions = append(c.exceptions, exception{"R-a", "f", reason}) },
+		"R-b is excepted twice":                func(c *coverage) { c.exceptions = append(c.exceptions, exception{"R-b", "f", reason}) },
+		"the exception R-b needs a reason and": func(c *coverage) { c.exceptions[0].Reason = "" },
+	} {
+		c := coverage{
+			ids: []string{"R-a", "R-b", "I1", "I2"}, covers: map[string][]string{"f": {"R-a", "I1"}},
+			exceptions: []exception{{"R-b", "f", reason}, {"I2", "f", reason}},
 		}
-		ruled[number] = true
-		if !strings.Contains(oneLine(sections[number]), oneLine(r.text)) {
-			t.Errorf("section %s of PROTOCOL.md does not say %q", number, r.text)
-		}
-		if len(r.shown) == 0 && !strings.HasPrefix(r.reason, "elsewhere: ") {
-			t.Errorf("%q is shown by no transcript, and %q is no reason", r.text, r.reason)
-		}
-		for _, name := range r.shown {
-			named[name] = true
-			tr, ok := transcripts[name]
-			if !ok {
-				t.Errorf("%q is said to be shown by %s, which does not exist", r.text, name)
-				continue
-			}
-			if !slices.ContainsFunc(tr.Laws, func(l string) bool {
-				return l == r.name || strings.HasPrefix(l, r.name+" ") || strings.HasPrefix(l, r.name+".")
-			}) {
-				t.Errorf("%s is said to show a rule of section %s, and names %q", name, number, tr.Laws)
-			}
-		}
-	}
-	for n := 2; n <= 13; n++ {
-		if !ruled[fmt.Sprint(n)] {
-			t.Errorf("COVERAGE.md has no rule of section %d", n)
-		}
-	}
-	for name := range transcripts {
-		if !named[name] {
-			t.Errorf("COVERAGE.md names no rule that %s shows", name)
+		change(&c)
+		got := c.problems()
+		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], want)) {
+			t.Errorf("got the problems %q, want %q", got, want)
 		}
 	}
 }
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

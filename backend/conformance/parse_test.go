@@ -9,13 +9,13 @@ import (
 
 // serverFile wraps steps into a transcript for a server.
 func serverFile(needs, steps string) string {
-	return `{"tests": "server", "shows": "x", "laws": ["§1"], "needs": [` + needs + `],
+	return `{"tests": "server", "shows": "x", "covers": ["R-x"], "needs": [` + needs + `],
 		"identities": {"alice": {"tenant": "acme", "subject": "alice"}}, "ids": {"call": 0},
 		"steps": [` + steps + `]}`
 }
 
 func clientFile(needs, steps string) string {
-	return `{"tests": "client", "shows": "x", "laws": ["§1"], "needs": [` + needs + `], "tokens": ["first", "second"],
+	return `{"tests": "client", "shows": "x", "covers": ["R-x"], "needs": [` + needs + `], "tokens": ["first", "second"],
 		"steps": [` + steps + `]}`
 }
 
@@ -24,8 +24,8 @@ func TestParseRefuses(t *testing.T) {
 		{`{`, "unexpected EOF"},
 		{`{"tests": "server"} x`, "something follows"},
 		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"server"`, `"both"`, 1), `tests must be "server" or "client"`},
-		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"shows": "x"`, `"shows": ""`, 1), "shows and laws"},
-		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"§1"`, ``, 1), "shows and laws"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"shows": "x"`, `"shows": ""`, 1), "shows and covers"},
+		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"R-x"`, ``, 1), "shows and covers"},
 		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"ids"`, `"id"`, 1), "unknown field"},
 		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"call"`, `"any"`, 1), "meaning of its own"},
 		{strings.Replace(serverFile("", `{"silenceMs": 1}`), `"subject"`, `"via": "pigeon", "subject"`, 1), `cannot bring a token via "pigeon"`},

@@ -70,7 +70,7 @@ func known(t *testing.T, list []*conformance.Transcript) conformance.KnownFailur
 // A transcript that moves the clock is waited for, if it may.
 func TestRemoteWaits(t *testing.T) {
 	_, options := somewhere(t)
-	tr, err := conformance.Parse("story", []byte(`{"tests": "server", "shows": "x", "laws": ["§1"], "needs": ["clock"],
+	tr, err := conformance.Parse("story", []byte(`{"tests": "server", "shows": "x", "covers": ["R-x"], "needs": ["clock"],
 		"identities": {"alice": {"tenant": "acme", "subject": "alice"}}, "ids": {"call": 0},
 		"steps": [{"connect": "alice"}, {"send": {"type": "request", "id": "$call", "action": "slow", "payload": {"ms": 30}}}, {"advanceMs": 50},
 			{"expect": {"type": "result", "id": "$call", "...": true}}]}`))

@@ -30,9 +30,9 @@ type Transcript struct {
 	Tests Side
 	// Shows says in a sentence what the story is about.
 	Shows string
-	// Laws are what it shows: sections of PROTOCOL.md ("§7 Void chunks"), and
-	// laws of the engine (L1 to L14).
-	Laws []string
+	// Covers are the rules of PROTOCOL.md (R-one-end) and the invariants of the
+	// engine (I1 to I14) that it shows.
+	Covers []string
 	// Needs are the abilities without which it cannot be played.
 	Needs []Ability
 	// Settings are how the server must be made.
@@ -160,7 +160,7 @@ func parse(data []byte) (*Transcript, error) {
 	var file struct {
 		Tests      Side                `json:"tests"`
 		Shows      string              `json:"shows"`
-		Laws       []string            `json:"laws"`
+		Covers     []string            `json:"covers"`
 		Needs      []Ability           `json:"needs"`
 		Settings   Settings            `json:"settings"`
 		Identities map[string]Identity `json:"identities"`
@@ -175,7 +175,7 @@ func parse(data []byte) (*Transcript, error) {
 		return nil, err
 	}
 	t := &Transcript{
-		Tests: file.Tests, Shows: file.Shows, Laws: file.Laws, Needs: file.Needs, Settings: file.Settings,
+		Tests: file.Tests, Shows: file.Shows, Covers: file.Covers, Needs: file.Needs, Settings: file.Settings,
 		Identities: file.Identities, Tokens: file.Tokens, Secrets: file.Secrets,
 		IDs: make(map[string]time.Duration, len(file.IDs)),
 	}
@@ -197,8 +197,8 @@ func (t *Transcript) check() error {
 	switch {
 	case t.Tests != Server && t.Tests != Client:
 		return errors.New(`tests must be "server" or "client"`)
-	case t.Shows == "" || len(t.Laws) == 0:
-		return errors.New("shows and laws must say what the transcript is for")
+	case t.Shows == "" || len(t.Covers) == 0:
+		return errors.New("shows and covers must say what the transcript is for")
 	case len(t.Steps) == 0:
 		return errors.New("there are no steps")
 	case t.Tests == Client && len(t.Identities) > 0, t.Tests == Server && len(t.Tokens) > 0:

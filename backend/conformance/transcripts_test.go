@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -25,11 +24,8 @@ func load(t *testing.T, side conformance.Side) []*conformance.Transcript {
 	return list
 }
 
-// The transcripts are well formed, test who their directory says, and show laws
-// that there are: "L1" to "L14" of the engine, and of PROTOCOL.md as in
-// "§7 Void chunks", a section's number and words of it.
+// The transcripts are well formed, and test who their directory says.
 func TestTranscripts(t *testing.T) {
-	sections := protocol(t)
 	for side, least := range map[conformance.Side]int{conformance.Server: 90, conformance.Client: 55} {
 		list := load(t, side)
 		if len(list) < least {
@@ -39,51 +35,7 @@ func TestTranscripts(t *testing.T) {
 			if tr.Tests != side {
 				t.Errorf("%s tests a %s and lies with those for a %s", tr.Name, tr.Tests, side)
 			}
-			for _, l := range tr.Laws {
-				if !lawOfEngine.MatchString(l) {
-					checkLaw(t, tr.Name, l, sections)
-				}
-			}
 		}
-	}
-}
-
-var lawOfEngine = regexp.MustCompile(`^L([1-9]|1[0-4])$`)
-
-// protocol returns the sections of PROTOCOL.md by number.
-func protocol(t *testing.T) map[string]string {
-	t.Helper()
-	conformance.NeedContract(t)
-	law, err := os.ReadFile("../../contract/PROTOCOL.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections := map[string]string{}
-	for _, part := range strings.Split(string(law), "\n## ")[1:] {
-		number, body, _ := strings.Cut(part, ".")
-		sections[number] = body
-	}
-	return sections
-}
-
-func checkLaw(t *testing.T, name, law string, sections map[string]string) {
-	t.Helper()
-	text, ok := strings.CutPrefix(law, "§")
-	if !ok {
-		t.Errorf("%s: %q is neither L1 to L14 nor does it begin with §", name, law)
-		return
-	}
-	number, words, _ := strings.Cut(text, " ")
-	number, item, _ := strings.Cut(number, ".")
-	body, ok := sections[number]
-	if !ok {
-		t.Errorf("%s: PROTOCOL.md has no section %s", name, number)
-	}
-	if item != "" && !strings.Contains(body, "\n"+item+". ") {
-		t.Errorf("%s: section %s has no item %s", name, number, item)
-	}
-	if !strings.Contains(body, words) {
-		t.Errorf("%s: section %s says nothing of %q", name, number, words)
 	}
 }
 

@@ -86,9 +86,11 @@ func LoadVectors(dir fs.FS) ([]*Vector, error) {
 	return all, nil
 }
 
-// vectorFile is a file of vectors as it is written.
+// vectorFile is a file of vectors as it is written. Players do not need Covers;
+// a test compares it with the rules of the protocol.
 type vectorFile struct {
 	Direction Side          `json:"direction"`
+	Covers    []string      `json:"covers"`
 	Vectors   []vectorEntry `json:"vectors"`
 }
 

@@ -26,7 +26,7 @@ import (
 const probe = `{
   "tests": "server",
   "shows": "There is a server, with the fixed actions.",
-  "laws": ["§5"],
+  "covers": ["R-inline"],
   "identities": {"probe": {"tenant": "probe", "subject": "probe"}},
   "ids": {"call": 0},
   "steps": [

@@ -48,7 +48,7 @@ func TestConformAsJSON(t *testing.T) {
 func folder(t *testing.T, answer string) string {
 	t.Helper()
 	dir := t.TempDir()
-	text := `{"tests": "server", "shows": "A ping is answered.", "laws": ["§4 ping"], "identities": {"alice": {"tenant": "acme", "subject": "alice"}},
+	text := `{"tests": "server", "shows": "A ping is answered.", "covers": ["R-ping-any-time"], "identities": {"alice": {"tenant": "acme", "subject": "alice"}},
 		"steps": [{"connect": "alice"}, {"send": {"type": "ping"}}, {"expect": {"type": "` + answer + `"}}]}`
 	if err := os.WriteFile(filepath.Join(dir, "story.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -37,10 +37,10 @@ func (v *conformView) list(all []*conformance.Transcript) error {
 				Transcript string                `json:"transcript"`
 				Tests      conformance.Side      `json:"tests"`
 				Shows      string                `json:"shows"`
-				Laws       []string              `json:"laws"`
+				Covers     []string              `json:"covers"`
 				Needs      []conformance.Ability `json:"needs"`
 				WaitMs     int64                 `json:"waitMs"`
-			}{t.Name, t.Tests, t.Shows, t.Laws, append([]conformance.Ability{}, t.Needs...), t.Waits().Milliseconds()})
+			}{t.Name, t.Tests, t.Shows, t.Covers, append([]conformance.Ability{}, t.Needs...), t.Waits().Milliseconds()})
 		} else {
 			line = st.bold(t.Name)
 			if len(t.Needs) > 0 {
