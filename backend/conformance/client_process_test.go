@@ -20,7 +20,7 @@ func playRobot(t *testing.T, how, needs, steps string) error {
 	if err != nil {
 		return err
 	}
-	return RunClient(t.Context(), tr, target, &Options{Patience: 5 * time.Second})
+	return RunClient(t.Context(), tr, target, nil)
 }
 
 func startRobot(t *testing.T, how string, tr *Transcript, wait time.Duration) (*ClientProcess, error) {
@@ -40,7 +40,7 @@ func TestClientProcess(t *testing.T) {
 		"a reader is handed events": {"well", "", accept + `{"attach": "a", "id": "x"}, {"send": {"n": 1}}, {"send": {"n": 2}}, {"take": "a", "events": [{"event": "chunk", "data": {"n": 1}}, {"event": "chunk", "data": {"n": 2}}]}`, ""},
 		"a take is withdrawn":       {"well", "", accept + `{"takeNothing": "a", "forMs": 50}, {"send": {"n": 1}}, {"take": "a", "events": [{"event": "chunk", "data": {"n": 1}}]}`, ""},
 		"nothing is taken between":  {"well", "", accept + `{"takeNothing": "a", "forMs": 50}, {"send": {"n": 1}}, {"silenceMs": 50}, {"send": {"n": 2}}, {"take": "a", "events": [{"event": "chunk", "data": {"n": 1}}]}, {"take": "a", "events": [{"event": "chunk", "data": {"n": 2}}]}`, ""},
-		"something is taken":        {"well", "", accept + `{"send": {"n": 1}}, {"takeNothing": "a", "forMs": 5000}`, "should be handed nothing"},
+		"something is taken":        {"well", "", accept + `{"send": {"n": 1}}, {"takeNothing": "a", "forMs": 60000}`, "should be handed nothing"},
 		"a command is refused":      {"well", "", accept + `{"start": "a", "request": {"action": "echo"}}`, "cannot start: this one starts nothing"},
 		"the clock is moved":        {"well", `"clock"`, accept + `{"advanceMs": 238000}, {"silenceMs": 20}, {"advanceMs": 2000}, {"silenceMs": 50}`, ""},
 		"a ping is answered":        {"well", `"clock"`, accept + `{"advanceMs": 236000}, {"advanceMs": 4000}, {"take": "a", "events": [{"event": "chunk", "data": {"type": "pong"}}]}`, ""},

@@ -59,11 +59,10 @@ func (p *serverPlayer) follow(ctx context.Context, s *Step) error {
 			return err
 		}
 	}
-	var id string
-	if err := json.Unmarshal(f.id, &id); err != nil {
-		return err
+	var text string
+	if json.Unmarshal(f.id, &text) == nil {
+		l.taken[text] = f.position
 	}
-	l.taken[id] = max(l.taken[id], f.position)
 	return nil
 }
 

@@ -74,6 +74,26 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// What was taken may come once more on that connection, and a lag before it;
+// what is new, or of another stream, may not.
+func TestFollowedDoubles(t *testing.T) {
+	page := func(f string) string { return snapshotFor(f, "4", "false", ev("2"), ev("3"), ev("4")) }
+	for name, c := range map[string]struct{ late, why string }{
+		"the last":         {chunk("4"), ""},
+		"an earlier one":   {chunk("2"), ""},
+		"a lag":            {`{"type":"lag","id":"i","lastSeq":4}`, ""},
+		"one more":         {chunk("5"), "nothing should have come"},
+		"a later lag":      {`{"type":"lag","id":"i","lastSeq":5}`, "nothing should have come"},
+		"another stream's": {`{"type":"chunk","id":"j","seq":2,"attempt":1,"data":7}`, "nothing should have come"},
+		"an answer":        {`{"type":"snapshot","ref":"x","id":"i","lastSeq":4,"more":false,"events":[]}`, "nothing should have come"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := strings.Replace(serverFile("", wantTwoToFour), `"$i"`, `"i"`, 1)
+			judge(t, playFile(t, file, newFakeServer(func(conn *fakeConn, f string) { conn.say(page(f), c.late) })), c.why)
+		})
+	}
+}
+
 // A mark stands for all seqs from its from on: nothing that it covers is
 // waited for.
 func TestFollowMark(t *testing.T) {

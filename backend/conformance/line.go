@@ -39,7 +39,25 @@ type line struct {
 }
 
 func newLine(name string, conn Conn, judge func([]byte) error) *line {
-	return &line{name: name, conn: conn, judge: judge, faults: map[string]*faults{sent: {}, received: {}}, taken: map[string]uint64{}}
+	return &line{name: name, conn: conn, judge: judge, taken: map[string]uint64{}, faults: map[string]*faults{sent: {}, received: {}}}
+}
+
+// hasTaken tells whether a message is an event of a stream that was followed
+// here up to it, or a lag before the end of it: a server may show an event in a
+// snapshot and tell it live as well, and clients drop such doubles.
+func (l *line) hasTaken(m json.RawMessage) bool {
+	var head wire.ServerMessage
+	if len(l.taken) == 0 || json.Unmarshal(m, &head) != nil {
+		return false
+	}
+	position, ok := l.taken[head.ID]
+	switch {
+	case !ok || head.Ref != "":
+		return false
+	case head.Type == wire.TypeLag:
+		return head.LastSeq <= position
+	}
+	return head.Seq > 0 && head.Seq <= position
 }
 
 // alive tells whether the connection is there.
@@ -100,16 +118,6 @@ func (l *line) next(ctx context.Context) (json.RawMessage, error) {
 	m := l.inbox[0]
 	l.inbox = l.inbox[1:]
 	return m, nil
-}
-
-// isDuplicate reports whether a message is an event that a step has followed
-// the stream beyond. A client drops such an event (PROTOCOL.md §7).
-func (l *line) isDuplicate(m json.RawMessage) bool {
-	var head struct {
-		ID  string `json:"id"`
-		Seq uint64 `json:"seq"`
-	}
-	return json.Unmarshal(m, &head) == nil && head.Seq > 0 && head.Seq <= l.taken[head.ID]
 }
 
 // absent handles that no frame came: a delayed one has waited long enough.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // TB is the part of testing.TB that Play and PlayClient use.
@@ -49,7 +50,7 @@ func runServer(ctx context.Context, t *Transcript, target Target, o *Options) er
 	if lacking := missing(t.Needs, target.Abilities()); len(lacking) > 0 {
 		return &Lacking{t.Name, lacking}
 	}
-	p := &serverPlayer{player: newPlayer(t, o, nowOf(target)), target: target, ledger: newLedger()}
+	p := &serverPlayer{player: newPlayer(t, o, target, target.Abilities()), target: target, ledger: newLedger()}
 	p.token = p.mint
 	p.introduce()
 	defer p.end()
@@ -100,6 +101,8 @@ func (p *serverPlayer) do(ctx context.Context, s *Step) error {
 		return p.connect(ctx, s)
 	case "follow":
 		return p.follow(ctx, s)
+	case "poll":
+		return p.poll(ctx, s)
 	case "advanceMs":
 		c, err := clockOf(p.target)
 		if err != nil {
@@ -160,6 +163,37 @@ func (p *serverPlayer) connect(ctx context.Context, s *Step) error {
 		return &unmet{"refused differently: " + err.Error(), appendNode(nil, want), came}
 	}
 	return nil
+}
+
+// pollEvery is how long poll waits before it asks again.
+const pollEvery = 20 * time.Millisecond
+
+// poll sends a message again and again, until the answer matches.
+func (p *serverPlayer) poll(ctx context.Context, s *Step) error {
+	l, err := p.line(s.On)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := p.within(ctx, s)
+	defer cancel()
+	until, _ := s.with.get("until")
+	for {
+		if err := p.send(l, s); err != nil {
+			return err
+		}
+		m, err := p.next(ctx, l, s.Ignoring, false)
+		if err != nil {
+			return &unmet{"no answer" + onLine(l) + ": " + err.Error(), appendNode(nil, until), nil}
+		}
+		if err = p.match(until, m); err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return &unmet{"no answer" + onLine(l) + " has matched in time: " + err.Error(), appendNode(nil, until), m}
+		}
+	}
 }
 
 func refusalNode(r *Refusal) object {

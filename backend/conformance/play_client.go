@@ -33,7 +33,7 @@ func runClient(ctx context.Context, t *Transcript, target ClientTarget, o *Optio
 	if lacking := missing(t.Needs, target.Abilities()); len(lacking) > 0 {
 		return &Lacking{t.Name, lacking}
 	}
-	p := &clientPlayer{player: newPlayer(t, o, nowOf(target)), target: target}
+	p := &clientPlayer{player: newPlayer(t, o, target, target.Abilities()), target: target}
 	defer p.end()
 	return p.play(ctx, p.do)
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,11 @@ func TestVerbs(t *testing.T) {
 		"not ignoring":              {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["ok"]}`, say(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), "expected"},
 		"left over":                 {"", open + ping + `{"expect": {"type": "pong"}}`, say(`{"type":"pong"}`, `{"type":"pong"}`), "nothing should have come"},
 		"left over, late":           {"", open + ping + `{"silenceMs": 10}`, lateBy(40 * time.Millisecond), "nothing should have come"},
+		"poll":                      {"", open + `{"poll": {"type": "ping"}, "until": {"type": "ok", "ref": "3"}}, {"silenceMs": 100}`, counting(), ""},
+		"poll in vain":              {"", open + `{"poll": {"type": "ping"}, "until": {"type": "ok", "ref": "0"}, "withinMs": 1000}`, counting(), "0"},
+		"poll without an answer":    {"", open + `{"poll": {"type": "ping"}, "until": {"type": "pong"}}`, say(), "no answer: nothing came"},
+		"lose what is late":         {"", open + `{"lose": "received"}, ` + ping + `{"silenceMs": 10}, ` + ping + `{"expect": {"type": "pong"}}`, lateBy(time.Second), ""},
+		"lose what never comes":     {"", open + `{"lose": "received"}, ` + ping + `{"silenceMs": 10}`, say(), "what is to be lost has not come"},
 		"closed at the end":         {"", open + `{"send": {"type": "ping"}}`, closing(1001), "closed: 1001"},
 		"any order":                 {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "pong"}]}`, say(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
 		"any order, greedy":         {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "1"}]}`, say(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), ""},
@@ -111,6 +117,50 @@ func judge(t *testing.T, err error, why string) {
 
 func lateBy(d time.Duration) func(*fakeConn, string) {
 	return func(c *fakeConn, _ string) { time.AfterFunc(d, func() { c.say(`{"type":"pong"}`) }) }
+}
+
+// counting answers each frame with its number.
+func counting() func(*fakeConn, string) {
+	n := 0
+	return func(c *fakeConn, _ string) {
+		n++
+		c.say(fmt.Sprintf(`{"type":"ok","ref":"%d"}`, n))
+	}
+}
+
+// slowServer is a fake server whose time passes by itself.
+type slowServer struct{ *fakeServer }
+
+func (slowServer) realTime() {}
+
+// Where time passes by itself nothing fails for having come late, or early, and
+// what nobody expects fails all the same.
+func TestTimesOfRealTargets(t *testing.T) {
+	const open, ping = `{"connect": "alice"}, `, `{"send": {"type": "ping"}}, `
+	late := lateBy(time.Second)
+	for name, c := range map[string]struct {
+		steps string
+		serve func(*fakeConn, string)
+		why   string
+	}{
+		"late":                   {open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, late, ""},
+		"never":                  {open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, say(), "nothing came"},
+		"in a silence":           {open + ping + `{"silenceMs": 5000}, {"expect": {"type": "pong"}}`, late, ""},
+		"in a silence, in order": {open + ping + `{"silenceMs": 5000}, ` + ping + `{"silenceMs": 5000}, {"expect": [{"type": "ok", "ref": "1"}, {"type": "ok", "ref": "2"}]}`, counting(), ""},
+		"in a silence, ignored":  {open + ping + `{"silenceMs": 5000, "ignoring": ["pong"]}`, late, ""},
+		"unexpected":             {open + ping + `{"silenceMs": 5000}, {"expect": {"type": "ok", "ref": "1"}}`, late, `expected "ok"`},
+		"left over":              {open + ping + `{"silenceMs": 5000}`, late, "nothing should have come"},
+		"closed in a silence":    {open + ping + `{"silenceMs": 5000}`, closing(1001), "closed: 1001"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, err := Parse("story", []byte(serverFile("", c.steps)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) { err = Run(t.Context(), tr, slowServer{newFakeServer(c.serve)}, nil) })
+			judge(t, err, c.why)
+		})
+	}
 }
 
 func closing(code int) func(*fakeConn, string) {

@@ -17,7 +17,8 @@ import (
 
 // Options says how patient a player is. Nil or zero: the defaults.
 type Options struct {
-	// Patience is how long an expected message may take. Default 10 s.
+	// Patience is how long an expected message may take. Default 60 s: it only
+	// catches what never comes.
 	Patience time.Duration
 	// Quiet is for how long nothing more may come behind the last step.
 	// Default 50 ms.
@@ -34,7 +35,7 @@ func (o *Options) defaults() Options {
 		out = *o
 	}
 	if out.Patience <= 0 {
-		out.Patience = 10 * time.Second
+		out.Patience = 60 * time.Second
 	}
 	if out.Quiet <= 0 {
 		out.Quiet = 50 * time.Millisecond
@@ -52,11 +53,24 @@ type player struct {
 	options Options
 	lines   map[string]*line
 	log     []string
+	// exact tells that the target's clock moves only when all that was to be
+	// done at a time is done. Only then do the transcript's times say what must
+	// happen within a time, and what must not: elsewhere a busy machine makes
+	// anything late.
+	exact bool
 }
 
-func newPlayer(t *Transcript, o *Options, now func() time.Time) *player {
-	return &player{scope: newScope(t.IDs, now), t: t, options: o.defaults(), lines: map[string]*line{}}
+func newPlayer(t *Transcript, o *Options, target any, abilities []Ability) *player {
+	_, real := target.(realTimer)
+	return &player{
+		scope: newScope(t.IDs, nowOf(target)), t: t, options: o.defaults(), lines: map[string]*line{},
+		exact: slices.Contains(abilities, AbilityClock) && !real,
+	}
 }
+
+// realTimer is a target that may have the ability clock, and whose time passes
+// by itself all the same.
+type realTimer interface{ realTime() }
 
 // play runs the steps, then waits for what should not come.
 func (p *player) play(ctx context.Context, do func(context.Context, *Step) error) error {
@@ -165,7 +179,7 @@ func (p *player) common(ctx context.Context, s *Step) (ok bool, err error) {
 	case "expectClose":
 		return true, p.expectClose(ctx, l, s)
 	case "silenceMs":
-		return true, p.silence(ctx, l, milliseconds(s.Arg), s.Ignoring)
+		return true, p.keepSilence(ctx, l, s)
 	case "lose":
 		l.faults[s.text()].lose++
 	case "double":
@@ -233,10 +247,11 @@ func (p *player) tells(frame []byte) error {
 	return nil
 }
 
-// within returns a context for the time that a step may take.
+// within returns a context for the time that a step may take. Where time passes
+// by itself it only catches what never comes.
 func (p *player) within(ctx context.Context, s *Step) (context.Context, context.CancelFunc) {
 	d := s.Within
-	if d == 0 {
+	if d == 0 || !p.exact && d < p.options.Patience {
 		d = p.options.Patience
 	}
 	return context.WithTimeout(ctx, d)
@@ -251,7 +266,7 @@ func (p *player) next(ctx context.Context, l *line, ignoring []string, pings boo
 		}
 		p.note("← %s: %s", l.name, brief(m))
 		kind := typeOf(m)
-		if slices.Contains(ignoring, kind) || l.isDuplicate(m) {
+		if slices.Contains(ignoring, kind) || l.hasTaken(m) {
 			continue
 		}
 		answered := false
@@ -379,6 +394,56 @@ func (p *player) expectClose(ctx context.Context, l *line, s *Step) error {
 		return &unmet{"another close code", fmt.Append(nil, code), fmt.Append(nil, closed.Code)}
 	}
 	return nil
+}
+
+// keepSilence does the step silenceMs. A message that is to be lost must have
+// come by its end. Where time passes by itself, what comes meanwhile may have
+// been due later: it is left to the steps that follow, and fails them unless
+// they expect it.
+func (p *player) keepSilence(ctx context.Context, l *line, s *Step) error {
+	d := milliseconds(s.Arg)
+	if p.exact {
+		if err := p.silence(ctx, l, d, s.Ignoring); err != nil {
+			return err
+		}
+	} else if err := p.collect(ctx, l, d, s.Ignoring); err != nil {
+		return err
+	}
+	if l.faults[received].lose == 0 {
+		return nil
+	}
+	ctx, cancel := p.within(ctx, s)
+	defer cancel()
+	for l.faults[received].lose > 0 {
+		frame, err := l.conn.Recv(ctx)
+		if err != nil {
+			return fmt.Errorf("what is to be lost has not come: %w", err)
+		}
+		if err := l.arrive(frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collect takes in what comes within a time, answers what has a standing answer
+// and passes over what is ignored. The rest waits for its step.
+func (p *player) collect(ctx context.Context, l *line, d time.Duration, ignoring []string) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	inbox := l.inbox
+	defer func() { l.inbox = append(inbox, l.inbox...) }()
+	l.inbox = nil
+	for {
+		m, err := p.next(ctx, l, ignoring, false)
+		switch {
+		case errors.Is(err, errQuiet):
+			return nil
+		case err != nil:
+			return err
+		}
+		inbox = append(inbox, m)
+	}
 }
 
 // silence fails if anything comes.

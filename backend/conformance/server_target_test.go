@@ -85,10 +85,14 @@ func (e *embedded) start() error {
 		return err
 	}
 	m := &mortal{roles: queue}
-	s, err := server.New(r, &server.Options{
+	o := server.Options{
 		Auth: verify, Queue: m, Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
 		PoisonAfter: e.settings.PoisonAfter,
-	})
+	}
+	if !e.host.bubble { // on a busy machine a step may take long
+		o.Threshold, o.WriteTimeout = time.Minute, 10*time.Minute
+	}
+	s, err := server.New(r, &o)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ const (
 	// than the law allows, so that the ledger can say what is wrong with it.
 	socketFrame = 4 * wire.MaxServerMessage
 	// socketWrite bounds how long a frame may take to leave.
-	socketWrite = 5 * time.Second
+	socketWrite = time.Minute
 )
 
 // Socket is a Conn on a WebSocket connection, at either end of it. A goroutine

@@ -95,6 +95,7 @@ var (
 	serverVerbs = map[string]verb{
 		"connect":  {takes: isText, with: []string{"on", "refused", "withinMs"}},
 		"follow":   {takes: isText, with: []string{"on", "after", "epoch", "events", "ignoring", "withinMs"}},
+		"poll":     {takes: isObject, with: []string{"on", "until", "ignoring", "withinMs"}},
 		"kill":     {takes: oneOf(string(Now), string(BeforeTelling), string(AfterTelling)), needs: AbilityKill},
 		"restart":  {takes: isTrue, needs: AbilityRestart},
 		"shutdown": {takes: isTrue, needs: AbilityShutdown},
@@ -119,10 +120,11 @@ var (
 	modifiers = map[string]kind{
 		"note": isText, "on": isText, "ignoring": isTexts, "withinMs": isCount, "refused": isObject,
 		"token": isStringOrObject, "pick": isString, "request": isObject, "id": isText, "events": isList, "forMs": isCount, "with": isObject, "after": isCount, "epoch": isText,
+		"until": isObject,
 	}
 	// musts are modifiers that a verb cannot do without.
 	musts = map[string]string{
-		"start": "request", "attach": "id", "take": "events", "takeNothing": "forMs", "follow": "events", "answer": "with",
+		"start": "request", "attach": "id", "take": "events", "takeNothing": "forMs", "follow": "events", "poll": "until", "answer": "with",
 	}
 )
 

@@ -11,7 +11,7 @@ import (
 )
 
 // vectorTime is how long the answers to one vector may take.
-const vectorTime = 10 * time.Second
+const vectorTime = 60 * time.Second
 
 // vectorBarrier is sent behind an invalid frame: when it is answered, nothing
 // more will come for that frame, and the connection has lived on.
