@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
@@ -62,28 +63,30 @@ func TestGoodbyeAndComingBack(t *testing.T) {
 // Idle connections, old ones, and those whose token has expired are closed,
 // each with its reason and code.
 func TestConnectionsEnd(t *testing.T) {
-	h := start(t, server.Options{IdleTimeout: 50 * time.Millisecond})
-	p := h.dial("ann")
-	require.Equal(t, "idle", p.next().Reason)
-	require.Equal(t, wire.CloseGoingAway, p.closed())
+	synctest.Test(t, func(t *testing.T) {
+		h := inBubble(t, router(), server.Options{IdleTimeout: 50 * time.Millisecond})
+		p := h.dial("ann")
+		require.Equal(t, "idle", p.next().Reason)
+		require.Equal(t, wire.CloseGoingAway, p.closed())
 
-	h = start(t, server.Options{MaxLife: 50 * time.Millisecond})
-	p = h.dial("ann")
-	require.Equal(t, "expired", p.next().Reason)
-	require.Equal(t, wire.CloseGoingAway, p.closed())
+		h = inBubble(t, router(), server.Options{MaxLife: 50 * time.Millisecond})
+		p = h.dial("ann")
+		require.Equal(t, "expired", p.next().Reason)
+		require.Equal(t, wire.CloseGoingAway, p.closed())
 
-	h = start(t, server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
-		id := people[token]
-		id.Expires = time.Now().Add(-59900 * time.Millisecond)
-		return id, nil
-	})})
-	p = h.dial("ann")
-	p.send(`{"type":"list","ref":"r"}`)
-	m := p.next()
-	require.Equal(t, wire.CodeTokenExpired, m.Code)
-	require.True(t, *m.Retryable)
-	require.Equal(t, "token_expired", p.next().Reason)
-	require.Equal(t, wire.CloseTokenExpired, p.closed())
+		h = inBubble(t, router(), server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
+			id := people[token]
+			id.Expires = time.Now().Add(-time.Second)
+			return id, nil
+		})})
+		p = h.dial("ann")
+		p.send(`{"type":"list","ref":"r"}`)
+		m := p.next()
+		require.Equal(t, wire.CodeTokenExpired, m.Code)
+		require.True(t, *m.Retryable)
+		require.Equal(t, "token_expired", p.next().Reason)
+		require.Equal(t, wire.CloseTokenExpired, p.closed())
+	})
 }
 
 // A fresh token extends the time in band.
@@ -107,21 +110,17 @@ func TestRefresh(t *testing.T) {
 // Law 9: a slow reader costs itself, not others, and nothing durable is
 // skipped: it is told that it lags, and pulls.
 func TestLaw09SlowReader(t *testing.T) {
-	h := start(t, server.Options{OutboxBytes: 2048})
-	quick := h.dial("ann")
-	lags := 0
-	for range 10 { // on a busy machine all chunks may come at once, and nobody lags
-		if lags > 0 {
-			break
-		}
+	synctest.Test(t, func(t *testing.T) {
+		h := inBubble(t, router(), server.Options{OutboxBytes: 2048})
+		quick := h.dial("ann")
 		slow := h.dial("ann")
 		id := wire.NewID()
 		slow.send(`{"type":"request","id":"%s","action":"count","payload":%d}`, id, chunks)
+		synctest.Wait() // more was told than it takes
 		quick.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
 		require.Equal(t, wire.TypeResult, quick.next().Type, "others are served")
-		lags = slow.follow(id)
-	}
-	require.Positive(t, lags)
+		require.Positive(t, slow.follow(id))
+	})
 }
 
 const chunks = 50_000
@@ -172,7 +171,7 @@ func TestTooManyConnections(t *testing.T) {
 	p := h.dial("ann")
 	p.send(`{"type":"ping"}`)
 	require.Equal(t, wire.TypePong, p.next().Type, "it is counted by now")
-	_, response, err := dialer.Dial(h.url, http.Header{"Authorization": {"Bearer ann"}})
+	_, response, err := h.dialer.Dial(h.url, http.Header{"Authorization": {"Bearer ann"}})
 	require.Error(t, err)
 	defer func() { _ = response.Body.Close() }()
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -23,7 +26,7 @@ import (
 // refused is the status and the code that a handshake is refused with.
 func (h *host) refused(header http.Header) (status int, code, text string) {
 	h.Helper()
-	_, response, err := dialer.Dial(h.url, header)
+	_, response, err := h.dialer.Dial(h.url, header)
 	require.Error(h, err)
 	require.NotNil(h, response, "%v", err)
 	defer func() { _ = response.Body.Close() }()
@@ -69,13 +72,13 @@ func TestTenantsShareConnections(t *testing.T) {
 	require.Contains(t, text, "no room")
 	require.NoError(t, mine[0].ws.Close())
 	require.Eventually(t, func() bool {
-		ws, response, err := dialer.Dial(h.url, bearer("eve"))
+		ws, response, err := h.dialer.Dial(h.url, bearer("eve"))
 		if err == nil {
 			_ = ws.Close()
 		}
 		_ = response.Body.Close()
 		return err == nil
-	}, 5*time.Second, 10*time.Millisecond, "what was given back can be taken")
+	}, hang, 10*time.Millisecond, "what was given back can be taken")
 }
 
 func TestConnectionsOfOne(t *testing.T) {
@@ -91,139 +94,136 @@ func TestConnectionsOfOne(t *testing.T) {
 	h.dial("eve").pings()
 	require.NoError(t, last.ws.Close())
 	require.Eventually(t, func() bool {
-		ws, response, err := dialer.Dial(h.url, bearer("ann"))
+		ws, response, err := h.dialer.Dial(h.url, bearer("ann"))
 		if err == nil {
 			_ = ws.Close()
 		}
 		_ = response.Body.Close()
 		return err == nil
-	}, 5*time.Second, 10*time.Millisecond)
+	}, hang, 10*time.Millisecond)
 }
 
 // Handshakes are judged so often and no more: not even a signature is verified
 // for those beyond.
 func TestHandshakeRate(t *testing.T) {
-	judged := 0
-	h := start(t, server.Options{HandshakeRate: 3, Auth: auth.AuthenticatorFunc(func(ctx context.Context, token string) (auth.Identity, error) {
-		judged++
-		return people.Authenticate(ctx, token)
-	})})
-	p := h.dial("ann")
-	refused := 0
-	for range 6 {
-		status, code, _ := h.refused(bearer("nobody"))
-		if status == http.StatusServiceUnavailable {
-			require.Equal(t, wire.CodeUnavailable, code)
-			refused++
+	synctest.Test(t, func(t *testing.T) {
+		judged := 0
+		h := inBubble(t, router(), server.Options{HandshakeRate: 3, Auth: auth.AuthenticatorFunc(func(ctx context.Context, token string) (auth.Identity, error) {
+			judged++
+			return people.Authenticate(ctx, token)
+		})})
+		p := h.dial("ann")
+		refused := 0
+		for range 6 {
+			status, code, _ := h.refused(bearer("nobody"))
+			if status == http.StatusServiceUnavailable {
+				require.Equal(t, wire.CodeUnavailable, code)
+				refused++
+			}
 		}
-	}
-	require.GreaterOrEqual(t, refused, 3)
-	require.Equal(t, 7-refused, judged)
-	p.pings()
+		require.Equal(t, 4, refused)
+		require.Equal(t, 3, judged)
+		p.pings()
+	})
 }
 
 // Whoever sends too much is refused first, and if that does not help, not read.
 func TestMessageRate(t *testing.T) {
-	const rate = 50
-	h := start(t, server.Options{MessageRate: rate})
-	p, other := h.dial("ann"), h.dial("ann")
-	for range rate {
-		p.send(`{"type":"ping"}`)
-	}
-	id := wire.NewID()
-	begun := time.Now()
-	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
-	for range 4 * rate {
-		p.send(`{"type":"cancel","ref":"r","id":"%s"}`, id)
-	}
-	for range rate {
-		require.Equal(t, wire.TypePong, p.next().Type)
-	}
-	m := p.next()
-	for m.Type == wire.TypePong { // time passes
-		m = p.next()
-	}
-	requireOverloaded(t, m)
-	if m.ID == "" {
-		require.Equal(t, 0, *m.Index)
-		m = p.next()
-	}
-	require.Equal(t, 1, *m.Index, "in a batch it has its place")
-	require.Equal(t, id, m.ID)
-	refused := 0
-	for range 4 * rate {
-		if m := p.next(); m.Type == wire.TypeError {
-			requireOverloaded(t, m)
-			require.Equal(t, "r", m.Ref)
-			refused++
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 50
+		h := inBubble(t, router(), server.Options{MessageRate: rate})
+		p, other := h.dial("ann"), h.dial("ann")
+		for range rate {
+			p.send(`{"type":"ping"}`)
 		}
-		other.send(`{"type":"list","ref":"o"}`)
-		if refused%rate == 0 {
-			other.next()
-			other = h.dial("ann")
+		id := wire.NewID()
+		begun := time.Now()
+		p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
+		for range 4 * rate {
+			p.send(`{"type":"cancel","ref":"r","id":"%s"}`, id)
 		}
-	}
-	require.Greater(t, refused, 3*rate)
-	require.Greater(t, time.Since(begun), 2*time.Second, "6 s worth of messages, of which 2 s are given and 1 s is owed")
+		for range rate {
+			require.Equal(t, wire.TypePong, p.next().Type)
+		}
+		m := p.next()
+		for m.Type == wire.TypePong { // time passes
+			m = p.next()
+		}
+		requireOverloaded(t, m)
+		if m.ID == "" {
+			require.Equal(t, 0, *m.Index)
+			m = p.next()
+		}
+		require.Equal(t, 1, *m.Index, "in a batch it has its place")
+		require.Equal(t, id, m.ID)
+		refused := 0
+		for range 4 * rate {
+			if m := p.next(); m.Type == wire.TypeError {
+				requireOverloaded(t, m)
+				require.Equal(t, "r", m.Ref)
+				refused++
+			}
+			other.send(`{"type":"list","ref":"o"}`)
+			if refused%rate == 0 {
+				other.next()
+				other = h.dial("ann")
+			}
+		}
+		require.Greater(t, refused, 3*rate)
+		require.Greater(t, time.Since(begun), 2*time.Second, "6 s worth of messages, of which 2 s are given and 1 s is owed")
+	})
 }
 
 func TestPingsOfTheSocketCount(t *testing.T) {
-	h := start(t, server.Options{MessageRate: 5})
-	p := h.dial("ann")
-	pongs := 0
-	p.ws.SetPongHandler(func(string) error { pongs++; return nil })
-	for range 20 {
-		require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
-	}
-	p.send(`{"type":"ping"}`)
-	requireOverloaded(t, p.next())
-	require.Less(t, pongs, 15)
-	require.GreaterOrEqual(t, pongs, 5)
+	synctest.Test(t, func(t *testing.T) {
+		h := inBubble(t, router(), server.Options{MessageRate: 5})
+		p := h.dial("ann")
+		pongs := 0
+		p.ws.SetPongHandler(func(string) error { pongs++; return nil })
+		sent := make(chan error, 1)
+		go func() { // pongs must be read meanwhile
+			var err error
+			for i := 0; i < 20 && err == nil; i++ {
+				err = p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(hang))
+			}
+			sent <- errors.Join(err, p.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)))
+		}()
+		requireOverloaded(t, p.next())
+		require.NoError(t, <-sent)
+		require.Equal(t, 5, pongs)
+	})
 }
 
 // A tenant asks for so many calls a second, on however many connections; a
 // reconnect forgives nothing.
 func TestCallRate(t *testing.T) {
-	h := start(t, server.Options{CallRate: 4})
-	refused := 0
-	call := func(p *peer) {
-		id := wire.NewID()
-		p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
-		require.Equal(t, wire.TypePong, p.next().Type)
-		if m := p.next(); m.Type == wire.TypeError {
-			requireOverloaded(t, m)
-			require.Equal(t, 1, *m.Index)
-			require.Equal(t, id, m.ID)
-			refused++
+	synctest.Test(t, func(t *testing.T) {
+		h := inBubble(t, router(), server.Options{CallRate: 4})
+		refused := 0
+		call := func(p *peer) {
+			id := wire.NewID()
+			p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
+			require.Equal(t, wire.TypePong, p.next().Type)
+			if m := p.next(); m.Type == wire.TypeError {
+				requireOverloaded(t, m)
+				require.Equal(t, 1, *m.Index)
+				require.Equal(t, id, m.ID)
+				refused++
+			}
 		}
-	}
-	for range 6 {
-		p := h.dial("ann")
-		call(p)
-		call(p)
-		require.NoError(t, p.ws.Close())
-	}
-	require.GreaterOrEqual(t, refused, 6)
-	refused = 0
-	for range 4 {
-		call(h.dial("eve"))
-	}
-	require.Zero(t, refused, "another tenant")
-}
-
-// gated is a router whose action answers with so many bytes once a gate is
-// open.
-func gated(gate <-chan struct{}) *streamer.Router {
-	r := streamer.NewRouter(nil)
-	streamer.Handle(r, "big", func(ctx context.Context, size int) (string, error) {
-		select {
-		case <-gate:
-			return strings.Repeat("x", size), nil
-		case <-ctx.Done():
-			return "", ctx.Err()
+		for range 6 {
+			p := h.dial("ann")
+			call(p)
+			call(p)
+			require.NoError(t, p.ws.Close())
 		}
+		require.Equal(t, 8, refused)
+		refused = 0
+		for range 4 {
+			call(h.dial("eve"))
+		}
+		require.Zero(t, refused, "another tenant")
 	})
-	return r
 }
 
 func heapNow() uint64 {
@@ -293,20 +293,34 @@ func TestLaw09InputsAreCounted(t *testing.T) {
 // Law 9: whoever has had large answers made, before it was known that they are
 // large, and reads none, is cut off, and others are served.
 func TestLaw09UnreadAnswersEndTheConnection(t *testing.T) {
-	gate := make(chan struct{})
-	h := startWith(t, gated(gate), server.Options{PendingBytes: 1 << 20})
-	p, other := h.dial("ann"), h.dial("ann")
-	before := heapNow()
-	for range 400 { // 39 MB
-		p.call("big", "97000")
-	}
-	p.send(`{"type":"ping"}`)
-	other.pings()
-	close(gate)
-	other.pings()
-	require.Eventually(t, func() bool { return heapNow() < before+12<<20 }, 10*time.Second, 200*time.Millisecond)
-	other.pings()
-	require.Equal(t, wire.CloseTryLater, p.closed())
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		var begun, ended atomic.Int32
+		r := streamer.NewRouter(nil)
+		streamer.Handle(r, "big", func(_ context.Context, size int) (string, error) {
+			begun.Add(1)
+			defer ended.Add(1)
+			<-gate // whether or not the connection is there: each makes its answer
+			return strings.Repeat("x", size), nil
+		})
+		h := inBubble(t, r, server.Options{PendingBytes: 1 << 20})
+		p, other := h.dial("ann"), h.dial("ann")
+		before := heapNow()
+		const calls = 400 // 39 MB
+		for range calls {
+			p.call("big", "97000")
+		}
+		p.send(`{"type":"ping"}`)
+		other.pings()
+		synctest.Wait()
+		require.EqualValues(t, calls, begun.Load(), "all were let in before it is known how large the answers are")
+		close(gate)
+		synctest.Wait()
+		require.EqualValues(t, calls, ended.Load())
+		require.Less(t, heapNow(), before+12<<20)
+		other.pings()
+		require.Equal(t, wire.CloseTryLater, p.closed())
+	})
 }
 
 // Law 9: what messages hold on all connections together is bounded, and shared
@@ -347,7 +361,7 @@ func TestLaw09UnreadCountsForAll(t *testing.T) {
 	ping := `{"type":"ping"}`
 	frame := []byte("[" + strings.Repeat(ping+",", 63) + ping + "]")
 	p := h.dial("ann")
-	require.NoError(t, p.ws.SetWriteDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, p.ws.SetWriteDeadline(time.Now().Add(unhurried)))
 	var err error
 	for err == nil {
 		err = p.ws.WriteMessage(websocket.TextMessage, frame)
@@ -436,7 +450,7 @@ func listening(t *testing.T, o server.Options) (address string) {
 // Sockets that say nothing, or little, are closed in time, and earlier when
 // others want in.
 func TestSlowHandshakes(t *testing.T) {
-	address := listening(t, server.Options{MaxHandshakes: 4, HandshakeTimeout: 10 * time.Second})
+	address := listening(t, server.Options{MaxHandshakes: 4, HandshakeTimeout: unhurried})
 	var silent []net.Conn
 	for range 6 { // the last two wait in the system's queue
 		c, err := net.Dial("tcp", address)
@@ -448,7 +462,7 @@ func TestSlowHandshakes(t *testing.T) {
 	require.NoError(t, err, "they do not keep others out")
 	require.NoError(t, response.Body.Close())
 	require.NoError(t, ws.Close())
-	require.NoError(t, silent[0].SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, silent[0].SetReadDeadline(time.Now().Add(hang)))
 	_, err = bufio.NewReader(silent[0]).ReadByte()
 	require.Error(t, err)
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -461,7 +475,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	_, err = c.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\nX: "))
 	require.NoError(t, err)
-	require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(hang)))
 	for err == nil {
 		_, err = c.Read(make([]byte, 1024))
 	}

@@ -21,9 +21,10 @@ import (
 func startWith(t *testing.T, r *streamer.Router, o server.Options) *host {
 	t.Helper()
 	o.Auth, o.Data, o.Logger = people, t.TempDir()+"/streamer.db", slog.New(slog.DiscardHandler)
+	unhurry(&o)
 	s, err := server.New(r, &o)
 	require.NoError(t, err)
-	h := &host{T: t, server: s, http: []*httptest.Server{httptest.NewServer(s.Handler())}}
+	h := &host{T: t, server: s, dialer: dialer, http: []*httptest.Server{httptest.NewServer(s.Handler())}}
 	h.url = "ws" + strings.TrimPrefix(h.http[0].URL, "http")
 	t.Cleanup(func() { h.stop(time.Second) })
 	return h

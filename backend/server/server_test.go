@@ -17,6 +17,7 @@ import (
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -33,6 +34,25 @@ type host struct {
 	url    string
 	admin  string
 	http   []*httptest.Server
+	dialer websocket.Dialer
+}
+
+const (
+	// hang bounds every wait: it is long enough for the busiest machine, and
+	// catches only what never comes.
+	hang = time.Minute
+	// unhurried is for the server's own timeouts in tests that are not about
+	// them.
+	unhurried = 10 * time.Minute
+)
+
+// unhurry sets timeouts that a test has not set.
+func unhurry(o *server.Options) {
+	for _, d := range []*time.Duration{&o.Threshold, &o.WriteTimeout, &o.HandshakeTimeout} {
+		if *d == 0 {
+			*d = unhurried
+		}
+	}
 }
 
 type tokens = auth.Static
@@ -77,9 +97,10 @@ func start(t *testing.T, o server.Options) *host {
 	if o.Logger == nil {
 		o.Logger = discarded
 	}
+	unhurry(&o)
 	s, err := server.New(router(), &o)
 	require.NoError(t, err)
-	h := &host{T: t, server: s}
+	h := &host{T: t, server: s, dialer: dialer}
 	for _, handler := range []http.Handler{s.Handler(), s.AdminHandler()} {
 		h.http = append(h.http, httptest.NewServer(handler))
 	}
@@ -98,6 +119,28 @@ func (h *host) stop(grace time.Duration) {
 	}
 }
 
+// inBubble starts a server in the bubble that the test runs in: with a store and
+// a network in memory, where nothing waits unseen in a buffer, and time passes
+// only while everything waits for it.
+func inBubble(t *testing.T, r *streamer.Router, o server.Options) *host {
+	t.Helper()
+	if o.Auth == nil {
+		o.Auth = people
+	}
+	o.Queue, o.Logger = memory.New(nil), discarded
+	s, err := server.New(r, &o)
+	require.NoError(t, err)
+	l, dial := server.ListenPipes()
+	web := &http.Server{Handler: s.Handler()}
+	go func() { _ = web.Serve(l) }()
+	h := &host{T: t, server: s, url: "ws://pipe/", dialer: websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, NetDialContext: dial}}
+	t.Cleanup(func() {
+		h.stop(time.Second)
+		_ = web.Close()
+	})
+	return h
+}
+
 // peer is a client that speaks the protocol by hand.
 type peer struct {
 	*testing.T
@@ -107,14 +150,14 @@ type peer struct {
 
 func (h *host) dial(token string) *peer {
 	h.Helper()
-	ws, response, err := dialer.Dial(h.url, http.Header{"Authorization": {"Bearer " + token}})
+	ws, response, err := h.dialer.Dial(h.url, http.Header{"Authorization": {"Bearer " + token}})
 	require.NoError(h, err)
 	require.NoError(h, response.Body.Close())
 	h.Cleanup(func() { _ = ws.Close() })
 	return &peer{T: h.T, ws: ws}
 }
 
-var dialer = websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, HandshakeTimeout: 5 * time.Second}
+var dialer = websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, HandshakeTimeout: hang}
 
 func (p *peer) send(format string, args ...any) {
 	p.Helper()
@@ -126,7 +169,7 @@ func (p *peer) next(skip ...string) wire.ServerMessage {
 	p.Helper()
 	for {
 		for len(p.more) == 0 {
-			require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+			require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(hang)))
 			_, data, err := p.ws.ReadMessage()
 			require.NoError(p, err)
 			got, bad := wire.DecodeServerFrame(data)
@@ -148,7 +191,7 @@ func (p *peer) next(skip ...string) wire.ServerMessage {
 // closed returns the code that the connection is closed with.
 func (p *peer) closed() int {
 	p.Helper()
-	require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(hang)))
 	for {
 		_, _, err := p.ws.ReadMessage()
 		if closing := (*websocket.CloseError)(nil); errors.As(err, &closing) {
@@ -192,7 +235,7 @@ func TestInlineAndDurable(t *testing.T) {
 }
 
 // web is the tests' HTTP client.
-var web = &http.Client{Timeout: 10 * time.Second}
+var web = &http.Client{Timeout: hang}
 
 func fetch(ctx context.Context, url string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -157,6 +157,8 @@ type pipes struct {
 	once   sync.Once
 }
 
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
@@ -214,7 +216,7 @@ func newScripted(script []byte) (*scripted, error) {
 	}
 	w := &scripted{
 		dice: dice{script}, server: s, http: s.httpServer(s.mux), begun: time.Now(),
-		pipes: &pipes{conns: make(chan net.Conn), closed: make(chan struct{})},
+		pipes: newPipes(),
 	}
 	go func() { _ = w.http.Serve(w.pipes) }()
 	m := newSessionModel(w.begun)
