@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // host is a scripted server over real sockets: each connect is handed to the
 // test, which plays the server's part.
@@ -200,7 +200,7 @@ func (p *peer) cut() { _ = p.ws.NetConn().Close() }
 // hangUp closes with a code.
 func (p *peer) hangUp(code int) {
 	p.write.Lock()
-	_ = p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(time.Second))
+	_ = p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(patience))
 	p.write.Unlock()
 	p.closed()
 	p.cut()

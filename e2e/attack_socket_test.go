@@ -66,8 +66,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return fmt.Sprintf("%d %s", r.Status, r.Code) }
 
-// waitFor is for how long attackers wait for an answer.
-const waitFor = 15 * time.Second
+// waitFor is for how long attackers wait for an answer. It only catches what
+// never comes.
+const waitFor = time.Minute
 
 // handshake opens a socket with some lines of header beside the usual ones.
 // It returns a *refusal if the server says no.

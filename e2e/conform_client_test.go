@@ -32,13 +32,13 @@ func build(t *testing.T, pkg string) (path string) {
 }
 
 // playProcess plays one transcript against a client in a process of its own.
-func playProcess(t *testing.T, tr *conformance.Transcript, command ...string) error {
+func playProcess(t *testing.T, tr *conformance.Transcript, o *conformance.Options, end time.Duration, command ...string) error {
 	t.Helper()
-	target, err := conformance.StartClient(t.Context(), tr, &conformance.ClientOptions{Command: command})
+	target, err := conformance.StartClient(t.Context(), tr, &conformance.ClientOptions{Command: command, End: end})
 	if err != nil {
 		return err
 	}
-	return conformance.RunClient(t.Context(), tr, target, &conformance.Options{Patience: 2 * time.Second})
+	return conformance.RunClient(t.Context(), tr, target, o)
 }
 
 // The clients' transcripts, played against the Go client in a process of its
@@ -84,7 +84,16 @@ func TestWrongClientsAreFound(t *testing.T) {
 	} {
 		t.Run(wrong, func(t *testing.T) {
 			t.Parallel()
-			err := playProcess(t, transcripts["durable"], command, "-wrong", wrong)
+			// Two of them are found out by waiting for them.
+			var o *conformance.Options
+			if wrong == "silent" {
+				o = &conformance.Options{Patience: 20 * time.Second}
+			}
+			end := time.Minute
+			if wrong == "lingers" {
+				end = 3 * time.Second
+			}
+			err := playProcess(t, transcripts["durable"], o, end, command, "-wrong", wrong)
 			require.ErrorContains(t, err, say)
 		})
 	}
@@ -102,7 +111,7 @@ func TestWrongClientsAreFound(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			require.ErrorContains(t, playProcess(t, transcripts["durable"], c.command...), c.say)
+			require.ErrorContains(t, playProcess(t, transcripts["durable"], nil, time.Minute, c.command...), c.say)
 		})
 	}
 }

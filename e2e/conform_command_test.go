@@ -102,7 +102,7 @@ func TestTheDemoConforms(t *testing.T) {
 	var url string
 	select {
 	case url = <-out.found:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		require.NoError(t, demo.Process.Kill())
 		t.Fatal("the demo does not start")
 	}

@@ -58,7 +58,7 @@ func dialRaw(t *testing.T, address string) *websocket.Conn {
 	t.Helper()
 	token, err := victim.Token()
 	require.NoError(t, err)
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 20 * time.Second}
+	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: time.Minute}
 	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
@@ -70,7 +70,7 @@ func dialRaw(t *testing.T, address string) *websocket.Conn {
 func awaitType(t *testing.T, ws *websocket.Conn, typ string) {
 	t.Helper()
 	for {
-		require.NoError(t, ws.SetReadDeadline(time.Now().Add(20*time.Second)))
+		require.NoError(t, ws.SetReadDeadline(time.Now().Add(time.Minute)))
 		_, data, err := ws.ReadMessage()
 		require.NoError(t, err)
 		if data[0] != '[' {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,8 +21,6 @@ const (
 	clientHello = 60 * time.Second
 	// clientAnswer is how long it may take over a command.
 	clientAnswer = 60 * time.Second
-	// clientEnd is how long it may take to end when it was told to.
-	clientEnd = time.Minute
 	// clientSaid is how much is kept of what it wrote to standard error.
 	clientSaid = 4 << 10
 )
@@ -34,6 +33,9 @@ type ClientOptions struct {
 	// clock, for clients without the ability Clock. Zero: transcripts that
 	// move it are not played.
 	Wait time.Duration
+	// End is how long a client may take to end when it was told to. Default
+	// 60 s.
+	End time.Duration
 }
 
 // ClientProcess is a client in a process of its own, as a target. It is told
@@ -45,6 +47,7 @@ type ClientProcess struct {
 	abilities []Ability
 	moves     bool // it can be told to move its clock
 	patience  patience
+	endWithin time.Duration
 
 	cmd      *exec.Cmd
 	input    io.Closer
@@ -69,7 +72,7 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 	if err != nil {
 		return nil, err
 	}
-	c := &ClientProcess{said: &tail{most: clientSaid}, listener: NewListener(), patience: patienceFor(t, o.Wait)}
+	c := &ClientProcess{said: &tail{most: clientSaid}, listener: NewListener(), patience: patienceFor(t, o.Wait), endWithin: cmp.Or(o.End, time.Minute)}
 	c.web = &http.Server{Handler: c.listener, ReadHeaderTimeout: clientAnswer}
 	if err := c.start(o.Command); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -85,7 +88,7 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 func (c *ClientProcess) start(argv []string) error {
 	c.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // the user's own command line
 	c.cmd.Stderr = c.said
-	c.cmd.WaitDelay = clientEnd // for what inherited its standard error
+	c.cmd.WaitDelay = c.endWithin // for what inherited its standard error
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -259,12 +262,12 @@ func (c *ClientProcess) end(kill bool) error {
 	c.listener.Close()
 	var err error
 	if !kill && c.lines.end() == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), clientEnd)
+		ctx, cancel := context.WithTimeout(context.Background(), c.endWithin)
 		err = c.do(ctx, command{Command: "close"})
 		cancel()
 	}
 	_ = c.input.Close()
-	late := time.NewTimer(clientEnd)
+	late := time.NewTimer(c.endWithin)
 	defer late.Stop()
 	inTime := true
 	if !kill {
@@ -277,7 +280,7 @@ func (c *ClientProcess) end(kill bool) error {
 	if kill || !inTime {
 		_ = c.cmd.Process.Kill()
 	}
-	stuck := time.AfterFunc(clientEnd, func() { _ = c.cmd.Process.Kill() })
+	stuck := time.AfterFunc(c.endWithin, func() { _ = c.cmd.Process.Kill() })
 	waited := c.cmd.Wait() // closes the pipes, whoever else may hold them
 	inTime = stuck.Stop() && inTime
 	<-c.lines.drained
@@ -286,7 +289,7 @@ func (c *ClientProcess) end(kill bool) error {
 	case kill:
 		return nil
 	case !inTime:
-		return errors.Join(err, fmt.Errorf("the client did not end within %s", clientEnd))
+		return errors.Join(err, fmt.Errorf("the client did not end within %s", c.endWithin))
 	case waited != nil:
 		return errors.Join(err, c.explain(fmt.Errorf("the client ended badly: %w", waited)))
 	}

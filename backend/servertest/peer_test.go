@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait of a test outside bubbles.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 func router() *streamer.Router {
 	r := streamer.NewRouter(nil)

@@ -170,7 +170,7 @@ func (a *adapter) close() error {
 	if a.app == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := a.app.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return err

@@ -68,7 +68,7 @@ func (s *stream) String() string {
 func (s *stream) await(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	late := time.NewTimer(20 * time.Second)
+	late := time.NewTimer(time.Minute)
 	defer late.Stop()
 	for {
 		s.mu.Lock()

@@ -39,7 +39,7 @@ func (o *output) String() string {
 func (o *output) await(t *testing.T, pattern string) []string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	late := time.NewTimer(20 * time.Second)
+	late := time.NewTimer(time.Minute)
 	defer late.Stop()
 	for {
 		o.mu.Lock()
@@ -86,7 +86,7 @@ func (p *program) wait(t *testing.T, want int) *program {
 		if got != want {
 			t.Errorf("exit code %d, expected %d; standard error: %s", got, want, p.err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("the program does not end; standard error: %s", p.err)
 	}
 	return p
