@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/session"
@@ -230,37 +231,39 @@ func TestUnsentTimeout(t *testing.T) {
 }
 
 func TestMakeBeforeBreak(t *testing.T) {
-	h := newHost(t)
-	timing := quick
-	timing.Life, timing.LifeSpread = 100*time.Millisecond, time.Nanosecond
-	c, old := h.open(&Options{timing: timing})
-	call, err := report.With(params{}).Start(within(t), c)
-	require.NoError(t, err)
-	id := old.next(wire.TypeRequest).ID
-	old.send(ackOf(id))
-	inline := later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
-	m := old.next(wire.TypeRequest)
-	p := h.accept() // the old one is alive: both are
-	sub := p.next(wire.TypeSubscribe)
-	require.EqualValues(t, 1, sub.After)
-	old.send(chunkOf(id, 2, `{"n":1}`)) // the old one still serves
-	p.send(pageOf(sub.Ref, id, 2, false, chunkOf(id, 2, `{"n":1}`)))
-	p.send(chunkOf(id, 3, `{"n":2}`))
-	old.send(chunkOf(id, 3, `{"n":2}`), resultMsg(m.ID, 0, `"from the old one"`))
-	got, err := inline()
-	require.NoError(t, err)
-	require.Equal(t, "from the old one", got)
-	require.Equal(t, wire.CloseNormal, old.closed(), "closed once nothing is left on it")
-	require.Equal(t, Connected, c.State().Phase)
-	p.send(resultMsg(id, 4, `"done"`))
-	var rows []int
-	for e, err := range call.Events(within(t)) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHostInBubble(t)
+		timing := quick
+		timing.Life, timing.LifeSpread = 100*time.Millisecond, time.Nanosecond
+		c, old := h.open(&Options{timing: timing})
+		call, err := report.With(params{}).Start(within(t), c)
 		require.NoError(t, err)
-		if e.Kind == KindChunk {
-			rows = append(rows, e.Chunk.N)
+		id := old.next(wire.TypeRequest).ID
+		old.send(ackOf(id))
+		inline := later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
+		m := old.next(wire.TypeRequest)
+		p := h.accept() // the old one is alive: both are
+		sub := p.next(wire.TypeSubscribe)
+		require.EqualValues(t, 1, sub.After)
+		old.send(chunkOf(id, 2, `{"n":1}`)) // the old one still serves
+		p.send(pageOf(sub.Ref, id, 2, false, chunkOf(id, 2, `{"n":1}`)))
+		p.send(chunkOf(id, 3, `{"n":2}`))
+		old.send(chunkOf(id, 3, `{"n":2}`), resultMsg(m.ID, 0, `"from the old one"`))
+		got, err := inline()
+		require.NoError(t, err)
+		require.Equal(t, "from the old one", got)
+		require.Equal(t, wire.CloseNormal, old.closed(), "closed once nothing is left on it")
+		require.Equal(t, Connected, c.State().Phase)
+		p.send(resultMsg(id, 4, `"done"`))
+		var rows []int
+		for e, err := range call.Events(within(t)) {
+			require.NoError(t, err)
+			if e.Kind == KindChunk {
+				rows = append(rows, e.Chunk.N)
+			}
 		}
-	}
-	require.Equal(t, []int{1, 2}, rows)
+		require.Equal(t, []int{1, 2}, rows)
+	})
 }
 
 func TestClosing(t *testing.T) {
@@ -289,17 +292,19 @@ func TestClosing(t *testing.T) {
 }
 
 func TestDeadPeer(t *testing.T) {
-	h := newHost(t)
-	timing := quick
-	timing.Ping, timing.PingWait = 20*time.Millisecond, 30*time.Millisecond
-	_, p := h.open(&Options{timing: timing})
-	for range 3 {
-		p.next(wire.TypePing)
-		p.send(wire.ServerMessage{Type: wire.TypePong})
-	}
-	p.next(wire.TypePing) // not answered
-	h.accept()
-	p.closed()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHostInBubble(t)
+		timing := quick
+		timing.Ping, timing.PingWait = 20*time.Millisecond, 30*time.Millisecond
+		_, p := h.open(&Options{timing: timing})
+		for range 3 {
+			p.next(wire.TypePing)
+			p.send(wire.ServerMessage{Type: wire.TypePong})
+		}
+		p.next(wire.TypePing) // not answered
+		h.accept()
+		p.closed()
+	})
 }
 
 // jwt is a token that expires at a time.
@@ -309,25 +314,27 @@ func jwt(name string, at time.Time) string {
 }
 
 func TestTokenIsRefreshedInBand(t *testing.T) {
-	h := newHost(t)
-	var n atomic.Int32
-	fresh := jwt("fresh", time.Now().Add(time.Hour))
-	timing := quick
-	timing.Refresh = time.Hour
-	c, p := h.open(&Options{timing: timing, Token: func(context.Context) (string, error) {
-		if n.Add(1) == 1 {
-			return jwt("old", time.Now().Add(2*time.Second)), nil
-		}
-		return fresh, nil
-	}})
-	m := p.next(wire.TypeAuth) // before it expires
-	require.Equal(t, fresh, m.Token)
-	p.send(okOf(m.Ref))
-	wait := later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
-	q := p.next(wire.TypeRequest)
-	p.send(resultMsg(q.ID, 0, `"x"`))
-	_, err := wait()
-	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHostInBubble(t)
+		var n atomic.Int32
+		fresh := jwt("fresh", time.Now().Add(time.Hour))
+		timing := quick
+		timing.Refresh = time.Hour
+		c, p := h.open(&Options{timing: timing, Token: func(context.Context) (string, error) {
+			if n.Add(1) == 1 {
+				return jwt("old", time.Now().Add(2*time.Second)), nil
+			}
+			return fresh, nil
+		}})
+		m := p.next(wire.TypeAuth) // before it expires
+		require.Equal(t, fresh, m.Token)
+		p.send(okOf(m.Ref))
+		wait := later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
+		q := p.next(wire.TypeRequest)
+		p.send(resultMsg(q.ID, 0, `"x"`))
+		_, err := wait()
+		require.NoError(t, err)
+	})
 }
 
 func TestTokenExpired(t *testing.T) {
@@ -362,23 +369,25 @@ func TestNoTokenToRefresh(t *testing.T) {
 }
 
 func TestForeignFrames(t *testing.T) {
-	h := newHost(t)
-	timing := quick
-	timing.Foreign = 10 * time.Millisecond
-	c, p := h.open(&Options{timing: timing})
-	sync := later(t, func() (string, error) { return greet.With(params{"sync"}).Sync().Await(within(t), c) })
-	s := p.next(wire.TypeRequest)
-	auto := later(t, func() (string, error) { return greet.With(params{"auto"}).Await(within(t), c) })
-	a := p.next(wire.TypeRequest)
-	for _, frame := range []string{`{"message":"Internal server error","connectionId":"x","requestId":"y"}`, `not JSON`, `[5]`} {
-		p.raw([]byte(frame))
-		require.Equal(t, a, p.next(wire.TypeRequest), "mode auto is sent again, mode sync is not")
-	}
-	p.send(resultMsg(s.ID, 0, `"s"`), resultMsg(a.ID, 0, `"a"`))
-	_, err := sync()
-	require.NoError(t, err)
-	_, err = auto()
-	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHostInBubble(t)
+		timing := quick
+		timing.Foreign = 10 * time.Millisecond
+		c, p := h.open(&Options{timing: timing})
+		sync := later(t, func() (string, error) { return greet.With(params{"sync"}).Sync().Await(within(t), c) })
+		s := p.next(wire.TypeRequest)
+		auto := later(t, func() (string, error) { return greet.With(params{"auto"}).Await(within(t), c) })
+		a := p.next(wire.TypeRequest)
+		for _, frame := range []string{`{"message":"Internal server error","connectionId":"x","requestId":"y"}`, `not JSON`, `[5]`} {
+			p.raw([]byte(frame))
+			require.Equal(t, a, p.next(wire.TypeRequest), "mode auto is sent again, mode sync is not")
+		}
+		p.send(resultMsg(s.ID, 0, `"s"`), resultMsg(a.ID, 0, `"a"`))
+		_, err := sync()
+		require.NoError(t, err)
+		_, err = auto()
+		require.NoError(t, err)
+	})
 }
 
 func TestCallbacksMayBlockAndUseTheClient(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,6 +28,8 @@ type host struct {
 	server   *httptest.Server
 	upgrader websocket.Upgrader
 	peers    chan *peer
+	// dial is how the client connects; nil: over TCP.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu sync.Mutex
 	// refuse answers a connect with HTTP; false: let it pass.
@@ -46,9 +49,20 @@ type peer struct {
 	code int
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t *testing.T) *host { return startHost(t, nil) }
+
+// newHostInBubble is a host for tests in which little time passes: its network is
+// in memory, and the bubble's clock stands still while there is anything to do.
+func newHostInBubble(t *testing.T) *host { return startHost(t, newPipes()) }
+
+func startHost(t *testing.T, network *pipes) *host {
 	h := &host{t: t, peers: make(chan *peer, 64), upgrader: websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}}
-	h.server = httptest.NewServer(http.HandlerFunc(h.serve))
+	h.server = httptest.NewUnstartedServer(http.HandlerFunc(h.serve))
+	if network != nil {
+		_ = h.server.Listener.Close()
+		h.server.Listener, h.dial = network, network.dial
+	}
+	h.server.Start()
 	t.Cleanup(func() {
 		h.mu.Lock()
 		for _, p := range h.all {
@@ -131,6 +145,14 @@ func (h *host) client(opts *Options) *Client {
 	}
 	if o.timing == (session.Timing{}) {
 		o.timing = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
+	}
+	for _, d := range []*time.Duration{&o.timing.AnswerRequest, &o.timing.Answer, &o.timing.PingWait} {
+		if *d == 0 { // a busy machine may take long
+			*d = 10 * time.Minute
+		}
+	}
+	if o.DialContext == nil {
+		o.DialContext = h.dial
 	}
 	c, err := New(h.server.URL, &o)
 	require.NoError(h.t, err)

@@ -107,7 +107,7 @@ func TestConformLeeway(t *testing.T) {
 // Who waits sees more.
 func TestConformWaits(t *testing.T) {
 	w := newWorld(t)
-	p := w.run(exitOK, "conform", "--wait", "9s", "--run", "^(promoted-by-time|idle)$")
+	p := w.run(exitOK, "conform", "--wait", "13s", "--run", "^(promoted-by-time|idle)$")
 	mustContain(t, p.out.String(), "✓ promoted-by-time", "- idle  not played")
 }
 
