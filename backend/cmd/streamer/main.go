@@ -1,6 +1,6 @@
 // Command streamer runs a demo server, and calls, follows, cancels and lists
-// calls of any Streamer server from a terminal or a script. `streamer --help`
-// tells the rest.
+// calls of any Streamer server from a terminal or a script. See
+// `streamer --help`.
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/cmd/streamer/internal/cli"
-	"github.com/vbauerster/mpb/v8/cwriter"
+	"golang.org/x/term"
 )
 
 func main() {
@@ -19,10 +19,10 @@ func main() {
 	dumb := os.Getenv("TERM") == "dumb"
 	app := &cli.App{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		StdoutTerminal: terminal(os.Stdout), StderrTerminal: terminal(os.Stderr),
+		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())), StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Color:      os.Getenv("NO_COLOR") == "" && !dumb,
 		Dumb:       dumb,
-		Width:      func() int { return width(os.Stdout) },
+		Width:      terminalWidth,
 		Now:        time.Now,
 		Interrupts: interrupts,
 		Executable: os.Args[0],
@@ -30,13 +30,13 @@ func main() {
 	os.Exit(app.Run(os.Args[1:]))
 }
 
-func terminal(f *os.File) bool { return cwriter.IsTerminal(int(f.Fd())) }
-
-// width is how many columns a terminal has; 0: it is none, or does not tell.
-func width(f *os.File) int {
-	columns, _, err := cwriter.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
+// terminalWidth returns how many columns the terminal has; 0: unknown, or there
+// is no terminal.
+func terminalWidth() int {
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return columns
+		}
 	}
-	return columns
+	return 0
 }

@@ -1,6 +1,6 @@
 // Package cli is the command line of Streamer: its commands, what they print,
-// and with which code they exit. It knows the process only through [App], so
-// that the commands are tested without one.
+// and their exit codes. It knows the process only through [App], so that
+// commands are tested without a process.
 package cli
 
 import (
@@ -9,30 +9,32 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/alecthomas/kong"
 )
 
-// App is what a command has of the process that it runs in. It is for one Run
+// App is what a command uses of the process that it runs in. It is for one Run
 // at a time.
 type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// StdoutTerminal and StderrTerminal tell whether somebody is looking.
+	// StdoutTerminal and StderrTerminal tell whether the stream is a terminal.
 	StdoutTerminal, StderrTerminal bool
 	// Color allows colours, on terminals only.
 	Color bool
-	// Dumb says that the terminals cannot move their cursor: no bars.
+	// Dumb tells that the terminals cannot move their cursor: no status line.
 	Dumb bool
-	// Width returns how many columns Stdout has; 0: it is not known.
+	// Width returns how many columns the terminal has; 0: unknown.
 	Width func() int
-	// Now is the clock that is shown to people.
+	// Now is the clock for times that are shown.
 	Now func() time.Time
-	// Interrupts gets the signals that ask to stop. It needs a buffer.
+	// Interrupts receives the signals that ask to stop. It needs a buffer.
 	Interrupts chan os.Signal
-	// Executable is the path by which the program was started. It stands in
-	// the commands that are suggested.
+	// Executable is the path by which the program was started. It is used in
+	// suggested commands.
 	Executable string
 }
 
@@ -41,24 +43,24 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Run a server on this machine, with actions to try things out."`
 	Call    callCommand    `cmd:"" help:"Call an action, and follow the call until it is done."`
 	Follow  followCommand  `cmd:"" help:"Follow a call that was started elsewhere, or earlier, from its first event."`
-	Cancel  cancelCommand  `cmd:"" help:"Stop the work of a call."`
+	Cancel  cancelCommand  `cmd:"" help:"Cancel a call."`
 	List    listCommand    `cmd:"" help:"List your calls, the newest first."`
 	Dead    deadCommands   `cmd:"" help:"For operators: list dead letters, and run them again."`
 	Token   tokenCommand   `cmd:"" help:"Make a token for development."`
 	Conform conformCommand `cmd:"" help:"Test any server, or any client, against the protocol's transcripts."`
-	About   aboutCommand   `cmd:"" name:"version" help:"Print the version of this program."`
+	Show    versionCommand `cmd:"" name:"version" help:"Print the version of this program."`
 
 	Version kong.VersionFlag `help:"Print the version of this program."`
 }
 
 const description = `Call functions over a WebSocket, and follow them until they are done.
 
-  streamer demo                            a server, and what to try with it
+  streamer demo                            a server, and commands to try with it
   streamer call ACTION '{"some": "json"}'  in another terminal
 
 Exit codes:
     0  the call succeeded, or the command did what it was asked for
-    1  the call failed, or the command could not do its work
+    1  the call failed, or the command failed
     2  the command line is wrong
     3  the call was cancelled
     4  the server could not be reached, or was unavailable
@@ -75,7 +77,7 @@ func (a *App) Run(args []string) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoAppDescFormat: true, WrapUpperBound: 110}),
 		kong.Vars{"version": versionText()},
 		kong.Bind(a),
-		// Kong goes on parsing when this returns; nothing of that is used.
+		// Kong continues to parse when this returns; the result is not used.
 		kong.Exit(func(int) { exited = true }),
 	)
 	if err != nil {
@@ -91,13 +93,13 @@ func (a *App) Run(args []string) int {
 	case exited:
 		return exitOK
 	case err != nil:
-		return a.report(a.usageOf(err))
+		return a.report(parseFailure(err))
 	}
 	return a.report(parsed.Run())
 }
 
-// usageOf makes a failure of a command line that does not parse.
-func (a *App) usageOf(err error) error {
+// parseFailure is the failure of a command line that kong refuses.
+func parseFailure(err error) error {
 	help := "streamer --help"
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil {
@@ -105,10 +107,10 @@ func (a *App) usageOf(err error) error {
 			help = node.FullPath() + " --help"
 		}
 	}
-	return &failure{exit: exitUsage, text: clean(err.Error()), hint: help + " tells more"}
+	return usageFailure(clean(err.Error()), "see "+help)
 }
 
-// report says what went wrong, in one line, and returns the exit code.
+// report prints an error in one line, and returns the exit code.
 func (a *App) report(err error) int {
 	if err == nil {
 		return exitOK
@@ -128,10 +130,19 @@ func (a *App) outStyle() style { return style(a.Color && a.StdoutTerminal) }
 
 func (a *App) errStyle() style { return style(a.Color && a.StderrTerminal) }
 
+// columns returns how wide the text on standard output may be; 0: there is no
+// limit.
+func (a *App) columns() int {
+	if !a.StdoutTerminal || a.Width == nil {
+		return 0
+	}
+	return a.Width()
+}
+
 var errInterrupted = errors.New("interrupted")
 
 // interruptible returns a context that ends, with errInterrupted as its cause,
-// when the user asks to stop. After stop, an interrupt is the next one's.
+// when the user asks to stop. After stop, an interrupt is for the next call.
 func (a *App) interruptible(parent context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	stopped := make(chan struct{})
@@ -141,7 +152,7 @@ func (a *App) interruptible(parent context.Context) (_ context.Context, stop fun
 		case s := <-a.Interrupts:
 			cancel(errInterrupted)
 			if !interrupted(ctx) {
-				select { // it came when nobody was asked any more: keep it
+				select { // it came after the context had ended: keep it
 				case a.Interrupts <- s:
 				default:
 				}
@@ -157,3 +168,21 @@ func (a *App) interruptible(parent context.Context) (_ context.Context, stop fun
 
 // interrupted tells whether the user has ended the context.
 func interrupted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errInterrupted) }
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(a *App) error {
+	_, err := fmt.Fprintln(a.Stdout, versionText())
+	return err
+}
+
+// versionText returns the version that the build recorded, which names the
+// commit unless it is a release.
+func versionText() string {
+	version := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	return fmt.Sprintf("streamer %s (%s, %s/%s)", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}

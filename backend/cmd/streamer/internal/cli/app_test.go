@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +18,7 @@ func TestHelp(t *testing.T) {
 	p := newProgram("").start().wait(t, exitUsage)
 	mustContain(t, p.err.String(), "Usage: streamer", "Exit codes:")
 	if p.out.String() != "" {
-		t.Errorf("a command line without a command prints %q", p.out)
+		t.Errorf("without a command, standard output is %q", p.out)
 	}
 	top := newProgram("").start("--help").wait(t, exitOK).out.String()
 	mustContain(t, top, "Usage: streamer", "  130  interrupted")
@@ -40,7 +39,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Every flag and argument has a sentence, and every default stands in help.
+// Every flag and argument has a sentence of help, and suggestions know the defaults.
 func TestEveryFlagIsExplained(t *testing.T) {
 	parser, err := kong.New(&commands{}, kong.Vars{"version": ""})
 	if err != nil {
@@ -49,12 +48,12 @@ func TestEveryFlagIsExplained(t *testing.T) {
 	_ = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
 		switch n := node.(type) {
 		case *kong.Flag:
-			sentence(t, n.Summary(), n.Help)
+			checkSentence(t, n.Summary(), n.Help)
 		case *kong.Value:
-			sentence(t, n.Summary(), n.Help)
+			checkSentence(t, n.Summary(), n.Help)
 		case *kong.Node:
 			if n.Type == kong.CommandNode {
-				sentence(t, n.Path(), n.Help)
+				checkSentence(t, n.Path(), n.Help)
 			}
 		}
 		return next(nil)
@@ -62,37 +61,32 @@ func TestEveryFlagIsExplained(t *testing.T) {
 	c := reflect.TypeFor[connection]()
 	for name, want := range map[string]string{"URL": defaultURL} {
 		if f, _ := c.FieldByName(name); f.Tag.Get("default") != want {
-			t.Errorf("the default of %s is %s; suggestions take it for %s", name, f.Tag.Get("default"), want)
+			t.Errorf("the default of %s is %s; suggestions assume %s", name, f.Tag.Get("default"), want)
 		}
 	}
 	if f, _ := reflect.TypeFor[operator]().FieldByName("AdminURL"); f.Tag.Get("default") != defaultAdminURL {
-		t.Error("the admin listener's default is another one in suggestions")
+		t.Error("suggestions assume another default of --admin-url")
 	}
 }
 
-func sentence(t *testing.T, what, help string) {
+func checkSentence(t *testing.T, what, help string) {
 	t.Helper()
 	if !regexp.MustCompile(`(?s)^[\w(].*(\.|Default: .+)$`).MatchString(help) {
-		t.Errorf("%s: %q is no sentence", what, help)
+		t.Errorf("%s: %q is not a sentence", what, help)
 	}
 }
 
 func TestVersion(t *testing.T) {
 	text := newProgram("").start("version").wait(t, exitOK).out.String()
 	if !regexp.MustCompile(`^streamer \S.*\(go\d.*, \w+/\w+\)\n$`).MatchString(text) {
-		t.Errorf("the version is %q", text)
+		t.Errorf("version prints %q", text)
 	}
 	if flag := newProgram("").start("--version").wait(t, exitOK).out.String(); flag != text {
-		t.Errorf("--version says %q, version %q", flag, text)
+		t.Errorf("--version prints %q, version prints %q", flag, text)
 	}
-	got := describe(&debug.BuildInfo{
-		GoVersion: "go1.26", Main: debug.Module{Version: "v0.3.1"},
-		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}},
-	})
-	mustContain(t, got, "v0.3.1 0123456789ab, modified (go1.26, ")
 }
 
-// An interrupt that comes when nobody is asked any more is the next one's.
+// An interrupt that comes after the context has ended is for the next one.
 func TestInterruptsAreNotLost(t *testing.T) {
 	a := &App{Interrupts: make(chan os.Signal, 2)}
 	for range 200 {
@@ -133,13 +127,13 @@ func TestInvocation(t *testing.T) {
 		"/tmp/go-build123/b001/exe/streamer": "go run " + mainPackage,
 	} {
 		if got := (&App{Executable: executable}).invocation(); got != want {
-			t.Errorf("started as %q it is called by %q, expected %q", executable, got, want)
+			t.Errorf("started as %q, the invocation is %q, expected %q", executable, got, want)
 		}
 	}
 }
 
-// A stored call that ended has failed, whatever word its handler chose.
-func TestEnded(t *testing.T) {
+// A stored call that ended has failed, whatever code its handler chose.
+func TestEndFailure(t *testing.T) {
 	for _, c := range []struct {
 		code          string
 		final, stored bool
@@ -153,16 +147,8 @@ func TestEnded(t *testing.T) {
 		{client.CodeCancelled, true, true, exitCancelled},
 		{"no_stock", true, false, exitFailed},
 	} {
-		if got := ended(&client.Error{Code: c.code, Final: c.final}, c.stored).exit; got != c.want {
+		if got := endFailure(&client.Error{Code: c.code, Final: c.final}, c.stored).exit; got != c.want {
 			t.Errorf("%+v has exit code %d", c, got)
-		}
-	}
-}
-
-func TestHintsReadOn(t *testing.T) {
-	for in, want := range map[string]string{"Check the URL.": "check the URL", "": "", "URL first.": "URL first", "X.": "x"} {
-		if got := hintOf(&client.Error{Hint: in}); got != want {
-			t.Errorf("%q became %q", in, got)
 		}
 	}
 }

@@ -19,9 +19,9 @@ type callCommand struct {
 	IdempotencyKey string         `placeholder:"KEY" help:"Calls of one action with the same key and payload are one call."`
 	Delay          time.Duration  `placeholder:"TIME" help:"Do not start before this time has passed."`
 	CancelAfter    *time.Duration `placeholder:"TIME" help:"Cancel the call when nobody has followed it for so long."`
-	Metadata       string         `placeholder:"JSON" help:"JSON object to hand to the handler beside the payload; or @FILE."`
+	Metadata       string         `placeholder:"JSON" help:"JSON object for the handler, beside the payload; or @FILE."`
 	ID             callID         `name:"id" placeholder:"UUID" help:"Id of the call, a UUIDv7: sending the same call again is safe. Default: a new one"`
-	Detach         bool           `short:"d" help:"Have the call stored, print its id, and leave. Implies --mode=async."`
+	Detach         bool           `short:"d" help:"Store the call, print its id, and do not follow it. Implies --mode=async."`
 
 	display
 	connection
@@ -29,10 +29,10 @@ type callCommand struct {
 
 // Help is the longer help.
 func (*callCommand) Help() string {
-	return `Chunks and the result go to standard output: laid out for people on a terminal, as they came otherwise, each followed by a line end. ` +
+	return `Chunks and the result go to standard output: formatted on a terminal, as they came otherwise, one a line. ` +
 		`Progress and notes go to standard error.
 
-Ctrl-C leaves the call, which goes on if it is stored, and says how to follow or cancel it.`
+Ctrl-C stops following the call, and says how to follow or cancel it. The call continues if it is stored.`
 }
 
 // Run calls the action.
@@ -41,38 +41,34 @@ func (k *callCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
-	shown := k.display.view(a)
-	ctx, stop := a.interruptible(context.Background())
-	c, err := k.dial(ctx, shown.connection)
-	stop()
+	f := &follower{
+		app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, inline: k.Mode == "sync",
+		keyed: k.IdempotencyKey != "",
+	}
+	c, err := f.dial()
 	if err != nil {
 		return err
 	}
-	defer hangUp(c)
-	call, err := request.Start(context.Background(), c)
+	defer disconnect(c)
+	f.call, err = request.Start(context.Background(), c)
 	if err != nil {
 		return err
 	}
 	if k.Detach {
-		return k.detach(a, call)
+		return k.printID(a, f.call)
 	}
-	f := &following{
-		app: a, call: call, view: shown, server: &k.connection, cancels: k.CancelOnInterrupt, once: k.Mode == "sync",
-		keyed: k.IdempotencyKey != "",
-	}
-	return f.run(context.Background(), k.Action)
+	return f.follow(context.Background(), k.Action)
 }
 
-// request puts the request together.
 func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.RawMessage], err error) {
 	var payload, metadata json.RawMessage
 	if k.Payload != nil {
-		if payload, err = a.document("the payload", *k.Payload); err != nil {
+		if payload, err = a.readJSON("the payload", *k.Payload); err != nil {
 			return r, err
 		}
 	}
 	if k.Metadata != "" {
-		if metadata, err = a.document("--metadata", k.Metadata); err != nil {
+		if metadata, err = a.readJSON("--metadata", k.Metadata); err != nil {
 			return r, err
 		}
 	}
@@ -89,7 +85,7 @@ func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.Ra
 	}
 	switch {
 	case k.Detach && k.Mode == "sync":
-		return r, usage("--detach needs a call that is stored, and one of --mode=sync never is", "")
+		return r, usageFailure("--detach needs a call that is stored; a call with --mode=sync is not", "")
 	case k.Detach || k.Mode == "async":
 		r = r.Async()
 	case k.Mode == "sync":
@@ -98,8 +94,8 @@ func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.Ra
 	return r, nil
 }
 
-// detach waits until the call is stored, and leaves it.
-func (k *callCommand) detach(a *App, call *client.Call[json.RawMessage, json.RawMessage]) error {
+// printID waits until the call is stored, and prints its id.
+func (k *callCommand) printID(a *App, call *rawCall) error {
 	ctx, stop := a.interruptible(context.Background())
 	defer stop()
 	if err := call.Accepted(ctx); err != nil {
@@ -108,8 +104,8 @@ func (k *callCommand) detach(a *App, call *client.Call[json.RawMessage, json.Raw
 		}
 		return err
 	}
-	if k.display.JSON {
-		return writeLine(a.Stdout, eventLine{Type: "call", ID: call.ID(), Action: k.Action})
+	if k.JSON {
+		return writeJSON(a.Stdout, eventLine{Type: "call", ID: call.ID(), Action: k.Action})
 	}
 	_, err := fmt.Fprintln(a.Stdout, call.ID())
 	return err

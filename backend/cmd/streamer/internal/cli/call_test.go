@@ -14,14 +14,14 @@ func TestCallPrintsBareOutput(t *testing.T) {
 	w := newWorld(t)
 	p := w.run(exitOK, "call", "echo", `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`)
 	if got := p.out.String(); got != `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`+"\n" {
-		t.Errorf("the result is not what came, byte for byte: %q", got)
+		t.Errorf("the result is not byte for byte the payload: %q", got)
 	}
 	p = w.run(exitOK, "call", "emit", `{"chunks": 2}`)
 	if got := p.out.String(); got != `{"i":1,"attempt":1}`+"\n"+`{"i":2,"attempt":1}`+"\n"+`{"chunks":2,"attempt":1}`+"\n" {
 		t.Errorf("printed %q", got)
 	}
 	if p.err.String() != "" {
-		t.Errorf("a pipe's standard error says %q", p.err)
+		t.Errorf("without a terminal, standard error is %q", p.err)
 	}
 }
 
@@ -31,8 +31,8 @@ func TestCallReadsItsPayload(t *testing.T) {
 	if got := p.out.String(); got != "[1,\n2]\n" {
 		t.Errorf("from standard input came %q", got)
 	}
-	if got, err := newProgram(" {} \n").app.document("it", "-"); string(got) != "{}" || err != nil {
-		t.Errorf("white space around it belongs to it: %q, %v", got, err)
+	if got, err := newProgram(" {} \n").app.readJSON("it", "-"); string(got) != "{}" || err != nil {
+		t.Errorf("space around the JSON is kept: %q, %v", got, err)
 	}
 	file := filepath.Join(t.TempDir(), "payload.json")
 	if err := os.WriteFile(file, []byte(`"file"`), 0o600); err != nil {
@@ -70,9 +70,9 @@ func TestCallAsJSONLines(t *testing.T) {
 	mustContain(t, p.err.String(), "streamer: no_stock: attempt 1 failed")
 }
 
-// Who cuts the list of chunks at each mark is left with those that count. How
-// many are void depends on how many were read before the mark came.
-func TestVoidChunks(t *testing.T) {
+// A reader that removes the discarded chunks at each attempt keeps the valid ones.
+// How many are discarded depends on how many were read before the attempt came.
+func TestDiscardedChunks(t *testing.T) {
 	w := newWorld(t)
 	const payload = `{"failures": 2, "chunks": 2, "code": "busy"}`
 	var chunks, attempts []any
@@ -81,18 +81,18 @@ func TestVoidChunks(t *testing.T) {
 		case "chunk":
 			chunks = append(chunks, l["data"])
 			if of := l["data"].(map[string]any)["attempt"]; of != l["attempt"] {
-				t.Errorf("a chunk of attempt %v is said to be of %v", of, l["attempt"])
+				t.Errorf("a chunk of attempt %v is printed as of %v", of, l["attempt"])
 			}
 		case "attempt":
 			chunks = chunks[:len(chunks)-int(l["void"].(float64))]
 			attempts = append(attempts, l["attempt"])
 			if l["code"] != "busy" {
-				t.Errorf("the mark is %v", l)
+				t.Errorf("the attempt is %v", l)
 			}
 		}
 	}
 	if got := fmt.Sprint(chunks); got != "[map[attempt:3 i:1] map[attempt:3 i:2]]" || attempts[len(attempts)-1] != 3.0 {
-		t.Errorf("left are %s after the attempts %v", got, attempts)
+		t.Errorf("the valid chunks are %s after the attempts %v", got, attempts)
 	}
 	p := w.run(exitOK, "call", "flaky", payload, "--collect")
 	if got := p.out.String(); got != `{"i":1,"attempt":3}`+"\n"+`{"i":2,"attempt":3}`+"\n"+`{"chunks":2,"attempt":3}`+"\n" {
@@ -125,7 +125,7 @@ func TestExitCodes(t *testing.T) {
 		{exitRefused, "(hint: the token came from --token or STREAMER_TOKEN)", []string{"call", "echo", "--token", "abc"}},
 		{exitRefused, "30 days", []string{"call", "echo", "--delay", "999h"}},
 		{exitUsage, "is not JSON", []string{"call", "echo", "{nonsense"}},
-		{exitUsage, "32 KiB", []string{"call", "echo", `"` + strings.Repeat("x", maxDocument) + `"`}},
+		{exitUsage, "32 KiB", []string{"call", "echo", `"` + strings.Repeat("x", maxJSON) + `"`}},
 		{exitUsage, "no such file", []string{"call", "echo", "@/nowhere/at/all"}},
 		{exitUsage, "--detach", []string{"call", "echo", "-d", "--mode", "sync"}},
 		{exitUsage, "can't be used together", []string{"call", "echo", "--json", "--collect"}},
@@ -140,7 +140,7 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("%v prints %q", c.args, p.out)
 		}
 		if last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]; !strings.HasPrefix(last, "streamer: ") {
-			t.Errorf("%v says %q, which is not one line of ours", c.args, text)
+			t.Errorf("%v prints %q, which is not one line beginning with streamer:", c.args, text)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func TestNoServer(t *testing.T) {
 	for _, bad := range []string{"--url=ftp://x", "--url=ws://user:pw@x"} {
 		p := newProgram("").start("list", bad).wait(t, exitUsage)
 		if strings.Contains(p.err.String(), "pw") {
-			t.Errorf("a password is repeated: %s", p.err)
+			t.Errorf("the error contains a password: %s", p.err)
 		}
 	}
 	newProgram("").start("dead", "list", "--admin-url", "ws://127.0.0.1:1").wait(t, exitUsage)
@@ -169,11 +169,11 @@ func TestDetachFollowCancel(t *testing.T) {
 	w := newWorld(t)
 	id := strings.TrimSpace(w.run(exitOK, "call", "wait", `{"succeed": true}`, "--detach").out.String())
 	if !uuid7.MatchString(id) {
-		t.Fatalf("printed %q, which is no id", id)
+		t.Fatalf("printed %q, which is not an id", id)
 	}
 	f := w.start("follow", id, "--json")
 	f.out.await(t, `"type":"chunk"`)
-	w.run(exitOK, "cancel", id).err.await(t, "is asked to stop|has succeeded") // as fast as it was
+	w.run(exitOK, "cancel", id).err.await(t, "was asked to stop|has succeeded") // it may have ended already
 	f.wait(t, exitOK)
 	mustContain(t, f.out.String(), `"type":"result"`)
 	mustContain(t, w.run(exitOK, "cancel", id).err.String(), "has succeeded")
@@ -186,10 +186,10 @@ func TestDetachFollowCancel(t *testing.T) {
 	if all[0]["type"] != "call" || all[0]["action"] != "echo.async" {
 		t.Errorf("printed %v", all)
 	}
-	// An action that would be answered at once is stored, too.
+	// --detach stores a call that would be answered at once.
 	id = strings.TrimSpace(w.run(exitOK, "call", "echo", "2", "-d").out.String())
 	if got := w.run(exitOK, "follow", id).out.String(); got != "2\n" {
-		t.Errorf("what was left came to %q", got)
+		t.Errorf("the result is %q", got)
 	}
 	w.run(exitRefused, "call", "nothing", "-d")
 }
@@ -199,14 +199,14 @@ func TestIdempotencyKeyAndID(t *testing.T) {
 	first := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
 	again := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
 	if first[0]["id"] != again[0]["id"] {
-		t.Errorf("the same key led to %v and %v", first[0], again[0])
+		t.Errorf("the same key gave %v and %v", first[0], again[0])
 	}
 	w.run(exitRefused, "call", "emit", `{"chunks": 2}`, "--idempotency-key", "k")
 	id := client.NewID()
 	for range 2 {
 		all := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--id", id, "--json").out.String())
 		if all[0]["id"] != id || all[len(all)-1]["type"] != "result" {
-			t.Errorf("under the id %s came %v", id, all)
+			t.Errorf("with the id %s came %v", id, all)
 		}
 	}
 	w.run(exitRefused, "call", "emit", `{"chunks": 3}`, "--id", id)

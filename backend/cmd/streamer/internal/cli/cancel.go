@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// cancelCommand stops the work of a call.
+// cancelCommand cancels a call.
 type cancelCommand struct {
 	ID   callID `arg:"" name:"id" help:"Id of the call."`
 	Wait bool   `short:"w" help:"Wait for the end of the call. The exit code is then that of the call: 3 if it was cancelled."`
@@ -19,8 +18,8 @@ type cancelCommand struct {
 
 // Help is the longer help.
 func (*cancelCommand) Help() string {
-	return `A queued call ends at once. A running one is asked to stop, and is ended after 10 s if it does not listen; ` +
-		`it may still succeed before that. A call that has ended is left as it is.`
+	return `A queued call ends at once. A running one is asked to stop, and is ended after 10 s if it does not; ` +
+		`it may still succeed before that. A call that has ended does not change.`
 }
 
 // Run cancels the call.
@@ -31,13 +30,13 @@ func (k *cancelCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
-	defer hangUp(c)
-	call, err := client.Action[json.RawMessage, client.None, json.RawMessage]("").Attach(c, string(k.ID))
+	defer disconnect(c)
+	call, err := attach(c, k.ID)
 	if err != nil {
 		return err
 	}
 	if err = call.Cancel(ctx); err == nil {
-		// The answer to a cancel does not tell whether there is such a call;
+		// The answer to a cancel does not tell whether the call exists; that to
 		// following it does.
 		if k.Wait {
 			_, err = call.Result(ctx)
@@ -53,18 +52,15 @@ func (k *cancelCommand) Run(a *App) error {
 	case !status.Ended() && err != nil:
 		return err
 	case k.Wait && errors.As(err, &e):
-		return ended(e, true)
+		return endFailure(e, true)
 	}
-	_, err = fmt.Fprintf(a.Stderr, "the call %s %s\n", k.ID, cancelled[status])
+	outcome := "was asked to stop"
+	switch {
+	case status == client.StatusCancelled:
+		outcome = "is cancelled"
+	case status.Ended():
+		outcome = fmt.Sprintf("has %s already", status)
+	}
+	_, err = fmt.Fprintf(a.Stderr, "the call %s %s\n", k.ID, outcome)
 	return err
-}
-
-// cancelled is what a cancel has come to, by what the call is then.
-var cancelled = map[client.Status]string{
-	client.StatusUnknown:   "is asked to stop",
-	client.StatusQueued:    "is asked to stop",
-	client.StatusRunning:   "is asked to stop",
-	client.StatusCancelled: "is cancelled",
-	client.StatusSucceeded: "has succeeded: there is nothing to cancel any more",
-	client.StatusFailed:    "has failed: there is nothing to cancel any more",
 }

@@ -17,31 +17,31 @@ import (
 // a client.
 type conformCommand struct {
 	URL     string        `env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server to test: ws, wss, http or https. Default: ${default}"`
-	Client  string        `placeholder:"COMMAND" help:"Test a client instead: the program that speaks for it, with its arguments. Quotes work as in a shell; nothing is expanded."`
+	Client  string        `placeholder:"COMMAND" help:"Test a client instead: the program that drives it, with its arguments. Quotes work as in a shell; nothing is expanded."`
 	Secret  string        `group:"Tokens:" env:"STREAMER_SECRET" placeholder:"TEXT" help:"Secret that the server shares, at least 32 bytes, to make tokens with (HS256). Default: for a server on this machine, the demo's."`
-	Command string        `group:"Tokens:" name:"token-command" placeholder:"COMMAND" help:"Program that prints a token for who stands in its environment: STREAMER_TENANT, STREAMER_SUBJECT, STREAMER_SCOPES, STREAMER_EXPIRES_IN (seconds, maybe negative)."`
-	Leeway  time.Duration `group:"Tokens:" default:"30s" placeholder:"TIME" help:"For how long the server takes tokens that have expired, up to 5m: those of transcripts that are about it are made so much older. Default: ${default}"`
-	Dir     string        `group:"Tokens:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, where its secret is. Default: ${default}"`
+	Command string        `group:"Tokens:" name:"token-command" placeholder:"COMMAND" help:"Program that prints a token for the identity in its environment: STREAMER_TENANT, STREAMER_SUBJECT, STREAMER_SCOPES, STREAMER_EXPIRES_IN (seconds, may be negative)."`
+	Leeway  time.Duration `group:"Tokens:" default:"30s" placeholder:"TIME" help:"How long the server accepts tokens after they have expired, up to 5m. Tokens of transcripts about expiry expire earlier by this. Default: ${default}"`
+	Dir     string        `group:"Tokens:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, which holds its secret. Default: ${default}"`
 
 	Only        string        `name:"run" placeholder:"REGEXP" help:"Play only the transcripts whose names match."`
-	List        bool          `help:"List the transcripts, what each shows and what it needs, and play none."`
-	JSON        bool          `name:"json" help:"Print one JSON object a transcript, and the verdict as the last."`
-	Wait        time.Duration `default:"0s" placeholder:"TIME" help:"Play also what moves the clock, by waiting, where a transcript waits no longer than this. Default: none of them"`
-	Parallel    int           `short:"p" default:"8" placeholder:"N" help:"How many are played at a time, 1 to 64. Default: ${default}"`
-	Transcripts string        `placeholder:"DIR" help:"Folder with other transcripts. Default: those that are built in."`
-	Known       string        `name:"known-failures" placeholder:"FILE" help:"JSON object of transcripts that fail, and why: they are played, and must fail."`
+	List        bool          `help:"List the transcripts, what each shows and what it needs, and do not play them."`
+	JSON        bool          `name:"json" help:"Print one JSON object for each transcript, then one with the verdict."`
+	Wait        time.Duration `default:"0s" placeholder:"TIME" help:"Also play transcripts that move the clock, by waiting, if they wait no longer than this. Default: none of them"`
+	Parallel    int           `short:"p" default:"8" placeholder:"N" help:"How many transcripts are played at a time, 1 to 64. Default: ${default}"`
+	Transcripts string        `placeholder:"DIR" help:"Folder with other transcripts. Default: the built-in ones."`
+	Known       string        `name:"known-failures" placeholder:"FILE" help:"JSON file with an object of transcripts that must fail, and why."`
 }
 
 // Help is the longer help.
 func (*conformCommand) Help() string {
-	return `A server under test has the fixed actions registered: ` + "`streamer demo`" + ` has, and for Go they are the package backend/conformance/actions. ` +
-		`Every transcript gets tenants of its own, so the server may have been running for long; nothing is deleted behind it. ` +
-		`What cannot be played against it (nobody outside can move its clock, or kill it) is reported by name. ` +
-		`A client under test obeys lines on its standard input; contract/sessions/CLIENTS.md describes them. ` +
-		`Exit codes: 0 nothing failed, 1 something did, 2 the command line is wrong, 4 the server could not be reached, 6 it refused our token.`
+	return `A server under test must have the fixed actions registered: ` + "`streamer demo`" + ` has, and for Go they are the package backend/conformance/actions. ` +
+		`Every transcript gets its own tenants, so the server may hold other calls; nothing is deleted. ` +
+		`Transcripts that cannot be played (the clock of a remote server cannot be moved, nor can it be killed) are reported by name. ` +
+		`A client under test reads commands from its standard input; contract/sessions/CLIENTS.md describes them. ` +
+		`Exit codes: 0 nothing failed, 1 something failed, 2 the command line is wrong, 4 the server could not be reached, 6 it refused the token.`
 }
 
-// Run plays, and judges.
+// Run plays the transcripts and prints the verdict.
 func (k *conformCommand) Run(a *App) error {
 	list, err := k.load()
 	if err != nil {
@@ -56,16 +56,16 @@ func (k *conformCommand) Run(a *App) error {
 	}
 	view := &conformView{app: a, json: k.JSON}
 	if k.List {
-		return view.list(list)
+		return view.printList(list)
 	}
 	if k.Parallel < 1 || k.Parallel > 64 {
-		return usage("--parallel is 1 to 64", "")
+		return usageFailure("--parallel must be 1 to 64", "")
 	}
 	if k.Wait < 0 {
-		return usage("--wait is not negative", "")
+		return usageFailure("--wait must not be negative", "")
 	}
 	if k.Leeway < 0 || k.Leeway > auth.MaxLeeway {
-		return usage("--leeway is 0 to "+duration(auth.MaxLeeway), "")
+		return usageFailure("--leeway must be 0 to "+formatDuration(auth.MaxLeeway), "")
 	}
 	ctx, stop := a.interruptible(context.Background())
 	defer stop()
@@ -74,21 +74,21 @@ func (k *conformCommand) Run(a *App) error {
 		return err
 	}
 	suite := &conformance.Suite{Transcripts: list, Known: known, Parallel: k.Parallel, Play: play}
-	view.begin(len(list))
+	view.start(len(list))
 	verdict := suite.Run(ctx, view.started, view.ended)
 	if err := view.verdict(&verdict); err != nil {
-		return failed("standard output", "", err)
+		return outputFailure(err)
 	}
 	switch {
 	case interrupted(ctx):
 		return errInterrupted
 	case !verdict.OK():
-		return &failure{exit: exitFailed} // it was said
+		return &failure{exit: exitFailed} // the verdict was printed
 	}
 	return nil
 }
 
-// load reads the transcripts of the side that is tested.
+// load reads the transcripts for the side under test.
 func (k *conformCommand) load() ([]*conformance.Transcript, error) {
 	var dir fs.FS
 	switch {
@@ -101,11 +101,11 @@ func (k *conformCommand) load() ([]*conformance.Transcript, error) {
 	}
 	list, err := conformance.Load(dir)
 	if err != nil {
-		return nil, usage(clean(err.Error()), "")
+		return nil, usageFailure(clean(err.Error()), "")
 	}
 	for _, t := range list {
 		if t.Tests != k.side() {
-			return nil, usage("the transcript "+t.Name+" tests a "+string(t.Tests)+", and a "+string(k.side())+" is to be tested", "")
+			return nil, usageFailure("the transcript "+t.Name+" tests a "+string(t.Tests)+", but a "+string(k.side())+" is under test", "")
 		}
 	}
 	return list, nil
@@ -125,23 +125,23 @@ func (k *conformCommand) known(list []*conformance.Transcript) (conformance.Know
 	}
 	data, err := os.ReadFile(k.Known)
 	if err != nil {
-		return nil, usage(clean(err.Error()), "")
+		return nil, usageFailure(clean(err.Error()), "")
 	}
 	known, err := conformance.ParseKnownFailures(data, list)
 	if err != nil {
-		return nil, usage(clean(err.Error()), "")
+		return nil, usageFailure(clean(err.Error()), "")
 	}
 	return known, nil
 }
 
-// choose keeps those that are asked for.
+// choose returns the transcripts that --run selects.
 func (k *conformCommand) choose(list []*conformance.Transcript) ([]*conformance.Transcript, error) {
 	if k.Only == "" {
 		return list, nil
 	}
 	match, err := regexp.Compile(k.Only)
 	if err != nil {
-		return nil, usage("--run is no regular expression: "+clean(err.Error()), "")
+		return nil, usageFailure("--run is not a regular expression: "+clean(err.Error()), "")
 	}
 	var kept []*conformance.Transcript
 	for _, t := range list {
@@ -150,19 +150,19 @@ func (k *conformCommand) choose(list []*conformance.Transcript) ([]*conformance.
 		}
 	}
 	if len(kept) == 0 {
-		return nil, usage("--run matches no transcript", "--list shows their names")
+		return nil, usageFailure("--run matches no transcript", "--list shows their names")
 	}
 	return kept, nil
 }
 
-// player returns what plays one transcript.
+// player returns a function that plays one transcript.
 func (k *conformCommand) player(ctx context.Context, a *App) (func(context.Context, *conformance.Transcript) error, error) {
 	if k.Client == "" {
 		return k.serverPlayer(ctx, a)
 	}
 	command, err := splitWords(k.Client)
 	if err != nil {
-		return nil, usage("--client: "+err.Error(), "")
+		return nil, usageFailure("--client: "+err.Error(), "")
 	}
 	return func(ctx context.Context, t *conformance.Transcript) error {
 		target, err := conformance.StartClient(ctx, t, &conformance.ClientOptions{Command: command, Wait: k.Wait})
@@ -173,8 +173,8 @@ func (k *conformCommand) player(ctx context.Context, a *App) (func(context.Conte
 	}, nil
 }
 
-// splitWords makes words of a command line as a POSIX shell does, with single
-// and double quotes and backslashes, and expands nothing.
+// splitWords splits a command line into words as a POSIX shell does, with single
+// and double quotes and backslashes, and without expansions.
 func splitWords(text string) ([]string, error) {
 	var words []string
 	var word []rune

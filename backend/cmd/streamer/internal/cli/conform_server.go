@@ -21,7 +21,7 @@ import (
 	"github.com/pay-theory/streamer/backend/conformance"
 )
 
-// probe is played first, so that what is wrong with all transcripts is said
+// probe is played first, so that a fault that fails every transcript is reported
 // once.
 const probe = `{
   "tests": "server",
@@ -36,33 +36,33 @@ const probe = `{
   ]
 }`
 
-// serverPlayer returns what plays one transcript against the server, which it
-// has tried out.
+// serverPlayer checks the server, and returns a function that plays one
+// transcript against it.
 func (k *conformCommand) serverPlayer(ctx context.Context, a *App) (func(context.Context, *conformance.Transcript) error, error) {
-	address, err := wsURL(k.URL)
+	address, err := parseURL(k.URL)
 	if err != nil {
 		return nil, err
 	}
-	mint, err := k.mint(address, a.Now)
+	mint, err := k.tokenMaker(address, a.Now)
 	if err != nil {
 		return nil, err
 	}
-	options := &conformance.RemoteOptions{URL: address.String(), Mint: k.aged(mint), Wait: k.Wait}
+	options := &conformance.RemoteOptions{URL: address.String(), Mint: k.expireEarlier(mint), Wait: k.Wait}
 	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails: it ends the program instead
+	_, _ = rand.Read(random[:]) // it never fails
 	var played atomic.Int64
 	play := func(ctx context.Context, t *conformance.Transcript) error {
 		prefix := fmt.Sprintf("conform-%s-%d-", hex.EncodeToString(random[:]), played.Add(1))
 		return conformance.Run(ctx, t, conformance.NewRemote(t, options), &conformance.Options{Prefix: prefix})
 	}
-	return play, k.tryOut(ctx, options, play)
+	return play, k.checkServer(ctx, options, play)
 }
 
-// wsURL reads the server's URL.
-func wsURL(text string) (*url.URL, error) {
+// parseURL parses the server's URL.
+func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return nil, usage("the server's URL cannot be parsed", "it looks like wss://example.com/ws")
+		return nil, usageFailure("the server's URL cannot be parsed", "it looks like wss://example.com/ws")
 	}
 	switch u.Scheme {
 	case "http":
@@ -71,13 +71,13 @@ func wsURL(text string) (*url.URL, error) {
 		u.Scheme = "wss"
 	case "ws", "wss":
 	default:
-		return nil, usage("the server's URL begins with ws, wss, http or https", "")
+		return nil, usageFailure("the server's URL must begin with ws, wss, http or https", "")
 	}
 	return u, nil
 }
 
-// tryOut connects once, and calls the simplest action.
-func (k *conformCommand) tryOut(ctx context.Context, o *conformance.RemoteOptions, play func(context.Context, *conformance.Transcript) error) error {
+// checkServer connects once, and calls the simplest action.
+func (k *conformCommand) checkServer(ctx context.Context, o *conformance.RemoteOptions, play func(context.Context, *conformance.Transcript) error) error {
 	t, err := conformance.Parse("probe", []byte(probe))
 	if err != nil {
 		return err
@@ -96,9 +96,9 @@ func (k *conformCommand) tryOut(ctx context.Context, o *conformance.RemoteOption
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &refusal) && refusal.Status/100 == 4:
-		hint := "--secret or --token-command says how to make tokens for it"
+		hint := "give --secret or --token-command to make tokens for it"
 		if k.Secret != "" || k.Command != "" {
-			hint = "are these the tokens that it trusts?"
+			hint = "does the server trust these tokens?"
 		}
 		return &failure{exit: exitRefused, text: fmt.Sprintf("the server refused the connection: %d %s", refusal.Status, clean(refusal.Code)), hint: hint}
 	case err != nil:
@@ -115,43 +115,44 @@ func (k *conformCommand) tryOut(ctx context.Context, o *conformance.RemoteOption
 	return nil
 }
 
-// mint returns what makes tokens, or nil where nothing does.
-func (k *conformCommand) mint(server *url.URL, now func() time.Time) (func(context.Context, conformance.Identity) (string, error), error) {
+// tokenMaker returns a function that makes tokens; nil: there is no way to make
+// them.
+func (k *conformCommand) tokenMaker(server *url.URL, now func() time.Time) (func(context.Context, conformance.Identity) (string, error), error) {
 	switch {
 	case k.Command != "" && k.Secret != "":
-		return nil, usage("--secret and --token-command are two ways to make tokens: give one", "")
+		return nil, usageFailure("--secret and --token-command are two ways to make tokens: give only one", "")
 	case k.Command != "":
 		words, err := splitWords(k.Command)
 		if err != nil {
-			return nil, usage("--token-command: "+err.Error(), "")
+			return nil, usageFailure("--token-command: "+err.Error(), "")
 		}
 		return tokenProgram(words).mint, nil
 	}
 	secret := []byte(k.Secret)
 	if k.Secret == "" {
-		if !loopback(server.Hostname()) {
+		if !isLoopback(server.Hostname()) {
 			return nil, nil
 		}
 		var err error
 		secret, err = readSecret(k.Dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil // the server may take everybody, or tell that it does not
+			return nil, nil // the server may need no token; if it does, it refuses the probe
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if _, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret}); err != nil {
-		return nil, usage(err.Error(), "")
+		return nil, usageFailure(err.Error(), "")
 	}
 	return func(_ context.Context, who conformance.Identity) (string, error) {
 		return mintBySecret(secret, who, now)
 	}, nil
 }
 
-// aged makes tokens whose expiry matters so much older that the server, which
-// takes them for a while longer, refuses them when the transcript expects it.
-func (k *conformCommand) aged(mint func(context.Context, conformance.Identity) (string, error)) func(context.Context, conformance.Identity) (string, error) {
+// expireEarlier makes the tokens of transcripts about expiry expire earlier by
+// the server's leeway, so that it refuses them when the transcript expects it.
+func (k *conformCommand) expireEarlier(mint func(context.Context, conformance.Identity) (string, error)) func(context.Context, conformance.Identity) (string, error) {
 	if mint == nil {
 		return nil
 	}
@@ -159,20 +160,19 @@ func (k *conformCommand) aged(mint func(context.Context, conformance.Identity) (
 		if who.ExpiresInMs != 0 {
 			who.ExpiresInMs -= k.Leeway.Milliseconds()
 			if who.ExpiresInMs == 0 {
-				who.ExpiresInMs = -1 // 0 would be the default
+				who.ExpiresInMs = -1 // 0 is the default
 			}
 		}
 		return mint(ctx, who)
 	}
 }
 
-// mintBySecret makes a token; one that is to have expired was made long enough
-// ago.
+// mintBySecret makes a token. One that must have expired is issued in the past.
 func mintBySecret(secret []byte, who conformance.Identity, now func() time.Time) (string, error) {
 	ttl, at := who.Expiry(), now
 	if ttl <= 0 {
-		back := time.Second - ttl
-		ttl, at = time.Second, func() time.Time { return now().Add(-back) }
+		ago := time.Second - ttl
+		ttl, at = time.Second, func() time.Time { return now().Add(-ago) }
 	}
 	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret, Now: at})
 	if err != nil {
@@ -185,19 +185,19 @@ func mintBySecret(secret []byte, who conformance.Identity, now func() time.Time)
 type tokenProgram []string
 
 func (p tokenProgram) mint(ctx context.Context, who conformance.Identity) (string, error) {
-	var out, said bytes.Buffer
+	var out, errOut bytes.Buffer
 	cmd := exec.CommandContext(ctx, p[0], p[1:]...) //nolint:gosec // the user's own command line
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.WaitDelay = time.Second
 	cmd.Env = append(os.Environ(),
 		"STREAMER_TENANT="+who.Tenant, "STREAMER_SUBJECT="+who.Subject, "STREAMER_SCOPES="+strings.Join(who.Scopes, " "),
 		"STREAMER_EXPIRES_IN="+strconv.FormatInt(int64(who.Expiry()/time.Second), 10))
 	if err := cmd.Run(); err != nil {
-		return "", failed("the token command, "+filepath.Base(p[0]), "", fmt.Errorf("%w: %s", err, fit(clean(said.String()), 300)))
+		return "", failed("the token command, "+filepath.Base(p[0]), "", fmt.Errorf("%w: %s", err, truncate(clean(errOut.String()), 300)))
 	}
 	token := strings.TrimSpace(out.String())
 	if token == "" || strings.ContainsAny(token, " \t\r\n") {
-		return "", failed("the token command did not print a token, and nothing else", "", nil)
+		return "", failed("the token command must print a token and nothing else", "", nil)
 	}
 	return token, nil
 }

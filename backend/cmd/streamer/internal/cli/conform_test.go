@@ -22,7 +22,7 @@ func TestConformDemo(t *testing.T) {
 		p := w.run(exitOK, "conform", "-p", "32", "--run", "^(durable-call|idempotency|list|walls|auth|handshake|idle|killed-running)$")
 		mustContain(t, p.out.String(), "✓ durable-call", "✓ idempotency", "✓ list", "✓ walls", "✓ auth", "✓ handshake",
 			"- idle  not played: the server lacks clock\n", "- killed-running  not played: the server lacks kill, restart\n",
-			"conforms: 6 passed, 0 failed, 0 known failures, 2 not played (for want of clock 1, kill 1, restart 1)")
+			"conforms: 6 passed, 0 failed, 0 known failures, 2 not played (lacking clock 1, kill 1, restart 1)")
 	}
 }
 
@@ -76,7 +76,7 @@ func TestConformFails(t *testing.T) {
 		t.Errorf("said again: %q", p.err)
 	}
 	p = w.run(exitOK, "conform", "--transcripts", bad, "--known-failures", listed)
-	mustContain(t, p.out.String(), "✗ story", "a known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
+	mustContain(t, p.out.String(), "✗ story", "known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
 	p = w.run(exitFailed, "conform", "--transcripts", good, "--known-failures", listed)
 	mustContain(t, p.out.String(), "take it off the list", "does not conform")
 	p = w.run(exitFailed, "conform", "--run", "^idle$")
@@ -87,7 +87,7 @@ func TestConformFails(t *testing.T) {
 func TestConformLeeway(t *testing.T) {
 	k := &conformCommand{Leeway: 30 * time.Second}
 	var asked []int64
-	mint := k.aged(func(_ context.Context, who conformance.Identity) (string, error) {
+	mint := k.expireEarlier(func(_ context.Context, who conformance.Identity) (string, error) {
 		asked = append(asked, who.ExpiresInMs)
 		return "", nil
 	})
@@ -99,7 +99,7 @@ func TestConformLeeway(t *testing.T) {
 	if want := []int64{0, -1, 1000, -90_000}; !slices.Equal(asked, want) {
 		t.Errorf("asked for %v, expected %v", asked, want)
 	}
-	if k.aged(nil) != nil {
+	if k.expireEarlier(nil) != nil {
 		t.Error("tokens are made of nothing")
 	}
 }
@@ -142,7 +142,7 @@ func TestConformTokens(t *testing.T) {
 	}
 	conform(exitOK, "--secret", string(secret))
 	p := conform(exitRefused, "--secret", strings.Repeat("x", 40))
-	mustContain(t, p.err.String(), "refused the connection: 401 unauthorized", "the tokens that it trusts")
+	mustContain(t, p.err.String(), "refused the connection: 401 unauthorized", "does the server trust these tokens?")
 	p = conform(exitRefused)
 	mustContain(t, p.err.String(), "401 unauthorized", "--token-command")
 	// A program that answers for a few: enough to see what it is told.
@@ -157,7 +157,7 @@ func TestConformTokens(t *testing.T) {
 		t.Errorf("asked for %q, %v", asked, err)
 	}
 	for say, command := range map[string]string{
-		"did not print a token, and nothing else": "echo two words",
+		"must print a token and nothing else":     "echo two words",
 		"the token command, false: exit status 1": "false",
 		"executable file not found":               "nobody-is-called-this",
 	} {
@@ -172,22 +172,22 @@ func TestConformCannotBegin(t *testing.T) {
 	p := newProgram("").start("conform", "--url", "ws://127.0.0.1:1", "--dir", t.TempDir()).wait(t, exitUnavailable)
 	mustContain(t, p.err.String(), "the server cannot be reached", "streamer demo")
 	for say, args := range map[string][]string{
-		"no regular expression":      {"--run", "("},
-		"matches no transcript":      {"--run", "^nothing-is-called-this$"},
-		"--parallel is 1 to 64":      {"-p", "0"},
-		"--wait is not negative":     {"--wait=-1s"},
-		"--leeway is 0 to 5m":        {"--leeway", "6m"},
-		"begins with ws":             {"--url", "ftp://x"},
-		"cannot be parsed":           {"--url", "ws:"},
-		"no transcripts":             {"--transcripts", t.TempDir()},
-		"tests a server":             {"--transcripts", folder(t, "pong"), "--client", "x"},
-		"no such file":               {"--known-failures", filepath.Join(t.TempDir(), "none")},
-		`no transcript "nobody"`:     {"--known-failures", file(t, `{"nobody": "x"}`)},
-		"two ways to make tokens":    {"--secret", strings.Repeat("x", 40), "--token-command", "x"},
-		"a quote is not closed":      {"--token-command", `"`},
-		"--client: there is no":      {"--client", " "},
-		"at least 32 bytes":          {"--secret", "short"},
-		"unexpected argument nobody": {"nobody"},
+		"not a regular expression":    {"--run", "("},
+		"matches no transcript":       {"--run", "^nothing-is-called-this$"},
+		"--parallel must be 1 to 64":  {"-p", "0"},
+		"--wait must not be negative": {"--wait=-1s"},
+		"--leeway must be 0 to 5m":    {"--leeway", "6m"},
+		"must begin with ws":          {"--url", "ftp://x"},
+		"cannot be parsed":            {"--url", "ws:"},
+		"no transcripts":              {"--transcripts", t.TempDir()},
+		"tests a server":              {"--transcripts", folder(t, "pong"), "--client", "x"},
+		"no such file":                {"--known-failures", filepath.Join(t.TempDir(), "none")},
+		`no transcript "nobody"`:      {"--known-failures", file(t, `{"nobody": "x"}`)},
+		"two ways to make tokens":     {"--secret", strings.Repeat("x", 40), "--token-command", "x"},
+		"a quote is not closed":       {"--token-command", `"`},
+		"--client: there is no":       {"--client", " "},
+		"at least 32 bytes":           {"--secret", "short"},
+		"unexpected argument nobody":  {"nobody"},
 	} {
 		p := newProgram("").start(append([]string{"conform"}, args...)...).wait(t, exitUsage)
 		mustContain(t, p.err.String(), say)
@@ -251,7 +251,7 @@ func TestSplitWordsUndoesQuote(t *testing.T) {
 func TestConformEntry(t *testing.T) {
 	tr := &conformance.Transcript{Name: "x", Tests: conformance.Client}
 	e := &conformance.Entry{Transcript: tr, Outcome: conformance.NotPlayed, Err: &conformance.Lacking{Transcript: "x", Abilities: []conformance.Ability{"clock"}}}
-	text, err := json.Marshal(entryJSON(e))
+	text, err := json.Marshal(newConformEntry(e))
 	if want := `{"transcript":"x","outcome":"notPlayed","ms":0,"lacks":["clock"],"reason":"the client lacks clock"}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
 	}

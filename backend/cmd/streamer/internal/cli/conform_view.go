@@ -12,28 +12,28 @@ import (
 	"github.com/pay-theory/streamer/backend/conformance"
 )
 
-// conformView shows what becomes of the transcripts. The suite calls it one
-// call at a time.
+// conformView shows the outcomes of transcripts. The suite makes one call at a
+// time.
 type conformView struct {
 	app  *App
 	json bool
 
 	screen  *screen
 	since   time.Time
-	of      int
+	total   int
 	done    int
 	playing []string
 	lacks   map[conformance.Ability]int
-	err     error // the first of standard output
+	err     error // the first error of writing to standard output
 }
 
-// list prints what there is.
-func (v *conformView) list(all []*conformance.Transcript) error {
+// printList prints what there is to play.
+func (v *conformView) printList(all []*conformance.Transcript) error {
 	st := v.app.outStyle()
 	for _, t := range all {
 		var line string
 		if v.json {
-			line = jsonLine(struct {
+			line = toJSONLine(struct {
 				Transcript string                `json:"transcript"`
 				Tests      conformance.Side      `json:"tests"`
 				Shows      string                `json:"shows"`
@@ -49,25 +49,25 @@ func (v *conformView) list(all []*conformance.Transcript) error {
 			line += "\n    " + clean(t.Shows) + "\n"
 		}
 		if _, err := v.app.Stdout.Write([]byte(line)); err != nil {
-			return failed("standard output", "", err)
+			return outputFailure(err)
 		}
 	}
 	return nil
 }
 
-func jsonLine(v any) string {
+func toJSONLine(v any) string {
 	line, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // these are structs of texts and numbers
+		panic(err) // the structs here can always be encoded
 	}
 	return string(line) + "\n"
 }
 
-// begin shows how far we are, on a terminal.
-func (v *conformView) begin(of int) {
-	v.of, v.since, v.lacks = of, v.app.Now(), map[conformance.Ability]int{}
+// start shows the status line, on a terminal.
+func (v *conformView) start(total int) {
+	v.total, v.since, v.lacks = total, v.app.Now(), map[conformance.Ability]int{}
 	v.screen = newScreen(v.app, false)
-	v.screen.begin("conform", v.since)
+	v.screen.start("conform", v.since)
 }
 
 func (v *conformView) started(t *conformance.Transcript) {
@@ -76,11 +76,11 @@ func (v *conformView) started(t *conformance.Transcript) {
 }
 
 func (v *conformView) progress() {
-	percent, message := 100*float64(v.done)/float64(max(1, v.of)), strings.Join(v.playing, ", ")
-	v.screen.update(func(s *barState) { s.percent, s.message = percent, message })
+	percent, message := 100*float64(v.done)/float64(max(1, v.total)), strings.Join(v.playing, ", ")
+	v.screen.update(func(s *status) { s.percent, s.message = percent, message })
 }
 
-// ended prints one line, and for a failure what led to it.
+// ended prints one line, and the events that led to a failure.
 func (v *conformView) ended(e *conformance.Entry) {
 	v.done++
 	v.playing = slices.DeleteFunc(v.playing, func(name string) bool { return name == e.Transcript.Name })
@@ -88,21 +88,21 @@ func (v *conformView) ended(e *conformance.Entry) {
 	for _, a := range e.Lacks() {
 		v.lacks[a]++
 	}
-	line := v.text(e)
+	line := v.entryText(e)
 	if v.json {
-		line = jsonLine(entryJSON(e))
+		line = toJSONLine(newConformEntry(e))
 	}
 	v.err = cmp.Or(v.err, v.screen.output(line))
 }
 
-func (v *conformView) text(e *conformance.Entry) string {
+func (v *conformView) entryText(e *conformance.Entry) string {
 	st := v.app.outStyle()
-	name, took := e.Transcript.Name, "  "+st.dim(duration(e.Took))
+	name, took := e.Transcript.Name, "  "+st.dim(formatDuration(e.Took))
 	switch e.Outcome {
 	case conformance.Passed:
 		return st.green("✓") + " " + name + took + "\n"
 	case conformance.Known:
-		return st.yellow("✗") + " " + name + took + "  " + st.yellow("a known failure: ") + clean(reason(e)) + "\n"
+		return st.yellow("✗") + " " + name + took + "  " + st.yellow("known failure: ") + clean(reason(e)) + "\n"
 	case conformance.NotPlayed:
 		return st.yellow("-") + " " + name + "  " + st.yellow("not played: "+reason(e)) + "\n"
 	case conformance.Failed:
@@ -114,12 +114,12 @@ func (v *conformView) text(e *conformance.Entry) string {
 	return text
 }
 
-// reason says in a line why a transcript did not pass.
+// reason returns in a line why a transcript did not pass.
 func reason(e *conformance.Entry) string {
 	if lacks := e.Lacks(); len(lacks) > 0 {
 		return "the " + string(e.Transcript.Tests) + " lacks " + joinAbilities(lacks)
 	}
-	if known, ok := e.Err.(*conformance.KnownFailure); ok { //nolint:errorlint // that is what the suite puts there
+	if known, ok := e.Err.(*conformance.KnownFailure); ok { //nolint:errorlint // the suite does not wrap it
 		return known.Reason
 	}
 	if e.Err == nil {
@@ -145,18 +145,18 @@ type conformEntry struct {
 	Reason     string                `json:"reason,omitempty"`
 }
 
-func entryJSON(e *conformance.Entry) conformEntry {
+func newConformEntry(e *conformance.Entry) conformEntry {
 	return conformEntry{e.Transcript.Name, e.Outcome, e.Took.Milliseconds(), e.Lacks(), reason(e)}
 }
 
-// verdict prints the counts, in one line, as the last.
+// verdict prints the counts, in one line.
 func (v *conformView) verdict(c *conformance.Verdict) error {
 	v.screen.close()
 	if v.err != nil {
 		return v.err
 	}
 	if v.json {
-		_, err := fmt.Fprint(v.app.Stdout, jsonLine(struct {
+		_, err := fmt.Fprint(v.app.Stdout, toJSONLine(struct {
 			Verdict *conformance.Verdict        `json:"verdict"`
 			OK      bool                        `json:"ok"`
 			Lacks   map[conformance.Ability]int `json:"lacks,omitempty"`
@@ -175,8 +175,8 @@ func (v *conformView) verdict(c *conformance.Verdict) error {
 		for _, a := range slices.Sorted(maps.Keys(v.lacks)) {
 			why = append(why, fmt.Sprintf("%s %d", a, v.lacks[a]))
 		}
-		text += " (for want of " + strings.Join(why, ", ") + ")"
+		text += " (lacking " + strings.Join(why, ", ") + ")"
 	}
-	_, err := fmt.Fprintf(v.app.Stdout, "%s  %s\n", text, st.dim(duration(v.app.Now().Sub(v.since))))
+	_, err := fmt.Fprintf(v.app.Stdout, "%s  %s\n", text, st.dim(formatDuration(v.app.Now().Sub(v.since))))
 	return err
 }

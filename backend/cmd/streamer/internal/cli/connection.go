@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
 	"net/url"
 	"regexp"
 	"time"
@@ -10,31 +11,29 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// connection is the server that a command speaks to.
+// connection holds the flags that name a server and a token for it.
 type connection struct {
 	URL string `group:"Connection:" env:"STREAMER_URL" default:"ws://127.0.0.1:8080" placeholder:"URL" help:"The server: ws, wss, http or https. Default: ${default}"`
 	access
 }
 
 const (
-	// connectWait bounds an attempt to connect.
-	connectWait = 10 * time.Second
-	// farewell bounds the goodbye to a server.
-	farewell = 2 * time.Second
+	connectTimeout = 10 * time.Second
+	closeTimeout   = 2 * time.Second
 )
 
-// dial connects, and gives up at the first failure. onState may be nil. The
-// client must be closed by hangUp.
+// dial connects, and fails at the first failure. onState may be nil. The client
+// must be closed by disconnect.
 func (f *connection) dial(ctx context.Context, onState func(client.State)) (*client.Client, error) {
 	server, err := url.Parse(f.URL)
 	if err != nil {
-		return nil, usage("the server's URL cannot be parsed", "it looks like wss://example.com/ws")
+		return nil, usageFailure("the server's URL cannot be parsed", "it looks like wss://example.com/ws")
 	}
-	source, err := f.tokens(server)
+	source, err := f.tokenSource(server)
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, f.URL, &client.Options{Token: source.fetch, ConnectTimeout: connectWait, OnState: onState})
+	c, err := client.Dial(ctx, f.URL, &client.Options{Token: source.fetch, ConnectTimeout: connectTimeout, OnState: onState})
 	if err == nil {
 		return c, nil
 	}
@@ -43,27 +42,32 @@ func (f *connection) dial(ctx context.Context, onState func(client.State)) (*cli
 	case interrupted(ctx):
 		return nil, errInterrupted
 	case !errors.As(err, &e):
-		return nil, usage(clean(err.Error()), "") // the URL is none that a server can have
+		return nil, usageFailure(clean(err.Error()), "") // the client refuses the URL
 	}
-	why := answered(e)
+	why := codedFailure(e)
 	switch e.Code {
 	case client.CodeUnauthorized, client.CodeTokenExpired:
 		why.hint = source.hint
 	case client.CodeUnavailable:
-		if loopback(server.Hostname()) {
-			why.hint = "is it running? `streamer demo` starts one; another server is named by --url"
-		} else {
-			why.hint = "check --url and the network"
+		why.hint = "check --url and the network"
+		if isLoopback(server.Hostname()) {
+			why.hint = "is it running? `streamer demo` starts one; --url names another"
 		}
 	}
 	return nil, why
 }
 
-// hangUp says goodbye to the server.
-func hangUp(c *client.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+// disconnect closes the connection in good order.
+func disconnect(c *client.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_ = c.Close(ctx) // then it was cut, and nothing is lost by that
+	_ = c.Close(ctx) // after a timeout it is closed all the same
+}
+
+// isLoopback tells whether a host name is that of this machine.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // callID is a call's id on the command line.
@@ -74,7 +78,7 @@ var uuid7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (id *callID) UnmarshalText(text []byte) error {
 	if !uuid7.Match(text) {
-		return errors.New("a call's id is a UUIDv7 in lower case, such as 01890a5d-ac96-774b-bcce-b302099a8057")
+		return errors.New("a call's id must be a UUIDv7 in lower case, such as 01890a5d-ac96-774b-bcce-b302099a8057")
 	}
 	*id = callID(text)
 	return nil

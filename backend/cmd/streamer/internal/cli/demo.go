@@ -23,31 +23,36 @@ import (
 
 // demoCommand runs a server with the fixed actions of the conformance suite.
 type demoCommand struct {
-	Port      uint16        `default:"8080" placeholder:"N" help:"Port to listen on, on this machine only; 0 takes one that is free. Default: ${default}"`
-	AdminPort uint16        `default:"8081" placeholder:"N" help:"Port for operators, likewise. Default: ${default}"`
-	Dir       string        `env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder for the demo's things: its calls, in a SQLite file, and its secret. Default: ${default}"`
-	Grace     time.Duration `default:"5s" placeholder:"TIME" help:"How long running handlers may go on after Ctrl-C. Default: ${default}"`
-	Hostile   hostility     `help:"Do to clients what gateways do on a bad day: lose, double, delay and overtake frames, cut connections. --hostile=SEED does it again."`
-	Quiet     bool          `short:"q" help:"Do not show what is called."`
-	Verbose   bool          `short:"v" help:"Log all that the server does, to standard error. Otherwise only its own errors are logged."`
+	Port      uint16        `default:"8080" placeholder:"N" help:"Port to listen on, on this machine only; 0 takes a free one. Default: ${default}"`
+	AdminPort uint16        `default:"8081" placeholder:"N" help:"Port for operators, on this machine only; 0 takes a free one. Default: ${default}"`
+	Dir       string        `env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder for the demo's files: its calls, in a SQLite file, and its secret. Default: ${default}"`
+	Grace     time.Duration `default:"5s" placeholder:"TIME" help:"How long running handlers may continue after Ctrl-C. Default: ${default}"`
+	Hostile   hostileFlag   `help:"Inject faults between server and clients: lose, duplicate, delay and reorder frames, cut connections. --hostile=SEED injects the same faults again."`
+	Quiet     bool          `short:"q" help:"Do not print attempts."`
+	Verbose   bool          `short:"v" help:"Log everything that the server does, to standard error. Otherwise only errors are logged."`
 }
 
 const databaseFile = "streamer.db"
 
 // Help is the longer help.
 func (*demoCommand) Help() string {
-	return `Nothing else is needed: calls are kept in one SQLite file, and a token is printed that opens the server for an hour. ` +
-		`The other commands find the secret in the folder, and make their own. ` +
-		`What runs when the demo stops goes on when it is started again. Ctrl-C stops it in good order, with exit code 0; a second one at once.`
+	return `Calls are kept in one SQLite file; nothing else is needed. A token is printed that is valid for an hour. ` +
+		`The other commands find the secret in the folder, and make their own tokens. ` +
+		`Calls that run when the demo stops continue when it is started again. Ctrl-C shuts down, with exit code 0; a second Ctrl-C stops at once.`
+}
+
+// Validate is called by kong.
+func (k *demoCommand) Validate() error {
+	if k.Grace < 0 {
+		return errors.New("--grace must not be negative")
+	}
+	return nil
 }
 
 // Run serves until it is interrupted.
 func (k *demoCommand) Run(a *App) error {
-	began := time.Now()
-	if k.Grace < 0 {
-		return usage("--grace is not negative", "")
-	}
-	secret, err := k.folder()
+	started := time.Now()
+	secret, err := k.ensureFolder()
 	if err != nil {
 		return err
 	}
@@ -67,35 +72,37 @@ func (k *demoCommand) Run(a *App) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	s, err := k.server(a, authenticator)
+	s, err := k.newServer(a, authenticator)
 	if err != nil {
 		return errors.Join(err, listener.Close(), admin.Close())
 	}
 	token, err := issuer.Mint(auth.Grant{Tenant: demoTenant, Subject: demoSubject})
 	if err == nil {
 		b := banner{
-			url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token, took: time.Since(began),
+			url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token, startup: time.Since(started),
 		}
 		err = b.print(a)
 	}
 	d := &demo{app: a, admin: &http.Server{
 		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}, grace: k.Grace, serve: s.Serve}
-	if err == nil && k.Hostile.on {
-		d.serve, err = k.hostile(a, s)
+	if err == nil && k.Hostile.set {
+		d.serve, err = k.serveHostile(a, s)
 	}
 	if err != nil {
-		return errors.Join(failed("standard output", "", err), listener.Close(), admin.Close(), s.Shutdown(noGrace()))
+		noGrace, cancel := context.WithCancel(context.Background())
+		cancel()
+		return errors.Join(outputFailure(err), listener.Close(), admin.Close(), s.Shutdown(noGrace))
 	}
 	return d.run(listener, admin)
 }
 
-// folder makes the demo's folder, with a secret, if they are not there.
-func (k *demoCommand) folder() (secret []byte, err error) {
+// ensureFolder makes the demo's folder and its secret if they do not exist.
+func (k *demoCommand) ensureFolder() (secret []byte, err error) {
 	_, err = os.Stat(k.Dir)
-	fresh := errors.Is(err, fs.ErrNotExist)
-	if err = os.MkdirAll(k.Dir, 0o700); err == nil && fresh {
-		// The folder is ours: nothing of it belongs into a repository.
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if err = os.MkdirAll(k.Dir, 0o700); err == nil && isNew {
+		// A folder that we made belongs in no repository.
 		err = os.WriteFile(filepath.Join(k.Dir, ".gitignore"), []byte("*\n"), 0o600)
 	}
 	if err == nil {
@@ -103,35 +110,35 @@ func (k *demoCommand) folder() (secret []byte, err error) {
 	}
 	var f *failure
 	if err != nil && !errors.As(err, &f) {
-		err = failed("the folder of the demo cannot be used", "name another by --dir", err)
+		err = failed("the folder of the demo cannot be used", "--dir names another", err)
 	}
 	return secret, err
 }
 
-// listen opens a port of this machine, for this machine only.
+// listen listens on a port, for this machine only.
 func listen(port uint16, flag string) (net.Listener, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 	switch {
 	case err == nil:
 		return l, nil
-	case inUse(err):
-		return nil, failed(fmt.Sprintf("port %d is in use", port), flag+" names another; 0 takes one that is free", nil)
+	case isPortInUse(err):
+		return nil, failed(fmt.Sprintf("port %d is in use", port), flag+" names another; 0 takes a free one", nil)
 	}
 	return nil, failed(fmt.Sprintf("cannot listen on port %d", port), flag+" names another", err)
 }
 
-// inUse tells whether another has the port; Windows has a number of its own for
-// it, WSAEADDRINUSE.
-func inUse(err error) bool {
+// isPortInUse tells whether another process has the port. On Windows the error is
+// WSAEADDRINUSE, 10048.
+func isPortInUse(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.Errno(10048))
 }
 
-// server makes the server, with the actions.
-func (k *demoCommand) server(a *App, authenticator auth.Authenticator) (*server.Server, error) {
+// newServer returns a server with the actions.
+func (k *demoCommand) newServer(a *App, authenticator auth.Authenticator) (*server.Server, error) {
 	router := streamer.NewRouter(nil)
 	actions.Register(router)
 	if !k.Quiet {
-		router.Use(newActivity(a).watch)
+		router.Use((&activity{app: a}).middleware)
 	}
 	level := slog.LevelError
 	if k.Verbose {
@@ -148,7 +155,7 @@ func (k *demoCommand) server(a *App, authenticator auth.Authenticator) (*server.
 		if locked.PID != 0 {
 			by = "process " + strconv.Itoa(locked.PID)
 		}
-		return nil, failed(data+" is in use by "+by, "one folder is for one demo: stop the other, or name another folder by --dir", nil)
+		return nil, failed(data+" is in use by "+by, "a folder is for one demo: stop the other, or name another folder by --dir", nil)
 	}
 	if err != nil {
 		return nil, failed("the server cannot start", "", err)
@@ -156,50 +163,49 @@ func (k *demoCommand) server(a *App, authenticator auth.Authenticator) (*server.
 	return s, nil
 }
 
-// demo is a server that runs.
+// demo is a running server.
 type demo struct {
 	app   *App
 	admin *http.Server
 	grace time.Duration
-	// serve serves until its context ends, and shuts down.
+	// serve serves until its context ends, then shuts down.
 	serve func(context.Context, net.Listener) error
 }
 
-// run serves until the first interrupt, and shuts down; at the second it
+// run serves until the first interrupt, then shuts down; at the second it
 // returns at once.
 func (d *demo) run(listener, admin net.Listener) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	served := make(chan error, 1)
+	served, adminServed := make(chan error, 1), make(chan error, 1)
 	go func() {
 		defer close(served)
 		served <- d.serve(ctx, listener)
 	}()
-	operated := make(chan error, 1)
 	go func() {
-		defer close(operated)
-		operated <- d.admin.Serve(admin)
+		defer close(adminServed)
+		adminServed <- d.admin.Serve(admin)
 	}()
 	var err error
 	select {
 	case <-d.app.Interrupts:
 		st := d.app.errStyle()
-		_, _ = fmt.Fprintln(d.app.Stderr, st.dim("stopping: running handlers have "+duration(d.grace)+"; Ctrl-C again stops at once"))
+		_, _ = fmt.Fprintln(d.app.Stderr, st.dim("stopping: running handlers have "+formatDuration(d.grace)+"; Ctrl-C again stops at once"))
 	case err = <-served:
-	case err = <-operated:
+	case err = <-adminServed:
 	}
 	stop()
-	quick, cancel := context.WithTimeout(context.Background(), time.Second)
+	soon, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if d.admin.Shutdown(quick) != nil {
+	if d.admin.Shutdown(soon) != nil {
 		_ = d.admin.Close()
 	}
-	for range operated {
-		continue // it was closed by us, or its error is known already
+	for range adminServed {
+		continue // the error is that of Shutdown, or known already
 	}
 	select {
-	case down := <-served:
-		err = errors.Join(err, down)
+	case serveErr := <-served:
+		err = errors.Join(err, serveErr)
 	case <-d.app.Interrupts:
 		return &failure{exit: exitInterrupted, text: "stopped at once", err: errInterrupted}
 	}
@@ -207,11 +213,4 @@ func (d *demo) run(listener, admin net.Listener) error {
 		return failed("the server", "", err)
 	}
 	return nil
-}
-
-// noGrace is a context that is over: no grace.
-func noGrace() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
 }

@@ -3,14 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// Exit codes. They are a promise to scripts: see description.
+// Exit codes. Scripts rely on them; see description.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -25,7 +22,7 @@ const (
 // failure ends the program: one line for people, and a code for scripts.
 type failure struct {
 	exit int
-	// text is what went wrong; empty: it was said already.
+	// text is what went wrong; empty: it was printed already.
 	text string
 	// hint is what to do about it.
 	hint string
@@ -44,8 +41,18 @@ func failed(text, hint string, err error) *failure {
 	return &failure{exit: exitFailed, text: text, hint: hint, err: err}
 }
 
-// usage is a failure of whoever wrote the command line.
-func usage(text, hint string) *failure { return &failure{exit: exitUsage, text: text, hint: hint} }
+// outputFailure is a failure to write to standard output, or nil.
+func outputFailure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failed("standard output", "", err)
+}
+
+// usageFailure is a mistake in the command line.
+func usageFailure(text, hint string) *failure {
+	return &failure{exit: exitUsage, text: text, hint: hint}
+}
 
 // failureOf makes a failure of any error.
 func failureOf(err error) *failure {
@@ -55,7 +62,7 @@ func failureOf(err error) *failure {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &e):
-		return answered(e)
+		return codedFailure(e)
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return &failure{exit: exitInterrupted, text: "interrupted", err: err}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -64,12 +71,12 @@ func failureOf(err error) *failure {
 	return failed(clean(err.Error()), "", nil)
 }
 
-// answered makes a failure of an error that has a code.
-func answered(e *client.Error) *failure {
+// codedFailure makes a failure of an error that has a code.
+func codedFailure(e *client.Error) *failure {
 	text := clean(e.Code) + ": " + clean(e.Message)
-	hint := hintOf(e)
+	hint := clean(e.Hint)
 	if e.Code == client.CodeNotFound {
-		hint = "check the id; only its owner sees a call, and it is kept for days after its end, not for ever"
+		hint = "check the id; only the owner of a call sees it, and a call is deleted some days after its end"
 	}
 	if e.Field != "" {
 		text += " (at " + clean(e.Field) + ")"
@@ -77,18 +84,8 @@ func answered(e *client.Error) *failure {
 	return &failure{exit: exitOf(e.Code), text: text, hint: hint, err: e}
 }
 
-// hintOf turns the sentence of a hint into a part of ours.
-func hintOf(e *client.Error) string {
-	hint := strings.TrimSuffix(clean(e.Hint), ".")
-	r, n := utf8.DecodeRuneInString(hint)
-	if next, _ := utf8.DecodeRuneInString(hint[n:]); unicode.IsUpper(next) {
-		return hint // an abbreviation
-	}
-	return string(unicode.ToLower(r))[:min(len(hint), n)] + hint[n:]
-}
-
-// exitOf is the exit code of an error code that did not come as the end of a
-// stored call.
+// exitOf returns the exit code for an error that is not the end of a stored
+// call.
 func exitOf(code string) int {
 	switch code {
 	case client.CodeCancelled:
@@ -106,17 +103,17 @@ func exitOf(code string) int {
 	return exitFailed
 }
 
-// ended makes a failure of the error that ended a call. A stored call has
-// failed or was cancelled, whatever word its handler chose: the codes of
-// refusals mean what they say only before the call was stored.
-func ended(e *client.Error, stored bool) *failure {
-	f := answered(e)
+// endFailure makes a failure of the error that ended a call. The codes of
+// refusals have their meaning only before the call is stored; a stored call has
+// failed or was cancelled, whatever code its handler chose.
+func endFailure(e *client.Error, stored bool) *failure {
+	f := codedFailure(e)
 	switch {
 	case e.Code == client.CodeCancelled:
 		f.hint = ""
 	case stored && e.Final, f.exit == exitFailed:
 		f.exit, f.hint = exitFailed, ""
-		f.text += " (call " + e.CallID + ")" // by which the server's log tells more
+		f.text += " (call " + e.CallID + ")" // to find it in the server's log
 	}
 	return f
 }

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 
 	"github.com/pay-theory/streamer/client-go"
 )
@@ -22,18 +24,161 @@ func (*followCommand) Help() string {
 
 // Run follows the call.
 func (k *followCommand) Run(a *App) error {
-	shown := k.display.view(a)
-	ctx, stop := a.interruptible(context.Background())
-	c, err := k.dial(ctx, shown.connection)
-	stop()
+	f := &follower{app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, attached: true}
+	c, err := f.dial()
 	if err != nil {
 		return err
 	}
-	defer hangUp(c)
-	call, err := client.Action[json.RawMessage, json.RawMessage, json.RawMessage]("").Attach(c, string(k.ID))
+	defer disconnect(c)
+	f.call, err = attach(c, k.ID)
 	if err != nil {
 		return err
 	}
-	f := &following{app: a, call: call, view: shown, server: &k.connection, cancels: k.CancelOnInterrupt, attached: true}
-	return f.run(context.Background(), "")
+	return f.follow(context.Background(), "")
+}
+
+// attach returns the call with an id.
+func attach(c *client.Client, id callID) (*rawCall, error) {
+	return client.Action[json.RawMessage, json.RawMessage, json.RawMessage]("").Attach(c, string(id))
+}
+
+// follower shows a call until it ends, or the user interrupts.
+type follower struct {
+	app    *App
+	call   *rawCall
+	view   view
+	server *connection
+	// cancels tells that the first interrupt cancels the call.
+	cancels bool
+	// inline tells that the call is never stored: nobody else can follow it.
+	inline bool
+	// attached tells that the call was started elsewhere.
+	attached bool
+	// keyed tells that the server may answer with the id of another call: the
+	// first one with the same idempotency key.
+	keyed bool
+}
+
+// dial connects to the server, unless the user interrupts.
+func (f *follower) dial() (*client.Client, error) {
+	ctx, stop := f.app.interruptible(context.Background())
+	defer stop()
+	return f.server.dial(ctx, f.view.onState)
+}
+
+// follow shows the call, and returns how it ended: nil if it has succeeded.
+func (f *follower) follow(parent context.Context, action string) error {
+	defer f.view.close()
+	if err := f.start(parent, action); err != nil {
+		return err
+	}
+	for cancelling := false; ; cancelling = true {
+		ctx, stop := f.app.interruptible(parent)
+		ended, err := f.showEvents(ctx)
+		left := interrupted(ctx)
+		stop()
+		switch {
+		case ended || !left:
+			return err
+		case !f.cancels || cancelling:
+			return f.detach() //nolint:contextcheck // detaching does not block
+		}
+		f.view.note("cancelling; Ctrl-C again stops following at once")
+		if err := f.cancel(parent); err != nil {
+			return err
+		}
+	}
+}
+
+// start shows which call it is, as soon as its id is final.
+func (f *follower) start(parent context.Context, action string) error {
+	if f.keyed {
+		ctx, stop := f.app.interruptible(parent)
+		_ = f.call.Accepted(ctx) // a failure is reported by the events
+		left := interrupted(ctx)
+		stop()
+		if left {
+			return f.detach() //nolint:contextcheck // detaching does not block
+		}
+	}
+	return outputFailure(f.view.start(f.call.ID(), action))
+}
+
+func (f *follower) cancel(parent context.Context) error {
+	ctx, stop := f.app.interruptible(parent)
+	defer stop()
+	err := f.call.Cancel(ctx)
+	if interrupted(ctx) {
+		return f.detach() //nolint:contextcheck // detaching does not block
+	}
+	return err
+}
+
+// showEvents shows events until the end; ended tells that there is nothing more
+// to show.
+func (f *follower) showEvents(ctx context.Context) (ended bool, _ error) {
+	for e, err := range f.call.Events(ctx) {
+		if e.Kind == client.KindEnd {
+			return true, f.showEnd(ctx, e.Seq, err)
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := f.view.event(&e); err != nil {
+			f.call.Detach() //nolint:contextcheck // detaching does not block
+			return true, failed("standard output", "the call continues: "+f.commandLine("follow"), err)
+		}
+	}
+	return false, nil
+}
+
+func (f *follower) showEnd(ctx context.Context, seq uint64, err error) error {
+	stored := seq > 0 || f.stored()
+	if err == nil {
+		result, err := f.call.Result(ctx)
+		if err != nil {
+			return err
+		}
+		return outputFailure(f.view.succeeded(seq, result, stored))
+	}
+	var e *client.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if err := f.view.failed(seq, e); err != nil {
+		return outputFailure(err)
+	}
+	why := endFailure(e, stored)
+	if why.exit == exitNotFound && !f.attached {
+		why.exit, why.hint = exitFailed, "" // a handler chose this code: the server does not refuse requests with it
+	}
+	return why
+}
+
+// stored tells whether the server is known to have stored the call.
+func (f *follower) stored() bool { return f.call.State().LastSeq > 0 }
+
+// detach stops following, and says what happens to the call.
+func (f *follower) detach() error {
+	f.view.close()
+	stored := f.stored()
+	f.call.Detach()
+	switch {
+	case f.inline:
+		f.view.note("stopped following; the call is answered at once or not at all, and its answer is lost")
+	case !stored:
+		f.view.note("stopped following; the call is not stored yet: if it ends within seconds, its answer is lost")
+	default:
+		f.view.note("stopped following; the call continues")
+	}
+	if !f.inline {
+		f.view.note("  follow it:  " + f.commandLine("follow"))
+		f.view.note("  cancel it:  " + f.commandLine("cancel"))
+	}
+	return &failure{exit: exitInterrupted, err: errInterrupted}
+}
+
+// commandLine is a command line about this call.
+func (f *follower) commandLine(verb string) string {
+	return fmt.Sprintf("%s %s%s %s", f.app.invocation(), verb, f.server.flags(), f.call.ID())
 }

@@ -12,7 +12,7 @@ func TestInterruptLeaves(t *testing.T) {
 	p.interrupt()
 	p.wait(t, exitInterrupted)
 	follow := "streamer follow --url " + w.url + " --dir " + w.dir + " " + id
-	mustContain(t, p.err.String(), "left; the call goes on", follow, "streamer cancel --url")
+	mustContain(t, p.err.String(), "stopped following; the call continues", follow, "streamer cancel --url")
 	if strings.Contains(p.err.String(), "streamer: ") {
 		t.Errorf("an interrupt is no error: %s", p.err)
 	}
@@ -31,7 +31,7 @@ func TestInterruptCancels(t *testing.T) {
 	p.out.await(t, `"i":1`)
 	p.interrupt()
 	p.wait(t, exitCancelled)
-	mustContain(t, p.err.String(), "cancelling; Ctrl-C again leaves", "streamer: cancelled")
+	mustContain(t, p.err.String(), "cancelling; Ctrl-C again stops following", "streamer: cancelled")
 
 	// Who does not listen is left by the second one.
 	p = w.start("call", "deaf", `{"ms": 1500}`, "--cancel-on-interrupt")
@@ -40,7 +40,7 @@ func TestInterruptCancels(t *testing.T) {
 	p.err.await(t, "cancelling")
 	p.interrupt()
 	p.wait(t, exitInterrupted)
-	mustContain(t, p.err.String(), "left")
+	mustContain(t, p.err.String(), "stopped following;")
 }
 
 func TestInterruptBeforeItIsStored(t *testing.T) {

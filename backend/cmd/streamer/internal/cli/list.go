@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,41 +9,69 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// listCommand lists the caller's calls.
-type listCommand struct {
-	Status string `enum:",queued,running,succeeded,failed,cancelled" default:"" placeholder:"STATUS" help:"Only calls that are queued, running, succeeded, failed or cancelled."`
-	Action string `placeholder:"NAME" help:"Only calls of this action."`
-	Limit  int    `short:"n" default:"20" placeholder:"N" help:"How many calls at most, 1 to 10000. Default: ${default}"`
-	JSON   bool   `help:"Print each call as one line of JSON."`
-
-	connection
-}
-
 // maxListed and pageSize bound a list and one page of it.
 const (
 	maxListed = 10_000
 	pageSize  = 100
 )
 
+// listing holds the flags of commands that print a list.
+type listing struct {
+	Limit int  `short:"n" default:"20" placeholder:"N" help:"How many to list at most, 1 to 10000. Default: ${default}"`
+	JSON  bool `help:"Print each as one line of JSON."`
+}
+
+// Validate is called by kong.
+func (l *listing) Validate() error {
+	if l.Limit < 1 || l.Limit > maxListed {
+		return fmt.Errorf("--limit must be 1 to %d", maxListed)
+	}
+	return nil
+}
+
+// print prints a list as lines of JSON or as a table.
+func (l *listing) print(a *App, items []any, noun string, t *table) error {
+	if l.JSON {
+		for _, item := range items {
+			if err := writeJSON(a.Stdout, item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(items) == 0 {
+		_, err := fmt.Fprintln(a.Stderr, "no "+noun)
+		return err
+	}
+	return t.print(a.Stdout, a.columns(), a.outStyle())
+}
+
+// listCommand lists the caller's calls.
+type listCommand struct {
+	Status string `enum:",queued,running,succeeded,failed,cancelled" default:"" placeholder:"STATUS" help:"Only calls that are queued, running, succeeded, failed or cancelled."`
+	Action string `placeholder:"NAME" help:"Only calls of this action."`
+
+	listing
+	connection
+}
+
 // Help is the longer help.
 func (*listCommand) Help() string {
-	return `Calls that were answered at once were never stored, and are not listed. On a terminal, what does not fit is left out or cut.`
+	return `Calls that were answered at once were not stored, and are not listed. On a terminal, columns that do not fit are left out, and long names are cut.`
 }
 
 // Run lists the calls.
 func (k *listCommand) Run(a *App) error {
-	if k.Limit < 1 || k.Limit > maxListed {
-		return usage(fmt.Sprintf("--limit is 1 to %d", maxListed), "")
-	}
 	ctx, stop := a.interruptible(context.Background())
 	defer stop()
 	c, err := k.dial(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer hangUp(c)
+	defer disconnect(c)
 	filter := client.ListFilter{Status: client.Status(k.Status), Action: k.Action, PageSize: min(k.Limit, pageSize)}
 	var calls []client.CallInfo
+	var items []any
 	for info, err := range client.List(ctx, c, filter) {
 		if interrupted(ctx) {
 			return errInterrupted
@@ -52,26 +79,12 @@ func (k *listCommand) Run(a *App) error {
 		if err != nil {
 			return err
 		}
-		if calls = append(calls, info); len(calls) == k.Limit {
+		calls, items = append(calls, info), append(items, newCallLine(&info))
+		if len(calls) == k.Limit {
 			break
 		}
 	}
-	if k.JSON {
-		return printCalls(a, calls)
-	}
-	if len(calls) == 0 {
-		_, err := fmt.Fprintln(a.Stderr, "no calls")
-		return err
-	}
-	return callTable(a, calls).write(a.Stdout, a.columns(), a.outStyle())
-}
-
-// columns is how wide a table may be; 0: as wide as it is.
-func (a *App) columns() int {
-	if !a.StdoutTerminal || a.Width == nil {
-		return 0
-	}
-	return a.Width()
+	return k.print(a, items, "calls", callTable(calls, a.Now()))
 }
 
 // callLine is a call as a line of JSON.
@@ -81,80 +94,42 @@ type callLine struct {
 	Status          client.Status `json:"status"`
 	Attempt         int           `json:"attempt"`
 	CreatedAt       time.Time     `json:"createdAt"`
-	EndedAt         *time.Time    `json:"endedAt,omitempty"`
-	Due             *time.Time    `json:"due,omitempty"`
+	EndedAt         time.Time     `json:"endedAt,omitzero"`
+	Due             time.Time     `json:"due,omitzero"`
 	LastSeq         uint64        `json:"lastSeq"`
 	Code            string        `json:"code,omitempty"`
 	Percent         float64       `json:"percent,omitempty"`
 	CancelRequested bool          `json:"cancelRequested,omitempty"`
 }
 
-func printCalls(a *App, calls []client.CallInfo) error {
-	enc := json.NewEncoder(a.Stdout)
-	enc.SetEscapeHTML(false)
-	for i := range calls {
-		c := &calls[i]
-		line := callLine{
-			ID: c.ID, Action: c.Action, Status: c.Status, Attempt: c.Attempt, CreatedAt: c.CreatedAt.UTC(), EndedAt: timeOrNil(c.EndedAt),
-			Due: timeOrNil(c.Due), LastSeq: c.LastSeq, Code: c.Code, Percent: c.Percent, CancelRequested: c.CancelRequested,
-		}
-		if err := enc.Encode(line); err != nil {
-			return err
-		}
+func newCallLine(c *client.CallInfo) *callLine {
+	return &callLine{
+		ID: c.ID, Action: c.Action, Status: c.Status, Attempt: c.Attempt, CreatedAt: c.CreatedAt.UTC(), EndedAt: c.EndedAt.UTC(),
+		Due: c.Due.UTC(), LastSeq: c.LastSeq, Code: c.Code, Percent: c.Percent, CancelRequested: c.CancelRequested,
 	}
-	return nil
 }
 
-func timeOrNil(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
+func callTable(calls []client.CallInfo, now time.Time) *table {
+	t := &table{
+		titles:   []string{"ID", "ACTION", statusTitle, "DONE", "AGE", "TOOK", "ATTEMPT", "CODE"},
+		flexible: 1,
+		optional: []int{6, 7, 5, 3, 4},
 	}
-	t = t.UTC()
-	return &t
-}
-
-func callTable(a *App, calls []client.CallInfo) *table {
-	st, now := a.outStyle(), a.Now()
-	t := &table{columns: []column{
-		{title: "ID"},
-		{title: "ACTION", least: 12},
-		{title: "STATUS", paint: st.status},
-		{title: "DONE", right: true, rank: 2},
-		{title: "AGE", right: true, rank: 1},
-		{title: "TOOK", right: true, rank: 3},
-		{title: "ATTEMPT", right: true, rank: 5},
-		{title: "CODE", rank: 4, least: 8},
-	}}
 	for i := range calls {
 		c := &calls[i]
 		done, took, code := "", "", clean(c.Code)
 		if code == string(c.Status) {
-			code = "" // cancelled twice says no more than once
+			code = "" // both are "cancelled"
 		}
 		if c.Percent > 0 {
 			done = strconv.Itoa(int(c.Percent)) + "%"
 		}
 		if !c.EndedAt.IsZero() {
-			took = duration(c.EndedAt.Sub(c.CreatedAt))
+			took = formatDuration(c.EndedAt.Sub(c.CreatedAt))
 		}
 		t.rows = append(t.rows, []string{
-			c.ID, clean(c.Action), clean(string(c.Status)), done, age(now.Sub(c.CreatedAt)), took, strconv.Itoa(c.Attempt), code,
+			c.ID, clean(c.Action), clean(string(c.Status)), done, formatAge(now.Sub(c.CreatedAt)), took, strconv.Itoa(c.Attempt), code,
 		})
 	}
 	return t
-}
-
-// age writes how long ago something was, in its largest unit.
-func age(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return "now"
-	case d < time.Minute:
-		return strconv.Itoa(int(d.Seconds())) + "s"
-	case d < time.Hour:
-		return strconv.Itoa(int(d.Minutes())) + "m"
-	case d < 48*time.Hour:
-		return strconv.Itoa(int(d.Hours())) + "h"
-	}
-	return strconv.Itoa(int(d.Hours())/24) + "d"
 }

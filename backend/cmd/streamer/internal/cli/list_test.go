@@ -60,7 +60,7 @@ func TestListOnATerminal(t *testing.T) {
 		a := newProgram("").app
 		a.StdoutTerminal, a.Width = true, func() int { return width }
 		var b strings.Builder
-		if err := callTable(a, calls).write(&b, a.columns(), a.outStyle()); err != nil {
+		if err := callTable(calls, a.Now()).print(&b, a.columns(), a.outStyle()); err != nil {
 			t.Fatal(err)
 		}
 		rows := strings.Split(b.String(), "\n")

@@ -1,137 +1,157 @@
 package cli
 
 import (
-	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
 )
 
-// Times of a bar.
 const (
-	// barAfter is when a call is slow enough for one.
-	barAfter = 300 * time.Millisecond
-	// barEvery is how often it is drawn.
-	barEvery = 100 * time.Millisecond
+	// statusDelay is how long a command runs before its status line appears.
+	statusDelay = 300 * time.Millisecond
+	// statusInterval is how often the status line is redrawn.
+	statusInterval = 100 * time.Millisecond
+	// clearLine moves to the start of the terminal's line and clears it, with
+	// whatever the user typed there (a Ctrl-C is echoed).
+	clearLine = "\r\x1b[K"
 )
 
-// lineStart clears the line. What the user types, and be it Ctrl-C, is echoed
-// where the bar is drawn next.
-const lineStart = "\r\x1b[K"
+// status is what the status line shows.
+type status struct {
+	name    string
+	since   time.Time
+	percent float64 // 0: unknown
+	chunks  int
+	message string
+	lost    bool // the connection is
+}
 
-// screen writes to both streams, with a bar below if standard error is a
-// terminal. It is safe for concurrent use.
+const (
+	maxStatusName = 24
+	statusBar     = 20
+	// minBarWidth is how wide a terminal must be for a progress bar.
+	minBarWidth = 60
+)
+
+// format returns the status in fewer columns than width, so that the terminal
+// does not wrap the line.
+func (s *status) format(width int, now time.Time) string {
+	parts := []string{truncate(s.name, maxStatusName)}
+	if s.percent > 0 {
+		percent := int(min(s.percent, 100))
+		text := fmt.Sprintf("%3d%%", percent)
+		if width >= minBarWidth {
+			full := statusBar * percent / 100
+			text = strings.Repeat("━", full) + strings.Repeat("─", statusBar-full) + " " + text
+		}
+		parts = append(parts, text)
+	}
+	parts = append(parts, formatDuration(now.Sub(s.since)))
+	if s.chunks > 0 {
+		parts = append(parts, plural(s.chunks, "chunk"))
+	}
+	switch {
+	case s.lost:
+		parts = append(parts, "reconnecting")
+	case s.message != "":
+		parts = append(parts, s.message)
+	}
+	return truncate(strings.Join(parts, "  "), width-1)
+}
+
+// screen writes to standard output and standard error. If standard error is a
+// terminal, its last line shows the status. It is safe for concurrent use.
 type screen struct {
 	app *App
-	may bool // there may be a bar
+	// hasStatus tells whether there may be a status line.
+	hasStatus bool
 
-	mu    sync.Mutex
-	state barState
-	timer *time.Timer
-	// bars is nil while there is no bar.
-	bars *mpb.Progress
-	bar  *mpb.Bar
-	over bool
+	mu      sync.Mutex
+	status  status
+	visible bool        // the status line is on the terminal
+	timer   *time.Timer // redraws; nil: not started
+	closed  bool
 }
 
 func newScreen(a *App, quiet bool) *screen {
-	return &screen{app: a, may: a.StderrTerminal && !a.Dumb && !quiet}
+	return &screen{app: a, hasStatus: a.StderrTerminal && !a.Dumb && !quiet}
 }
 
-// begin draws a bar soon.
-func (s *screen) begin(action string, since time.Time) {
+// start shows the status line until close.
+func (s *screen) start(name string, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.action, s.state.since = action, since
-	if s.may && s.timer == nil {
-		s.timer = time.AfterFunc(barAfter, s.draw)
+	s.status.name, s.status.since = name, since
+	if s.hasStatus {
+		s.timer = time.AfterFunc(statusDelay, s.redraw)
 	}
 }
 
-// draw starts to draw the bar. Where both streams are the same terminal it is
-// drawn by the one through which the output comes, so that they take turns.
+func (s *screen) redraw() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.draw()
+		s.timer.Reset(statusInterval)
+	}
+}
+
+// draw draws the status line. The caller holds the lock.
 func (s *screen) draw() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over || s.bars != nil {
-		return
-	}
-	s.bars = mpb.New(mpb.WithOutput(s.terminal()), mpb.WithRefreshRate(barEvery), mpb.WithAutoRefresh())
-	st := s.app.errStyle()
-	s.bar = s.bars.MustAdd(0, barFiller(func(width int) string {
-		s.mu.Lock()
-		state := s.state
-		s.mu.Unlock()
-		return state.line(width, s.app.Now(), st)
-	}), mpb.BarFillerTrim())
-}
-
-func (s *screen) terminal() io.Writer {
-	if s.app.StdoutTerminal {
-		return s.app.Stdout
-	}
-	return s.app.Stderr
-}
-
-// update changes what the bar shows.
-func (s *screen) update(change func(*barState)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	change(&s.state)
-}
-
-// output writes to standard output.
-func (s *screen) output(text string) error {
-	if s.app.StdoutTerminal {
-		return s.above(s.app.Stdout, text)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := io.WriteString(s.app.Stdout, text)
-	return err
-}
-
-// note writes to standard error.
-func (s *screen) note(text string) { _ = s.above(s.app.Stderr, text) }
-
-// above writes lines above the bar, if there is one. The lock is not held
-// while the bar's goroutine is spoken to: it takes the lock to draw.
-func (s *screen) above(w io.Writer, text string) error {
-	s.mu.Lock()
-	bars := s.bars
-	s.mu.Unlock()
-	if bars != nil {
-		if _, err := io.WriteString(bars, lineStart+text); !errors.Is(err, mpb.ErrDone) {
-			return err
+	width := 80
+	if s.app.Width != nil {
+		if columns := s.app.Width(); columns > 0 {
+			width = columns
 		}
 	}
+	line := s.app.errStyle().cyan(s.status.format(width, s.app.Now()))
+	_, _ = io.WriteString(s.app.Stderr, clearLine+line)
+	s.visible = true
+}
+
+// erase removes the status line. The caller holds the lock.
+func (s *screen) erase() {
+	if s.visible {
+		_, _ = io.WriteString(s.app.Stderr, clearLine)
+	}
+	s.visible = false
+}
+
+// update changes the status.
+func (s *screen) update(change func(*status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, err := io.WriteString(w, text)
+	change(&s.status)
+}
+
+// output writes whole lines to standard output.
+func (s *screen) output(lines string) error { return s.write(s.app.Stdout, lines) }
+
+// note writes whole lines to standard error.
+func (s *screen) note(lines string) { _ = s.write(s.app.Stderr, lines) }
+
+// write writes lines above the status line.
+func (s *screen) write(w io.Writer, lines string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	visible := s.visible
+	s.erase()
+	_, err := io.WriteString(w, lines)
+	if visible {
+		s.draw()
+	}
 	return err
 }
 
-// close takes the bar away, once all that was written above it is there. It
-// may be called again.
+// close removes the status line. It may be called again.
 func (s *screen) close() {
 	s.mu.Lock()
-	s.over = true
+	defer s.mu.Unlock()
+	s.closed = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	bars, bar := s.bars, s.bar
-	s.mu.Unlock()
-	if bars == nil {
-		return
-	}
-	bar.Abort(true)
-	bars.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.bars != nil {
-		s.bars = nil
-		_, _ = io.WriteString(s.terminal(), lineStart)
-	}
+	s.erase()
 }

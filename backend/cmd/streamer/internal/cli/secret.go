@@ -14,14 +14,14 @@ import (
 	"github.com/pay-theory/streamer/backend/auth"
 )
 
-// secretFile is the name of the development secret in the demo's folder. Its
-// text, without white space around it, is the secret.
+// secretFile is the file in the demo's folder that holds the development secret,
+// as text.
 const secretFile = "secret"
 
-// maxSecret bounds what is read of it, in bytes.
+// maxSecret is how many bytes of the file are read.
 const maxSecret = 4 << 10
 
-// readSecret reads the development secret of a folder. The error is an
+// readSecret reads the development secret in a folder. The error is
 // fs.ErrNotExist if there is none.
 func readSecret(dir string) ([]byte, error) {
 	path := filepath.Join(dir, secretFile)
@@ -35,7 +35,7 @@ func readSecret(dir string) ([]byte, error) {
 		return nil, err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return nil, failed(path+" may be read by others", "whoever has read it can make tokens; delete it, or chmod 600 it", nil)
+		return nil, failed(path+" may be read by others, who can make tokens with it", "delete it, or chmod 600 it", nil)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSecret))
 	if err != nil {
@@ -43,22 +43,22 @@ func readSecret(dir string) ([]byte, error) {
 	}
 	secret := strings.TrimSpace(string(text))
 	if len(secret) < auth.MinSecret {
-		return nil, failed(path+" holds no secret: it is too short", "delete it, and start the demo again", nil)
+		return nil, failed(path+" is too short for a secret", "delete it, and start the demo again", nil)
 	}
 	return []byte(secret), nil
 }
 
-// ensureSecret reads the development secret of a folder, and makes one if
-// there is none.
+// ensureSecret reads the development secret in a folder, and makes one if there
+// is none.
 func ensureSecret(dir string) ([]byte, error) {
 	secret, err := readSecret(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
 	random := make([]byte, 32)
-	_, _ = rand.Read(random) // never fails: it ends the program instead
-	// Written first and named then, so that nobody reads half of it; and a
-	// link does not replace the one that another process has made meanwhile.
+	_, _ = rand.Read(random) // it never fails
+	// A link makes the complete file appear at once, and does not replace one
+	// that another process has made meanwhile.
 	f, err := os.CreateTemp(dir, secretFile+".*") // mode 0600
 	if err != nil {
 		return nil, err

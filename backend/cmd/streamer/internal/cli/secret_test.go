@@ -134,13 +134,13 @@ func TestTokensAreMadeForLoopbackOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		source, err := (&access{Dir: dir}).tokens(u)
+		source, err := (&access{Dir: dir}).tokenSource(u)
 		if err != nil || (source.fetch != nil) != want {
 			t.Errorf("%s: a token is made: %v, %v", target, source.fetch != nil, err)
 		}
 	}
 	u, _ := url.Parse("ws://example.com")
-	source, err := (&access{Dir: dir, Token: "given"}).tokens(u)
+	source, err := (&access{Dir: dir, Token: "given"}).tokenSource(u)
 	if err != nil {
 		t.Fatal(err)
 	}

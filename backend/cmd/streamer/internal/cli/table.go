@@ -1,139 +1,109 @@
 package cli
 
 import (
+	"bytes"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/mattn/go-runewidth"
 )
 
-// column is one of a table.
-type column struct {
-	title string
-	// right aligns at the right.
-	right bool
-	// rank says in which order columns are left out when there is no room:
-	// the highest first; 0: never.
-	rank int
-	// least is to how many columns of the terminal the cells may be cut; 0:
-	// they are never cut.
-	least int
-	// paint colours a cell; nil: it stays as it is.
-	paint func(cell, padded string) string
-}
-
-// table is text in columns.
+// table is text in columns. If it is wider than the terminal, the cells of one
+// column are cut; then columns are left out; then whole lines are cut.
 type table struct {
-	columns []column
-	rows    [][]string
+	titles []string
+	rows   [][]string
+	// flexible is the column whose cells may be cut, to minCell at least.
+	flexible int
+	// optional are the columns that may be left out, the first one first.
+	optional []int
 }
 
-// gap is between two columns.
-const gap = 2
+const minCell = 12
 
-// write writes the table in at most width columns, as far as that can be done
-// by leaving out and cutting what may be; 0: however wide it is.
-func (t *table) write(w io.Writer, width int, st style) error {
-	widths := t.widths()
-	shown := make([]bool, len(t.columns))
-	for i := range shown {
-		shown[i] = true
-	}
-	if width > 0 {
-		t.leaveOut(widths, shown, width)
-		t.cut(widths, shown, width)
-	}
-	var b strings.Builder
-	titles := make([]string, len(t.columns))
-	for i, c := range t.columns {
-		titles[i] = c.title
-	}
-	t.line(&b, titles, widths, shown, func(_ column, _, padded string) string { return st.dim(padded) })
-	for _, row := range t.rows {
-		t.line(&b, row, widths, shown, func(c column, cell, padded string) string {
-			if c.paint == nil {
-				return padded
+// statusTitle is the title of the column that is coloured by status.
+const statusTitle = "STATUS"
+
+// print writes the table. width is that of the terminal; 0: there is no limit.
+func (t *table) print(w io.Writer, width int, st style) error {
+	lines := t.fitTo(width)
+	status := strings.Index(lines[0], statusTitle) // ASCII comes before it
+	for i, line := range lines {
+		switch runes := []rune(line); {
+		case i == 0:
+			lines[i] = st.dim(line)
+		case status >= 0 && status < len(runes):
+			word, rest, more := strings.Cut(string(runes[status:]), " ")
+			lines[i] = string(runes[:status]) + st.status(word)
+			if more {
+				lines[i] += " " + rest
 			}
-			return c.paint(cell, padded)
-		})
+		}
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err
 }
 
-func (t *table) widths() []int {
-	widths := make([]int, len(t.columns))
-	for i, c := range t.columns {
-		widths[i] = runewidth.StringWidth(c.title)
+// fitTo lays the table out in at most width columns; 0: there is no limit.
+func (t *table) fitTo(width int) []string {
+	lines := t.layOut(0, 0)
+	if width <= 0 {
+		return lines
+	}
+	for omitted := 0; ; omitted++ {
+		over := widest(lines) - width
+		if over <= 0 {
+			return lines
+		}
+		longest := 0
 		for _, row := range t.rows {
-			widths[i] = max(widths[i], runewidth.StringWidth(row[i]))
+			longest = max(longest, runewidth.StringWidth(row[t.flexible]))
 		}
-	}
-	return widths
-}
-
-// total is how wide the shown columns are together.
-func (t *table) total(widths []int, shown []bool) int {
-	total := -gap
-	for i := range widths {
-		if shown[i] {
-			total += widths[i] + gap
-		}
-	}
-	return total
-}
-
-// leaveOut leaves out columns until the rest would fit if it were cut.
-func (t *table) leaveOut(widths []int, shown []bool, width int) {
-	narrow := make([]int, len(widths))
-	for i, c := range t.columns {
-		narrow[i] = widths[i]
-		if c.least > 0 {
-			narrow[i] = min(widths[i], c.least)
-		}
-	}
-	for t.total(narrow, shown) > width {
-		last := -1
-		for i, c := range t.columns {
-			if shown[i] && c.rank > 0 && (last < 0 || c.rank > t.columns[last].rank) {
-				last = i
+		last := omitted == len(t.optional)
+		if longest-over >= minCell || last {
+			lines = t.layOut(max(longest-over, minCell), omitted)
+			for i := range lines {
+				lines[i] = truncate(lines[i], width)
 			}
+			return lines
 		}
-		if last < 0 {
-			return
-		}
-		shown[last] = false
+		lines = t.layOut(0, omitted+1)
 	}
 }
 
-// cut cuts columns from the left until all fits.
-func (t *table) cut(widths []int, shown []bool, width int) {
-	for i, c := range t.columns {
-		if over := t.total(widths, shown) - width; over > 0 && shown[i] && c.least > 0 {
-			widths[i] = max(min(widths[i], c.least), widths[i]-over)
+// layOut returns the lines of the table. limit bounds the width of the flexible
+// cells; 0: there is no limit. omitted is how many optional columns are left out.
+func (t *table) layOut(limit, omitted int) []string {
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{t.titles}, t.rows...) {
+		var cells []string
+		for i, cell := range row {
+			if slices.Contains(t.optional[:omitted], i) {
+				continue
+			}
+			if i == t.flexible && limit > 0 {
+				cell = truncate(cell, limit)
+			}
+			cells = append(cells, cell)
 		}
+		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
+	_ = w.Flush() // writing to a buffer does not fail
+	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return lines
 }
 
-func (t *table) line(b *strings.Builder, cells []string, widths []int, shown []bool, paint func(c column, cell, padded string) string) {
-	pending := 0
-	for i, c := range t.columns {
-		if !shown[i] {
-			continue
-		}
-		cell := fit(cells[i], widths[i])
-		space := widths[i] - runewidth.StringWidth(cell)
-		if c.right {
-			pending += space
-			space = 0
-		}
-		// Spaces wait until something follows: no line ends with them.
-		if cell != "" {
-			b.WriteString(strings.Repeat(" ", pending))
-			b.WriteString(paint(c, cells[i], cell))
-			pending = 0
-		}
-		pending += space + gap
+func widest(lines []string) int {
+	width := 0
+	for _, line := range lines {
+		width = max(width, runewidth.StringWidth(line))
 	}
-	b.WriteByte('\n')
+	return width
 }

@@ -8,49 +8,60 @@ import (
 	"pgregory.net/rapid"
 )
 
-func sample() *table {
+func sampleTable() *table {
 	return &table{
-		columns: []column{{title: "ID"}, {title: "NAME", least: 4}, {title: "N", right: true, rank: 1}, {title: "NOTE", rank: 2}},
-		rows:    [][]string{{"a1", "a long name", "7", "nothing"}, {"b2", "b", "1234", ""}},
+		titles:   []string{"ID", "NAME", "STATUS", "N", "NOTE"},
+		rows:     [][]string{{"a1", "a very long name", "failed", "7", "nothing"}, {"b2", "b", "running", "1234", ""}},
+		flexible: 1,
+		optional: []int{4, 3},
 	}
-}
-
-func write(t *testing.T, tab *table, width int) string {
-	t.Helper()
-	var b strings.Builder
-	if err := tab.write(&b, width, false); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
 
 func TestTable(t *testing.T) {
 	for width, want := range map[int]string{
-		0:  "ID  NAME            N  NOTE\na1  a long name     7  nothing\nb2  b            1234\n",
-		29: "ID  NAME           N  NOTE\na1  a long na…     7  nothing\nb2  b           1234\n",
-		20: "ID  NAME           N\na1  a long na…     7\nb2  b           1234\n",
-		14: "ID  NAME     N\na1  a l…     7\nb2  b     1234\n",
-		12: "ID  NAME\na1  a long …\nb2  b\n",
-		1:  "ID  NAME\na1  a l…\nb2  b\n",
+		0:  "ID  NAME              STATUS   N     NOTE\na1  a very long name  failed   7     nothing\nb2  b                 running  1234\n",
+		43: "ID  NAME             STATUS   N     NOTE\na1  a very long na…  failed   7     nothing\nb2  b                running  1234\n",
+		38: "ID  NAME              STATUS   N\na1  a very long name  failed   7\nb2  b                 running  1234\n",
+		32: "ID  NAME           STATUS   N\na1  a very long …  failed   7\nb2  b              running  1234\n",
+		29: "ID  NAME              STATUS\na1  a very long name  failed\nb2  b                 running\n",
+		25: "ID  NAME          STATUS\na1  a very long…  failed\nb2  b             running\n",
+		20: "ID  NAME          S…\na1  a very long…  f…\nb2  b             r…\n",
 	} {
-		if got := write(t, sample(), width); got != want {
-			t.Errorf("at %d columns came\n%s, expected\n%s", width, got, want)
+		var b strings.Builder
+		if err := sampleTable().print(&b, width, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); got != want {
+			t.Errorf("in %d columns it is\n%s, expected\n%s", width, got, want)
 		}
 	}
 }
 
-// Whatever is in it, a table that can be as narrow as the terminal is, and no
-// line of it ends with a space.
+// Colours do not move the columns.
+func TestTableColors(t *testing.T) {
+	var b strings.Builder
+	if err := sampleTable().print(&b, 0, true); err != nil {
+		t.Fatal(err)
+	}
+	want := "\x1b[2mID  NAME              STATUS   N     NOTE\x1b[0m\n" +
+		"a1  a very long name  \x1b[31mfailed\x1b[0m   7     nothing\n" +
+		"b2  b                 \x1b[36mrunning\x1b[0m  1234\n"
+	if b.String() != want {
+		t.Errorf("printed\n%q, expected\n%q", b.String(), want)
+	}
+}
+
+// A table is never wider than the terminal, and its lines do not end with spaces.
 func TestTableFits(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		text := rapid.StringMatching(`[a-z日本語é]{0,30}`)
-		tab := &table{columns: []column{{title: "A", least: 1}, {title: "B", rank: 1, right: true}, {title: "C", least: 3}, {title: "D", rank: 2}}}
+		tab := &table{titles: []string{"A", "B", "C", "D"}, flexible: 2, optional: []int{3, 1}}
 		for range rapid.IntRange(0, 4).Draw(r, "rows") {
 			tab.rows = append(tab.rows, []string{text.Draw(r, "a"), text.Draw(r, "b"), text.Draw(r, "c"), text.Draw(r, "d")})
 		}
-		width := rapid.IntRange(6, 120).Draw(r, "width")
+		width := rapid.IntRange(1, 120).Draw(r, "width")
 		var b strings.Builder
-		if err := tab.write(&b, width, false); err != nil {
+		if err := tab.print(&b, width, false); err != nil {
 			r.Fatal(err)
 		}
 		if n := strings.Count(b.String(), "\n"); n != len(tab.rows)+1 {

@@ -9,165 +9,156 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// textView prints a call for people, or its bare output for pipes: chunks and
-// result go to standard output, all else to standard error.
+// textView prints a call for people, or the bare output for pipes: chunks and
+// result go to standard output, everything else to standard error.
 type textView struct {
 	app     *App
 	screen  *screen
 	quiet   bool
 	collect bool
 
-	// action is empty for a call that was started elsewhere: nothing but its id
-	// is known of it.
+	// action is empty for a call that was started elsewhere.
 	id, action string
 	started    time.Time
-	// held are the chunks that count, if they are collected; chunks counts
-	// those that count in any case.
-	held   []json.RawMessage
-	chunks int
+	// chunks counts the valid chunks; collected holds them for --collect.
+	chunks    int
+	collected []json.RawMessage
 
-	mu sync.Mutex
-	// lost tells that the connection was there and is gone.
-	met, lost bool
+	mu              sync.Mutex
+	connected, lost bool // lost: it was connected before, and is not now
 }
 
 func newTextView(a *App, d *display) *textView {
 	return &textView{app: a, screen: newScreen(a, d.Quiet), quiet: d.Quiet, collect: d.Collect, started: a.Now()}
 }
 
-func (v *textView) begin(id, action string) error {
+func (v *textView) start(id, action string) error {
 	v.id, v.action = id, action
 	name := action
 	if name == "" {
 		name = "call"
 	}
-	v.screen.begin(name, v.started)
+	v.screen.start(name, v.started)
 	return nil
 }
 
-func (v *textView) chunk(_ uint64, data json.RawMessage) error {
-	v.chunks++
-	v.screen.update(func(s *barState) { s.chunks = v.chunks })
-	if v.collect {
-		v.held = append(v.held, data)
-		return nil
+func (v *textView) event(e *rawEvent) error {
+	switch e.Kind {
+	case client.KindChunk:
+		v.chunks++
+		v.screen.update(func(s *status) { s.chunks = v.chunks })
+		if !v.collect {
+			return v.printJSON(e.Chunk, true)
+		}
+		v.collected = append(v.collected, e.Chunk)
+	case client.KindProgress:
+		v.screen.update(func(s *status) { s.percent, s.message = e.Progress.Percent, clean(e.Progress.Message) })
+	case client.KindAttempt:
+		v.attempt(&e.Attempt)
+	case client.KindEnd:
 	}
-	return v.print(data, true)
-}
-
-// print writes JSON to standard output: laid out for people on a terminal, as
-// it came otherwise.
-func (v *textView) print(data json.RawMessage, flat bool) error {
-	text := string(data)
-	if v.app.StdoutTerminal {
-		text = v.app.outStyle().pretty(data, flat)
-	}
-	return v.screen.output(text + "\n")
-}
-
-func (v *textView) progress(p client.Progress) error {
-	v.screen.update(func(s *barState) { s.percent, s.message = p.Percent, clean(p.Message) })
 	return nil
 }
 
-func (v *textView) attempt(_ uint64, a client.Attempt) error {
+// attempt says which chunks are discarded, and, on a terminal, that there is a
+// new attempt.
+func (v *textView) attempt(a *client.Attempt) {
 	v.chunks -= a.Void
-	v.screen.update(func(s *barState) { s.chunks, s.percent, s.message = v.chunks, 0, "" })
+	v.screen.update(func(s *status) { s.chunks, s.percent, s.message = v.chunks, 0, "" })
 	text := fmt.Sprintf("attempt %d", a.Number)
 	switch {
 	case a.Restarted:
-		text = "the server holds another history of the call: it is told from its start"
+		text = "the server has another history of the call; it starts again from its first event"
 	case a.Code != "":
 		text += " (" + clean(a.Code) + ")"
 	}
 	if v.collect {
-		v.held = v.held[:max(0, len(v.held)-a.Void)]
+		v.collected = v.collected[:max(0, len(v.collected)-a.Void)]
 	}
 	if !v.collect && a.Void > 0 {
-		text += fmt.Sprintf(": of the chunks above the last %d count no more", a.Void)
+		text += fmt.Sprintf(": the last %s above no longer count", plural(a.Void, "chunk"))
 	} else if !v.app.StderrTerminal {
-		return nil // a log need not know
+		return
 	}
 	v.note(text)
-	return nil
+}
+
+// printJSON writes JSON to standard output: formatted on a terminal, as it
+// came otherwise.
+func (v *textView) printJSON(data json.RawMessage, oneLine bool) error {
+	text := string(data)
+	if v.app.StdoutTerminal {
+		text = formatJSON(data, oneLine)
+	}
+	return v.screen.output(text + "\n")
 }
 
 func (v *textView) succeeded(_ uint64, result json.RawMessage, stored bool) error {
 	v.screen.close()
-	if err := v.flush(); err != nil {
+	if err := v.printCollected(); err != nil {
 		return err
 	}
-	if err := v.print(result, false); err != nil {
+	if err := v.printJSON(result, false); err != nil {
 		return err
 	}
 	if stored && v.app.StderrTerminal {
 		text := "succeeded"
 		if v.action != "" {
-			text = v.action + " succeeded in " + duration(v.app.Now().Sub(v.started))
+			text = v.action + " succeeded in " + formatDuration(v.app.Now().Sub(v.started))
 		}
 		if v.chunks > 0 {
-			text += " · " + count(v.chunks, "chunk")
+			text += " · " + plural(v.chunks, "chunk")
 		}
-		v.say(v.app.errStyle().green("✓ ") + v.app.errStyle().dim(text+" · "+v.id))
+		v.writeNote(v.app.errStyle().green("✓ ") + v.app.errStyle().dim(text+" · "+v.id))
 	}
 	return nil
 }
 
 func (v *textView) failed(uint64, *client.Error) error {
 	v.screen.close()
-	return v.flush()
+	return v.printCollected()
 }
 
-// flush prints the chunks that were held.
-func (v *textView) flush() error {
-	for _, data := range v.held {
-		if err := v.print(data, true); err != nil {
+func (v *textView) printCollected() error {
+	for _, data := range v.collected {
+		if err := v.printJSON(data, true); err != nil {
 			return err
 		}
 	}
-	v.held = nil
+	v.collected = nil
 	return nil
 }
 
-func (v *textView) connection(s client.State) {
+func (v *textView) onState(s client.State) {
 	v.mu.Lock()
 	was := v.lost
 	switch s.Phase {
 	case client.Connected:
-		v.met, v.lost = true, false
+		v.connected, v.lost = true, false
 	case client.Waiting, client.Connecting:
-		v.lost = v.met
+		v.lost = v.connected
 	case client.Closed:
-		v.lost = false
-		was = false
+		v.lost, was = false, false
 	}
 	lost := v.lost
 	v.mu.Unlock()
 	if lost == was {
 		return
 	}
-	v.screen.update(func(s *barState) { s.lost = lost })
+	v.screen.update(func(s *status) { s.lost = lost })
 	if lost {
-		v.note("the connection was lost; connecting anew")
+		v.note("the connection was lost; reconnecting")
 	} else {
-		v.note("connected again")
+		v.note("reconnected")
 	}
 }
 
-func (v *textView) note(text string) { v.say(v.app.errStyle().dim(text)) }
+func (v *textView) note(text string) { v.writeNote(v.app.errStyle().dim(text)) }
 
-func (v *textView) say(line string) {
+func (v *textView) writeNote(line string) {
 	if !v.quiet {
 		v.screen.note(line + "\n")
 	}
 }
 
 func (v *textView) close() { v.screen.close() }
-
-// count says how many of a noun there are.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

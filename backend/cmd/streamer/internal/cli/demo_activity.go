@@ -10,33 +10,31 @@ import (
 	"github.com/pay-theory/streamer/backend/streamer"
 )
 
-// activity shows the handlers' runs on standard output as they end. Payloads
-// are not shown.
+// activity prints each attempt on standard output when it has ended. Payloads
+// are not printed.
 type activity struct {
 	app *App
 	mu  sync.Mutex
 }
 
-func newActivity(a *App) *activity { return &activity{app: a} }
-
-// watch is middleware.
-func (v *activity) watch(next streamer.HandlerFunc) streamer.HandlerFunc {
+// middleware is for the router.
+func (v *activity) middleware(next streamer.HandlerFunc) streamer.HandlerFunc {
 	return func(ctx context.Context, in any) (out any, err error) {
-		began, came := time.Now(), false
+		started, returned := time.Now(), false
 		defer func() {
 			outcome := "panicked"
-			if came {
+			if returned {
 				outcome = outcomeOf(err)
 			}
-			v.show(streamer.Info(ctx), outcome, time.Since(began))
+			v.print(streamer.Info(ctx), outcome, time.Since(started))
 		}()
 		out, err = next(ctx, in)
-		came = true
+		returned = true
 		return out, err
 	}
 }
 
-func (v *activity) show(info streamer.CallInfo, outcome string, took time.Duration) {
+func (v *activity) print(info streamer.CallInfo, outcome string, took time.Duration) {
 	st := v.app.outStyle()
 	mark := st.green("✓")
 	if outcome != "" {
@@ -50,10 +48,10 @@ func (v *activity) show(info streamer.CallInfo, outcome string, took time.Durati
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	_, _ = fmt.Fprintf(v.app.Stdout, "  %s %s %s  %s%s%s  %s\n", st.dim(v.app.Now().Format(time.TimeOnly)), mark, info.Action,
-		st.dim(info.ID), attempt, outcome, st.dim(duration(took)))
+		st.dim(info.ID), attempt, outcome, st.dim(formatDuration(took)))
 }
 
-// outcomeOf says how a run ended, in a word; empty: it returned a result.
+// outcomeOf returns how an attempt ended, in a word; empty: with a result.
 func outcomeOf(err error) string {
 	var coded *streamer.Error
 	switch {
@@ -64,5 +62,5 @@ func outcomeOf(err error) string {
 	case errors.As(err, &coded):
 		return clean(coded.Code)
 	}
-	return fit(clean(err.Error()), 60)
+	return truncate(clean(err.Error()), 60)
 }

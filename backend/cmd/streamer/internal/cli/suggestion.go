@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// mainPackage is what `go run` is given to run this program.
+// mainPackage is the argument of `go run` that runs this program.
 const mainPackage = "github.com/pay-theory/streamer/backend/cmd/streamer"
 
-// Defaults of flags that need not be repeated in suggestions.
+// Defaults of flags, which suggested commands leave out.
 const (
 	defaultURL      = "ws://127.0.0.1:8080"
 	defaultAdminURL = "http://127.0.0.1:8081"
 	defaultDir      = ".streamer"
 )
 
-// invocation is how this program is called from a shell.
+// invocation returns how this program is started from a shell.
 func (a *App) invocation() string {
 	name := filepath.Base(a.Executable)
 	switch {
 	case a.Executable == "":
 		return "streamer"
 	case strings.Contains(a.Executable, "go-build"):
-		return "go run " + mainPackage // `go run` leaves nothing behind that could be called
+		return "go run " + mainPackage // `go run` deletes its executable
 	case a.Executable == name:
 		return quote(name)
 	}
@@ -33,8 +33,8 @@ func (a *App) invocation() string {
 	return quote(a.Executable)
 }
 
-// flags are those that lead to the same server again. The token is not among
-// them: it stays out of shells' histories.
+// flags returns the flags that name the same server in another command. The
+// token is not among them, so that it does not get into a shell's history.
 func (f *connection) flags() string {
 	flags := ""
 	if f.URL != defaultURL {
@@ -50,12 +50,12 @@ func (a *access) flags() string {
 	return ""
 }
 
-// quote makes one word of a POSIX shell of a text.
+// quote quotes a text as one word of a POSIX shell.
 func quote(text string) string {
-	harmless := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:=@,+%", r)
+	needsQuotes := func(r rune) bool {
+		return ('a' > r || r > 'z') && ('A' > r || r > 'Z') && ('0' > r || r > '9') && !strings.ContainsRune("-_./:=@,+%", r)
 	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !harmless(r) }) < 0 {
+	if text != "" && !strings.ContainsFunc(text, needsQuotes) {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

@@ -15,26 +15,26 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// operator is an admin listener that a command speaks to.
+// operator holds the flags that name an admin listener and a token for it.
 type operator struct {
 	AdminURL string `group:"Connection:" env:"STREAMER_ADMIN_URL" default:"http://127.0.0.1:8081" placeholder:"URL" help:"The server's listener for operators: http or https. Default: ${default}"`
 	access
 }
 
 const (
-	// adminWait bounds a request to the admin listener.
-	adminWait = 15 * time.Second
-	// maxAdmin bounds its answer, in bytes.
-	maxAdmin = 1 << 20
+	adminTimeout = 15 * time.Second
+	// maxAdminResponse bounds a response, in bytes.
+	maxAdminResponse = 1 << 20
 )
 
-// do makes a request and reads its answer into out.
-func (o *operator) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+// request makes a request to the admin listener, and decodes its response into
+// out.
+func (o *operator) request(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	base, err := url.Parse(o.AdminURL)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil {
-		return usage("the admin URL is none", "it looks like http://127.0.0.1:8081")
+		return usageFailure("the admin URL is not valid", "it looks like http://127.0.0.1:8081")
 	}
-	source, err := o.tokens(base, server.OperatorScope)
+	source, err := o.tokenSource(base, server.OperatorScope)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (o *operator) do(ctx context.Context, method, path string, query url.Values
 	}
 	target := base.JoinPath(path)
 	target.RawQuery = query.Encode()
-	ctx, cancel := context.WithTimeout(ctx, adminWait)
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, target.String(), &body)
 	if err != nil {
@@ -59,12 +59,12 @@ func (o *operator) do(ctx context.Context, method, path string, query url.Values
 		}
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return o.exchange(r, source.hint, out)
+	return o.roundTrip(r, source.hint, out)
 }
 
-func (o *operator) exchange(r *http.Request, hint string, out any) error {
+func (o *operator) roundTrip(r *http.Request, tokenHint string, out any) error {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
-	// A redirect would take the request, and perhaps the token, elsewhere.
+	// A redirect would send the request, and perhaps the token, elsewhere.
 	h := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := h.Do(r) //nolint:gosec // the user names the server
 	if err != nil {
@@ -77,37 +77,39 @@ func (o *operator) exchange(r *http.Request, hint string, out any) error {
 		}
 		return &failure{
 			exit: exitUnavailable, text: "unavailable: no answer from " + clean(o.AdminURL) + ": " + clean(err.Error()), err: err,
-			hint: "is it running? the admin listener is named by --admin-url",
+			hint: "is it running? --admin-url names another admin listener",
 		}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAdmin))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminResponse))
 	if err != nil {
-		return &failure{exit: exitUnavailable, text: "the answer broke off: " + clean(err.Error()), err: err}
+		return &failure{exit: exitUnavailable, text: "the response is incomplete: " + clean(err.Error()), err: err}
 	}
 	if resp.StatusCode != http.StatusOK {
-		return refusedBy(resp.StatusCode, text, hint)
+		return refusal(resp.StatusCode, text, tokenHint)
 	}
 	if err := json.Unmarshal(text, out); err != nil {
-		return &failure{exit: exitUnavailable, text: "not_streamer: the answer is none of an admin listener", hint: "check --admin-url"}
+		return notStreamer("the response is not that of an admin listener")
 	}
 	return nil
 }
 
-// refusedBy makes a failure of an answer that is none.
-func refusedBy(status int, text []byte, hint string) error {
+// refusal makes a failure of a response without success.
+func refusal(status int, text []byte, tokenHint string) error {
 	var body struct{ Code, Message string }
 	if json.Unmarshal(text, &body) != nil || body.Code == "" {
-		return &failure{
-			exit: exitUnavailable, text: "not_streamer: the server answered " + strings.ToLower(http.StatusText(status)), hint: "check --admin-url",
-		}
+		return notStreamer("the server answered " + strings.ToLower(http.StatusText(status)))
 	}
-	why := answered(&client.Error{Code: body.Code, Message: body.Message})
+	why := codedFailure(&client.Error{Code: body.Code, Message: body.Message})
 	switch body.Code {
 	case client.CodeUnauthorized, client.CodeTokenExpired:
-		why.hint = hint
+		why.hint = tokenHint
 	case client.CodeForbidden:
 		why.hint = "the token needs the scope " + server.OperatorScope
 	}
 	return why
+}
+
+func notStreamer(text string) error {
+	return &failure{exit: exitUnavailable, text: client.CodeNotStreamer + ": " + text, hint: "check --admin-url"}
 }

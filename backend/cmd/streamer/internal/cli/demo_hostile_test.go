@@ -19,7 +19,7 @@ func TestDemoHostile(t *testing.T) {
 	p := newProgram("").start("demo", "--port", "0", "--admin-port", "0", "--dir", dir, "--hostile=677", "--grace", "100ms")
 	url := p.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
 	token := p.out.await(t, `Token +(\S+)\n`)[1]
-	p.out.await(t, `hostile .* --hostile=677\n`)
+	p.out.await(t, `hostile .*--hostile=677 `)
 	c, err := client.New(url, &client.Options{Token: func(context.Context) (string, error) { return token, nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -37,13 +37,13 @@ func TestDemoHostile(t *testing.T) {
 	p.wait(t, exitOK)
 
 	p = newProgram("").start("demo", "--port", "0", "--admin-port", "0", "--dir", dir, "--hostile", "--quiet")
-	p.out.await(t, `--hostile=\d+\n`)
+	p.out.await(t, `--hostile=\d+ `)
 	p.interrupt()
 	p.wait(t, exitOK)
 
 	p = newProgram("").start("demo", "--hostile=rain", "--dir", dir)
 	p.wait(t, exitUsage)
-	mustContain(t, p.err.String(), "a seed is a whole number")
+	mustContain(t, p.err.String(), "the seed must be a whole number")
 	if strings.Count(p.err.String(), "\n") != 1 {
 		t.Errorf("said %q", p.err)
 	}
