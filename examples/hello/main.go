@@ -17,8 +17,8 @@ type Trip struct {
 	Stops []string `json:"stops" jsonschema:"minItems=1,maxItems=100"`
 }
 
-// travel is a handler: an ordinary function. Emit is durable and ordered; with
-// a checkpoint, a retry goes on where the attempt before had come to.
+// travel is a handler: an ordinary function. Emit is durable and ordered; after a
+// checkpoint, a retry continues where the last attempt stopped.
 func travel(ctx context.Context, in Trip, call *streamer.Call[string]) (int, error) {
 	var next int
 	if _, err := call.Resume(&next); err != nil {
@@ -37,7 +37,7 @@ func travel(ctx context.Context, in Trip, call *streamer.Call[string]) (int, err
 	return len(in.Stops), nil
 }
 
-// Travel is the same action as a client sees it.
+// Travel is the same action for clients.
 const Travel client.Action[Trip, string, int] = "travel"
 
 func main() {
@@ -48,7 +48,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") // s.Run listens by itself, on Options.Address
+	l, err := net.Listen("tcp", "127.0.0.1:0") // s.Run would listen on Options.Address
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func main() {
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
 
-	// A client: in your code, elsewhere.
+	// A client, which is usually in another process.
 	c, err := client.New("ws://"+l.Addr().String(), &client.Options{Token: func(context.Context) (string, error) {
 		return s.DevelopmentToken(auth.Grant{Tenant: "acme", Subject: "ann"})
 	}})

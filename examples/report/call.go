@@ -5,24 +5,22 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"iter"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/client-go"
 	"github.com/pay-theory/streamer/examples/report/report"
-	"github.com/pay-theory/streamer/examples/report/table"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 )
 
 // Generate is the action, with its types, as a client sees it.
 const Generate client.Action[report.Params, report.Row, report.Report] = report.Name
 
-// callOptions are what a client is told on the command line.
+// callOptions are the client's flags.
 type callOptions struct {
 	url    string
 	id     string
@@ -30,7 +28,7 @@ type callOptions struct {
 	pace   time.Duration
 }
 
-// callFlags adds the flags that say what to report on.
+// callFlags defines the flags that say what to report on.
 func callFlags(flags *flag.FlagSet) *callOptions {
 	o := &callOptions{}
 	flags.StringVar(&o.params.GroupBy, "group-by", "state", "state, operator, species, phase, damage, size, daytime, month or year")
@@ -38,7 +36,7 @@ func callFlags(flags *flag.FlagSet) *callOptions {
 		for _, word := range strings.Split(text, ",") {
 			year, err := strconv.Atoi(strings.TrimSpace(word))
 			if err != nil {
-				return fmt.Errorf("%q is no year", word)
+				return fmt.Errorf("a year must be a number, got %q", word)
 			}
 			o.params.Years = append(o.params.Years, year)
 		}
@@ -51,16 +49,16 @@ func callFlags(flags *flag.FlagSet) *callOptions {
 		return nil
 	})
 	flags.Int64Var(&o.params.MinCost, "min-cost", 0, "leave out strikes that cost less, in $")
-	flags.DurationVar(&o.pace, "pace", 60*time.Millisecond, "pause before each group, so that there is something to see; 0 for none")
+	flags.DurationVar(&o.pace, "pace", 60*time.Millisecond, "pause before each group, to have something to watch; 0 for none")
 	return o
 }
 
-// runClient calls a server that runs elsewhere.
+// runClient calls a server in another process.
 func runClient(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("report client", flag.ContinueOnError)
 	o := callFlags(flags)
-	flags.StringVar(&o.url, "url", "ws://"+defaultAddress, "the server")
-	flags.StringVar(&o.id, "id", "", "follow the call with this id from its start, instead of making a new one")
+	flags.StringVar(&o.url, "url", "ws://"+defaultAddress, "URL of the server")
+	flags.StringVar(&o.id, "id", "", "follow the call with this id from its start, instead of starting a new one")
 	flags.Lookup("pace").DefValue = "500ms"
 	o.pace = 500 * time.Millisecond
 	if err := parse(flags, args); err != nil {
@@ -69,9 +67,9 @@ func runClient(ctx context.Context, args []string) error {
 	return call(ctx, o)
 }
 
-// call makes the call, or attaches to one, and prints what comes of it.
+// call starts a call, or attaches to one, and prints its rows and its result.
 func call(ctx context.Context, o *callOptions) error {
-	secret, _ := key()
+	secret, _ := tokenSecret()
 	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret})
 	if err != nil {
 		return err
@@ -83,9 +81,9 @@ func call(ctx context.Context, o *callOptions) error {
 		return err
 	}
 	defer func() {
-		goodbye, cancel := context.WithTimeout(context.Background(), time.Second)
+		closing, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = c.Close(goodbye)
+		_ = c.Close(closing)
 	}()
 	o.params.PaceMs = int(o.pace / time.Millisecond)
 	var k *client.Call[report.Row, report.Report]
@@ -97,115 +95,106 @@ func call(ctx context.Context, o *callOptions) error {
 	if err != nil {
 		return err
 	}
-	s := newScreen(os.Stdout, os.Stderr)
+	s := &screen{terminal: isTerminal(os.Stderr)}
 	s.note("call %s; the server is %s", k.ID(), o.url)
 	states, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		for state := range c.States(states) {
-			s.phase(state.Phase)
-		}
+		s.watch(c.States(states))
 	}()
 	result, err := s.follow(ctx, k, o.params.GroupBy)
 	stop()
 	<-watched
-	s.close(err == nil)
+	s.showProgress("")
+	if ctx.Err() != nil && err != nil {
+		s.note("the call continues; follow it with --id %s", k.ID())
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			fmt.Fprintf(os.Stderr, "the call goes on without us; follow it with --id %s\n", k.ID())
-		}
 		return err
 	}
-	out := table.New(os.Stdout, table.Colors(os.Stdout))
-	out.Report(result)
-	return out.Err()
+	return printReport(os.Stdout, result, hasColors(os.Stdout))
 }
 
-// screen is where rows and progress go: on a terminal rows scroll above a bar,
-// elsewhere there are rows alone.
+// screen writes rows to standard output and notes to standard error. If standard
+// error is a terminal, its last line shows the progress.
 type screen struct {
-	rows  io.Writer
-	notes io.Writer
-	color bool
-	bars  *mpb.Progress
-	bar   *mpb.Bar
-	was   client.Phase
+	terminal bool
+	mu       sync.Mutex
+	progress string
 }
 
-func newScreen(out, errs *os.File) *screen {
-	s := &screen{rows: out, notes: errs, color: table.Colors(out)}
-	if terminal(errs) {
-		s.bars = mpb.New(mpb.WithOutput(errs), mpb.WithWidth(40), mpb.WithAutoRefresh())
-		s.bar = s.bars.AddBar(100, mpb.PrependDecorators(decor.Name("records ")), mpb.AppendDecorators(decor.Percentage()))
-		s.notes = s.bars
-		if terminal(out) {
-			s.rows = s.bars
+// write writes whole lines above the progress.
+func (s *screen) write(f *os.File, lines string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.progress == "" {
+		_, err := f.WriteString(lines)
+		return err
+	}
+	fmt.Fprint(os.Stderr, clearLine)
+	_, err := f.WriteString(lines)
+	fmt.Fprint(os.Stderr, s.progress)
+	return err
+}
+
+const clearLine = "\r\x1b[K"
+
+func (s *screen) note(format string, args ...any) {
+	_ = s.write(os.Stderr, fmt.Sprintf(format+"\n", args...))
+}
+
+// showProgress replaces the last line; empty text removes it.
+func (s *screen) showProgress(text string) {
+	if !s.terminal {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.progress = text
+	fmt.Fprint(os.Stderr, clearLine+text)
+}
+
+// watch says when the connection is lost.
+func (s *screen) watch(states iter.Seq[client.State]) {
+	connected := false
+	for state := range states {
+		if connected && state.Phase != client.Connected && state.Phase != client.Closed {
+			s.note("… the connection is lost; waiting for the server")
 		}
+		connected = state.Phase == client.Connected
 	}
-	return s
-}
-
-func terminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-func (s *screen) note(format string, args ...any) { fmt.Fprintf(s.notes, format+"\n", args...) }
-
-// phase says when the connection is lost.
-func (s *screen) phase(now client.Phase) {
-	if s.was == client.Connected && now != client.Connected && now != client.Closed {
-		s.note("… the connection is lost; waiting for the server")
-	}
-	s.was = now
 }
 
 // follow prints the call's rows as they come, and returns its result.
 func (s *screen) follow(ctx context.Context, k *client.Call[report.Row, report.Report], groupBy string) (report.Report, error) {
-	out := table.New(s.rows, s.color)
-	out.Head(groupBy)
-	for event, err := range k.Events(ctx) {
-		if err != nil {
+	err := s.write(os.Stdout, formatHead(groupBy))
+	for event, eventErr := range k.Events(ctx) {
+		if err = errors.Join(err, eventErr); err != nil {
 			return report.Report{}, err
 		}
 		switch event.Kind {
 		case client.KindProgress:
-			if s.bar != nil {
-				s.bar.SetCurrent(int64(event.Progress.Percent))
-			}
+			percent := int(event.Progress.Percent)
+			s.showProgress(fmt.Sprintf("%-25s %3d %%  %.40s", strings.Repeat("━", percent/4), percent, printable(event.Progress.Message)))
 		case client.KindChunk:
-			out.Row(event.Chunk)
+			err = s.write(os.Stdout, formatGroup(event.Chunk))
 		case client.KindAttempt:
-			s.note("… attempt %d began (%s); %s", event.Attempt.Number, event.Attempt.Code, voided(event.Attempt.Void))
+			s.note("… attempt %d has started (%s); %s", event.Attempt.Number, event.Attempt.Code, describeDiscarded(event.Attempt.Void))
 		case client.KindEnd:
-			result, err := k.Result(ctx)
-			return result, errors.Join(err, out.Err())
+			return k.Result(ctx)
 		}
 	}
 	return report.Report{}, errors.New("the call had no end")
 }
 
-// voided says what has become of the rows above.
-func voided(n int) string {
-	switch n {
+// describeDiscarded says what happens to the rows above.
+func describeDiscarded(rows int) string {
+	switch rows {
 	case 0:
 		return "it continues after the last row"
 	case 1:
-		return "the last row is void, and comes again"
+		return "the last row is discarded, and comes again"
 	}
-	return fmt.Sprintf("the last %d rows are void, and come again", n)
-}
-
-// close leaves the bar behind, full if all went well.
-func (s *screen) close(done bool) {
-	if s.bar == nil {
-		return
-	}
-	if done {
-		s.bar.SetCurrent(100)
-	} else {
-		s.bar.Abort(false)
-	}
-	s.bars.Wait()
+	return fmt.Sprintf("the last %d rows are discarded, and come again", rows)
 }

@@ -1,11 +1,11 @@
-// Command report is a whole example of Streamer: a server with one action, a
+// Command report is a complete example of Streamer: a server with one action, a
 // client that calls it, and a report on ten thousand real records.
 //
-//	go run ./examples/report            server and client in one
-//	go run ./examples/report server     the server alone
-//	go run ./examples/report client     a client alone
+//	go run ./examples/report            server and client in one process
+//	go run ./examples/report server     only the server
+//	go run ./examples/report client     only a client
 //
-// The handlers stand in package report, and know nothing of this.
+// The handlers are in package report.
 package main
 
 import (
@@ -20,10 +20,10 @@ import (
 const usage = `usage: report [server | client] [flags]
 
   report           starts a server, calls it, and prints the report
-  report server    starts a server and serves until it is told to stop
-  report client    calls a server that runs
+  report server    runs a server until it is interrupted
+  report client    calls a running server
 
-report COMMAND --help tells the flags.
+report COMMAND --help lists the flags.
 `
 
 func main() {
@@ -42,7 +42,7 @@ func main() {
 	case "client":
 		err = runClient(ctx, args)
 	default:
-		err = usageError{fmt.Errorf("there is no command %q", command)}
+		err = usageError{fmt.Errorf("unknown command %q", command)}
 	}
 	os.Exit(exitCode(err))
 }
@@ -50,8 +50,8 @@ func main() {
 // usageError is a mistake in the command line.
 type usageError struct{ error }
 
-// exitCode says on standard error what went wrong, and returns the process's
-// exit code: 0 done, 1 failed, 2 usage, 130 interrupted.
+// exitCode prints an error, and returns the exit code: 0 done, 1 failed, 2 wrong
+// usage, 130 interrupted.
 func exitCode(err error) int {
 	wrong := usageError{}
 	switch {

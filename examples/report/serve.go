@@ -18,9 +18,9 @@ import (
 
 const defaultAddress = "127.0.0.1:8090"
 
-var errHelp = errors.New("help was asked for")
+var errHelp = errors.New("help was printed")
 
-// parse parses a command's flags.
+// parse parses the flags of a command, which has no arguments.
 func parse(flags *flag.FlagSet, args []string) error {
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -28,15 +28,14 @@ func parse(flags *flag.FlagSet, args []string) error {
 	case err != nil:
 		return usageError{err}
 	case flags.NArg() > 0:
-		return usageError{fmt.Errorf("%q is too much", flags.Arg(0))}
+		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	}
 	return nil
 }
 
-// key returns the secret by which tokens are signed. The example's own is
-// known to the world; so without REPORT_SECRET the server is for this machine
-// alone.
-func key() (secret []byte, own bool) {
+// tokenSecret returns the secret that signs tokens. The example's default is
+// public; with it the server listens on this machine only.
+func tokenSecret() (secret []byte, private bool) {
 	if text := os.Getenv("REPORT_SECRET"); text != "" {
 		return []byte(text), true
 	}
@@ -45,9 +44,9 @@ func key() (secret []byte, own bool) {
 
 // newServer returns a server with the report's handlers.
 func newServer(address, data string, log *slog.Logger) (*server.Server, error) {
-	secret, own := key()
-	if host, _, err := net.SplitHostPort(address); err != nil || !own && !net.ParseIP(host).IsLoopback() {
-		return nil, fmt.Errorf("%q is not an address on this machine alone; set REPORT_SECRET (32 bytes or more) to listen on others", address)
+	secret, private := tokenSecret()
+	if host, _, err := net.SplitHostPort(address); err != nil || !private && !net.ParseIP(host).IsLoopback() {
+		return nil, fmt.Errorf("the address must be one of this machine only, such as %s, got %q; set REPORT_SECRET (32 bytes or more) to listen on others", defaultAddress, address)
 	}
 	jwt, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: secret}}})
 	if err != nil {
@@ -61,8 +60,8 @@ func newServer(address, data string, log *slog.Logger) (*server.Server, error) {
 // runServer serves until ctx ends.
 func runServer(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("report server", flag.ContinueOnError)
-	address := flags.String("address", defaultAddress, "where to listen")
-	data := flags.String("data", "report.db", "the SQLite file that holds the calls")
+	address := flags.String("address", defaultAddress, "address to listen on")
+	data := flags.String("data", "report.db", "SQLite file that holds the calls")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -70,21 +69,20 @@ func runServer(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf(`Serving %[1]s on ws://%[2]s, calls are kept in %[3]s.
+	fmt.Printf(`Serving %[1]s on ws://%[2]s; calls are kept in %[3]s.
 
 Call it from another terminal:
   go run ./examples/report client
-and while rows come in, kill this server (pid %[4]d) without mercy, and start
-it again:
+While rows come in, kill this server (pid %[4]d) and start it again:
   kill -9 %[4]d
   go run ./examples/report server
-The client goes on where it was.
+The client continues where it was.
 
 `, report.Name, *address, *data, os.Getpid())
 	return s.Run(ctx)
 }
 
-// runBoth starts a server for one call, and makes it.
+// runBoth starts a server, makes one call, and stops the server.
 func runBoth(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("report", flag.ContinueOnError)
 	o := callFlags(flags)
@@ -120,8 +118,9 @@ func runBoth(ctx context.Context, args []string) error {
 
 const hints = `
 That was a server and a client in one process, over a real WebSocket. Run them
-apart, and kill the server in the middle:
-  go run ./examples/report server     (it prints its pid; kill -9 it, start it again)
-  go run ./examples/report client     (goes on where it was, nothing lost or doubled)
-Other reports: go run ./examples/report --group-by operator --years 2000,2001 --min-cost 1000
+in two, and kill the server in the middle:
+  go run ./examples/report server    (prints its pid; kill -9 it, start it again)
+  go run ./examples/report client    (continues; no row is lost or repeated)
+Another report:
+  go run ./examples/report --group-by operator --years 2000,2001 --min-cost 1000
 `

@@ -1,6 +1,5 @@
-// Package report is an example's handlers: reports on ten thousand wildlife
-// strikes on aircraft (see SOURCES.md). It knows neither sockets nor AWS; the
-// mains beside it do.
+// Package report holds the handlers of an example: reports on ten thousand
+// wildlife strikes on aircraft (see SOURCES.md). It knows neither sockets nor AWS.
 package report
 
 import (
@@ -16,7 +15,7 @@ import (
 // Name is the action's name.
 const Name = "report.generate"
 
-// Register puts the handlers into a router.
+// Register registers the handlers with a router.
 func Register(r *streamer.Router) {
 	streamer.HandleStream(r, Name, Generate,
 		streamer.ExpectFunc(expect),
@@ -25,17 +24,16 @@ func Register(r *streamer.Router) {
 		streamer.Describe("Reports on wildlife strikes on aircraft, 1990 to 2002, group by group."))
 }
 
-// position is the checkpoint: how far the rows are.
+// position is the checkpoint.
 type position struct {
 	// Groups is how many rows have been emitted, Last the name of the last.
 	Groups int    `json:"groups"`
 	Last   string `json:"last"`
 }
 
-// Generate works through the strikes that the params select, group by group:
-// it emits each group's row as soon as it is final, and makes a checkpoint
-// after it. Resumed, it goes on with the next group, and comes to the same
-// result.
+// Generate reports on the strikes that the params select. It emits a row for each
+// group, followed by a checkpoint; a retry continues with the next group and has
+// the same result.
 func Generate(ctx context.Context, in Params, call *streamer.Call[Row]) (Report, error) {
 	all, err := strikes()
 	if err != nil {
@@ -44,14 +42,14 @@ func Generate(ctx context.Context, in Params, call *streamer.Call[Row]) (Report,
 	if err := checkStates(all, in.States); err != nil {
 		return Report{}, err
 	}
-	selected := choose(all, in)
-	groups := group(selected, in.GroupBy)
+	selected := selectStrikes(all, in)
+	groups := groupStrikes(selected, in.GroupBy)
 	var pos position
 	if _, err := call.Resume(&pos); err != nil {
 		return Report{}, streamer.Permanent(err)
 	}
 	if pos.Groups > len(groups) || pos.Groups > 0 && groups[pos.Groups-1].name != pos.Last {
-		return Report{}, streamer.Permanent(streamer.Errorf("data_changed", "the data is not what the report began with"))
+		return Report{}, streamer.Permanent(streamer.Errorf("data_changed", "the data has changed since the last attempt"))
 	}
 	done := 0
 	for i, g := range groups {
@@ -62,7 +60,7 @@ func Generate(ctx context.Context, in Params, call *streamer.Call[Row]) (Report,
 		if err := pause(ctx, time.Duration(in.PaceMs)*time.Millisecond); err != nil {
 			return Report{}, err
 		}
-		row := g.row(func(n int) {
+		row := g.newRow(func(n int) {
 			call.Progress(percent(done+n, len(selected)), g.name)
 		})
 		done += len(g.strikes)
@@ -70,15 +68,15 @@ func Generate(ctx context.Context, in Params, call *streamer.Call[Row]) (Report,
 		call.Checkpoint(position{Groups: i + 1, Last: g.name})
 	}
 	call.Progress(percent(done, len(selected)), "summing up")
-	out := sumUp(selected, len(groups))
+	out := summarize(selected, len(groups))
 	call.Progress(100, "done")
 	return out, nil
 }
 
-// percent leaves the last hundredth to the summary.
+// percent leaves the last percent to the summary.
 func percent(done, all int) float64 { return 99 * float64(done) / float64(max(all, 1)) }
 
-// expect tells how long a report takes: nearly nothing, but for the pauses.
+// expect returns how long a report takes: hardly more than its pauses.
 func expect(in Params) time.Duration {
 	if in.PaceMs == 0 {
 		return 0
@@ -87,10 +85,10 @@ func expect(in Params) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return time.Duration(in.PaceMs) * time.Millisecond * time.Duration(len(group(choose(all, in), in.GroupBy)))
+	return time.Duration(in.PaceMs) * time.Millisecond * time.Duration(len(groupStrikes(selectStrikes(all, in), in.GroupBy)))
 }
 
-// pause waits, unless the context ends.
+// pause waits, or returns an error when the context ends.
 func pause(ctx context.Context, d time.Duration) error {
 	if d > 0 {
 		timer := time.NewTimer(d)
@@ -106,7 +104,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// checkStates refuses states that the data does not know.
+// checkStates refuses states that are not in the data.
 func checkStates(all []strike, states []string) error {
 	for i, state := range states {
 		if !slices.ContainsFunc(all, func(s strike) bool { return s.state == state }) {
@@ -118,8 +116,8 @@ func checkStates(all []strike, states []string) error {
 	return nil
 }
 
-// choose selects the strikes that the params ask for.
-func choose(all []strike, in Params) []*strike {
+// selectStrikes returns the strikes that the params ask for.
+func selectStrikes(all []strike, in Params) []*strike {
 	out := make([]*strike, 0, len(all))
 	for i := range all {
 		s := &all[i]
@@ -132,14 +130,14 @@ func choose(all []strike, in Params) []*strike {
 	return out
 }
 
-// strikeGroup is the strikes that share a value.
+// strikeGroup holds the strikes with the same value.
 type strikeGroup struct {
 	name    string
 	strikes []*strike
 }
 
-// keys tell for each grouping which group a strike belongs to.
-var keys = map[string]func(*strike) string{
+// groupKeys return the name of a strike's group, for each GroupBy.
+var groupKeys = map[string]func(*strike) string{
 	"state":    func(s *strike) string { return s.state },
 	"operator": func(s *strike) string { return s.operator },
 	"species":  func(s *strike) string { return s.species },
@@ -151,10 +149,10 @@ var keys = map[string]func(*strike) string{
 	"year":     func(s *strike) string { return s.date.Format("2006") },
 }
 
-// group parts strikes: by time in its order, by anything else the largest group
-// first.
-func group(selected []*strike, by string) []strikeGroup {
-	key := keys[by]
+// groupStrikes groups strikes. Months and years are in their order; of other
+// groups the largest comes first.
+func groupStrikes(selected []*strike, by string) []strikeGroup {
+	key := groupKeys[by]
 	index := map[string]int{}
 	var out []strikeGroup
 	for _, s := range selected {
@@ -176,17 +174,17 @@ func group(selected []*strike, by string) []strikeGroup {
 	return out
 }
 
-// step is after how many strikes progress is told.
-const step = 250
+// progressStep is how many strikes there are between two progress reports.
+const progressStep = 250
 
-// row works through a group.
-func (g *strikeGroup) row(progress func(done int)) Row {
+// newRow makes the row of a group.
+func (g *strikeGroup) newRow(progress func(done int)) Row {
 	out := Row{Group: g.name}
 	knots := 0
 	for i, s := range g.strikes {
 		out.add(s)
 		knots += max(s.speed, 0)
-		if (i+1)%step == 0 || i+1 == len(g.strikes) {
+		if (i+1)%progressStep == 0 || i+1 == len(g.strikes) {
 			progress(i + 1)
 		}
 	}

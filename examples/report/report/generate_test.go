@@ -23,8 +23,8 @@ func generate(t testing.TB, in report.Params, opts ...streamertest.Option) outco
 	return streamertest.RunStream(t, report.Generate, in, opts...)
 }
 
-// TestFigures holds every grouping and filter against figures that a Python
-// program worked out (testdata/figures.py says how).
+// TestFigures compares every grouping and filter with figures that were computed
+// by a Python program, testdata/figures.py.
 func TestFigures(t *testing.T) {
 	text, err := os.ReadFile("testdata/figures.json")
 	if err != nil {
@@ -75,7 +75,7 @@ func asJSON(t *testing.T, v any) string {
 	return string(out)
 }
 
-// TestKnownFigures are the few that anybody can check with
+// TestKnownFigures compares a few figures that can be checked with
 //
 //	zcat birdstrikes.csv.gz | awk -F, 'NR>1 {n[$5]++; c+=$13; s+=$14==""} END {print n["AMERICAN AIRLINES"], c, s}'
 func TestKnownFigures(t *testing.T) {
@@ -106,9 +106,9 @@ func drawParams(t *rapid.T) report.Params {
 	return in
 }
 
-// TestResume: whatever the checkpoint, chunks before it and chunks of the
-// attempt that resumes from it are the chunks of an undisturbed run, none of
-// the finished groups is done again, and the result is the same.
+// TestResume: for every checkpoint, the chunks before it and the chunks of the
+// attempt that resumes from it are those of one uninterrupted attempt, and the
+// result is the same.
 func TestResume(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		in := drawParams(r)
@@ -129,7 +129,7 @@ func TestResume(t *testing.T) {
 			}
 			chunks := append(whole.Chunks[:checkpoint.Chunks:checkpoint.Chunks], got.Chunks...)
 			if !reflect.DeepEqual(chunks, whole.Chunks) || !reflect.DeepEqual(got.Result, whole.Result) {
-				r.Fatalf("from checkpoint %d: another report", i)
+				r.Fatalf("from checkpoint %d: the report differs", i)
 			}
 		}
 	})
@@ -158,7 +158,7 @@ func TestProgressRises(t *testing.T) {
 		last = p.Percent
 	}
 	if last != 100 || len(got.Progress) < 10_000/250 {
-		t.Fatalf("%d reports up to %v", len(got.Progress), last)
+		t.Fatalf("%d progress reports, the last at %v", len(got.Progress), last)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestCancel(t *testing.T) {
 				t.Fatalf("%d rows, %v", len(got.Chunks), got.Err)
 			}
 			if took, most := time.Since(start), 4*time.Duration(in.PaceMs)*time.Millisecond; took > most {
-				t.Fatalf("it went on for %v, not %v", took, most)
+				t.Fatalf("it continued for %v, expected at most %v", took, most)
 			}
 		})
 	}
@@ -244,13 +244,13 @@ func TestExpect(t *testing.T) {
 	}
 }
 
-func TestSchemaSpeaksToPeople(t *testing.T) {
+func TestSchema(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	report.Register(r)
 	info := r.Actions()[0]
 	for _, want := range []string{`"title":"Params"`, `"minimum":1990`, `"enum":["state",`, `"description":"What the rows are about."`} {
 		if !strings.Contains(string(info.Input), want) {
-			t.Errorf("the input's schema lacks %s: %s", want, info.Input)
+			t.Errorf("%s is not in the input's schema: %s", want, info.Input)
 		}
 	}
 }

@@ -1,32 +1,32 @@
 package report
 
-// Params say what to report on. Absent years and states mean all of them.
+// Params says what to report on. Absent years and states mean all of them.
 type Params struct {
 	// Years and States select strikes.
 	Years  []int    `json:"years,omitempty" jsonschema:"maxItems=13,uniqueItems,minimum=1990,maximum=2002" jsonschema_description:"The years of the strikes. Absent: all."`
 	States []string `json:"states,omitempty" jsonschema:"maxItems=60,uniqueItems,minLength=1,maxLength=40" jsonschema_description:"The states the flights came from, as Texas. Absent: all."`
-	// GroupBy is what the rows are about.
+	// GroupBy is what each row is about.
 	GroupBy string `json:"groupBy" jsonschema:"enum=state,enum=operator,enum=species,enum=phase,enum=damage,enum=size,enum=daytime,enum=month,enum=year" jsonschema_description:"What the rows are about."`
-	// MinCost leaves out what was cheaper, in $.
+	// MinCost leaves out strikes that cost less, in $.
 	MinCost int64 `json:"minCost,omitempty" jsonschema:"minimum=0,maximum=100000000" jsonschema_description:"Leaves out strikes that cost less, in $."`
-	// PaceMs is a pause before each group, for people who want to watch.
+	// PaceMs is a pause before each group, so that there is something to watch.
 	PaceMs int `json:"paceMs,omitempty" jsonschema:"minimum=0,maximum=10000" jsonschema_description:"A pause before each group, in milliseconds, to have something to watch."`
 }
 
-// Row is one group: a chunk of the stream, emitted as soon as it is final.
+// Row is one group: a chunk of the stream, emitted when it is complete.
 type Row struct {
 	// Group is the group's name: a state, an operator, 2001, 2001-09 …
 	Group string `json:"group"`
 	Tally
-	// MeanSpeed is in knots, of the strikes whose speed is known; absent if
-	// none is.
+	// MeanSpeed is the mean of the known speeds, in knots; absent if none is
+	// known.
 	MeanSpeed *float64 `json:"meanSpeed,omitempty"`
 }
 
-// Tally is what is counted everywhere.
+// Tally holds the counts of rows, names and the total.
 type Tally struct {
 	Strikes int `json:"strikes"`
-	// Damaging is how many strikes harmed the aircraft.
+	// Damaging is how many strikes damaged the aircraft.
 	Damaging int `json:"damaging"`
 	// Cost is in $.
 	Cost int64 `json:"cost"`
@@ -43,12 +43,12 @@ type Report struct {
 	// there is none.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
-	// TopSpecies are the ten that were met most.
+	// TopSpecies are the ten species with the most strikes.
 	TopSpecies []Named `json:"topSpecies"`
-	// Phases are the phases of flight, the most dangerous first.
+	// Phases are the phases of flight, that with the most damaging strikes first.
 	Phases []Phase `json:"phases"`
-	// Operators are the ten with the highest cost, and, if there are more, one
-	// row for all others.
+	// Operators are the ten with the highest cost and, if there are more, one row
+	// for all others.
 	Operators []Operator `json:"operators"`
 	// Months are the costs of each month of the year, January first, in $.
 	Months [12]int64 `json:"months"`
@@ -60,11 +60,11 @@ type Named struct {
 	Tally
 }
 
-// Phase is a phase of flight with the strikes by damage.
+// Phase is a phase of flight, with its strikes by damage.
 type Phase struct {
 	Named
-	// Damage is how many strikes had which damage: None, Minor, Medium,
-	// Substantial, and what else the data holds.
+	// Damage counts strikes by damage: None, Minor, Medium, Substantial, and other
+	// values in the data.
 	Damage map[string]int `json:"damage"`
 }
 
@@ -75,5 +75,5 @@ type Operator struct {
 	Months [12]int64 `json:"months"`
 }
 
-// Others is the name of the row that sums up the operators behind the first ten.
+// Others is the name of the row for all operators after the first ten.
 const Others = "all others"

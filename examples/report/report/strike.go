@@ -17,7 +17,7 @@ import (
 //go:embed birdstrikes.csv.gz
 var compressed []byte
 
-// strike is one record of the FAA's database: an animal that met an aircraft.
+// strike is one record of the FAA's database: an animal that struck an aircraft.
 type strike struct {
 	date     time.Time
 	operator string
@@ -28,16 +28,16 @@ type strike struct {
 	daytime  string
 	damage   string
 	cost     int64 // in $
-	speed    int   // in knots; -1: not known
+	speed    int   // in knots; -1: unknown
 }
 
-// columns are where the fields stand in the file.
+// columns are the columns of the file.
 var columns = []string{
 	"Airport Name", "Aircraft Make Model", "Effect Amount of damage", "Flight Date", "Aircraft Airline Operator", "Origin State",
 	"Phase of flight", "Wildlife Size", "Wildlife Species", "Time of day", "Cost Other", "Cost Repair", "Cost Total $", "Speed IAS in knots",
 }
 
-// strikes returns all records, in the file's order. They are read once.
+// strikes returns all records, in the file's order. It reads them once.
 var strikes = sync.OnceValues(func() ([]strike, error) {
 	z, err := gzip.NewReader(bytes.NewReader(compressed))
 	if err != nil {
@@ -58,7 +58,7 @@ func readStrikes(r io.Reader) ([]strike, error) {
 		return nil, err
 	}
 	if !slices.Equal(head, columns) {
-		return nil, fmt.Errorf("other columns than expected: %q", head)
+		return nil, fmt.Errorf("unexpected columns %q", head)
 	}
 	out := make([]strike, 0, 10_000)
 	for {
@@ -97,5 +97,5 @@ func parseStrike(line []string) (strike, error) {
 	return s, nil
 }
 
-// damaged tells whether the aircraft was harmed.
+// damaged tells whether the aircraft was damaged.
 func (s *strike) damaged() bool { return s.damage != "None" }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// top is how many species and operators a report names.
-const top = 10
+// maxNamed is how many species and operators a report names.
+const maxNamed = 10
 
 func (t *Tally) add(s *strike) {
 	t.Strikes++
@@ -27,8 +27,8 @@ func (t *Tally) merge(o Tally) {
 	t.UnknownSpeed += o.UnknownSpeed
 }
 
-// sumUp is the report about strikes that were parted into groups.
-func sumUp(selected []*strike, groups int) Report {
+// summarize makes the report about strikes.
+func summarize(selected []*strike, groups int) Report {
 	out := Report{Groups: groups}
 	for _, s := range selected {
 		out.Total.add(s)
@@ -53,11 +53,11 @@ func tally(g strikeGroup) Named {
 	return out
 }
 
-// topSpecies relies on group's order: the largest first.
+// topSpecies relies on the order of groupStrikes: the largest group is first.
 func topSpecies(selected []*strike) []Named {
 	out := []Named{}
-	for _, g := range group(selected, "species") {
-		if len(out) == top {
+	for _, g := range groupStrikes(selected, "species") {
+		if len(out) == maxNamed {
 			break
 		}
 		out = append(out, tally(g))
@@ -67,7 +67,7 @@ func topSpecies(selected []*strike) []Named {
 
 func phases(selected []*strike) []Phase {
 	out := []Phase{}
-	for _, g := range group(selected, "phase") {
+	for _, g := range groupStrikes(selected, "phase") {
 		p := Phase{Named: tally(g), Damage: map[string]int{}}
 		for _, s := range g.strikes {
 			p.Damage[s.damage]++
@@ -82,7 +82,7 @@ func phases(selected []*strike) []Phase {
 
 func operators(selected []*strike) []Operator {
 	out := []Operator{}
-	for _, g := range group(selected, "operator") {
+	for _, g := range groupStrikes(selected, "operator") {
 		o := Operator{Named: tally(g)}
 		for _, s := range g.strikes {
 			o.Months[s.date.Month()-1] += s.cost
@@ -92,19 +92,19 @@ func operators(selected []*strike) []Operator {
 	slices.SortFunc(out, func(a, b Operator) int {
 		return cmp.Or(cmp.Compare(b.Cost, a.Cost), cmp.Compare(b.Strikes, a.Strikes), cmp.Compare(a.Name, b.Name))
 	})
-	if len(out) <= top {
+	if len(out) <= maxNamed {
 		return out
 	}
 	others := Operator{Named: Named{Name: Others}}
-	for _, o := range out[top:] {
+	for _, o := range out[maxNamed:] {
 		others.merge(o.Tally)
 		for i, cost := range o.Months {
 			others.Months[i] += cost
 		}
 	}
-	return append(out[:top], others)
+	return append(out[:maxNamed], others)
 }
 
-// roundTenth is sum/n to one decimal, halves up; in integers, so that it is the
-// same on every machine.
+// roundTenth returns sum/n rounded to one decimal, halves up. It uses integers, so
+// that the result is the same on every machine.
 func roundTenth(sum, n int) float64 { return float64((20*sum+n)/(2*n)) / 10 }

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,12 +178,25 @@ func (versionCommand) Run(a *App) error {
 	return err
 }
 
-// versionText returns the version that the build recorded, which names the
-// commit unless it is a release.
 func versionText() string {
-	version := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "streamer (unknown version)"
 	}
-	return fmt.Sprintf("streamer %s (%s, %s/%s)", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return formatVersion(info)
+}
+
+// formatVersion returns the version, and the commit if the build recorded it: in
+// a workspace the version does not name it.
+func formatVersion(info *debug.BuildInfo) string {
+	text := "streamer " + cmp.Or(info.Main.Version, "(devel)")
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			text += " " + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			text += ", modified"
+		}
+	}
+	return fmt.Sprintf("%s (%s, %s/%s)", text, info.GoVersion, runtime.GOOS, runtime.GOARCH)
 }

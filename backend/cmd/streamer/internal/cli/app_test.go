@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,6 +85,11 @@ func TestVersion(t *testing.T) {
 	if flag := newProgram("").start("--version").wait(t, exitOK).out.String(); flag != text {
 		t.Errorf("--version prints %q, version prints %q", flag, text)
 	}
+	got := formatVersion(&debug.BuildInfo{
+		GoVersion: "go1.26", Main: debug.Module{Version: "v0.3.1"},
+		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}},
+	})
+	mustContain(t, got, "v0.3.1 0123456789ab, modified (go1.26, ")
 }
 
 // An interrupt that comes after the context has ended is for the next one.

@@ -49,16 +49,17 @@ func (b *banner) print(a *App) error {
 	}
 	fmt.Fprintf(&out, "\n  Try in another terminal:\n\n")
 	examples := b.examples(a)
-	width := 0
+	width, total := 0, 0
 	for _, e := range examples {
 		width = max(width, runewidth.StringWidth(e.command))
 	}
 	for _, e := range examples {
-		// The comment is left out if the line would be broken: commands are to be
-		// copied.
+		total = max(total, 4+width+len("  # ")+runewidth.StringWidth(e.shows))
+	}
+	for _, e := range examples {
 		comment := strings.Repeat(" ", width-runewidth.StringWidth(e.command)) + "  # " + e.shows
-		if a.columns() > 0 && 4+width+4+runewidth.StringWidth(e.shows) > a.columns() {
-			comment = ""
+		if a.columns() > 0 && total > a.columns() {
+			comment = "" // it would break the line, and the command is to be copied
 		}
 		fmt.Fprintf(&out, "    %s%s\n", e.command, st.dim(comment))
 	}

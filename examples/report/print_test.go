@@ -1,4 +1,4 @@
-package table_test
+package main
 
 import (
 	"bytes"
@@ -10,35 +10,32 @@ import (
 
 	"github.com/pay-theory/streamer/backend/streamertest"
 	"github.com/pay-theory/streamer/examples/report/report"
-	"github.com/pay-theory/streamer/examples/report/table"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func write(t *testing.T, in report.Params, color bool) string {
+// printAll returns what a client prints of a report.
+func printAll(t *testing.T, in report.Params, color bool) string {
 	t.Helper()
 	got := streamertest.RunStream(t, report.Generate, in)
 	if got.Err != nil {
 		t.Fatal(got.Err)
 	}
 	var b bytes.Buffer
-	p := table.New(&b, color)
-	p.Head(in.GroupBy)
+	b.WriteString(formatHead(in.GroupBy))
 	for _, row := range got.Chunks {
-		p.Row(row)
+		b.WriteString(formatGroup(row))
 	}
-	p.Report(got.Result)
-	if p.Err() != nil {
-		t.Fatal(p.Err())
+	if err := printReport(&b, got.Result, color); err != nil {
+		t.Fatal(err)
 	}
 	return b.String()
 }
 
-// TestGolden: what people see of a whole report. To renew the file after a
-// change that is meant, run the test with UPDATE=1.
+// TestGolden compares a whole report with a file. UPDATE=1 writes the file.
 func TestGolden(t *testing.T) {
-	got := write(t, report.Params{GroupBy: "phase"}, false)
+	got := printAll(t, report.Params{GroupBy: "phase"}, false)
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile("testdata/phase.txt", []byte(got), 0o600); err != nil {
 			t.Fatal(err)
@@ -54,7 +51,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestColumnsAlign(t *testing.T) {
-	text := write(t, report.Params{GroupBy: "operator"}, false)
+	text := printAll(t, report.Params{GroupBy: "operator"}, false)
 	rows := strings.Split(text, "\n")[:47]
 	for _, row := range rows {
 		if utf8.RuneCountInString(row) != utf8.RuneCountInString(rows[0]) {
@@ -68,22 +65,22 @@ func TestColumnsAlign(t *testing.T) {
 
 func TestColor(t *testing.T) {
 	in := report.Params{GroupBy: "size"}
-	plain, colored := write(t, in, false), write(t, in, true)
+	plain, colored := printAll(t, in, false), printAll(t, in, true)
 	if strings.Contains(plain, "\x1b") || !strings.Contains(colored, "\x1b[1mTotal\x1b[0m") {
-		t.Error("colours stand where they should not, or not where they should")
+		t.Errorf("without colours:\n%q\nwith colours:\n%q", plain, colored)
 	}
 	f, err := os.Create(t.TempDir() + "/file")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	if table.Colors(f) {
-		t.Error("a file is no terminal")
+	if hasColors(f) {
+		t.Error("a file is taken for a terminal")
 	}
 }
 
 func TestEmpty(t *testing.T) {
-	text := write(t, report.Params{GroupBy: "state", Years: []int{2001}, States: []string{"Colorado"}, MinCost: 100_000_000}, false)
+	text := printAll(t, report.Params{GroupBy: "state", Years: []int{2001}, States: []string{"Colorado"}, MinCost: 100_000_000}, false)
 	if !strings.HasSuffix(text, "\nTotal\nno strikes\n") {
 		t.Error(text)
 	}
@@ -91,39 +88,38 @@ func TestEmpty(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for n, want := range map[int]string{0: "0", 7: "7", 999: "999", 1000: "1,000", -1000: "-1,000", -100: "-100", 12345678: "12,345,678"} {
-		if got := table.Count(n); got != want {
+		if got := formatNumber(n); got != want {
 			t.Errorf("%d: %q", n, got)
 		}
 	}
-	if got := table.Dollars(-1234); got != "-$1,234" {
+	if got := formatDollars(-1234); got != "-$1,234" {
 		t.Error(got)
 	}
 }
 
-func TestHostileNames(t *testing.T) {
+// Names from the server do not control the terminal, and fit into their column.
+func TestUnprintableNames(t *testing.T) {
+	name := "a\x1b[2Jb\n\t" + strings.Repeat("é", 40)
+	if text := formatGroup(report.Row{Group: name}); strings.ContainsAny(text, "\x1b\t") || strings.Count(text, "\n") != 1 || !strings.Contains(text, "…") {
+		t.Errorf("%q", text)
+	}
 	var b bytes.Buffer
-	p := table.New(&b, false)
-	p.Row(report.Row{Group: "a\x1b[2Jb\n" + strings.Repeat("é", 40)})
-	if text := b.String(); strings.ContainsAny(text, "\x1b") || strings.Count(text, "\n") != 1 || !strings.Contains(text, "…") {
+	writeTable(&b, speciesTable([]report.Named{{Name: name}}))
+	if text := b.String(); strings.ContainsAny(text, "\x1b\t") || strings.Count(text, "\n") != 2 {
 		t.Errorf("%q", text)
 	}
 }
 
-type full struct{ writes int }
+type fullDisk struct{}
 
 var errFull = errors.New("full")
 
-func (f *full) Write([]byte) (int, error) {
-	f.writes++
-	return 0, errFull
-}
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-func TestErrorsAreKept(t *testing.T) {
-	f := &full{}
-	p := table.New(f, false)
-	p.Head("state")
-	p.Report(report.Report{})
-	if !errors.Is(p.Err(), errFull) || f.writes != 1 {
-		t.Errorf("%v after %d writes", p.Err(), f.writes)
+func TestWriteError(t *testing.T) {
+	for _, strikes := range []int{0, 1} {
+		if err := printReport(fullDisk{}, report.Report{Total: report.Tally{Strikes: strikes}}, false); !errors.Is(err, errFull) {
+			t.Errorf("%d strikes: %v", strikes, err)
+		}
 	}
 }
