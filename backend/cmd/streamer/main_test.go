@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// stream is what a process prints, to be waited for.
+// stream is a stream of a process that a test can wait for.
 type stream struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -85,7 +85,7 @@ func (s *stream) await(t *testing.T, pattern string) string {
 	}
 }
 
-// process is the program as a process of its own.
+// process is the program in its own process.
 type process struct {
 	t        *testing.T
 	cmd      *exec.Cmd
@@ -121,7 +121,7 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// wait waits for the end of the process and judges its exit code.
+// wait waits for the end of the process, and checks its exit code.
 func (p *process) wait(want int) *process {
 	p.t.Helper()
 	err := p.cmd.Wait()
@@ -130,13 +130,13 @@ func (p *process) wait(want int) *process {
 		p.t.Fatal(err)
 	}
 	if got := p.cmd.ProcessState.ExitCode(); got != want {
-		p.t.Errorf("%v: exit code %d, expected %d; it said: %s", p.cmd.Args[1:], got, want, p.err)
+		p.t.Errorf("%v: exit code %d, expected %d; standard error: %s", p.cmd.Args[1:], got, want, p.err)
 	}
 	return p
 }
 
-// demo starts a demo in a folder, and tells where it listens.
-func demo(t *testing.T, dir string) (p *process, url, adminURL string) {
+// startDemo starts a demo in a folder, and returns its addresses.
+func startDemo(t *testing.T, dir string) (p *process, url, adminURL string) {
 	t.Helper()
 	p = start(t, dir, "demo", "--port", "0", "--admin-port", "0", "--grace", "20s")
 	p.out.await(t, "Ctrl-C stops it")
@@ -145,7 +145,7 @@ func demo(t *testing.T, dir string) (p *process, url, adminURL string) {
 
 func TestEverydayUse(t *testing.T) {
 	dir := t.TempDir()
-	d, url, adminURL := demo(t, dir)
+	d, url, adminURL := startDemo(t, dir)
 	run := func(exit int, args ...string) string {
 		t.Helper()
 		flag := "--url=" + url
@@ -181,9 +181,9 @@ func TestEverydayUse(t *testing.T) {
 	}
 	token := strings.TrimSpace(start(t, dir, "token", "--subject", "other").wait(0).out.String())
 	if got := run(0, "call", "whoami", "--token", token); !strings.Contains(got, `"subject":"other"`) {
-		t.Errorf("with a token of another the server takes us for %s", got)
+		t.Errorf("with the token of another subject the identity is %s", got)
 	}
-	run(5, "follow", id, "--token", token) // its own calls only
+	run(5, "follow", id, "--token", token) // other subjects do not see the call
 	run(6, "call", "echo", "--token", "nonsense")
 	run(2, "call", "echo", "{nonsense")
 	start(t, dir, "list", "--url", "ws://127.0.0.1:1").wait(4)
@@ -196,27 +196,27 @@ func TestSignals(t *testing.T) {
 		t.Skip("no process can be sent an interrupt there")
 	}
 	dir := t.TempDir()
-	d, url, _ := demo(t, dir)
+	d, url, _ := startDemo(t, dir)
 	p := start(t, dir, "call", "wait", "--url", url)
 	p.out.await(t, `"i":1`)
 	p.signal(os.Interrupt)
 	p.wait(130)
 	id := regexp.MustCompile(`follow .*(\S{36})\n`).FindStringSubmatch(p.err.String())
 	if id == nil {
-		t.Fatalf("who left was not told how to follow: %s", p.err)
+		t.Fatalf("standard error does not say how to follow the call: %s", p.err)
 	}
 	p = start(t, dir, "call", "wait", "--url", url, "--cancel-on-interrupt")
 	p.out.await(t, `"i":1`)
 	p.signal(syscall.SIGTERM)
 	p.wait(3)
 
-	// The call that was left still runs, and would hold the demo up for its
-	// whole grace: the second interrupt does not wait. It survives that, too.
+	// The call still runs, and the demo would wait for it during the whole grace
+	// period; the second interrupt stops at once. The call survives that, too.
 	d.signal(os.Interrupt)
 	d.err.await(t, "stopping")
 	d.signal(os.Interrupt)
 	d.wait(130)
-	d, url, _ = demo(t, dir)
+	d, url, _ = startDemo(t, dir)
 	f := start(t, dir, "follow", id[1], "--json", "--url", url)
 	f.out.await(t, `"type":"attempt".*"attempt":2.*"worker_lost"`)
 	start(t, dir, "cancel", id[1], "--url", url).wait(0)
@@ -225,18 +225,18 @@ func TestSignals(t *testing.T) {
 	d.wait(0)
 }
 
-func TestWhatIsTaken(t *testing.T) {
+func TestFolderOrPortInUse(t *testing.T) {
 	dir := t.TempDir()
-	d, url, _ := demo(t, dir)
+	d, url, _ := startDemo(t, dir)
 	p := start(t, dir, "demo", "--port", "0", "--admin-port", "0").wait(1)
 	want := fmt.Sprintf("streamer: %s is in use by process %d ", filepath.Join(".streamer", "streamer.db"), d.cmd.Process.Pid)
 	if !strings.HasPrefix(p.err.String(), want) {
-		t.Errorf("about a folder in use it says %q", p.err)
+		t.Errorf("with a folder in use, standard error is %q", p.err)
 	}
 	port := url[strings.LastIndex(url, ":")+1:]
 	p = start(t, t.TempDir(), "demo", "--port", port, "--admin-port", "0").wait(1)
 	if !strings.HasPrefix(p.err.String(), "streamer: port "+port+" is in use") {
-		t.Errorf("about a port in use it says %q", p.err)
+		t.Errorf("with a port in use, standard error is %q", p.err)
 	}
 	d.signal(os.Interrupt)
 	d.wait(0)

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The demo conforms, twice: what a run leaves behind does not disturb the next.
+// The demo conforms, twice: a run is not affected by the calls of an earlier one.
 func TestConformDemo(t *testing.T) {
 	w := newWorld(t)
 	for range 2 {
@@ -44,8 +44,9 @@ func TestConformAsJSON(t *testing.T) {
 	}
 }
 
-// folder makes a folder with one transcript, which a demo passes or not.
-func folder(t *testing.T, answer string) string {
+// transcriptFolder makes a folder with one transcript, which a demo passes if the
+// answer is pong.
+func transcriptFolder(t *testing.T, answer string) string {
 	t.Helper()
 	dir := t.TempDir()
 	text := `{"tests": "server", "shows": "A ping is answered.", "covers": ["R-ping-any-time"], "identities": {"alice": {"tenant": "acme", "subject": "alice"}},
@@ -56,7 +57,7 @@ func folder(t *testing.T, answer string) string {
 	return dir
 }
 
-func file(t *testing.T, text string) string {
+func writeFile(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file.json")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -65,25 +66,25 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
-// What fails is shown with what led to it; what is known to fail must fail.
+// A failure is printed with the events that led to it. A known failure must fail.
 func TestConformFails(t *testing.T) {
 	w := newWorld(t)
-	good, bad := folder(t, "pong"), folder(t, "pang")
-	listed := file(t, `{"story": "nobody says pang"}`)
+	good, bad := transcriptFolder(t, "pong"), transcriptFolder(t, "pang")
+	listed := writeFile(t, `{"story": "nobody says pang"}`)
 	p := w.run(exitFailed, "conform", "--transcripts", bad)
 	mustContain(t, p.out.String(), "✗ story", `expected "pang", came "pong"`, `← main: {"type":"pong"}`, "does not conform: 0 passed, 1 failed")
 	if p.err.String() != "" {
-		t.Errorf("said again: %q", p.err)
+		t.Errorf("standard error is %q", p.err)
 	}
 	p = w.run(exitOK, "conform", "--transcripts", bad, "--known-failures", listed)
-	mustContain(t, p.out.String(), "✗ story", "known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
+	mustContain(t, p.out.String(), "✗ story", "a known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
 	p = w.run(exitFailed, "conform", "--transcripts", good, "--known-failures", listed)
 	mustContain(t, p.out.String(), "take it off the list", "does not conform")
 	p = w.run(exitFailed, "conform", "--run", "^idle$")
 	mustContain(t, p.out.String(), "does not conform: 0 passed, 0 failed", "1 not played") // nothing was shown
 }
 
-// A token that is to have expired has, though the server takes it for longer.
+// A token that must have expired has expired, also for a server with leeway.
 func TestConformLeeway(t *testing.T) {
 	k := &conformCommand{Leeway: 30 * time.Second}
 	var asked []int64
@@ -100,11 +101,11 @@ func TestConformLeeway(t *testing.T) {
 		t.Errorf("asked for %v, expected %v", asked, want)
 	}
 	if k.expireEarlier(nil) != nil {
-		t.Error("tokens are made of nothing")
+		t.Error("without a way to make tokens there is a function that makes them")
 	}
 }
 
-// Who waits sees more.
+// With --wait, transcripts that move the clock are played.
 func TestConformWaits(t *testing.T) {
 	w := newWorld(t)
 	p := w.run(exitOK, "conform", "--wait", "13s", "--run", "^(promoted-by-time|idle)$")
@@ -145,8 +146,8 @@ func TestConformTokens(t *testing.T) {
 	mustContain(t, p.err.String(), "refused the connection: 401 unauthorized", "does the server trust these tokens?")
 	p = conform(exitRefused)
 	mustContain(t, p.err.String(), "401 unauthorized", "--token-command")
-	// A program that answers for a few: enough to see what it is told.
-	script := file(t, `
+	// This program makes tokens for two identities, and records its environment.
+	script := writeFile(t, `
 		[ "$STREAMER_EXPIRES_IN" = 3600 ] || { echo "expires in $STREAMER_EXPIRES_IN" >&2; exit 3; }
 		echo "$STREAMER_TENANT $STREAMER_SUBJECT" >> "`+nowhere+`/asked"
 		echo `+w.token)
@@ -180,9 +181,9 @@ func TestConformCannotBegin(t *testing.T) {
 		"must begin with ws":          {"--url", "ftp://x"},
 		"cannot be parsed":            {"--url", "ws:"},
 		"no transcripts":              {"--transcripts", t.TempDir()},
-		"tests a server":              {"--transcripts", folder(t, "pong"), "--client", "x"},
+		"tests a server":              {"--transcripts", transcriptFolder(t, "pong"), "--client", "x"},
 		"no such file":                {"--known-failures", filepath.Join(t.TempDir(), "none")},
-		`no transcript "nobody"`:      {"--known-failures", file(t, `{"nobody": "x"}`)},
+		`no transcript "nobody"`:      {"--known-failures", writeFile(t, `{"nobody": "x"}`)},
 		"two ways to make tokens":     {"--secret", strings.Repeat("x", 40), "--token-command", "x"},
 		"a quote is not closed":       {"--token-command", `"`},
 		"--client: there is no":       {"--client", " "},
@@ -197,8 +198,8 @@ func TestConformCannotBegin(t *testing.T) {
 	}
 }
 
-// A client that cannot be started fails each transcript, by name.
-func TestConformClientIsNotThere(t *testing.T) {
+// Each transcript fails, by name, if the client cannot be started.
+func TestConformClientCannotStart(t *testing.T) {
 	p := newProgram("").start("conform", "--client", "nobody-is-called-this --flag", "--run", "^cut$").wait(t, exitFailed)
 	mustContain(t, p.out.String(), "✗ cut", "the client cannot be started", "0 passed, 1 failed")
 }
@@ -232,7 +233,7 @@ func TestSplitWords(t *testing.T) {
 	}
 }
 
-// What quote makes one word of is one word.
+// splitWords restores words that quote has quoted.
 func TestSplitWordsUndoesQuote(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(rapid.String(), 1, 5).Draw(t, "words")
@@ -247,11 +248,10 @@ func TestSplitWordsUndoesQuote(t *testing.T) {
 	})
 }
 
-// The entries of --json are what they say.
 func TestConformEntry(t *testing.T) {
 	tr := &conformance.Transcript{Name: "x", Tests: conformance.Client}
 	e := &conformance.Entry{Transcript: tr, Outcome: conformance.NotPlayed, Err: &conformance.Lacking{Transcript: "x", Abilities: []conformance.Ability{"clock"}}}
-	text, err := json.Marshal(newConformEntry(e))
+	text, err := json.Marshal(entryJSON(e))
 	if want := `{"transcript":"x","outcome":"notPlayed","ms":0,"lacks":["clock"],"reason":"the client lacks clock"}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)
 	}

@@ -90,7 +90,7 @@ func (v *conformView) ended(e *conformance.Entry) {
 	}
 	line := v.entryText(e)
 	if v.json {
-		line = toJSONLine(newConformEntry(e))
+		line = toJSONLine(entryJSON(e))
 	}
 	v.err = cmp.Or(v.err, v.screen.output(line))
 }
@@ -102,7 +102,7 @@ func (v *conformView) entryText(e *conformance.Entry) string {
 	case conformance.Passed:
 		return st.green("✓") + " " + name + took + "\n"
 	case conformance.Known:
-		return st.yellow("✗") + " " + name + took + "  " + st.yellow("known failure: ") + clean(reason(e)) + "\n"
+		return st.yellow("✗") + " " + name + took + "  " + st.yellow("a known failure: ") + clean(reason(e)) + "\n"
 	case conformance.NotPlayed:
 		return st.yellow("-") + " " + name + "  " + st.yellow("not played: "+reason(e)) + "\n"
 	case conformance.Failed:
@@ -145,7 +145,7 @@ type conformEntry struct {
 	Reason     string                `json:"reason,omitempty"`
 }
 
-func newConformEntry(e *conformance.Entry) conformEntry {
+func entryJSON(e *conformance.Entry) conformEntry {
 	return conformEntry{e.Transcript.Name, e.Outcome, e.Took.Milliseconds(), e.Lacks(), reason(e)}
 }
 

@@ -10,12 +10,12 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// A hostile demo tells its seed and what it does; calls come to their end all
-// the same, and it stops in good order.
+// A hostile demo prints its seed and its faults. Calls end all the same, and the
+// demo shuts down.
 func TestDemoHostile(t *testing.T) {
 	dir := t.TempDir()
-	// This seed refuses the first handshakes, and loses nothing soon: the test is
-	// not to wait until a lost answer is due.
+	// This seed refuses the first handshakes, and loses no early frame, so that the
+	// test does not wait for a lost answer to be sent again.
 	p := newProgram("").start("demo", "--port", "0", "--admin-port", "0", "--dir", dir, "--hostile=677", "--grace", "100ms")
 	url := p.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
 	token := p.out.await(t, `Token +(\S+)\n`)[1]
@@ -26,7 +26,7 @@ func TestDemoHostile(t *testing.T) {
 	}
 	for n := range 5 {
 		if got, err := client.Do[json.RawMessage](t.Context(), c, "echo", n); err != nil || string(got) != strconv.Itoa(n) {
-			t.Errorf("call %d came to %s, %v", n, got, err)
+			t.Errorf("the result of call %d is %s, %v", n, got, err)
 		}
 	}
 	p.out.await(t, `✗ .*#1 → handshake  THROTTLE  answered \d+`)
@@ -45,6 +45,6 @@ func TestDemoHostile(t *testing.T) {
 	p.wait(t, exitUsage)
 	mustContain(t, p.err.String(), "the seed must be a whole number")
 	if strings.Count(p.err.String(), "\n") != 1 {
-		t.Errorf("said %q", p.err)
+		t.Errorf("standard error is %q", p.err)
 	}
 }

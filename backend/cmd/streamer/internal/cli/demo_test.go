@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestDemoKeepsItsThings(t *testing.T) {
+func TestDemoKeepsItsFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "folder")
 	var tokens []string
 	for range 2 {
@@ -18,7 +18,7 @@ func TestDemoKeepsItsThings(t *testing.T) {
 		url := p.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
 		tokens = append(tokens, p.out.await(t, `Token +(\S+)\n`)[1])
 		mustContain(t, p.out.await(t, `(?s)Try in.*Ctrl-C`)[0], "streamer call --url "+url+" --dir "+dir+" echo", "streamer dead list --admin-url http://")
-		// The first run's token opens the second run's server.
+		// The token of the first run is valid in the second.
 		newProgram("").start("call", "echo", "1", "--url", url, "--token", tokens[0]).wait(t, exitOK)
 		p.interrupt()
 		p.wait(t, exitOK)
@@ -35,11 +35,11 @@ func TestDemoKeepsItsThings(t *testing.T) {
 	}
 }
 
-// A folder that was there is the user's: nothing is told to git about it.
-func TestDemoInAFolderThatWasThere(t *testing.T) {
+// The demo makes a .gitignore only in a folder of its own.
+func TestDemoInExistingFolder(t *testing.T) {
 	w := newWorld(t)
 	if _, err := os.Stat(filepath.Join(w.dir, ".gitignore")); err == nil {
-		t.Error("the folder was there, and got a .gitignore")
+		t.Error("there is a .gitignore in a folder that existed before")
 	}
 	if _, err := os.Stat(filepath.Join(w.dir, databaseFile)); err != nil {
 		t.Error(err)
@@ -58,7 +58,7 @@ func TestDemoCannotStart(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(foreign, databaseFile), []byte(strings.Repeat("no database ", 20)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ say, args string }{
+	for _, c := range []struct{ want, args string }{
 		{`port ` + port + ` is in use \(hint: --port`, "--port " + port + " --admin-port 0 --dir " + t.TempDir()},
 		{`port ` + adminPort + ` is in use \(hint: --admin-port`, "--port 0 --admin-port " + adminPort + " --dir " + t.TempDir()},
 		{`streamer\.db is in use by process \d+ \(hint: .*--dir`, "--port 0 --admin-port 0 --dir " + w.dir},
@@ -66,14 +66,14 @@ func TestDemoCannotStart(t *testing.T) {
 		{`not a Streamer database`, "--port 0 --admin-port 0 --dir " + foreign},
 	} {
 		p := newProgram("").start(append([]string{"demo"}, strings.Fields(c.args)...)...).wait(t, exitFailed)
-		if !regexp.MustCompile(c.say).MatchString(p.err.String()) || strings.Count(p.err.String(), "\n") != 1 {
-			t.Errorf("said %q, which does not match %s", p.err, c.say)
+		if !regexp.MustCompile(c.want).MatchString(p.err.String()) || strings.Count(p.err.String(), "\n") != 1 {
+			t.Errorf("standard error is %q, which does not match %s", p.err, c.want)
 		}
 		if p.out.String() != "" {
 			t.Errorf("printed %q", p.out)
 		}
 	}
-	// A port that was free is so again.
+	// A demo that cannot start closes its port.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestDemoCannotStart(t *testing.T) {
 	_ = l.Close()
 	newProgram("").start("demo", "--port", free, "--admin-port", adminPort, "--dir", t.TempDir()).wait(t, exitFailed)
 	if l, err = net.Listen("tcp", "127.0.0.1:"+free); err != nil {
-		t.Errorf("who could not start keeps a port: %v", err)
+		t.Errorf("the port is still in use: %v", err)
 	} else {
 		_ = l.Close()
 	}
@@ -91,7 +91,7 @@ func TestDemoCannotStart(t *testing.T) {
 	}
 }
 
-func TestDemoShowsRuns(t *testing.T) {
+func TestDemoPrintsAttempts(t *testing.T) {
 	w := newWorld(t)
 	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
 	w.run(exitFailed, "call", "panic")
@@ -99,8 +99,8 @@ func TestDemoShowsRuns(t *testing.T) {
 	w.demo.out.await(t, `· panic  \S+  panicked`)
 }
 
-// A server that is started anew goes on where it was, and so do those who
-// follow.
+// After a restart, the server continues its calls, and the command that follows
+// one of them continues, too.
 func TestCallSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	port := "0"

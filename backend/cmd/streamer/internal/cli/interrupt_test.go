@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestInterruptLeaves(t *testing.T) {
+func TestInterruptDetaches(t *testing.T) {
 	w := newWorld(t)
 	p := w.start("call", "wait", "--json")
 	id := p.out.await(t, `"type":"chunk","id":"([^"]+)"`)[1]
@@ -14,7 +14,7 @@ func TestInterruptLeaves(t *testing.T) {
 	follow := "streamer follow --url " + w.url + " --dir " + w.dir + " " + id
 	mustContain(t, p.err.String(), "stopped following; the call continues", follow, "streamer cancel --url")
 	if strings.Contains(p.err.String(), "streamer: ") {
-		t.Errorf("an interrupt is no error: %s", p.err)
+		t.Errorf("an interrupt is printed as an error: %s", p.err)
 	}
 	mustContain(t, w.run(exitOK, "list", "--status", "running").out.String(), id)
 
@@ -33,7 +33,7 @@ func TestInterruptCancels(t *testing.T) {
 	p.wait(t, exitCancelled)
 	mustContain(t, p.err.String(), "cancelling; Ctrl-C again stops following", "streamer: cancelled")
 
-	// Who does not listen is left by the second one.
+	// The second interrupt stops following a handler that ignores its context.
 	p = w.start("call", "deaf", `{"ms": 1500}`, "--cancel-on-interrupt")
 	p.out.await(t, `"i":1`)
 	p.interrupt()
@@ -45,11 +45,11 @@ func TestInterruptCancels(t *testing.T) {
 
 func TestInterruptBeforeItIsStored(t *testing.T) {
 	w := newWorld(t)
-	for mode, say := range map[string]string{"auto": "is not stored yet", "sync": "its answer is lost"} {
+	for mode, want := range map[string]string{"auto": "is not stored yet", "sync": "its answer is lost"} {
 		p := w.start("call", "slow", `{"ms": 700}`, "--json", "--mode", mode)
 		p.out.await(t, `"type":"call"`)
 		p.interrupt()
 		p.wait(t, exitInterrupted)
-		mustContain(t, p.err.String(), say)
+		mustContain(t, p.err.String(), want)
 	}
 }

@@ -33,13 +33,13 @@ func TestList(t *testing.T) {
 		t.Errorf("listed %v", all)
 	}
 	if all := lines(t, w.run(exitOK, "list", "--json", "--status", "failed").out.String()); len(all) != 1 || all[0]["action"] != "fail.often" {
-		t.Errorf("failed are %v", all)
+		t.Errorf("--status failed lists %v", all)
 	}
 	if all := lines(t, w.run(exitOK, "list", "--json", "--action", "emit", "-n", "1").out.String()); len(all) != 1 || all[0]["status"] != "succeeded" {
-		t.Errorf("of emit are %v", all)
+		t.Errorf("--action emit lists %v", all)
 	}
 	if all := lines(t, w.run(exitOK, "list", "--json", "-n", "2").out.String()); len(all) != 2 {
-		t.Errorf("of three the first two are %v", all)
+		t.Errorf("-n 2 lists %v", all)
 	}
 	w.run(exitUsage, "list", "--status", "lost")
 	w.run(exitOK, "cancel", id)
@@ -65,10 +65,10 @@ func TestListOnATerminal(t *testing.T) {
 		}
 		rows := strings.Split(b.String(), "\n")
 		if got := strings.Fields(rows[0]); strings.Join(got, " ") != strings.Join(want, " ") {
-			t.Errorf("at %d columns are %v", width, got)
+			t.Errorf("in %d columns there are %v", width, got)
 		}
 		if n := len([]rune(rows[1])); n > width {
-			t.Errorf("at %d columns a row has %d", width, n)
+			t.Errorf("in %d columns a row has %d", width, n)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func TestDead(t *testing.T) {
 	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
 	dead := lines(t, w.run(exitOK, "dead", "list", "--json").out.String())
 	if len(dead) != 1 || dead[0]["action"] != "fail.often" || dead[0]["tenant"] != "demo" || dead[0]["code"] != "no_stock" {
-		t.Fatalf("dead are %v", dead)
+		t.Fatalf("the dead letters are %v", dead)
 	}
 	id := dead[0]["id"].(string)
 	mustContain(t, w.run(exitOK, "dead", "list").out.String(), id, "TENANT", "no_stock")
@@ -87,7 +87,7 @@ func TestDead(t *testing.T) {
 	mustContain(t, w.run(exitFailed, "follow", again).err.String(), "no_stock: attempt 3")
 	dead = lines(t, w.run(exitOK, "dead", "list", "--json", "-n", "1").out.String())
 	if len(dead) != 1 || dead[0]["id"] != again || dead[0]["retryOf"] != id {
-		t.Errorf("the latest dead letter is %v", dead)
+		t.Errorf("the newest dead letter is %v", dead)
 	}
 	w.run(exitNotFound, "dead", "retry", id, "--tenant", "other")
 	w.run(exitNotFound, "dead", "retry", client.NewID())
@@ -111,12 +111,12 @@ func TestDeadPages(t *testing.T) {
 	defer h.Close()
 	dead := lines(t, newProgram("").start("dead", "list", "--json", "-n", "150", "--admin-url", h.URL).wait(t, exitOK).out.String())
 	if len(dead) != 2 || dead[0]["id"] != "1-of-100" || dead[1]["id"] != "2-of-100" {
-		t.Errorf("two pages came to %v", dead)
+		t.Errorf("two pages contain %v", dead)
 	}
 }
 
-// What is no admin listener gets no second chance, and no token elsewhere.
-func TestForeignAdminListener(t *testing.T) {
+// A server that is not an admin listener is refused, and redirects are not followed.
+func TestNotAnAdminListener(t *testing.T) {
 	elsewhere := 0
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere++ }))
 	defer other.Close()

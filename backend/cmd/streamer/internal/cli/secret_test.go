@@ -35,7 +35,7 @@ func TestSecretIsMadeOnce(t *testing.T) {
 	wg.Wait()
 	for _, s := range all {
 		if len(s) < auth.MinSecret || !bytes.Equal(s, all[0]) {
-			t.Fatalf("those who start together get %q", all)
+			t.Fatalf("started together, they get %q", all)
 		}
 	}
 	info, err := os.Stat(filepath.Join(dir, secretFile))
@@ -43,11 +43,11 @@ func TestSecretIsMadeOnce(t *testing.T) {
 		t.Errorf("the file is %v, %v", info.Mode(), err)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("the folder holds %v, %v", left, err)
 	}
 }
 
-func TestSecretIsJudged(t *testing.T) {
+func TestSecretIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, secretFile)
 	if err := os.WriteFile(path, []byte(strings.Repeat("x", 40)), 0o600); err != nil {
@@ -75,8 +75,8 @@ func TestSecretIsJudged(t *testing.T) {
 	}
 }
 
-// identity tells whom a token speaks for.
-func identity(t *testing.T, secret []byte, token string) auth.Identity {
+// identityOf returns the identity in a token.
+func identityOf(t *testing.T, secret []byte, token string) auth.Identity {
 	t.Helper()
 	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret})
 	if err != nil {
@@ -100,18 +100,18 @@ func TestTokenCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := identity(t, secret, newProgram("").start("token", "--dir", dir).wait(t, exitOK).out.String())
+	id := identityOf(t, secret, newProgram("").start("token", "--dir", dir).wait(t, exitOK).out.String())
 	if id.Tenant != demoTenant || id.Subject != demoSubject || len(id.Scopes) != 0 || time.Until(id.Expires) > time.Hour+time.Minute {
 		t.Errorf("the token is %+v", id)
 	}
 	own := strings.Repeat("s", 32)
 	p := newProgram("").start("token", "--secret", own, "--tenant", "acme", "--subject", "ada", "-s", "b", "-s", "a", "--ttl", "2h").wait(t, exitOK)
-	id = identity(t, []byte(own), p.out.String())
+	id = identityOf(t, []byte(own), p.out.String())
 	if id.Tenant != "acme" || id.Subject != "ada" || strings.Join(id.Scopes, " ") != "a b" || time.Until(id.Expires) < 119*time.Minute {
 		t.Errorf("the token is %+v", id)
 	}
 	t.Setenv("STREAMER_SECRET", own)
-	identity(t, []byte(own), newProgram("").start("token", "--dir", dir).wait(t, exitOK).out.String())
+	identityOf(t, []byte(own), newProgram("").start("token", "--dir", dir).wait(t, exitOK).out.String())
 	for _, bad := range [][]string{{"--secret", "short"}, {"--ttl", "0.5s"}, {"--ttl", "9999h"}, {"--tenant", ""}} {
 		p := newProgram("").start(append([]string{"token"}, bad...)...).wait(t, exitUsage)
 		if strings.Contains(p.err.String(), own) {
@@ -120,7 +120,7 @@ func TestTokenCommand(t *testing.T) {
 	}
 }
 
-// A token is made only for this machine's own servers.
+// Tokens are made only for servers on this machine.
 func TestTokensAreMadeForLoopbackOnly(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := ensureSecret(dir); err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// output is a stream that can be waited for.
+// output is a stream that a test can wait for.
 type output struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -56,7 +56,7 @@ func (o *output) await(t *testing.T, pattern string) []string {
 	}
 }
 
-// program is a run of the program, without a process.
+// program is one run of the program, without a process.
 type program struct {
 	app         *App
 	out, err    *output
@@ -70,7 +70,7 @@ func newProgram(stdin string) *program {
 	return p
 }
 
-// start runs a command line beside the test.
+// start runs a command line in its own goroutine.
 func (p *program) start(args ...string) *program {
 	go func() { p.exit <- p.app.Run(args) }()
 	return p
@@ -92,7 +92,7 @@ func (p *program) wait(t *testing.T, want int) *program {
 	return p
 }
 
-// world is a demo that runs, and its addresses.
+// world is a running demo, with its addresses and its token.
 type world struct {
 	t                         *testing.T
 	demo                      *program
@@ -115,8 +115,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// program is one that has not run yet; args are the command line without the
-// flags that lead to the world.
+// args adds the flags that name the demo to a command line.
 func (w *world) args(args ...string) []string {
 	if args[0] == "dead" {
 		return append(args, "--admin-url", w.adminURL, "--dir", w.dir)
@@ -124,10 +123,10 @@ func (w *world) args(args ...string) []string {
 	return append(args, "--url", w.url, "--dir", w.dir)
 }
 
-// start runs a command line beside the test.
+// start runs a command line in its own goroutine.
 func (w *world) start(args ...string) *program { return newProgram("").start(w.args(args...)...) }
 
-// run runs a command line to its end.
+// run runs a command line, and waits for its end.
 func (w *world) run(exit int, args ...string) *program {
 	w.t.Helper()
 	return w.start(args...).wait(w.t, exit)
@@ -139,7 +138,7 @@ func lines(t *testing.T, text string) (all []map[string]any) {
 	for line := range strings.Lines(text) {
 		var one map[string]any
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
-			t.Fatalf("%q is no line of JSON: %v", line, err)
+			t.Fatalf("%q is not a line of JSON: %v", line, err)
 		}
 		all = append(all, one)
 	}
