@@ -49,16 +49,13 @@ func (b *banner) print(a *App) error {
 	}
 	fmt.Fprintf(&out, "\n  Try in another terminal:\n\n")
 	examples := b.examples(a)
-	width, total := 0, 0
+	commands, comments := 0, 0 // widths
 	for _, e := range examples {
-		width = max(width, runewidth.StringWidth(e.command))
+		commands, comments = max(commands, runewidth.StringWidth(e.command)), max(comments, len(e.shows))
 	}
 	for _, e := range examples {
-		total = max(total, 4+width+len("  # ")+runewidth.StringWidth(e.shows))
-	}
-	for _, e := range examples {
-		comment := strings.Repeat(" ", width-runewidth.StringWidth(e.command)) + "  # " + e.shows
-		if a.columns() > 0 && total > a.columns() {
+		comment := strings.Repeat(" ", commands-runewidth.StringWidth(e.command)) + "  # " + e.shows
+		if a.columns() > 0 && 4+commands+4+comments > a.columns() {
 			comment = "" // it would break the line, and the command is to be copied
 		}
 		fmt.Fprintf(&out, "    %s%s\n", e.command, st.dim(comment))

@@ -134,18 +134,15 @@ func (f *follower) showEvents(ctx context.Context) (ended bool, _ error) {
 
 func (f *follower) showEnd(ctx context.Context, seq uint64, err error) error {
 	stored := seq > 0 || f.stored()
+	var result json.RawMessage
 	if err == nil {
-		result, err := f.call.Result(ctx)
-		if err != nil {
-			return err
-		}
-		return outputFailure(f.view.succeeded(seq, result, stored))
+		result, err = f.call.Result(ctx)
 	}
 	var e *client.Error
-	if !errors.As(err, &e) {
+	if err != nil && !errors.As(err, &e) {
 		return err
 	}
-	if err := f.view.failed(seq, e); err != nil {
+	if err := f.view.end(seq, result, e, stored); err != nil || e == nil {
 		return outputFailure(err)
 	}
 	why := endFailure(e, stored)

@@ -41,18 +41,14 @@ func (a *App) readJSON(what, argument string) (json.RawMessage, error) {
 	if len(data) > maxJSON {
 		return nil, usageFailure(what+" is longer than 32 KiB, the limit of a request", "")
 	}
-	if err := checkJSON(data); err != nil {
-		return nil, usageFailure(what+" is not JSON: "+clean(err.Error()), `in a shell, put it in single quotes: '{"name": "value"}'`)
+	var raw json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		text := what + " is not JSON: " + clean(err.Error())
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			text += fmt.Sprintf(" (byte %d)", syntax.Offset)
+		}
+		return nil, usageFailure(text, `in a shell, put it in single quotes: '{"name": "value"}'`)
 	}
 	return data, nil
-}
-
-func checkJSON(data []byte) error {
-	var raw json.RawMessage
-	err := json.Unmarshal(data, &raw)
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return fmt.Errorf("at byte %d: %w", syntax.Offset, syntax)
-	}
-	return err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,19 +19,15 @@ const (
 
 // invocation returns how this program is started from a shell.
 func (a *App) invocation() string {
-	name := filepath.Base(a.Executable)
-	switch {
-	case a.Executable == "":
-		return "streamer"
-	case strings.Contains(a.Executable, "go-build"):
+	executable := cmp.Or(a.Executable, "streamer")
+	if strings.Contains(executable, "go-build") {
 		return "go run " + mainPackage // `go run` deletes its executable
-	case a.Executable == name:
+	}
+	name := filepath.Base(executable)
+	if path, err := exec.LookPath(name); err == nil && path == executable {
 		return quote(name)
 	}
-	if path, err := exec.LookPath(name); err == nil && path == a.Executable {
-		return quote(name)
-	}
-	return quote(a.Executable)
+	return quote(executable)
 }
 
 // flags returns the flags that name the same server in another command. The

@@ -93,10 +93,15 @@ func (v *textView) printJSON(data json.RawMessage, oneLine bool) error {
 	return v.screen.output(text + "\n")
 }
 
-func (v *textView) succeeded(_ uint64, result json.RawMessage, stored bool) error {
+func (v *textView) end(_ uint64, result json.RawMessage, failure *client.Error, stored bool) error {
 	v.screen.close()
-	if err := v.printCollected(); err != nil {
-		return err
+	for _, data := range v.collected {
+		if err := v.printJSON(data, true); err != nil {
+			return err
+		}
+	}
+	if failure != nil {
+		return nil // the command reports it
 	}
 	if err := v.printJSON(result, false); err != nil {
 		return err
@@ -111,21 +116,6 @@ func (v *textView) succeeded(_ uint64, result json.RawMessage, stored bool) erro
 		}
 		v.writeNote(v.app.errStyle().green("✓ ") + v.app.errStyle().dim(text+" · "+v.id))
 	}
-	return nil
-}
-
-func (v *textView) failed(uint64, *client.Error) error {
-	v.screen.close()
-	return v.printCollected()
-}
-
-func (v *textView) printCollected() error {
-	for _, data := range v.collected {
-		if err := v.printJSON(data, true); err != nil {
-			return err
-		}
-	}
-	v.collected = nil
 	return nil
 }
 

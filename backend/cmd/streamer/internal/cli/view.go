@@ -28,10 +28,9 @@ type view interface {
 	start(id, action string) error
 	// event shows an event other than the end.
 	event(e *rawEvent) error
-	// succeeded and failed show the end. stored tells whether the server has
-	// stored the call.
-	succeeded(seq uint64, result json.RawMessage, stored bool) error
-	failed(seq uint64, err *client.Error) error
+	// end shows the result or, if failure is not nil, that there is none. stored
+	// tells whether the server has stored the call.
+	end(seq uint64, result json.RawMessage, failure *client.Error, stored bool) error
 	// onState shows that the connection was lost, or restored.
 	onState(s client.State)
 	// note shows a line on standard error, unless --quiet is given.
@@ -116,11 +115,10 @@ func (v *jsonView) event(e *rawEvent) error {
 	return nil
 }
 
-func (v *jsonView) succeeded(seq uint64, result json.RawMessage, _ bool) error {
-	return v.write(&eventLine{Type: "result", Seq: seq, Payload: result})
-}
-
-func (v *jsonView) failed(seq uint64, e *client.Error) error {
+func (v *jsonView) end(seq uint64, result json.RawMessage, e *client.Error, _ bool) error {
+	if e == nil {
+		return v.write(&eventLine{Type: "result", Seq: seq, Payload: result})
+	}
 	return v.write(&eventLine{
 		Type: "error", Seq: seq, Code: e.Code, Message: e.Message, Field: e.Field, Hint: e.Hint,
 		Retryable: &e.Retryable, Final: &e.Final, RetryAfterMs: e.RetryAfter.Milliseconds(), Details: e.Details,
