@@ -139,7 +139,7 @@ func writeTable(w io.Writer, rows [][]string) {
 	}
 	tab := tabwriter.NewWriter(w, 0, 0, 0, ' ', tabwriter.AlignRight)
 	for _, row := range rows {
-		fmt.Fprintf(tab, "%-*s\t  %s\t\n", width, row[0], strings.Join(row[1:], "\t  "))
+		_, _ = fmt.Fprintf(tab, "%-*s\t  %s\t\n", width, row[0], strings.Join(row[1:], "\t  "))
 	}
 	_ = tab.Flush() // w is a strings.Builder, which does not fail
 }

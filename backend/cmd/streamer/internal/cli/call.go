@@ -18,7 +18,7 @@ type callCommand struct {
 	Timeout        time.Duration  `placeholder:"TIME" help:"Time for the whole call, waiting included, such as 90s or 2h. Default: the server's, 24h"`
 	IdempotencyKey string         `placeholder:"KEY" help:"Calls of one action with the same key and payload are one call."`
 	Delay          time.Duration  `placeholder:"TIME" help:"Do not start before this time has passed."`
-	CancelAfter    *time.Duration `placeholder:"TIME" help:"Cancel the call when nobody has followed it for so long."`
+	CancelAfter    *time.Duration `placeholder:"TIME" help:"Cancel the call when nobody has followed it for this time."`
 	Metadata       string         `placeholder:"JSON" help:"JSON object for the handler, beside the payload; or @FILE."`
 	ID             callID         `name:"id" placeholder:"UUID" help:"Id of the call, a UUIDv7: sending the same call again is safe. Default: a new one"`
 	Detach         bool           `short:"d" help:"Store the call, print its id, and do not follow it. Implies --mode=async."`
