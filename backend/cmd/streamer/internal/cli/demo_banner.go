@@ -5,8 +5,6 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"github.com/mattn/go-runewidth"
 )
 
 // banner is what the demo prints when it is ready.
@@ -31,7 +29,7 @@ func (b *banner) examples(a *App) []example {
 		{call + ` emit '{"chunks": 20, "progress": true, "pauseMs": 200}'`, "chunks and progress"},
 		{call + ` flaky '{"failures": 2, "chunks": 3}'`, "fails twice, then succeeds"},
 		{call + ` fail.often '{"code": "no_stock"}'`, "fails until it is a dead letter"},
-		{call + ` slow '{"ms": 60000}' --detach`, "prints an id: follow it, cancel it"},
+		{call + ` slow '{"ms": 60000}' --detach`, "prints an id, to follow or cancel the call"},
 		{program + " list" + caller.flags(), "your calls, except those answered at once"},
 		{program + " dead list" + operator + caller.access.flags(), "dead letters"},
 	}
@@ -48,17 +46,8 @@ func (b *banner) print(a *App) error {
 		fmt.Fprintf(&out, "  %s  %-9s  %s\n", st.green("➜"), line[0], st.cyan(line[1]))
 	}
 	fmt.Fprintf(&out, "\n  Try in another terminal:\n\n")
-	examples := b.examples(a)
-	commands, comments := 0, 0 // widths
-	for _, e := range examples {
-		commands, comments = max(commands, runewidth.StringWidth(e.command)), max(comments, len(e.shows))
-	}
-	for _, e := range examples {
-		comment := strings.Repeat(" ", commands-runewidth.StringWidth(e.command)) + "  # " + e.shows
-		if a.columns() > 0 && 4+commands+4+comments > a.columns() {
-			comment = "" // it would break the line, and the command is to be copied
-		}
-		fmt.Fprintf(&out, "    %s%s\n", e.command, st.dim(comment))
+	for _, e := range b.examples(a) {
+		fmt.Fprintf(&out, "    %s\n    %s\n", st.dim("# "+e.shows), e.command)
 	}
 	fmt.Fprintf(&out, "\n  %s\n\n", st.dim("Ctrl-C stops it. Queued and running calls continue at the next start."))
 	_, err := io.WriteString(a.Stdout, out.String())
