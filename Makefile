@@ -29,9 +29,6 @@ CONFORMFLAGS ?= --help
 # Flags for make chaos.
 CHAOSFLAGS ?=
 
-# Flags for make breaks.
-BREAKSFLAGS ?=
-
 # The race detector watches all code but SQLite's, which is C translated to Go,
 # runs on one goroutine a connection, and takes ten times as long when watched.
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
@@ -152,10 +149,6 @@ hostile: ## Play 400 storms of a hostile gateway against the Go client; a minute
 .PHONY: attack
 attack: ## Attack a server in some thirty ways, and print what each got
 	@go test -count=1 -timeout 45m -run 'TestAttack$$' -v ./e2e
-
-.PHONY: breaks
-breaks: ## Break each law and rule once, in a copy, and see its test fail (BREAKSFLAGS='-run L07')
-	@go run ./e2e/breaks $(BREAKSFLAGS)
 
 .PHONY: dev
 dev: ## Run the demo server on this machine, and say what to try with it

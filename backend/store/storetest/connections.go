@@ -23,11 +23,11 @@ type ConnectionFixture struct {
 // RunConnections runs the suite against a store of connections.
 func RunConnections(t *testing.T, open func(t *testing.T) *ConnectionFixture) {
 	for name, test := range map[string]func(*testing.T, *ConnectionFixture){
-		"one life":         testConnectionLife,
-		"expiry":           testConnectionExpiry,
-		"pages":            testConnectionPages,
-		"tenants are wall": testConnectionWalls,
-		"at once":          testConnectionsAtOnce,
+		"one life":             testConnectionLife,
+		"expiry":               testConnectionExpiry,
+		"pages":                testConnectionPages,
+		"tenants are isolated": testConnectionIsolation,
+		"at once":              testConnectionsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -118,13 +118,10 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 		} {
 			c.q.Tenant, c.q.Limit = tenant, limit
 			var got []string
-			for cursor, first := "", true; first || cursor != ""; first = false {
-				page, next, err := f.Store.Connections(ctx, c.q, cursor)
-				require.NoError(t, err)
-				for i := range page {
-					got = append(got, page[i].ID)
-				}
-				cursor = next
+			for _, found := range pages(t, func(cursor string) ([]store.Connection, string, error) {
+				return f.Store.Connections(ctx, c.q, cursor)
+			}) {
+				got = append(got, found.ID)
 			}
 			require.Equal(t, c.want, got, "%+v", c.q)
 		}
@@ -137,14 +134,14 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 	}
 }
 
-func testConnectionWalls(t *testing.T, f *ConnectionFixture) {
+func testConnectionIsolation(t *testing.T, f *ConnectionFixture) {
 	ctx := t.Context()
-	for i, k := range twins {
+	for i, k := range ambiguousKeys {
 		c := f.connection(k[0], k[1])
 		c.Subject = fmt.Sprint(i)
 		require.NoError(t, f.Store.PutConnection(ctx, c))
 	}
-	for i, k := range twins {
+	for i, k := range ambiguousKeys {
 		got, err := f.Store.Connection(ctx, k[0], k[1])
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprint(i), got.Subject, "%q", k)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var dueTests = []test{
-	{"what is queued is due in its shard, earliest first", func(r *rig) {
+var dueCases = []Case{
+	{"queued requests are due in their shard, earliest first", func(r *rig) {
 		var all []store.State
 		for i := range 60 {
 			s := r.accept(func(n *store.New) { n.NotBefore = r.Now().Add(time.Duration((i*37)%60) * time.Second) })
@@ -38,8 +38,8 @@ var dueTests = []test{
 		}
 		require.ElementsMatch(r, want, got)
 	}},
-	{"a hint says what to do", func(r *rig) {
-		s := r.accept(born, func(n *store.New) { n.CancelAfter = new(3 * time.Second) })
+	{"a hint has what the scheduler needs", func(r *rig) {
+		s := r.accept(claimed, func(n *store.New) { n.CancelAfter = new(3 * time.Second) })
 		s = r.finish(s, store.Outcome{Code: "x", Due: r.Now().Add(time.Hour)})
 		require.Equal(r, []store.Hint{{
 			Key: s.Key, At: s.Due, Status: store.Queued, Action: action, Deadline: s.Deadline, Fence: 1,
@@ -47,50 +47,48 @@ var dueTests = []test{
 		}}, r.due(r.Now().Add(time.Hour)))
 		require.Empty(r, r.due(r.Now().Add(time.Hour-time.Second)))
 	}},
-	{"a retry moves what is due", func(r *rig) {
-		s := r.finish(r.accept(born), store.Outcome{Code: "x", Due: r.Now().Add(time.Minute)})
+	{"a retry moves when a request is due", func(r *rig) {
+		s := r.finish(r.accept(claimed), store.Outcome{Code: "x", Due: r.Now().Add(time.Minute)})
 		require.Empty(r, r.due(r.Now()))
 		r.Advance(time.Minute)
 		require.Len(r, r.due(r.Now()), 1)
 		r.claim(s.Key)
 		require.Empty(r, r.due(r.Now()), "what runs under a lease is not due")
 	}},
-	{"what has ended is never due", func(r *rig) {
-		r.finish(r.accept(born), succeeded(`1`))
-		_, err := r.Queue.Cancel(r.Context(), r.accept().Key, subject)
-		require.NoError(r, err)
+	{"an ended request is never due", func(r *rig) {
+		r.finish(r.accept(claimed), succeeded(`1`))
+		r.cancel(r.accept().Key)
 		require.Empty(r, r.due(r.Now().Add(1e6*time.Hour)))
 	}},
-	{"what runs is due when its lease is void", func(r *rig) {
-		s := r.emit(r.accept(born), "a")
+	{"a running request is due when its lease is void", func(r *rig) {
+		s := r.emit(r.accept(claimed), "a")
 		c := r.claim(r.accept().Key).State
-		r.void()
-		hints := r.due(r.Now())
-		require.Len(r, hints, 2)
-		for _, h := range hints {
-			require.Equal(r, store.Running, h.Status)
-			require.Contains(r, []string{s.ID, c.ID}, h.ID)
+		r.crash()
+		due := map[string]store.Status{}
+		for _, h := range r.due(r.Now()) {
+			due[h.ID] = h.Status
 		}
+		require.Equal(r, map[string]store.Status{s.ID: store.Running, c.ID: store.Running}, due)
 		r.claim(s.Key)
 		require.Len(r, r.due(r.Now()), 1)
-		r.void()
+		r.crash()
 		require.Len(r, r.due(r.Now()), 2)
 	}},
-	{"a record holds the lease", func(r *rig) {
-		s := r.accept(born)
+	{"a record renews the lease", func(r *rig) {
+		s := r.accept(claimed)
 		for range 4 {
-			r.Advance(Lease * 2 / 3)
+			r.Advance(Lease / 3)
 			s = r.emit(s, "a")
-			_, err := r.Queue.Claim(r.Context(), s.Key, alone)
-			require.ErrorIs(r, err, store.ErrLeased)
+			r.Advance(Lease * 2 / 3)
+			r.refuseClaim(s.Key, store.ErrLeased)
 		}
 	}},
-	{"what is queued outlives a crash", func(r *rig) {
+	{"queued requests survive a crash", func(r *rig) {
 		s := r.accept()
 		later := r.accept(func(n *store.New) { n.NotBefore = r.Now().Add(time.Hour) })
-		r.void()
-		same(r, s, r.state(s.Key))
-		same(r, later, r.state(later.Key))
+		r.crash()
+		r.requireState(s)
+		r.requireState(later)
 		require.Len(r, r.due(r.Now()), 1)
 		require.Len(r, r.due(r.Now().Add(time.Hour)), 2)
 		w := r.claim(s.Key)

@@ -1,14 +1,15 @@
 package storetest
 
 import (
-	"fmt"
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/stretchr/testify/require"
 )
 
-var listTests = []test{
+var listCases = []Case{
 	{"newest first, in pages", func(r *rig) {
 		var want []string
 		for i := range 25 {
@@ -18,16 +19,13 @@ var listTests = []test{
 			want = append([]string{r.accept().ID}, want...)
 		}
 		for _, limit := range []int{1, 2, 7, 24, 25, 26, 100} {
-			got := r.list(store.Query{Tenant: tenant, Subject: subject, Limit: limit})
-			require.ElementsMatch(r, want, ids(got), limit)
-			sorted(r, got)
+			r.requireList(store.Query{Tenant: tenant, Subject: subject, Limit: limit}, want, limit)
 		}
 	}},
-	{"a summary says where a request stands", func(r *rig) {
-		s := r.emit(r.accept(born, func(n *store.New) { n.RetryOf = "x" }), "a")
+	{"a summary has the newest state", func(r *rig) {
+		s := r.emit(r.accept(claimed, func(n *store.New) { n.RetryOf = "x" }), "a")
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 40}})
-		_, err := r.Queue.Cancel(r.Context(), s.Key, subject)
-		require.NoError(r, err)
+		r.cancel(s.Key)
 		s = r.finish(s, failed("boom"))
 		got := r.list(store.Query{Tenant: tenant})
 		require.Equal(r, []store.Summary{s.Summary()}, got)
@@ -39,8 +37,7 @@ var listTests = []test{
 			r.accept()
 		}
 		for limit, want := range map[int]int{0: 50, 1: 1, 100: 100, 1000: 100} {
-			page, next, err := r.Queue.List(r.Context(), store.Query{Tenant: tenant, Limit: limit}, "")
-			require.NoError(r, err)
+			page, next := r.page(store.Query{Tenant: tenant, Limit: limit}, "")
 			require.Len(r, page, want)
 			require.NotEmpty(r, next)
 		}
@@ -50,32 +47,30 @@ var listTests = []test{
 			r.accept()
 		}
 		q := store.Query{Tenant: tenant, Subject: subject, Limit: 1}
-		_, cursor, err := r.Queue.List(r.Context(), q, "")
-		require.NoError(r, err)
+		_, cursor := r.page(q, "")
 		require.NotEmpty(r, cursor)
-		for name, bad := range map[string]string{"noise": "!!!", "short": "AAAA", "changed": "A" + cursor[:len(cursor)-1]} {
-			_, _, err = r.Queue.List(r.Context(), q, bad)
+		refuse := func(cursor, name string) {
+			_, _, err := r.Queue.List(r.Context(), q, cursor)
 			require.ErrorIs(r, err, store.ErrCursor, name)
 		}
+		refuse("!!!", "noise")
+		refuse("AAAA", "short")
+		refuse("A"+cursor[:len(cursor)-1], "changed")
 		q.Status = store.Queued
-		_, _, err = r.Queue.List(r.Context(), q, cursor)
-		require.ErrorIs(r, err, store.ErrCursor)
+		refuse(cursor, "another filter")
 	}},
-	{"a cursor carries nobody through a wall", func(r *rig) {
+	{"a cursor does not reach other tenants or subjects", func(r *rig) {
 		for range 3 {
 			r.Advance(time.Second)
 			r.accept()
 		}
-		_, cursor, err := r.Queue.List(r.Context(), store.Query{Tenant: tenant, Subject: subject, Limit: 1}, "")
-		require.NoError(r, err)
-		page, _, err := r.Queue.List(r.Context(), store.Query{Tenant: tenant, Subject: "another"}, cursor)
-		require.NoError(r, err)
-		require.Empty(r, page)
-		page, _, err = r.Queue.List(r.Context(), store.Query{Tenant: "another"}, cursor)
-		require.NoError(r, err)
-		require.Empty(r, page)
+		_, cursor := r.page(store.Query{Tenant: tenant, Subject: subject, Limit: 1}, "")
+		for _, q := range []store.Query{{Tenant: tenant, Subject: "another"}, {Tenant: "another"}} {
+			page, _ := r.page(q, cursor)
+			require.Empty(r, page)
+		}
 	}},
-	{"pages stand still while others write", func(r *rig) {
+	{"pages are stable while others write", func(r *rig) {
 		var want []string
 		var states []store.State
 		for range 20 {
@@ -84,27 +79,25 @@ var listTests = []test{
 			states = append(states, s)
 			want = append([]string{s.ID}, want...)
 		}
-		var got []string
-		for cursor, first := "", true; first || cursor != ""; first = false {
-			page, next, err := r.Queue.List(r.Context(), store.Query{Tenant: tenant, Limit: 3}, cursor)
-			require.NoError(r, err)
-			got = append(got, ids(page)...)
-			cursor = next
+		got := pages(r, func(cursor string) ([]store.Summary, string, error) {
 			r.Advance(time.Millisecond)
-			r.accept()
-			r.claim(states[0].Key)
-			states = states[1:]
-		}
-		require.Equal(r, want, got)
+			if cursor != "" {
+				r.accept()
+				r.claim(states[0].Key)
+				states = states[1:]
+			}
+			return r.Queue.List(r.Context(), store.Query{Tenant: tenant, Limit: 3}, cursor)
+		})
+		require.Equal(r, want, ids(got))
 	}},
-	{"what has expired is not listed", func(r *rig) {
-		r.finish(r.accept(born), succeeded(`1`))
+	{"an expired request is not listed", func(r *rig) {
+		r.finish(r.accept(claimed), succeeded(`1`))
 		r.Advance(r.Retention - time.Second)
-		last := r.finish(r.accept(born), succeeded(`1`))
+		last := r.finish(r.accept(claimed), succeeded(`1`))
 		r.Advance(time.Second)
 		require.Equal(r, []string{last.ID}, ids(r.list(store.Query{Tenant: tenant})))
 	}},
-	{"what few pass is found behind many who do not", func(r *rig) {
+	{"a rare match is found after many others", func(r *rig) {
 		var want []string
 		for i := range 1300 {
 			if i%600 == 0 {
@@ -126,12 +119,11 @@ func testFilters(r *rig) {
 	r.Advance(time.Second)
 	middle := r.Now()
 	act := r.accept(func(n *store.New) { n.Action = "other" })
-	running := r.accept(born)
+	running := r.accept(claimed)
 	r.Advance(time.Second)
 	late := r.Now()
-	done := r.finish(r.accept(born), succeeded(`1`))
-	gone, err := r.Queue.Cancel(r.Context(), r.accept().Key, subject)
-	require.NoError(r, err)
+	done := r.finish(r.accept(claimed), succeeded(`1`))
+	gone := r.cancel(r.accept().Key)
 	for name, c := range map[string]struct {
 		q    store.Query
 		want []store.State
@@ -157,22 +149,22 @@ func testFilters(r *rig) {
 		c.q.Tenant = tenant
 		for _, limit := range []int{1, 100} {
 			c.q.Limit = limit
-			got := r.list(c.q)
-			require.ElementsMatch(r, want, ids(got), name)
-			sorted(r, got)
+			r.requireList(c.q, want, name)
 		}
 	}
 }
 
-// list returns all pages. Pages may be short: a store may filter after reading.
-func (r *rig) list(q store.Query) (all []store.Summary) {
+func (r *rig) page(q store.Query, cursor string) (page []store.Summary, next string) {
 	r.Helper()
-	for cursor, first := "", true; first || cursor != ""; first = false {
-		page, next, err := r.Queue.List(r.Context(), q, cursor)
-		require.NoError(r, err)
-		all, cursor = append(all, page...), next
-	}
-	return all
+	page, next, err := r.Queue.List(r.Context(), q, cursor)
+	require.NoError(r, err)
+	return page, next
+}
+
+// list returns all pages.
+func (r *rig) list(q store.Query) []store.Summary {
+	r.Helper()
+	return pages(r, func(cursor string) ([]store.Summary, string, error) { return r.Queue.List(r.Context(), q, cursor) })
 }
 
 func ids(page []store.Summary) (out []string) {
@@ -182,10 +174,12 @@ func ids(page []store.Summary) (out []string) {
 	return out
 }
 
-func sorted(r *rig, page []store.Summary) {
+// requireList requires that a query finds these ids, newest first.
+func (r *rig) requireList(q store.Query, want []string, hint any) {
 	r.Helper()
-	for i := 1; i < len(page); i++ {
-		a, b := &page[i-1], &page[i]
-		require.True(r, b.Accepted.Before(a.Accepted) || b.Accepted.Equal(a.Accepted) && b.ID < a.ID, fmt.Sprint(i))
-	}
+	got := r.list(q)
+	require.ElementsMatch(r, want, ids(got), hint)
+	require.True(r, slices.IsSortedFunc(got, func(a, b store.Summary) int {
+		return cmp.Or(b.Accepted.Compare(a.Accepted), cmp.Compare(b.ID, a.ID))
+	}), hint)
 }

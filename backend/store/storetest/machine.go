@@ -12,31 +12,30 @@ import (
 	"pgregory.net/rapid"
 )
 
-// RunModel is the part of [Run] that lets a store and a simple model of it live
+// RunModel is the part of [Run] that takes a store and a simple model of it
 // through the same random steps, and compares them after each. Each run has a
 // tenant of its own.
 func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
-	f := open(t)
+	f := withDefaults(open(t))
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		m := &machine{T: rt, ctx: t.Context, f: f, tenant: fmt.Sprint("run", run)}
-		m.model = model{requests: map[string]*request{}, keys: map[string]string{}, cancels: map[string]time.Time{}}
+		m := &machine{T: rt, model: newModel(), ctx: t.Context, f: f, tenant: fmt.Sprint("run", run)}
 		rt.Repeat(map[string]func(*rapid.T){
-			"accept":   m.accept,
-			"again":    m.again,
-			"claim":    m.claim,
-			"claim 2":  m.claim,
-			"record":   m.record,
-			"record 2": m.record,
-			"repeat":   m.repeat,
-			"finish":   m.finish,
-			"zombie":   m.zombie,
-			"cancel":   m.cancel,
-			"overtake": m.overtake,
-			"wait":     m.wait,
-			"crash":    m.crash,
-			"":         m.check,
+			"accept":       m.accept,
+			"resend":       m.resend,
+			"claim":        m.claim,
+			"claim 2":      m.claim,
+			"record":       m.record,
+			"record 2":     m.record,
+			"repeat":       m.repeat,
+			"finish":       m.finish,
+			"old fence":    m.useOldFence,
+			"cancel":       m.cancel,
+			"cancel first": m.cancelFirst,
+			"advance":      m.advance,
+			"crash":        m.crash,
+			"":             m.check,
 		})
 	})
 }
@@ -51,26 +50,19 @@ type machine struct {
 	tenant string
 }
 
-// pick chooses a request of the model; it skips the step if there is none.
-func (m *machine) pick(t *rapid.T) *request {
+// anyRequest chooses a request of the model; it skips the step if there is none.
+func (m *machine) anyRequest(t *rapid.T) *request {
 	if len(m.order) == 0 {
-		t.Skip("nothing there")
+		t.Skip("no request")
 	}
 	return m.requests[rapid.SampledFrom(m.order).Draw(t, "request")]
 }
 
-func (m *machine) retention() time.Duration {
-	if m.f.Retention == 0 {
-		return store.DefaultRetention
-	}
-	return m.f.Retention
-}
-
-// sweep takes what has expired out of the model.
-func (m *machine) sweep() {
+// expire removes expired requests from the model.
+func (m *machine) expire() {
 	now := m.f.Now()
 	for id, r := range m.requests {
-		if r.state.Status.Ended() && !now.Before(r.state.Ended.Add(m.retention())) {
+		if r.state.Status.Ended() && !now.Before(r.state.Ended.Add(m.f.Retention)) {
 			delete(m.requests, id)
 			m.order = slices.DeleteFunc(m.order, func(other string) bool { return other == id })
 			if r.key != "" {
@@ -80,10 +72,14 @@ func (m *machine) sweep() {
 	}
 }
 
-func (m *machine) accept(t *rapid.T) {
+func (m *machine) skipWhenFull(t *rapid.T) {
 	if len(m.requests) >= 6 {
-		t.Skip("enough")
+		t.Skip("enough requests")
 	}
+}
+
+func (m *machine) accept(t *rapid.T) {
+	m.skipWhenFull(t)
 	n := store.New{
 		Key: store.Key{Tenant: m.tenant, ID: newID(m.f.Now())}, Subject: rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject"),
 		Action: rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "action"), Input: []byte(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "input")),
@@ -107,13 +103,13 @@ func (m *machine) submit(t *rapid.T, n store.New) {
 	require.ErrorIs(t, err, wantErr)
 	require.Equal(t, fresh, got.Fresh)
 	if want != nil {
-		same(t, want.state, got.State)
+		requireSame(t, want.state, got.State)
 	}
 }
 
-// again sends a known id once more, now and then as another call.
-func (m *machine) again(t *rapid.T) {
-	r := m.pick(t)
+// resend sends a known id once more, now and then as another call.
+func (m *machine) resend(t *rapid.T) {
+	r := m.anyRequest(t)
 	n := store.New{
 		Key: r.state.Key, Subject: r.state.Subject, Action: r.state.Action, Hash: r.state.Hash, Input: []byte(r.input),
 		IdempotencyKey: rapid.SampledFrom([]string{"", "k"}).Draw(t, "key"), Claim: &worker, Deadline: m.f.Now().Add(time.Minute),
@@ -128,7 +124,7 @@ func (m *machine) again(t *rapid.T) {
 }
 
 func (m *machine) claim(t *rapid.T) {
-	r, now := m.pick(t), m.f.Now()
+	r, now := m.anyRequest(t), m.f.Now()
 	by := worker
 	by.Alone = rapid.Bool().Draw(t, "alone")
 	w, err := m.f.Queue.Claim(m.ctx(), r.state.Key, by)
@@ -136,12 +132,12 @@ func (m *machine) claim(t *rapid.T) {
 	switch {
 	case s.Status.Ended():
 		require.ErrorIs(t, err, store.ErrEnded)
-		same(t, s, w.State)
+		requireSame(t, s, w.State)
 		return
 	case s.Status == store.Queued && s.Due.After(now):
 		require.ErrorIs(t, err, store.ErrNotDue)
 		return
-	case s.Status == store.Running && r.held:
+	case s.Status == store.Running && r.leased:
 		require.ErrorIs(t, err, store.ErrLeased)
 		return
 	}
@@ -163,8 +159,8 @@ func (m *machine) claim(t *rapid.T) {
 		s.Mark = &mark
 		r.marks = append(r.marks, mark)
 	}
-	r.state, r.held, r.last = s, true, nil
-	same(t, s, w.State)
+	r.state, r.leased, r.newest = s, true, nil
+	requireSame(t, s, w.State)
 	require.Equal(t, r.input, string(w.Input))
 	require.Equal(t, r.checkpoint, w.Checkpoint)
 }
@@ -212,13 +208,13 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 }
 
 func (m *machine) record(t *rapid.T) {
-	r := m.pick(t)
+	r := m.anyRequest(t)
 	if r.state.Status != store.Running {
 		_, err := m.f.Queue.Record(m.ctx(), fence(r.state), store.Report{Segment: segment(r.state, "x")})
 		require.ErrorIs(t, err, store.ErrFenced)
 		return
 	}
-	if !r.held {
+	if !r.leased {
 		// To record renews, and revives, a lease that ends by the clock; one
 		// that ended with its owner stays void. Both are right.
 		t.Skip("void")
@@ -227,24 +223,24 @@ func (m *machine) record(t *rapid.T) {
 	f := fence(r.state)
 	got, err := m.f.Queue.Record(m.ctx(), f, report)
 	require.NoError(t, err)
-	same(t, s, got)
-	r.done(report, s, chunks)
-	r.last = func(q store.RequestQueue) (store.State, error) { return q.Record(m.ctx(), f, report) }
+	requireSame(t, s, got)
+	r.apply(report, s, chunks)
+	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Record(m.ctx(), f, report) }
 }
 
 // repeat takes the newest step under a fence once more.
 func (m *machine) repeat(t *rapid.T) {
-	r := m.pick(t)
-	if r.last == nil {
+	r := m.anyRequest(t)
+	if r.newest == nil {
 		t.Skip("nothing to repeat")
 	}
-	got, err := r.last(m.f.Queue)
+	got, err := r.newest(m.f.Queue)
 	require.NoError(t, err)
-	same(t, r.state, got)
+	requireSame(t, r.state, got)
 }
 
 func (m *machine) finish(t *rapid.T) {
-	r, now := m.pick(t), m.f.Now()
+	r, now := m.anyRequest(t), m.f.Now()
 	var o store.Outcome
 	s, chunks := r.state, map[uint64]store.Event(nil)
 	if s.Status == store.Running {
@@ -256,7 +252,7 @@ func (m *machine) finish(t *rapid.T) {
 		o.End = &store.End{Status: store.Succeeded, Payload: []byte("1")}
 	case 1:
 		o.End = &store.End{
-			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), Dead: rapid.Bool().Draw(t, "dead"),
+			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), Dead: rapid.Bool().Draw(t, "dead letter"),
 		}
 	default:
 		o.Code, o.Due = "later", now.Add(rapid.SampledFrom([]time.Duration{0, 0, time.Second, 2000 * time.Hour}).Draw(t, "due"))
@@ -270,7 +266,7 @@ func (m *machine) finish(t *rapid.T) {
 		return
 	}
 	require.NoError(t, err)
-	r.done(o.Report, s, chunks)
+	r.apply(o.Report, s, chunks)
 	if o.Failure {
 		r.state.Failures++
 	}
@@ -281,15 +277,15 @@ func (m *machine) finish(t *rapid.T) {
 	case s.CancelRequested:
 		r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
 	default:
-		r.state.Status, r.state.Code, r.state.Due, r.held = store.Queued, "later", earlier(store.Milli(o.Due), s.Deadline), false
+		r.state.Status, r.state.Code, r.state.Due, r.leased = store.Queued, "later", earlier(store.Milli(o.Due), s.Deadline), false
 	}
-	same(t, r.state, got)
-	r.last = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.ctx(), f, o) }
+	requireSame(t, r.state, got)
+	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.ctx(), f, o) }
 }
 
-// zombie writes under a fence that is not the newest.
-func (m *machine) zombie(t *rapid.T) {
-	r := m.pick(t)
+// useOldFence writes under a fence that is not the newest.
+func (m *machine) useOldFence(t *rapid.T) {
+	r := m.anyRequest(t)
 	f := fence(r.state)
 	f.Fence += uint64(rapid.SampledFrom([]int{-1, 1}).Draw(t, "off"))
 	_, err := m.f.Queue.Record(m.ctx(), f, store.Report{Segment: segment(r.state, "zombie"), Checkpoint: []byte("zombie"), CheckpointKeep: r.state.LastSeq + 1})
@@ -299,7 +295,7 @@ func (m *machine) zombie(t *rapid.T) {
 }
 
 func (m *machine) cancel(t *rapid.T) {
-	r, now := m.pick(t), m.f.Now()
+	r, now := m.anyRequest(t), m.f.Now()
 	subject := rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
 	got, err := m.f.Queue.Cancel(m.ctx(), r.state.Key, subject)
 	switch {
@@ -314,16 +310,14 @@ func (m *machine) cancel(t *rapid.T) {
 		if r.state.Status == store.Queued {
 			r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
 		}
-		r.last = nil
+		r.newest = nil
 	}
-	same(t, r.state, got)
+	requireSame(t, r.state, got)
 }
 
-// overtake cancels an id before it is accepted.
-func (m *machine) overtake(t *rapid.T) {
-	if len(m.requests) >= 6 {
-		t.Skip("enough")
-	}
+// cancelFirst cancels an id before it is accepted.
+func (m *machine) cancelFirst(t *rapid.T) {
+	m.skipWhenFull(t)
 	now := m.f.Now()
 	n := store.New{
 		Key: store.Key{Tenant: m.tenant, ID: newID(now)}, Subject: "s1", Action: "a1", Input: []byte("1"),
@@ -335,27 +329,26 @@ func (m *machine) overtake(t *rapid.T) {
 	m.cancels[subject+n.ID] = now.Add(store.CancelMemory)
 	if rapid.Bool().Draw(t, "late") {
 		m.f.Advance(store.CancelMemory)
-		m.lapse()
+		m.crash(nil)
 	}
 	m.submit(t, n)
 }
 
-func (m *machine) wait(t *rapid.T) {
+func (m *machine) advance(t *rapid.T) {
 	m.f.Advance(rapid.SampledFrom([]time.Duration{
-		time.Millisecond, time.Second, 3 * time.Second, time.Hour, m.retention(),
+		time.Millisecond, time.Second, 3 * time.Second, time.Hour, m.f.Retention,
 	}).Draw(t, "wait"))
-	m.lapse()
+	m.crash(nil)
 }
 
-// lapse voids, in both, the leases that a moved clock may have ended.
-func (m *machine) lapse() { m.crash(nil) }
-
+// crash voids all leases, in both. It follows whenever the clock was moved,
+// because leases may end by the clock.
 func (m *machine) crash(*rapid.T) {
 	m.f.Queue = m.f.VoidLeases()
 	for _, r := range m.requests {
-		r.held, r.last = false, nil
+		r.leased, r.newest = false, nil
 	}
-	m.sweep()
+	m.expire()
 }
 
 // check compares what can be seen: of one request, of the list, and of the
@@ -380,18 +373,8 @@ func (m *machine) check(t *rapid.T) {
 func (m *machine) compare(t *rapid.T, r *request) {
 	budget := rapid.IntRange(1, 12).Draw(t, "budget")
 	after := uint64(rapid.IntRange(0, int(r.state.LastSeq)).Draw(t, "after"))
-	var got []store.Event
-	for at, more := after, true; more; {
-		s, page, err := m.f.Queue.Read(m.ctx(), r.state.Key, at, budget)
-		require.NoError(t, err)
-		same(t, r.state, s)
-		if more = at < s.LastSeq; more {
-			require.NotEmpty(t, page)
-			got = append(got, page...)
-			at = page[len(page)-1].Seq
-		}
-	}
-	require.Equal(t, show(r.stream(after)), show(got))
+	got := slices.Concat(eventPages(m.ctx(), t, m.f.Queue, r.state, after, budget)...)
+	require.Equal(t, format(r.stream(after)), format(got))
 }
 
 // compareDue compares what is due now. When what runs is due is the store's
@@ -413,8 +396,8 @@ func (m *machine) compareDue(t *rapid.T, shard int) {
 			require.Equal(t, r.state.Due, h.At)
 			delete(due, h.ID)
 		default:
-			require.False(t, r.held, "%s is due and held", h.ID)
+			require.False(t, r.leased, "%s is due and leased", h.ID)
 		}
 	}
-	require.Empty(t, due, "due, and not told")
+	require.Empty(t, due, "due, and not returned")
 }

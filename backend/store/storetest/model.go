@@ -8,8 +8,8 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// model says what a store should hold, in the simplest words: a stream is all
-// that was ever written, and marks say which of it is void.
+// model is what a store should hold, in the simplest form: a stream is all that
+// was ever written, and marks tell which part of it is discarded.
 type model struct {
 	requests map[string]*request
 	order    []string
@@ -17,18 +17,22 @@ type model struct {
 	cancels  map[string]time.Time
 }
 
+func newModel() model {
+	return model{requests: map[string]*request{}, keys: map[string]string{}, cancels: map[string]time.Time{}}
+}
+
 type request struct {
 	state      store.State
 	key        string
 	input      string
 	checkpoint []byte
-	// held tells that the newest claim's lease holds.
-	held   bool
+	// leased tells that the newest claim's lease holds.
+	leased bool
 	chunks map[uint64]store.Event
 	marks  []store.Mark
 	end    *store.Event
-	// last is the newest step under a fence, to be repeated.
-	last func(q store.RequestQueue) (store.State, error)
+	// newest is the newest step under a fence, to be repeated.
+	newest func(q store.RequestQueue) (store.State, error)
 }
 
 // stream returns the events behind a position: at each, the newest mark that
@@ -58,7 +62,7 @@ func (r *request) finish(status store.Status, code string, now time.Time, e stor
 	e.Seq = r.state.LastSeq
 	r.end = &e
 	r.state.Status, r.state.Code, r.state.Due, r.state.Ended = status, code, time.Time{}, store.Milli(now)
-	r.held = false
+	r.leased = false
 }
 
 var cancelledEvent = store.Event{Kind: store.Error, Code: "cancelled", Message: "the call was cancelled"}
@@ -97,7 +101,7 @@ func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fres
 	if n.NotBefore.After(now) {
 		r.state.Due = earlier(store.Milli(n.NotBefore), deadline)
 	} else if n.Claim != nil {
-		r.state.Status, r.state.Fence, r.state.Attempt, r.state.Due, r.held = store.Running, 1, 1, time.Time{}, true
+		r.state.Status, r.state.Fence, r.state.Attempt, r.state.Due, r.leased = store.Running, 1, 1, time.Time{}, true
 	}
 	cancel := n.Subject + n.ID
 	if until, ok := m.cancels[cancel]; ok && now.Before(until) {
@@ -110,8 +114,8 @@ func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fres
 	return r, nil, true
 }
 
-// done takes a report into the model.
-func (r *request) done(report store.Report, s store.State, chunks map[uint64]store.Event) {
+// apply takes a report into the model.
+func (r *request) apply(report store.Report, s store.State, chunks map[uint64]store.Event) {
 	r.state = s
 	for seq, e := range chunks {
 		r.chunks[seq] = e

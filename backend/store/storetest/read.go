@@ -2,101 +2,93 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/stretchr/testify/require"
 )
 
-var readTests = []test{
-	{"pages of every size make the whole", testPages},
+var readCases = []Case{
+	{"pages of every size add up to the stream", testPages},
 	{"a page holds a bounded number of events", func(r *rig) {
-		s := r.accept(born)
+		s := r.accept(claimed)
 		for range 3 {
 			chunks := make([]string, 500)
 			s = r.emit(s, chunks...)
 		}
 		total := 0
-		for after := uint64(0); after < s.LastSeq; {
-			events := r.events(s.Key, after)
-			require.NotEmpty(r, events)
-			require.LessOrEqual(r, len(events), store.PageEvents)
-			total += len(events)
-			after = events[len(events)-1].Seq
+		for _, page := range eventPages(r.Context(), r, r.Queue, s, 0, 1<<20) {
+			require.LessOrEqual(r, len(page), store.PageEvents)
+			total += len(page)
 		}
 		require.Equal(r, 1501, total)
 	}},
-	{"nothing is behind the end", func(r *rig) {
-		s := r.finish(r.accept(born), succeeded(`1`))
+	{"nothing follows the end", func(r *rig) {
+		s := r.finish(r.accept(claimed), succeeded(`1`))
 		for _, after := range []uint64{2, 3, 1 << 40} {
 			require.Empty(r, r.events(s.Key, after), after)
 		}
 	}},
-	{"what is unknown is not found", func(r *rig) {
-		_, _, err := r.Queue.Read(r.Context(), store.Key{Tenant: tenant, ID: newID(r.Now())}, 0, 1)
-		require.ErrorIs(r, err, store.ErrNotFound)
+	{"an unknown request is not found", func(r *rig) {
+		r.requireNotFound(store.Key{Tenant: tenant, ID: newID(r.Now())})
 	}},
-	{"what has expired is not found, at once", func(r *rig) {
-		s := r.finish(r.accept(born), succeeded(`1`))
+	{"an expired request is not found from that instant", func(r *rig) {
+		s := r.finish(r.accept(claimed), succeeded(`1`))
 		r.Advance(r.Retention - 1e6)
 		r.state(s.Key)
 		r.Advance(1e6)
-		_, _, err := r.Queue.Read(r.Context(), s.Key, 0, 1)
-		require.ErrorIs(r, err, store.ErrNotFound)
+		r.requireNotFound(s.Key)
 	}},
 	{"sizes at their limits", testSizes},
 	{"marks over many attempts", testManyAttempts},
 	{"a checkpoint in the middle of a segment cuts it", func(r *rig) {
-		s := r.accept(born)
+		s := r.accept(claimed)
 		s = r.record(s, store.Report{Segment: segment(s, "a", "b", "c"), Checkpoint: []byte("x"), CheckpointKeep: 2})
 		s = r.emit(s, "d")
-		r.void()
+		r.crash()
 		s = r.emit(r.claim(s.Key).State, "e")
 		want := "1ack 2:a@1 6mark2[3-6]k2(worker_lost) 7:e@2"
-		require.Equal(r, want, show(r.events(s.Key, 0)))
+		r.requireEvents(s.Key, 0, want)
 		s = r.record(s, store.Report{Segment: segment(s, "f", "g"), Checkpoint: []byte("x"), CheckpointKeep: 8})
-		r.void()
+		r.crash()
 		s = r.emit(r.claim(s.Key).State, "h")
 		s = r.finish(s, succeeded(`1`))
 		want += " 8:f@2 10mark3[9-10]k8(worker_lost) 11:h@3 12result=1"
-		require.Equal(r, want, show(r.events(s.Key, 0)))
+		r.requireEvents(s.Key, 0, want)
 		for after, first := range map[uint64]string{2: "6mark2", 4: "6mark2", 6: "7:e", 8: "10mark3", 9: "10mark3", 11: "12result"} {
-			require.True(r, strings.HasPrefix(show(r.events(s.Key, after)), first), after)
+			require.True(r, strings.HasPrefix(format(r.events(s.Key, after)), first), after)
 		}
 	}},
 }
 
 // testPages reads one stream with every budget, from every position.
 func testPages(r *rig) {
-	s := r.accept(born)
+	s := r.accept(claimed)
 	s = r.emit(s, "a", "bb", "")
 	s = r.record(s, store.Report{Segment: segment(s, "ccc"), Checkpoint: []byte("x"), CheckpointKeep: 5})
 	s = r.emit(s, "void", "void")
-	r.void()
+	r.crash()
 	s = r.emit(r.claim(s.Key).State, "dddd", "e")
 	s = r.finish(s, succeeded(`"fffff"`))
 	all := r.events(s.Key, 0)
-	require.Equal(r, `1ack 2:a@1 3:bb@1 4:@1 5:ccc@1 8mark2[6-8]k5(worker_lost) 9:dddd@2 10:e@2 11result="fffff"`, show(all))
+	require.Equal(r, `1ack 2:a@1 3:bb@1 4:@1 5:ccc@1 8mark2[6-8]k5(worker_lost) 9:dddd@2 10:e@2 11result="fffff"`, format(all))
 	for after := uint64(0); after < s.LastSeq; after++ {
 		for budget := 1; budget < 24; budget++ {
 			var got []store.Event
-			for at := after; at < s.LastSeq; {
-				_, page, err := r.Queue.Read(r.Context(), s.Key, at, budget)
-				require.NoError(r, err)
-				require.NotEmpty(r, page, "at least one")
+			for _, page := range eventPages(r.Context(), r, r.Queue, s, after, budget) {
 				size := 0
 				for i := range page {
 					size += len(page[i].Data)
 				}
 				require.True(r, size <= budget || len(page) == 1, "%d bytes in a page of %d", size, budget)
-				at = page[len(page)-1].Seq
 				got = append(got, page...)
 			}
 			rest := all
 			for rest[0].Seq <= after {
 				rest = rest[1:]
 			}
-			require.Equal(r, show(rest), show(got), "after %d, budget %d", after, budget)
+			require.Equal(r, format(rest), format(got), "after %d, budget %d", after, budget)
 		}
 	}
 }
@@ -112,31 +104,25 @@ func testSizes(r *rig) {
 		Segment: segment(s, big(64<<10)), Checkpoint: []byte(big(8 << 10)), CheckpointKeep: 4,
 		Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 99.9, Message: big(256)},
 	})
-	r.void()
+	r.crash()
 	w = r.claim(s.Key)
 	require.Equal(r, big(8<<10), string(w.Checkpoint))
 	require.Equal(r, big(32<<10), string(w.Input))
 	s = r.finish(w.State, succeeded(big(96<<10)))
 	for _, max := range []int{1, 64 << 10, 96 << 10, 200 << 10, 1 << 20} {
-		n, sizes := 0, ""
-		for at := uint64(0); at < s.LastSeq; {
-			_, page, err := r.Queue.Read(r.Context(), s.Key, at, max)
-			require.NoError(r, err)
-			n++
-			for _, e := range page {
-				sizes += fmt.Sprint(len(e.Data)>>10, " ")
-				at = e.Seq
-			}
+		all, sizes := eventPages(r.Context(), r, r.Queue, s, 0, max), ""
+		for _, e := range slices.Concat(all...) {
+			sizes += fmt.Sprint(len(e.Data)>>10, " ")
 		}
 		require.Equal(r, "0 64 64 64 0 96 ", sizes, max)
-		require.LessOrEqual(r, n, 6)
+		require.LessOrEqual(r, len(all), 6)
 	}
 }
 
 // testManyAttempts reads from every position, after each of many attempts of
 // which some die at once, some emit, and some make checkpoints.
 func testManyAttempts(r *rig) {
-	s := r.accept(born)
+	s := r.accept(claimed)
 	for i := range 30 {
 		if i%3 != 1 {
 			s = r.emit(s, fmt.Sprint("a", i), fmt.Sprint("b", i))
@@ -147,13 +133,13 @@ func testManyAttempts(r *rig) {
 		if i%7 == 0 {
 			s = r.finish(s, store.Outcome{Code: fmt.Sprint("retry", i)})
 		} else {
-			r.void()
+			r.crash()
 		}
 		s = r.claim(s.Key).State
 		whole := r.events(s.Key, 0)
 		at := uint64(0)
 		for j := range whole {
-			require.Equal(r, at+1, whole[j].First(), "attempt %d: %s", s.Attempt, show(whole))
+			require.Equal(r, at+1, whole[j].First(), "attempt %d: %s", s.Attempt, format(whole))
 			at = whole[j].Seq
 		}
 		require.Equal(r, s.LastSeq, at)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -9,46 +10,37 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// roleTests are about optional roles; a store without one is told so.
-var roleTests = []test{
-	{"Retainer deletes what has expired", func(r *rig) {
-		q := role[store.Retainer](r)
-		if q == nil {
-			return
-		}
+// roleCases are about optional roles.
+var roleCases = []Case{
+	{"Retainer deletes expired requests", withRole(func(r *rig, q store.Retainer) {
 		for i := range 7 {
-			s := r.accept(born, func(n *store.New) { n.IdempotencyKey = fmt.Sprint(i) })
+			s := r.accept(claimed, func(n *store.New) { n.IdempotencyKey = fmt.Sprint(i) })
 			s = r.record(s, store.Report{Segment: segment(s, "a"), Checkpoint: []byte("x"), CheckpointKeep: 2})
 			r.finish(s, succeeded(`1`))
 		}
 		r.Advance(time.Second)
-		late := r.finish(r.accept(born), succeeded(`1`))
+		late := r.finish(r.accept(claimed), succeeded(`1`))
 		queued := r.accept(func(n *store.New) { n.Deadline = r.Now().Add(10 * r.Retention) })
-		running := r.emit(r.accept(born), "a")
+		running := r.emit(r.accept(claimed), "a")
 		r.Advance(r.Retention - time.Second)
-		for _, want := range []int{3, 3, 1, 0} {
-			n, err := q.Expire(r.Context(), 3)
+		expire := func(limit, want int) {
+			n, err := q.Expire(r.Context(), limit)
 			require.NoError(r, err)
 			require.Equal(r, want, n)
+		}
+		for _, want := range []int{3, 3, 1, 0} {
+			expire(3, want)
 		}
 		for _, s := range []store.State{late, queued, running} {
 			r.state(s.Key)
 		}
 		r.Advance(time.Second)
-		n, err := q.Expire(r.Context(), 100)
-		require.NoError(r, err)
-		require.Equal(r, 1, n)
+		expire(100, 1)
 		r.finish(running, succeeded(`1`))
-	}},
-	{"Retainer deletes a long stream", func(r *rig) {
-		q := role[store.Retainer](r)
-		if q == nil {
-			return
-		}
-		n := r.ask(born)
-		a, err := r.Queue.Accept(r.Context(), n)
-		require.NoError(r, err)
-		s := a.State
+	})},
+	{"Retainer deletes a long stream", withRole(func(r *rig, q store.Retainer) {
+		n := r.newRequest(claimed)
+		s := r.submitFresh(n)
 		for range 450 {
 			s = r.emit(s, "x")
 		}
@@ -57,38 +49,28 @@ var roleTests = []test{
 		gone, err := q.Expire(r.Context(), 10)
 		require.NoError(r, err)
 		require.Equal(r, 1, gone)
-		a, err = r.Queue.Accept(r.Context(), n)
-		require.NoError(r, err)
-		require.True(r, a.Fresh)
-		r.emit(a.State, "new")
-		require.Equal(r, "1ack 2:new@1", show(r.events(n.Key, 0)))
-	}},
-	{"Operator lists dead letters of all tenants", func(r *rig) {
-		q := role[store.Operator](r)
-		if q == nil {
-			return
-		}
+		r.emit(r.submitFresh(n), "new")
+		r.requireEvents(n.Key, 0, "1ack 2:new@1")
+	})},
+	{"Operator lists dead letters of all tenants", withRole(func(r *rig, q store.Operator) {
 		dead := failed("poisoned")
 		dead.End.Dead = true
 		var want []string
 		for i := range 7 {
 			r.Advance(time.Second)
-			s := r.finish(r.accept(born, func(n *store.New) { n.Tenant = fmt.Sprint("tenant", i%3) }), dead)
+			s := r.finish(r.accept(claimed, func(n *store.New) { n.Tenant = fmt.Sprint("tenant", i%3) }), dead)
 			want = append(want, s.ID)
-			r.finish(r.accept(born), failed("boom"))
+			r.finish(r.accept(claimed), failed("boom"))
 		}
 		slices.Reverse(want)
 		for _, limit := range []int{1, 2, 3, 6, 7, 8, 0} {
-			var got []string
-			for cursor, first := "", true; first || cursor != ""; first = false {
-				page, next, err := q.DeadLetters(r.Context(), limit, cursor)
-				require.NoError(r, err)
-				for i := range page {
-					require.True(r, page[i].Dead)
-				}
-				got, cursor = append(got, ids(page)...), next
+			got := pages(r, func(cursor string) ([]store.Summary, string, error) {
+				return q.DeadLetters(r.Context(), limit, cursor)
+			})
+			for i := range got {
+				require.True(r, got[i].Dead)
 			}
-			require.Equal(r, want, got, limit)
+			require.Equal(r, want, ids(got), limit)
 		}
 		_, _, err := q.DeadLetters(r.Context(), 1, "nonsense")
 		require.ErrorIs(r, err, store.ErrCursor)
@@ -96,12 +78,8 @@ var roleTests = []test{
 		page, _, err := q.DeadLetters(r.Context(), 10, "")
 		require.NoError(r, err)
 		require.Empty(r, page)
-	}},
-	{"Operator reads what was asked", func(r *rig) {
-		q := role[store.Operator](r)
-		if q == nil {
-			return
-		}
+	})},
+	{"Operator reads the input", withRole(func(r *rig, q store.Operator) {
 		s := r.accept(func(n *store.New) { n.Metadata = []byte(`{"m":1}`) })
 		for range 2 {
 			input, metadata, err := q.Input(r.Context(), s.Key)
@@ -116,32 +94,23 @@ var roleTests = []test{
 		r.Advance(r.Retention)
 		_, _, err = q.Input(r.Context(), s.Key)
 		require.ErrorIs(r, err, store.ErrNotFound)
-	}},
-	{"Abandoner knows what ends without followers", func(r *rig) {
-		q := role[store.Abandoner](r)
-		if q == nil {
-			return
-		}
+	})},
+	{"Abandoner lists calls that end without subscribers", withRole(func(r *rig, q store.Abandoner) {
 		var want []store.Key
 		for i := range 9 {
-			change := func(n *store.New) { n.Tenant, n.CancelAfter = fmt.Sprint("t", i%2), new(time.Minute) }
-			s := r.accept(change)
+			s := r.accept(func(n *store.New) { n.Tenant, n.CancelAfter = fmt.Sprint("t", i%2), new(time.Minute) })
 			switch i % 3 {
 			case 0:
 				r.claim(s.Key)
 			case 1:
-				_, err := r.Queue.Cancel(r.Context(), s.Key, subject)
-				require.NoError(r, err)
+				r.cancel(s.Key)
 				continue
 			}
 			want = append(want, s.Key)
 			r.accept()
 		}
 		slices.SortFunc(want, func(a, b store.Key) int {
-			if a.Tenant != b.Tenant {
-				return compareText(a.Tenant, b.Tenant)
-			}
-			return compareText(a.ID, b.ID)
+			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.ID, b.ID))
 		})
 		for _, max := range []int{1, 2, 5, 100} {
 			var got []store.Key
@@ -159,29 +128,20 @@ var roleTests = []test{
 			}
 			require.Equal(r, want, got, max)
 		}
-	}},
-	{"Checker says yes", func(r *rig) {
-		if q := role[store.Checker](r); q != nil {
-			require.NoError(r, q.Check(r.Context()))
+	})},
+	{"Checker returns nil", withRole(func(r *rig, q store.Checker) {
+		require.NoError(r, q.Check(r.Context()))
+	})},
+}
+
+// withRole makes the body of a case about an optional role. A store that does
+// not have the role passes; that is logged.
+func withRole[R any](run func(r *rig, q R)) func(*rig) {
+	return func(r *rig) {
+		if q, ok := r.Queue.(R); ok {
+			run(r, q)
+		} else {
+			r.Logf("the store does not implement %T", (*R)(nil))
 		}
-	}},
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
 	}
-	return 0
-}
-
-// role returns the store in a role, or nil, which is logged.
-func role[R comparable](r *rig) (q R) {
-	q, ok := r.Queue.(R)
-	if !ok {
-		r.Logf("the store does not play %T", (*R)(nil))
-	}
-	return q
 }

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"testing"
@@ -61,48 +62,72 @@ func (c *Clock) Now() time.Time {
 // Advance moves the clock on.
 func (c *Clock) Advance(d time.Duration) { c.set <- (<-c.set).Add(d) }
 
-// Run runs the suite against a store of requests. Open is called for each test.
-func Run(t *testing.T, open func(t *testing.T) *Fixture) {
+// T is what a case needs of a test. A *testing.T has it.
+type T interface {
+	require.TestingT
+	Helper()
+	Context() context.Context
+	Logf(format string, args ...any)
+}
+
+// Case is one case of the suite.
+type Case struct {
+	// Name is the part of the suite and what the case shows, with a slash
+	// between them.
+	Name string
+	run  func(r *rig)
+}
+
+// Run runs the case against an empty store.
+func (c Case) Run(t T, f *Fixture) {
+	c.run(&rig{T: t, Fixture: withDefaults(f)})
+}
+
+func withDefaults(f *Fixture) *Fixture {
+	if f.Retention == 0 {
+		f.Retention = store.DefaultRetention
+	}
+	return f
+}
+
+// Cases returns the cases of the suite, without the one of [RunModel].
+func Cases() []Case {
+	var all []Case
 	for _, part := range []struct {
 		name  string
-		tests []test
+		cases []Case
 	}{
-		{"Accept", acceptTests},
-		{"Claim", claimTests},
-		{"Record", recordTests},
-		{"Finish", finishTests},
-		{"Cancel", cancelTests},
-		{"Read", readTests},
-		{"List", listTests},
-		{"Due", dueTests},
-		{"Walls", wallTests},
-		{"Roles", roleTests},
+		{"Accept", acceptCases},
+		{"Claim", claimCases},
+		{"Record", recordCases},
+		{"Finish", finishCases},
+		{"Cancel", cancelCases},
+		{"Read", readCases},
+		{"List", listCases},
+		{"Due", dueCases},
+		{"Isolation", isolationCases},
+		{"Roles", roleCases},
 	} {
-		t.Run(part.name, func(t *testing.T) {
-			for _, test := range part.tests {
-				t.Run(test.name, func(t *testing.T) { test.run(newRig(t, open(t))) })
-			}
-		})
+		for _, c := range part.cases {
+			all = append(all, Case{part.name + "/" + c.Name, c.run})
+		}
+	}
+	return all
+}
+
+// Run runs the suite against a store of requests. Open is called for each case.
+func Run(t *testing.T, open func(t *testing.T) *Fixture) {
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) { c.Run(t, open(t)) })
 	}
 	t.Run("Model", func(t *testing.T) { RunModel(t, open) })
 }
 
-type test struct {
-	name string
-	run  func(r *rig)
-}
-
-// rig is a fixture with what tests often say.
+// rig is a fixture with the steps that cases have in common. A step whose name
+// begins with refuse requires that the store returns an error.
 type rig struct {
-	*testing.T
+	T
 	*Fixture
-}
-
-func newRig(t *testing.T, f *Fixture) *rig {
-	if f.Retention == 0 {
-		f.Retention = store.DefaultRetention
-	}
-	return &rig{T: t, Fixture: f}
 }
 
 const (
@@ -123,8 +148,8 @@ func newID(t time.Time) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
 }
 
-// ask returns a new request with an id of its own.
-func (r *rig) ask(change ...func(*store.New)) store.New {
+// newRequest returns a new request with an id of its own.
+func (r *rig) newRequest(change ...func(*store.New)) store.New {
 	n := store.New{
 		Key: store.Key{Tenant: tenant, ID: newID(r.Now())}, Subject: subject, Action: action,
 		Input: []byte(`{"a":1}`), Deadline: r.Now().Add(24 * time.Hour),
@@ -136,27 +161,71 @@ func (r *rig) ask(change ...func(*store.New)) store.New {
 	return n
 }
 
-func born(n *store.New) { n.Claim = &worker }
+// claimed makes a request claimed when it is accepted.
+func claimed(n *store.New) { n.Claim = &worker }
 
 var (
-	worker = store.Claimant{Worker: "w1", Lease: Lease}
-	alone  = store.Claimant{Worker: "w1", Lease: Lease, Alone: true}
+	worker           = store.Claimant{Worker: "w1", Lease: Lease}
+	quarantineWorker = store.Claimant{Worker: "w1", Lease: Lease, Alone: true}
 )
 
-// accept stores a request that must be fresh.
+// submitFresh accepts a request that the store does not have yet.
+func (r *rig) submitFresh(n store.New, hint ...any) store.State {
+	r.Helper()
+	a, err := r.Queue.Accept(r.Context(), n)
+	require.NoError(r, err, hint...)
+	require.True(r, a.Fresh, hint...)
+	return a.State
+}
+
+// submitKnown accepts a request for which the store returns an older one.
+func (r *rig) submitKnown(want store.State, n store.New, hint ...any) {
+	r.Helper()
+	a, err := r.Queue.Accept(r.Context(), n)
+	require.NoError(r, err, hint...)
+	require.False(r, a.Fresh, hint...)
+	requireSame(r, want, a.State, hint...)
+}
+
+func (r *rig) refuseAccept(n store.New, want error, hint ...any) {
+	r.Helper()
+	a, err := r.Queue.Accept(r.Context(), n)
+	require.ErrorIs(r, err, want, hint...)
+	require.Zero(r, a, hint...)
+}
+
+// accept stores a new request.
 func (r *rig) accept(change ...func(*store.New)) store.State {
 	r.Helper()
-	a, err := r.Queue.Accept(r.Context(), r.ask(change...))
-	require.NoError(r, err)
-	require.True(r, a.Fresh)
-	return a.State
+	return r.submitFresh(r.newRequest(change...))
 }
 
 func (r *rig) claim(key store.Key) store.Work {
 	r.Helper()
-	w, err := r.Queue.Claim(r.Context(), key, alone)
+	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
 	require.NoError(r, err)
 	return w
+}
+
+func (r *rig) refuseClaim(key store.Key, want error) store.Work {
+	r.Helper()
+	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
+	require.ErrorIs(r, err, want)
+	return w
+}
+
+func (r *rig) cancel(key store.Key) store.State {
+	r.Helper()
+	s, err := r.Queue.Cancel(r.Context(), key, subject)
+	require.NoError(r, err)
+	return s
+}
+
+func (r *rig) refuseCancel(key store.Key, subject string, want error, hint ...any) store.State {
+	r.Helper()
+	s, err := r.Queue.Cancel(r.Context(), key, subject)
+	require.ErrorIs(r, err, want, hint...)
+	return s
 }
 
 func fence(s store.State) store.Fence {
@@ -193,11 +262,45 @@ func (r *rig) record(s store.State, report store.Report) store.State {
 	return next
 }
 
+func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
+	r.Helper()
+	_, err := r.Queue.Record(r.Context(), f, report)
+	require.ErrorIs(r, err, store.ErrFenced, hint...)
+}
+
+// refuseReport records what the store must find wrong in itself.
+func (r *rig) refuseReport(s store.State, report store.Report, hint ...any) {
+	r.Helper()
+	_, err := r.Queue.Record(r.Context(), fence(s), report)
+	requireInvalid(r, err, hint...)
+}
+
 func (r *rig) finish(s store.State, o store.Outcome) store.State {
 	r.Helper()
 	next, err := r.Queue.Finish(r.Context(), fence(s), o)
 	require.NoError(r, err)
 	return next
+}
+
+func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
+	r.Helper()
+	_, err := r.Queue.Finish(r.Context(), f, o)
+	require.ErrorIs(r, err, store.ErrFenced, hint...)
+}
+
+// refuseOutcome finishes with what the store must find wrong in itself.
+func (r *rig) refuseOutcome(s store.State, o store.Outcome) {
+	r.Helper()
+	_, err := r.Queue.Finish(r.Context(), fence(s), o)
+	requireInvalid(r, err)
+}
+
+// requireInvalid requires an error for which neither the fence nor the store's
+// availability is the reason.
+func requireInvalid(t require.TestingT, err error, hint ...any) {
+	require.Error(t, err, hint...)
+	require.NotErrorIs(t, err, store.ErrFenced, hint...)
+	require.NotErrorIs(t, err, store.ErrUnavailable, hint...)
 }
 
 func succeeded(payload string) store.Outcome {
@@ -210,8 +313,17 @@ func failed(code string) store.Outcome {
 	}}
 }
 
-// void voids all leases.
-func (r *rig) void() { r.Queue = r.VoidLeases() }
+// crash voids all leases.
+func (r *rig) crash() { r.Queue = r.VoidLeases() }
+
+// takenOver returns a request whose first worker was lost and whose second one
+// has claimed it.
+func (r *rig) takenOver() store.State {
+	r.Helper()
+	s := r.accept(claimed)
+	r.crash()
+	return r.claim(s.Key).State
+}
 
 // state reads a request's state.
 func (r *rig) state(key store.Key) store.State {
@@ -222,6 +334,18 @@ func (r *rig) state(key store.Key) store.State {
 	return s
 }
 
+// requireState requires that the store holds this state.
+func (r *rig) requireState(want store.State, hint ...any) {
+	r.Helper()
+	requireSame(r, want, r.state(want.Key), hint...)
+}
+
+func (r *rig) requireNotFound(key store.Key) {
+	r.Helper()
+	_, _, err := r.Queue.Read(r.Context(), key, 0, 1)
+	require.ErrorIs(r, err, store.ErrNotFound)
+}
+
 // events reads all events behind a position in one page.
 func (r *rig) events(key store.Key, after uint64) []store.Event {
 	r.Helper()
@@ -230,8 +354,43 @@ func (r *rig) events(key store.Key, after uint64) []store.Event {
 	return events
 }
 
-// show writes events in short: "1ack 2:a@1 4mark[3-4]k2 5result=x".
-func show(events []store.Event) string {
+// requireEvents requires events behind a position, in the form of [format].
+func (r *rig) requireEvents(key store.Key, after uint64, want string, hint ...any) {
+	r.Helper()
+	require.Equal(r, want, format(r.events(key, after)), hint...)
+}
+
+// eventPages reads the events behind a position in pages of at most max bytes.
+// The store must hold this state.
+func eventPages(ctx context.Context, t require.TestingT, q store.RequestQueue, want store.State, after uint64, max int) (all [][]store.Event) {
+	for at := after; ; {
+		s, page, err := q.Read(ctx, want.Key, at, max)
+		require.NoError(t, err)
+		requireSame(t, want, s)
+		if at >= s.LastSeq {
+			require.Empty(t, page)
+			return all
+		}
+		require.NotEmpty(t, page, "at least one")
+		require.Greater(t, page[len(page)-1].Seq, at, "the page does not move on")
+		all, at = append(all, page), page[len(page)-1].Seq
+	}
+}
+
+// pages reads all pages of a list. Pages may be short: a store may filter
+// after reading.
+func pages[E any](t require.TestingT, read func(cursor string) (page []E, next string, err error)) (all []E) {
+	for cursor, first := "", true; first || cursor != ""; first = false {
+		page, next, err := read(cursor)
+		require.NoError(t, err)
+		require.False(t, next != "" && next == cursor, "the cursor does not move on")
+		all, cursor = append(all, page...), next
+	}
+	return all
+}
+
+// format writes events in short: "1ack 2:a@1 4mark[3-4]k2 5result=x".
+func format(events []store.Event) string {
 	var b bytes.Buffer
 	for i, e := range events {
 		if i > 0 {
@@ -253,8 +412,8 @@ func show(events []store.Event) string {
 	return b.String()
 }
 
-// same compares states; when a running request is due is the store's matter.
-func same(t require.TestingT, want, got store.State, hint ...any) {
+// requireSame compares states; when a running request is due is the store's matter.
+func requireSame(t require.TestingT, want, got store.State, hint ...any) {
 	if want.Status == store.Running && got.Status == store.Running {
 		want.Due, got.Due = time.Time{}, time.Time{}
 	}

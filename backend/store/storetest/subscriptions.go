@@ -22,11 +22,11 @@ type SubscriptionFixture struct {
 // RunSubscriptions runs the suite against a store of subscriptions.
 func RunSubscriptions(t *testing.T, open func(t *testing.T) *SubscriptionFixture) {
 	for name, test := range map[string]func(*testing.T, *SubscriptionFixture){
-		"one life":          testSubscriptionLife,
-		"expiry":            testSubscriptionExpiry,
-		"all ways to ask":   testSubscriptionQueries,
-		"tenants are walls": testSubscriptionWalls,
-		"at once":           testSubscriptionsAtOnce,
+		"one life":             testSubscriptionLife,
+		"expiry":               testSubscriptionExpiry,
+		"all ways to ask":      testSubscriptionQueries,
+		"tenants are isolated": testSubscriptionIsolation,
+		"at once":              testSubscriptionsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -151,12 +151,12 @@ func testSubscriptionQueries(t *testing.T, f *SubscriptionFixture) {
 	require.Empty(t, got)
 }
 
-func testSubscriptionWalls(t *testing.T, f *SubscriptionFixture) {
-	for i, k := range twins {
+func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
+	for i, k := range ambiguousKeys {
 		f.follow(t, k[0], k[1], "c", func(s *store.Subscription) { s.Subject = fmt.Sprint(i) })
 		f.follow(t, k[0], "stream", k[1]+"-", func(s *store.Subscription) { s.Subject = fmt.Sprint(i) })
 	}
-	for i, k := range twins {
+	for i, k := range ambiguousKeys {
 		got := f.subscribers(t, k[0], k[1])
 		require.Len(t, got, 1, "%q", k)
 		require.Equal(t, fmt.Sprint(i), got[0].Subject)

@@ -1,0 +1,298 @@
+package faultstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// Each type overrides one operation of the store that it embeds.
+
+type acceptStoresNothing struct{ Roles }
+
+func (q acceptStoresNothing) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	id := n.ID
+	n.ID += " elsewhere"
+	a, err := q.Roles.Accept(ctx, n)
+	a.State.ID = id
+	return a, err
+}
+
+type acceptLosesMetadata struct{ Roles }
+
+func (q acceptLosesMetadata) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	n.Metadata = nil
+	return q.Roles.Accept(ctx, n)
+}
+
+type acceptCompactsInput struct{ Roles }
+
+func (q acceptCompactsInput) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	var compact bytes.Buffer
+	if json.Compact(&compact, n.Input) == nil {
+		n.Input = compact.Bytes()
+	}
+	return q.Roles.Accept(ctx, n)
+}
+
+type acceptRepeats struct{ Roles }
+
+func (q acceptRepeats) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	a, err := q.Roles.Accept(ctx, n)
+	a.Fresh = err == nil
+	return a, err
+}
+
+type acceptOverlooksConflict struct{ Roles }
+
+func (q acceptOverlooksConflict) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	a, err := q.Roles.Accept(ctx, n)
+	if errors.Is(err, store.ErrConflict) {
+		return store.Acceptance{State: current(ctx, q.Roles, n.Key)}, nil
+	}
+	return a, err
+}
+
+type acceptOverlooksKeyConflict struct{ Roles }
+
+func (q acceptOverlooksKeyConflict) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	a, err := q.Roles.Accept(ctx, n)
+	if errors.Is(err, store.ErrIdempotencyConflict) {
+		n.IdempotencyKey = ""
+		return q.Roles.Accept(ctx, n)
+	}
+	return a, err
+}
+
+// acceptSharesKeys takes an idempotency key to belong to the whole tenant.
+type acceptSharesKeys struct {
+	Roles
+	first sync.Map // of tenant and idempotency key to store.Key
+}
+
+func (q *acceptSharesKeys) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	if n.IdempotencyKey != "" {
+		if first, known := q.first.LoadOrStore([2]string{n.Tenant, n.IdempotencyKey}, n.Key); known {
+			return store.Acceptance{State: current(ctx, q.Roles, first.(store.Key))}, nil
+		}
+	}
+	return q.Roles.Accept(ctx, n)
+}
+
+type acceptIgnoresKnownOnly struct{ Roles }
+
+func (q acceptIgnoresKnownOnly) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	n.KnownOnly = false
+	return q.Roles.Accept(ctx, n)
+}
+
+// cancelsWithoutSubject remembers cancels of unknown ids for whoever comes.
+type cancelsWithoutSubject struct {
+	Roles
+	cancelled sync.Map // of store.Key
+}
+
+func (q *cancelsWithoutSubject) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	if _, ok := q.cancelled.Load(n.Key); ok {
+		_, _ = q.Roles.Cancel(ctx, n.Key, n.Subject)
+	}
+	return q.Roles.Accept(ctx, n)
+}
+
+func (q *cancelsWithoutSubject) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	q.cancelled.Store(key, true)
+	return q.Roles.Cancel(ctx, key, subject)
+}
+
+// claimIgnores claims although the store refuses it with an error.
+type claimIgnores struct {
+	Roles
+	refusal error
+}
+
+func (q claimIgnores) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	w, err := q.Roles.Claim(ctx, key, by)
+	if !errors.Is(err, q.refusal) {
+		return w, err
+	}
+	w.State = current(ctx, q.Roles, key)
+	w.State.Status = store.Running
+	w.Input, w.Metadata, _ = q.Input(ctx, key)
+	return w, nil
+}
+
+type claimCountsNoCrash struct{ Roles }
+
+func (q claimCountsNoCrash) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	w, err := q.Roles.Claim(ctx, key, by)
+	w.State.Deaths = 0
+	return w, err
+}
+
+type claimIgnoresQuarantine struct{ Roles }
+
+func (q claimIgnoresQuarantine) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	by.Alone = true
+	return q.Roles.Claim(ctx, key, by)
+}
+
+type recordIgnoresFence struct{ Roles }
+
+func (q recordIgnoresFence) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	f.Fence = current(ctx, q.Roles, f.Key).Fence
+	return q.Roles.Record(ctx, f, r)
+}
+
+type recordStoresNothing struct{ Roles }
+
+func (q recordStoresNothing) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	s, _, err := current(ctx, q.Roles, f.Key).Record(f.Fence, &r)
+	return s, err
+}
+
+type recordIgnoresGap struct{ Roles }
+
+func (q recordIgnoresGap) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	if last := current(ctx, q.Roles, f.Key).LastSeq; r.Segment != nil && r.Segment.First > last+1 {
+		gap := r.Segment.First - last - 1
+		closed := store.Segment{First: last + 1, Last: r.Segment.Last - gap, Events: slices.Clone(r.Segment.Events)}
+		for i := range closed.Events {
+			closed.Events[i].Seq -= gap
+		}
+		r.Segment = &closed
+	}
+	return q.Roles.Record(ctx, f, r)
+}
+
+type recordFencesRepetition struct{ Roles }
+
+func (q recordFencesRepetition) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	if r.Segment != nil && r.Segment.Last == current(ctx, q.Roles, f.Key).LastSeq {
+		return store.State{}, store.ErrFenced
+	}
+	return q.Roles.Record(ctx, f, r)
+}
+
+type recordLosesCheckpoint struct{ Roles }
+
+func (q recordLosesCheckpoint) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	if r.Checkpoint != nil {
+		r.Checkpoint = []byte{}
+	}
+	return q.Roles.Record(ctx, f, r)
+}
+
+type recordKeepsNothing struct{ Roles }
+
+func (q recordKeepsNothing) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	r.CheckpointKeep = current(ctx, q.Roles, f.Key).Keep
+	return q.Roles.Record(ctx, f, r)
+}
+
+type recordResetsNoCrash struct{ Roles }
+
+func (q recordResetsNoCrash) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	before := current(ctx, q.Roles, f.Key)
+	s, err := q.Roles.Record(ctx, f, r)
+	s.Deaths = before.Deaths
+	return s, err
+}
+
+type recordRenewsNoLease struct{ Roles }
+
+func (q recordRenewsNoLease) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	f.Lease = time.Nanosecond
+	return q.Roles.Record(ctx, f, r)
+}
+
+type finishStoresNothing struct{ Roles }
+
+func (q finishStoresNothing) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	s, _, _, _, err := current(ctx, q.Roles, f.Key).Finish(f.Fence, &o, time.Now())
+	return s, err
+}
+
+type finishIgnoresFence struct{ Roles }
+
+func (q finishIgnoresFence) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	f.Fence = current(ctx, q.Roles, f.Key).Fence
+	return q.Roles.Finish(ctx, f, o)
+}
+
+type finishTakesSecondEnd struct{ Roles }
+
+func (q finishTakesSecondEnd) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	s, err := q.Roles.Finish(ctx, f, o)
+	if errors.Is(err, store.ErrFenced) && o.End != nil {
+		if s = current(ctx, q.Roles, f.Key); s.Status.Ended() {
+			s.Status, s.Code = o.End.Status, o.End.Code
+			return s, nil
+		}
+	}
+	return s, err
+}
+
+type finishLosesReport struct{ Roles }
+
+func (q finishLosesReport) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	if o.End != nil {
+		o.Report = store.Report{}
+	}
+	return q.Roles.Finish(ctx, f, o)
+}
+
+type finishIgnoresCancel struct{ Roles }
+
+func (q finishIgnoresCancel) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	s := current(ctx, q.Roles, f.Key)
+	if o.End == nil && s.CancelRequested {
+		s.Status, s.Code, s.Due = store.Queued, o.Code, o.Due
+		return s, nil
+	}
+	return q.Roles.Finish(ctx, f, o)
+}
+
+type cancelIgnoresSubject struct{ Roles }
+
+func (q cancelIgnoresSubject) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	if s := current(ctx, q.Roles, key); s.ID != "" {
+		subject = s.Subject
+	}
+	return q.Roles.Cancel(ctx, key, subject)
+}
+
+type cancelIsForgotten struct{ Roles }
+
+func (q cancelIsForgotten) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	if current(ctx, q.Roles, key).ID == "" {
+		return store.State{}, store.ErrNotFound
+	}
+	return q.Roles.Cancel(ctx, key, subject)
+}
+
+type cancelSetsNoFlag struct{ Roles }
+
+func (q cancelSetsNoFlag) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	if s := current(ctx, q.Roles, key); s.Status == store.Running && s.Subject == subject {
+		s.CancelRequested = true
+		return s, nil
+	}
+	return q.Roles.Cancel(ctx, key, subject)
+}
+
+type cancelReplacesEnd struct{ Roles }
+
+func (q cancelReplacesEnd) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	s, err := q.Roles.Cancel(ctx, key, subject)
+	if errors.Is(err, store.ErrEnded) {
+		s.Status, s.Code = store.Cancelled, store.CancelledEnd().Code
+		return s, nil
+	}
+	return s, err
+}

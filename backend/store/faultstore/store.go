@@ -1,0 +1,188 @@
+// Package faultstore holds stores for tests that do not do what they should.
+//
+// [New] wraps a store so that its operations fail, take their time or lose
+// their answers at the moments that a test chooses. [Defects] are stores that
+// each break one rule of package store; the suite of package storetest, and the
+// tests of the engine's invariants, must fail on them.
+package faultstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// Roles are what a store must be able to do to be wrapped.
+type Roles interface {
+	store.RequestQueue
+	store.Retainer
+	store.Operator
+	store.Abandoner
+	store.Checker
+}
+
+// Op names an operation of a store.
+type Op string
+
+// The operations of a store, named after its methods.
+const (
+	Accept      Op = "accept"
+	Claim       Op = "claim"
+	Record      Op = "record"
+	Finish      Op = "finish"
+	Cancel      Op = "cancel"
+	Read        Op = "read"
+	List        Op = "list"
+	Due         Op = "due"
+	Expire      Op = "expire"
+	DeadLetters Op = "dead letters"
+	Input       Op = "input"
+	Abandonable Op = "abandonable"
+	Check       Op = "check"
+)
+
+// Hooks are called around each operation, in the goroutine that called it; they
+// may block. The key is the request's, holds the tenant alone where an
+// operation is about one tenant, and is zero where it is about all. A nil hook
+// does nothing. Hooks are safe for concurrent use.
+type Hooks struct {
+	// Before is called first. If it returns an error, the operation fails with
+	// it and has no effect.
+	Before func(op Op, key store.Key) error
+	// After is called with the operation's error when it is done, and returns
+	// the error that the caller gets. If that is another one than the
+	// operation's, the caller gets no result: the operation had its effect,
+	// and its answer was lost.
+	After func(op Op, key store.Key, err error) error
+}
+
+// Store is a store with hooks around its operations. It is as safe for
+// concurrent use as the store that it wraps.
+type Store struct {
+	base  Roles
+	hooks Hooks
+}
+
+var (
+	_ Roles          = (*Store)(nil)
+	_ store.Absenter = (*Store)(nil)
+)
+
+// New wraps a store.
+func New(base Roles, hooks Hooks) *Store { return &Store{base, hooks} }
+
+// call runs an operation with the hooks around it.
+func call[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T, error) {
+	var none T
+	if s.hooks.Before != nil {
+		if err := s.hooks.Before(op, key); err != nil {
+			return none, err
+		}
+	}
+	result, err := run()
+	if s.hooks.After == nil {
+		return result, err
+	}
+	answer := s.hooks.After(op, key, err)
+	if answer != nil && !errors.Is(answer, err) {
+		return none, answer
+	}
+	return result, answer // some errors come with a result
+}
+
+// Accept implements store.RequestQueue.
+func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+	return call(s, Accept, n.Key, func() (store.Acceptance, error) { return s.base.Accept(ctx, n) })
+}
+
+// Claim implements store.RequestQueue.
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+	return call(s, Claim, key, func() (store.Work, error) { return s.base.Claim(ctx, key, by) })
+}
+
+// Record implements store.RequestQueue.
+func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	return call(s, Record, f.Key, func() (store.State, error) { return s.base.Record(ctx, f, r) })
+}
+
+// Finish implements store.RequestQueue.
+func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
+	return call(s, Finish, f.Key, func() (store.State, error) { return s.base.Finish(ctx, f, o) })
+}
+
+// Cancel implements store.RequestQueue.
+func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
+	return call(s, Cancel, key, func() (store.State, error) { return s.base.Cancel(ctx, key, subject) })
+}
+
+// page is the result of an operation that returns two things.
+type page[A, B any] struct {
+	first  A
+	second B
+}
+
+// Read implements store.RequestQueue.
+func (s *Store) Read(ctx context.Context, key store.Key, after uint64, limit int) (store.State, []store.Event, error) {
+	p, err := call(s, Read, key, func() (p page[store.State, []store.Event], err error) {
+		p.first, p.second, err = s.base.Read(ctx, key, after, limit)
+		return p, err
+	})
+	return p.first, p.second, err
+}
+
+// List implements store.RequestQueue.
+func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
+	p, err := call(s, List, store.Key{Tenant: q.Tenant}, func() (p page[[]store.Summary, string], err error) {
+		p.first, p.second, err = s.base.List(ctx, q, cursor)
+		return p, err
+	})
+	return p.first, p.second, err
+}
+
+// Due implements store.RequestQueue.
+func (s *Store) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
+	return call(s, Due, store.Key{}, func() ([]store.Hint, error) { return s.base.Due(ctx, shard, until, limit) })
+}
+
+// Expire implements store.Retainer.
+func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
+	return call(s, Expire, store.Key{}, func() (int, error) { return s.base.Expire(ctx, limit) })
+}
+
+// DeadLetters implements store.Operator.
+func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
+	p, err := call(s, DeadLetters, store.Key{}, func() (p page[[]store.Summary, string], err error) {
+		p.first, p.second, err = s.base.DeadLetters(ctx, limit, cursor)
+		return p, err
+	})
+	return p.first, p.second, err
+}
+
+// Input implements store.Operator.
+func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
+	p, err := call(s, Input, key, func() (p page[[]byte, []byte], err error) {
+		p.first, p.second, err = s.base.Input(ctx, key)
+		return p, err
+	})
+	return p.first, p.second, err
+}
+
+// Abandonable implements store.Abandoner.
+func (s *Store) Abandonable(ctx context.Context, after store.Key, limit int) ([]store.Hint, error) {
+	return call(s, Abandonable, after, func() ([]store.Hint, error) { return s.base.Abandonable(ctx, after, limit) })
+}
+
+// Absent implements store.Absenter, without hooks: it asks memory alone. A
+// store without that role knows nothing, which is always right to say.
+func (s *Store) Absent(key store.Key) bool {
+	base, ok := s.base.(store.Absenter)
+	return ok && base.Absent(key)
+}
+
+// Check implements store.Checker.
+func (s *Store) Check(ctx context.Context) error {
+	_, err := call(s, Check, store.Key{}, func() (struct{}, error) { return struct{}{}, s.base.Check(ctx) })
+	return err
+}
