@@ -13,20 +13,18 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
 )
 
 // These tests hold the places where two things meet: a shutdown and a call on
 // its way into the store, a cancel and a promotion, a deaf handler and the end.
 
-// slowly makes operations of the store take their time.
-func slowly(d time.Duration, ops ...string) *memory.Options {
-	return &memory.Options{Fault: func(op string, _ store.Key) error {
-		for _, o := range ops {
-			if op == o {
-				time.Sleep(d) // fake
-			}
+// slowly delays an operation of the store.
+func slowly(d time.Duration, slow faultstore.Op) faultstore.Hooks {
+	return faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == slow {
+			time.Sleep(d) // fake
 		}
 		return nil
 	}}
@@ -41,7 +39,7 @@ func over(t *testing.T) context.Context {
 // A call that comes out of the store while the server gives up is queued
 // again; nobody says that it succeeded.
 func TestStopMeetsACallBeingStored(t *testing.T) {
-	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
+	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), Options{}, func(w *world) {
 		r := w.request("slow", wire.ModeAsync)
 		w.submit(r)
 		require.NoError(w, w.e.Stop(over(w.T)))
@@ -56,7 +54,7 @@ func TestStopMeetsACallBeingClaimed(t *testing.T) {
 	}
 	for name, run := range map[string]handler{"listens": takes(time.Minute), "deaf": deafFor} {
 		t.Run(name, func(t *testing.T) {
-			inBubbleOn(t, slowly(20*time.Millisecond, "claim"), Options{}, func(w *world) {
+			inBubbleOn(t, slowly(20*time.Millisecond, faultstore.Claim), Options{}, func(w *world) {
 				r := w.request("slow", wire.ModeAsync)
 				_, err := w.store.Accept(w.Context(), r.new(time.Now(), time.Now().Add(time.Hour)))
 				require.NoError(w, err)
@@ -93,7 +91,7 @@ func TestStopLeavesDeafHandlersBehind(t *testing.T) {
 
 // Stop waits for outcomes of calls that no handler runs.
 func TestStopWaitsForOutcomes(t *testing.T) {
-	inBubbleOn(t, slowly(50*time.Millisecond, "finish"), Options{}, func(w *world) {
+	inBubbleOn(t, slowly(50*time.Millisecond, faultstore.Finish), Options{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		_, err := w.store.Accept(w.Context(), r.new(time.Now(), time.Now().Add(time.Hour)))
 		require.NoError(w, err)
@@ -126,13 +124,13 @@ func TestDelayedCallsStarveNobody(t *testing.T) {
 // The cancel of an abandoned call is tried until it is done.
 func TestAbandonedCallIsCancelledInTheEnd(t *testing.T) {
 	var tries atomic.Int32
-	so := &memory.Options{Fault: func(op string, _ store.Key) error {
-		if op == "cancel" && tries.Add(1) < 3 {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Cancel && tries.Add(1) < 3 {
 			return store.ErrUnavailable
 		}
 		return nil
 	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		after := time.Minute
 		r.CancelAfter, r.Connection = &after, ""
@@ -170,7 +168,7 @@ func TestRememberedCancelMeetsInlineCall(t *testing.T) {
 // met by the write that queues it.
 func TestCancelMeetsPromotion(t *testing.T) {
 	var runs atomic.Int32
-	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
+	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), Options{}, func(w *world) {
 		r := w.request("fails", wire.ModeAuto)
 		w.submit(r)
 		w.e.mu.Lock()
@@ -188,13 +186,13 @@ func TestCancelMeetsPromotion(t *testing.T) {
 
 // A cancel that ends a call before its caller follows it is told all the same.
 func TestCancelMeetsAcceptance(t *testing.T) {
-	so := &memory.Options{After: func(op string, _ store.Key) error {
-		if op == "accept" {
+	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Accept {
 			time.Sleep(10 * time.Millisecond) // fake
 		}
 		return nil
-	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	})}
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("quick", wire.ModeAsync)
 		r.Delay = 20 * time.Hour
 		got := w.submit(r)
@@ -211,15 +209,13 @@ func TestCancelMeetsAcceptance(t *testing.T) {
 // looks whether it was stored.
 func TestLaw04ResendMeetsPromotion(t *testing.T) {
 	var reads, runs atomic.Int32
-	so := &memory.Options{After: func(op string, _ store.Key) error {
-		if op == "read" && reads.Add(1) == 2 {
+	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Read && reads.Add(1) == 2 {
 			time.Sleep(time.Second) // fake
 		}
 		return nil
-	}, Fault: func(op string, _ store.Key) error {
-		return nil
-	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	})}
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("work", wire.ModeAuto)
 		first := w.submit(r)
 		w.after(100 * time.Millisecond)
@@ -264,7 +260,7 @@ func TestDeafSuspectKeepsItsLane(t *testing.T) {
 // What a promotion tells is the newest progress, not what it was when the
 // promotion began.
 func TestPromotionTellsNewestProgress(t *testing.T) {
-	inBubbleOn(t, slowly(10*time.Millisecond, "accept"), Options{}, func(w *world) {
+	inBubbleOn(t, slowly(10*time.Millisecond, faultstore.Accept), Options{}, func(w *world) {
 		w.submit(w.request("work", wire.ModeAuto))
 		w.after(time.Minute)
 		told := w.box.of("c1", wire.TypeProgress)
@@ -295,13 +291,13 @@ func TestPermanentFailureAtShutdown(t *testing.T) {
 // The reply to a promotion is lost: the call is not left running by nobody.
 func TestPromotionWhoseReplyWasLost(t *testing.T) {
 	var lost atomic.Bool
-	so := &memory.Options{After: func(op string, _ store.Key) error {
-		if op == "accept" && !lost.Swap(true) {
+	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Accept && !lost.Swap(true) {
 			return store.ErrUnavailable
 		}
 		return nil
-	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	})}
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		w.e.Lease = 0 // as on a store with one owner
 		r := w.request("slow", wire.ModeAuto)
 		got := w.submit(r)
@@ -341,13 +337,13 @@ func TestErrorsAreBounded(t *testing.T) {
 // Stop returns though the store takes no outcome any more.
 func TestStopOnAFullDisk(t *testing.T) {
 	var full atomic.Bool
-	so := &memory.Options{Fault: func(op string, _ store.Key) error {
-		if full.Load() && (op == "record" || op == "finish") {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if full.Load() && (op == faultstore.Record || op == faultstore.Finish) {
 			return store.ErrUnavailable
 		}
 		return nil
 	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("emits", wire.ModeAsync)
 		w.submit(r)
 		full.Store(true)
@@ -389,7 +385,7 @@ func TestPromotionStoresTheCancel(t *testing.T) {
 // not run beside it.
 func TestLaw04MeetsACallBeingStored(t *testing.T) {
 	var ran atomic.Int32
-	inBubbleOn(t, slowly(100*time.Millisecond, "accept"), Options{}, func(w *world) {
+	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), Options{}, func(w *world) {
 		first := w.request("quick", wire.ModeAsync)
 		got := w.submit(first)
 		w.after(10 * time.Millisecond) // whoever comes to the store first is stored

@@ -18,7 +18,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -49,16 +49,14 @@ func TestLaw01NothingAcknowledgedIsLost(t *testing.T) {
 				quiet bool
 			}
 			random.Rand = rand.New(rand.NewPCG(seed, 1))
-			fault := func(percent int) func(string, store.Key) error {
-				return func(op string, _ store.Key) error {
-					random.Lock()
-					defer random.Unlock()
-					writes := op == "accept" || op == "claim" || op == "record" || op == "finish"
-					if !random.quiet && writes && random.IntN(100) < percent {
-						return store.ErrUnavailable
-					}
-					return nil
+			fail := func(op faultstore.Op, _ store.Key) error {
+				random.Lock()
+				defer random.Unlock()
+				writes := op == faultstore.Accept || op == faultstore.Claim || op == faultstore.Record || op == faultstore.Finish
+				if !random.quiet && writes && random.IntN(100) < 10 {
+					return store.ErrUnavailable
 				}
+				return nil
 			}
 			work := &core.Action{Name: "work", Retries: 3, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 				for i := range 4 {
@@ -70,8 +68,8 @@ func TestLaw01NothingAcknowledgedIsLost(t *testing.T) {
 				}
 				return []byte(`"done"`), nil
 			}}
-			so := &memory.Options{Fault: fault(10), After: fault(10)}
-			inBubbleOn(t, so, Options{Workers: 8}, func(w *world) {
+			faults := faultstore.Hooks{Before: fail, After: faultstore.AfterSuccess(fail)}
+			inBubbleOn(t, faults, Options{Workers: 8}, func(w *world) {
 				var acknowledged []store.Key
 				for round := range 3 {
 					var sent []*Request
@@ -135,14 +133,15 @@ func TestLaw02TwoAttemptsNeverBothWrite(t *testing.T) {
 	inBubble(t, Options{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
-		first, queue := w.e, w.queue
-		queue.cut.Store(true) // and so its lease runs out
+		first, link := w.e, w.link
+		link.cut.Store(true) // and so its lease runs out
 		w.after(61 * time.Second)
 		w.boot() // another process
 		w.after(time.Second)
 		require.Equal(w, `ack attempt2:worker_lost c2`, list(w.events(r.Key)))
-		queue.cut.Store(false)
+		link.cut.Store(false)
 		w.after(4 * time.Minute)
+		require.Len(w, cause, 1, "the context of the first attempt has ended")
 		require.ErrorIs(w, <-cause, core.ErrFenced)
 		require.Equal(w, store.Running, w.state(r.Key).Status)
 		w.after(10 * time.Minute)
@@ -201,7 +200,9 @@ func TestLaw04SameIDSameCall(t *testing.T) {
 
 		other := *r
 		other.Payload = []byte(`{"other":1}`)
-		require.Equal(w, core.CodeConflict, w.submit(&other).one(w).Err.Code)
+		refused := w.submit(&other).one(w)
+		require.Equal(w, Refused, refused.Kind)
+		require.Equal(w, core.CodeConflict, refused.Err.Code)
 
 		// A resend joins an inline run, and gets its answer, too.
 		runs.Store(0)
@@ -258,7 +259,7 @@ func TestLaw07PoisonIsContained(t *testing.T) {
 	poison := &core.Action{Name: "poison", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
 		time.Sleep(time.Second) // fake: whoever runs beside it has begun
 		w := deadly.Load()
-		w.queue.shut.Store(true)
+		w.link.closed.Store(true)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
@@ -282,7 +283,7 @@ func TestLaw07PoisonIsContained(t *testing.T) {
 		w.submit(bad)
 		for range 2000 {
 			w.after(time.Second)
-			if w.queue.shut.Load() {
+			if w.link.closed.Load() {
 				kills++
 				w.kill()
 				w.boot()
@@ -339,7 +340,9 @@ func TestLaw08ProgressIsCheap(t *testing.T) {
 		require.Equal(w, wire.TypeProgress, last.Type)
 		require.Equal(w, "falls", last.Message)
 		require.InDelta(w, 98.9, *last.Percent, 0.001)
-		require.EqualValues(w, 991, w.state(r.Key).Progress.Rev, "stored with the end")
+		stored := w.state(r.Key).Progress
+		require.NotNil(w, stored)
+		require.EqualValues(w, 991, stored.Rev, "stored with the end")
 	}, act)
 }
 
@@ -348,8 +351,8 @@ func TestLaw08ProgressIsCheap(t *testing.T) {
 func TestLaw09Bounded(t *testing.T) {
 	var held atomic.Int64
 	var open atomic.Bool
-	so := &memory.Options{Fault: func(op string, _ store.Key) error {
-		if op == "record" {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Record {
 			for !open.Load() {
 				time.Sleep(time.Millisecond) // fake
 			}
@@ -363,7 +366,7 @@ func TestLaw09Bounded(t *testing.T) {
 		}
 		return []byte(`1`), nil
 	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		w.submit(w.request("flood", wire.ModeAsync))
 		require.LessOrEqual(w, held.Load(), int64(2*maxPendingEvents), "Emit waits: one Record under way, one to come")
 		open.Store(true)
@@ -497,21 +500,21 @@ func TestLaw13ToldBeforeLettingGo(t *testing.T) {
 // Record has returned, and a repeated Record repeats the same segment.
 func TestLaw14TellingFollowsRecording(t *testing.T) {
 	var open, lost atomic.Bool
-	so := &memory.Options{
-		Fault: func(op string, _ store.Key) error {
-			if op == "record" {
+	faults := faultstore.Hooks{
+		Before: func(op faultstore.Op, _ store.Key) error {
+			if op == faultstore.Record {
 				for !open.Load() {
 					time.Sleep(time.Millisecond) // fake
 				}
 			}
 			return nil
 		},
-		After: func(op string, _ store.Key) error {
-			if op == "record" && !lost.Swap(true) {
+		After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+			if op == faultstore.Record && !lost.Swap(true) {
 				return store.ErrUnavailable // written, the reply is lost
 			}
 			return nil
-		},
+		}),
 	}
 	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		chunk(call, 1)
@@ -520,7 +523,7 @@ func TestLaw14TellingFollowsRecording(t *testing.T) {
 		time.Sleep(time.Second)
 		return []byte(`1`), nil
 	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		w.submit(r)
 		w.after(500 * time.Millisecond)

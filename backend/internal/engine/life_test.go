@@ -12,7 +12,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -103,13 +103,13 @@ func TestWhatPromotes(t *testing.T) {
 
 // An inline call that cannot be stored ends, and its caller may send it again.
 func TestPromotionRefused(t *testing.T) {
-	so := &memory.Options{Fault: func(op string, _ store.Key) error {
-		if op == "accept" {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Accept {
 			return store.ErrUnavailable
 		}
 		return nil
 	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("slow", wire.ModeAuto)
 		got := w.submit(r)
 		w.after(time.Minute)
@@ -294,13 +294,13 @@ func TestFailIsFinal(t *testing.T) {
 // no lease runs out where the store has one owner.
 func TestBirthWhoseReplyWasLost(t *testing.T) {
 	var lost atomic.Bool
-	so := &memory.Options{After: func(op string, _ store.Key) error {
-		if op == "accept" && !lost.Swap(true) {
+	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Accept && !lost.Swap(true) {
 			return store.ErrUnavailable
 		}
 		return nil
-	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	})}
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		w.e.Lease = 0 // as on a store with one owner
 		r := w.request("quick", wire.ModeAsync)
 		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code)

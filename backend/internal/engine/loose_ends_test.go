@@ -11,7 +11,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -38,20 +38,20 @@ func TestTimerRingsEarly(t *testing.T) {
 // running by nobody, and no worker's death is counted. A claim that was not
 // made at all is made again.
 func TestClaimWhoseReplyWasLost(t *testing.T) {
-	for name, when := range map[string]func(*memory.Options, func(string, store.Key) error){
-		"made":     func(o *memory.Options, f func(string, store.Key) error) { o.After = f },
-		"not made": func(o *memory.Options, f func(string, store.Key) error) { o.Fault = f },
-	} {
+	for _, name := range []string{"made", "not made"} {
 		t.Run(name, func(t *testing.T) {
 			var lost atomic.Bool
-			so := &memory.Options{}
-			when(so, func(op string, _ store.Key) error {
-				if op == "claim" && !lost.Swap(true) {
+			fail := func(op faultstore.Op, _ store.Key) error {
+				if op == faultstore.Claim && !lost.Swap(true) {
 					return store.ErrUnavailable
 				}
 				return nil
-			})
-			inBubbleOn(t, so, Options{Sweep: 24 * time.Hour}, func(w *world) {
+			}
+			faults := faultstore.Hooks{Before: fail}
+			if name == "made" {
+				faults = faultstore.Hooks{After: faultstore.AfterSuccess(fail)}
+			}
+			inBubbleOn(t, faults, Options{Sweep: 24 * time.Hour}, func(w *world) {
 				w.e.Lease = 0 // as on a store with one owner
 				r := w.request("quick", wire.ModeAsync)
 				r.Delay = time.Second
@@ -71,7 +71,7 @@ func TestClaimWhoseReplyWasLost(t *testing.T) {
 // A queue that does not fit into memory is read in parts. When a part has been
 // worked off before it was read to its end, the next one is still asked for.
 func TestPartsOfTheQueueFollowEachOther(t *testing.T) {
-	inBubbleOn(t, slowly(time.Second, "due"), Options{Workers: 1, MaxHints: 32, Sweep: 24 * time.Hour}, func(w *world) {
+	inBubbleOn(t, slowly(time.Second, faultstore.Due), Options{Workers: 1, MaxHints: 32, Sweep: 24 * time.Hour}, func(w *world) {
 		var keys []store.Key
 		for len(keys) < 20 {
 			k := store.Key{Tenant: "acme", ID: wire.NewID()}
@@ -153,13 +153,13 @@ func TestLostClaimsHoldTheirWorkers(t *testing.T) {
 // anybody learns that the call is, also where the store refuses it at first.
 func TestPromotionHoldsUntilTheCancelIsStored(t *testing.T) {
 	var refused atomic.Int32
-	so := &memory.Options{Fault: func(op string, _ store.Key) error {
-		if op == "cancel" && refused.Add(1) <= 5 {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Cancel && refused.Add(1) <= 5 {
 			return fmt.Errorf("%w: the disk is full", store.ErrUnavailable)
 		}
 		return nil
 	}}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("winds down", wire.ModeAuto)
 		got := w.submit(r)
 		w.after(4 * time.Second)

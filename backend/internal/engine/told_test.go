@@ -9,7 +9,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,14 +18,14 @@ import (
 // told.
 func TestLaw03ToldWhenStored(t *testing.T) {
 	var open atomic.Bool
-	so := &memory.Options{Fault: func(op string, _ store.Key) error {
-		if op == "finish" && !open.Load() {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Finish && !open.Load() {
 			return store.ErrUnavailable
 		}
 		return nil
 	}}
 	act := &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) { return []byte(`1`), nil }}
-	inBubbleOn(t, so, Options{}, func(w *world) {
+	inBubbleOn(t, faults, Options{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
 		w.after(3 * time.Second)

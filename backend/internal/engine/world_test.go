@@ -14,6 +14,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -87,86 +88,48 @@ func (b *inbox) of(connection string, types ...string) (out []wire.ServerMessage
 // world is an engine with real parts around it, in a bubble of fake time.
 type world struct {
 	*testing.T
-	store *memory.Store
-	queue *gate
-	box   *inbox
-	tell  *deliver.Teller
-	reg   *core.Registry
-	e     *Engine
-	opts  Options
+	store  faultstore.Roles
+	faults faultstore.Hooks
+	link   *link
+	box    *inbox
+	tell   *deliver.Teller
+	reg    *core.Registry
+	e      *Engine
+	opts   Options
 }
 
-// gate is the way to the store, which can be shut as if the process had died.
-type gate struct {
-	store.RequestQueue
-	shut atomic.Bool
+// link is an engine's way to the store.
+type link struct {
+	// closed is as if the engine's process had died.
+	closed atomic.Bool
 	// cut is as if the network to the store was.
 	cut atomic.Bool
 }
 
-func (g *gate) err() error {
-	if g.shut.Load() {
-		return store.ErrClosed
-	}
-	if g.cut.Load() {
-		return store.ErrUnavailable
-	}
-	return nil
-}
-
-func (g *gate) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
-	if err := g.err(); err != nil {
-		return store.Acceptance{}, err
-	}
-	return g.RequestQueue.Accept(ctx, n)
-}
-
-func (g *gate) Claim(ctx context.Context, k store.Key, by store.Claimant) (store.Work, error) {
-	if err := g.err(); err != nil {
-		return store.Work{}, err
-	}
-	return g.RequestQueue.Claim(ctx, k, by)
-}
-
-func (g *gate) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	if err := g.err(); err != nil {
-		return store.State{}, err
-	}
-	return g.RequestQueue.Record(ctx, f, r)
-}
-
-func (g *gate) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
-	if err := g.err(); err != nil {
-		return store.State{}, err
-	}
-	return g.RequestQueue.Finish(ctx, f, o)
-}
-
-func (g *gate) Expire(ctx context.Context, n int) (int, error) {
-	return g.RequestQueue.(store.Retainer).Expire(ctx, n)
-}
-
-func (g *gate) Abandonable(ctx context.Context, after store.Key, n int) ([]store.Hint, error) {
-	return g.RequestQueue.(store.Abandoner).Abandonable(ctx, after, n)
-}
-
-func (g *gate) DeadLetters(ctx context.Context, n int, cursor string) ([]store.Summary, string, error) {
-	return g.RequestQueue.(store.Operator).DeadLetters(ctx, n, cursor)
-}
-
-func (g *gate) Input(ctx context.Context, k store.Key) ([]byte, []byte, error) {
-	return g.RequestQueue.(store.Operator).Input(ctx, k)
+// connect returns the store as an engine at the end of the link finds it.
+func (l *link) connect(base faultstore.Roles, faults faultstore.Hooks) *faultstore.Store {
+	return faultstore.New(base, faultstore.Hooks{After: faults.After, Before: func(op faultstore.Op, k store.Key) error {
+		switch {
+		case l.closed.Load():
+			return store.ErrClosed
+		case l.cut.Load():
+			return store.ErrUnavailable
+		case faults.Before != nil:
+			return faults.Before(op, k)
+		}
+		return nil
+	}})
 }
 
 // inBubble runs a test in a bubble, with an engine that is started.
 func inBubble(t *testing.T, o Options, test func(w *world), actions ...*core.Action) {
-	inBubbleOn(t, nil, o, test, actions...)
+	inBubbleOn(t, faultstore.Hooks{}, o, test, actions...)
 }
 
-func inBubbleOn(t *testing.T, so *memory.Options, o Options, test func(w *world), actions ...*core.Action) {
+func inBubbleOn(t *testing.T, faults faultstore.Hooks, o Options, test func(w *world), actions ...*core.Action) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, store: memory.New(so), opts: o, reg: &core.Registry{Actions: map[string]*core.Action{}}}
+		w := &world{T: t, store: memory.New(nil), faults: faults, opts: o, reg: &core.Registry{Actions: map[string]*core.Action{}}}
 		for _, a := range actions {
 			if a.Timeout == 0 {
 				a.Timeout = core.DefaultTimeout
@@ -186,17 +149,17 @@ func inBubbleOn(t *testing.T, so *memory.Options, o Options, test func(w *world)
 func (w *world) boot() {
 	w.Helper()
 	w.box = newInbox()
-	w.queue = &gate{RequestQueue: w.store}
+	w.link = &link{}
 	w.tell = deliver.NewTeller(memory.New(nil), w.box, discard)
 	o := w.opts
-	o.Store, o.Registry, o.Teller, o.Lease = w.queue, w.reg, w.tell, time.Minute
+	o.Store, o.Registry, o.Teller, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.tell, time.Minute
 	w.e = New(o)
 	require.NoError(w, w.e.Start(w.Context()))
 }
 
 // kill ends the engine without a word, and waits until its leases are void.
 func (w *world) kill() {
-	w.queue.shut.Store(true)
+	w.link.closed.Store(true)
 	w.e.stopping.Store(true)
 	for _, a := range w.e.attempts() {
 		a.end(errors.New("killed"))

@@ -58,6 +58,17 @@ type Hooks struct {
 	After func(op Op, key store.Key, err error) error
 }
 
+// AfterSuccess makes a hook After of one that is called only for operations
+// that succeeded: what it returns takes the place of the answer.
+func AfterSuccess(hook func(op Op, key store.Key) error) func(Op, store.Key, error) error {
+	return func(op Op, key store.Key, err error) error {
+		if err != nil {
+			return err
+		}
+		return hook(op, key)
+	}
+}
+
 // Store is a store with hooks around its operations. It is as safe for
 // concurrent use as the store that it wraps.
 type Store struct {
