@@ -52,7 +52,7 @@ type embedded struct {
 
 	mu      sync.Mutex
 	queue   roles
-	mortal  *mortal
+	process *process
 	server  *server.Server
 	web     *http.Server
 	dial    func(ctx context.Context) (net.Conn, error)
@@ -84,9 +84,9 @@ func (e *embedded) start() error {
 	if err != nil {
 		return err
 	}
-	m := &mortal{roles: queue}
+	p := &process{}
 	o := server.Options{
-		Auth: verify, Queue: m, Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
+		Auth: verify, Queue: p.connect(queue), Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
 		PoisonAfter: e.settings.PoisonAfter,
 	}
 	if !e.host.bubble { // on a busy machine a step may take long
@@ -104,7 +104,7 @@ func (e *embedded) start() error {
 	go func() { _ = web.Serve(l) }()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.queue, e.mortal, e.server, e.web, e.dial = queue, m, s, web, dial
+	e.queue, e.process, e.server, e.web, e.dial = queue, p, s, web, dial
 	e.conns, e.ended, e.endOnce = nil, make(chan struct{}), &sync.Once{}
 	return nil
 }
@@ -126,7 +126,7 @@ func (e *embedded) end(grace time.Duration) {
 // die ends the process as a kill does: the store has heard the last of it, and
 // its clients find their connections cut.
 func (e *embedded) die() {
-	e.mortal.dead.Store(true)
+	e.process.dead.Store(true)
 	e.mu.Lock()
 	conns := slices.Clone(e.conns)
 	e.mu.Unlock()
@@ -158,7 +158,7 @@ func (e *embedded) Advance(_ context.Context, d time.Duration) error {
 
 func (e *embedded) Kill(_ context.Context, when conformance.When) error {
 	if when != conformance.Now {
-		e.mortal.arm(when, e.die)
+		e.process.arm(when, e.die)
 		return nil
 	}
 	e.die()
@@ -221,7 +221,7 @@ func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (confo
 	if err != nil {
 		return nil, err
 	}
-	c := conformance.NewSocket(ws, e.mortal.heard)
+	c := conformance.NewSocket(ws, e.process.received)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.conns = append(e.conns, c)
