@@ -8,6 +8,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/require"
 )
@@ -37,7 +38,7 @@ func (p *post) Alive(deliver.Address) bool                      { return true }
 // stream is a running call in a store, with a session beside it.
 type stream struct {
 	*testing.T
-	queue   *memory.Store
+	queue   store.RequestQueue
 	session *Session
 	post    *post
 	state   store.State
@@ -47,13 +48,13 @@ type stream struct {
 
 func newStream(t *testing.T) *stream {
 	w := &stream{T: t, post: &post{}}
-	w.queue = memory.New(&memory.Options{After: func(op string, _ store.Key) error {
-		if f := w.afterRead; op == "read" && f != nil {
+	w.queue = faultstore.New(memory.New(nil), faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if f := w.afterRead; op == faultstore.Read && f != nil {
 			w.afterRead = nil
 			f()
 		}
 		return nil
-	}})
+	})})
 	w.session = &Session{
 		Rules: *rules(), Store: w.queue, Logger: slog.New(slog.DiscardHandler),
 		Teller: deliver.NewTeller(memory.New(nil), w.post, slog.New(slog.DiscardHandler)),

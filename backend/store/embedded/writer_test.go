@@ -14,6 +14,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/pay-theory/streamer/backend/store/storetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -108,28 +109,23 @@ func TestWithoutCache(t *testing.T) {
 	}
 	storetest.RunModel(t, func(t *testing.T) *storetest.Fixture {
 		f := fixture(t)
-		f.Queue = forgetful{f.Queue.(*embedded.Store)}
+		f.Queue = withoutCache(f.Queue)
 		void := f.VoidLeases
-		f.VoidLeases = func() store.RequestQueue { return forgetful{void().(*embedded.Store)} }
+		f.VoidLeases = func() store.RequestQueue { return withoutCache(void()) }
 		return f
 	})
 }
 
-type forgetful struct{ *embedded.Store }
-
-func (s forgetful) Claim(ctx context.Context, k store.Key, by store.Claimant) (store.Work, error) {
-	s.Forget()
-	return s.Store.Claim(ctx, k, by)
-}
-
-func (s forgetful) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	s.Forget()
-	return s.Store.Record(ctx, f, r)
-}
-
-func (s forgetful) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
-	s.Forget()
-	return s.Store.Finish(ctx, f, o)
+// withoutCache returns the store with a cache that is empty before each
+// operation that uses it.
+func withoutCache(queue store.RequestQueue) store.RequestQueue {
+	s := queue.(*embedded.Store)
+	return faultstore.New(s, faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Claim || op == faultstore.Record || op == faultstore.Finish {
+			s.Forget()
+		}
+		return nil
+	}})
 }
 
 func TestCancelledContext(t *testing.T) {

@@ -1,7 +1,6 @@
 package memory_test
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -13,82 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var errFault = errors.New("fault")
-
 func request(id string) store.New {
 	return store.New{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
-}
-
-// TestFaults makes each operation fail without effect, then with its reply
-// lost: repeating it is then right.
-func TestFaults(t *testing.T) {
-	var failing, losing string
-	seen := map[string]store.Key{}
-	s := memory.New(&memory.Options{
-		Fault: func(op string, key store.Key) error {
-			seen[op] = key
-			if op == failing {
-				return errFault
-			}
-			return nil
-		},
-		After: func(op string, _ store.Key) error {
-			if op == losing {
-				return errFault
-			}
-			return nil
-		},
-	})
-	ctx := t.Context()
-	n := request("id")
-	f := store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}
-	end := store.Outcome{End: &store.End{Status: store.Succeeded}}
-	chunk := store.Report{Segment: &store.Segment{First: 2, Last: 2, Events: []store.Event{{Kind: store.Chunk, Seq: 2}}}}
-	sub := store.Subscription{Tenant: "t", Stream: "id", Connection: "c"}
-	var err error
-	for _, step := range []struct {
-		op  string
-		run func()
-		// again is the error of a repetition after its reply was lost.
-		again error
-	}{
-		{"accept", func() { _, err = s.Accept(ctx, n) }, nil},
-		{"claim", func() { _, err = s.Claim(ctx, n.Key, store.Claimant{Lease: time.Minute}) }, store.ErrLeased},
-		{"record", func() { _, err = s.Record(ctx, f, chunk) }, nil},
-		{"cancel", func() { _, err = s.Cancel(ctx, n.Key, "s") }, nil},
-		{"finish", func() { _, err = s.Finish(ctx, f, end) }, nil},
-		{"read", func() { _, _, err = s.Read(ctx, n.Key, 0, 1) }, nil},
-		{"list", func() { _, _, err = s.List(ctx, store.Query{Tenant: "t"}, "") }, nil},
-		{"due", func() { _, err = s.Due(ctx, 0, time.Now(), 1) }, nil},
-		{"deadletters", func() { _, _, err = s.DeadLetters(ctx, 1, "") }, nil},
-		{"input", func() { _, _, err = s.Input(ctx, n.Key) }, nil},
-		{"abandonable", func() { _, err = s.Abandonable(ctx, store.Key{}, 1) }, nil},
-		{"expire", func() { _, err = s.Expire(ctx, 1) }, nil},
-		{"check", func() { err = s.Check(ctx) }, nil},
-		{"putconnection", func() { err = s.PutConnection(ctx, store.Connection{Tenant: "t", ID: "c"}) }, nil},
-		{"updateconnection", func() { err = s.UpdateConnection(ctx, "t", "c", store.Closing, time.Time{}) }, nil},
-		{"connection", func() { _, err = s.Connection(ctx, "t", "c") }, nil},
-		{"connections", func() { _, _, err = s.Connections(ctx, store.ConnectionQuery{Tenant: "t"}, "") }, nil},
-		{"deleteconnection", func() { err = s.DeleteConnection(ctx, "t", "c") }, nil},
-		{"subscribe", func() { _, err = s.Subscribe(ctx, sub) }, nil},
-		{"subscribers", func() { _, err = s.Subscribers(ctx, "t", "id") }, nil},
-		{"subscriptions", func() { _, err = s.Subscriptions(ctx, "t", "c") }, nil},
-		{"subscriptionsof", func() { _, err = s.SubscriptionsOf(ctx, "t", "s") }, nil},
-		{"unsubscribe", func() { _, err = s.Unsubscribe(ctx, "t", "id", "c") }, nil},
-		{"drop", func() { _, err = s.Drop(ctx, "t", "c") }, nil},
-	} {
-		failing, losing = step.op, ""
-		step.run()
-		require.ErrorIs(t, err, errFault, step.op)
-		failing, losing = "", step.op
-		step.run()
-		require.ErrorIs(t, err, errFault, step.op)
-		losing = ""
-		step.run()
-		require.ErrorIs(t, err, step.again, step.op)
-	}
-	require.Equal(t, n.Key, seen["claim"])
-	require.Equal(t, store.Key{Tenant: "t", ID: "id"}, seen["subscribers"])
 }
 
 // TestLeases runs a store by the clock of a bubble.

@@ -14,14 +14,10 @@ import (
 
 // Read plays store.RequestQueue.
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
-	if err := s.begin(ctx, "read", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return store.State{}, nil, err
 	}
-	state, events, err := s.read(key, after, max)
-	if err := s.after("read", key, err); err != nil {
-		return store.State{}, nil, err
-	}
-	return state, events, nil
+	return s.read(key, after, max)
 }
 
 func (s *Store) read(key store.Key, after uint64, max int) (store.State, []store.Event, error) {
@@ -90,15 +86,10 @@ func (s *Store) PlantOrphan(key store.Key, fence uint64, g store.Segment) {
 
 // List plays store.RequestQueue.
 func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
-	key := store.Key{Tenant: q.Tenant}
-	if err := s.begin(ctx, "list", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
-	page, next, err := s.list(&q, cursor)
-	if err := s.after("list", key, err); err != nil {
-		return nil, "", err
-	}
-	return page, next, nil
+	return s.list(&q, cursor)
 }
 
 func (s *Store) list(q *store.Query, cursor string) ([]store.Summary, string, error) {
@@ -148,7 +139,7 @@ const deadFilter = "dead letters"
 
 // DeadLetters plays store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
-	if err := s.begin(ctx, "deadletters", store.Key{}); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
 	var at *store.Position
@@ -171,15 +162,12 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 		last := &found[limit-1]
 		next = store.Cursor(store.Position{Time: last.Ended, ID: across(last.Key)}, deadFilter)
 	}
-	if err := s.after("deadletters", store.Key{}, nil); err != nil {
-		return nil, "", err
-	}
 	return found, next, nil
 }
 
 // Input plays store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
-	if err := s.begin(ctx, "input", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	s.mu.Lock()
@@ -190,9 +178,6 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 	}
 	input, metadata = bytes.Clone(r.input), bytes.Clone(r.metadata)
 	s.mu.Unlock()
-	if err := s.after("input", key, nil); err != nil {
-		return nil, nil, err
-	}
 	return input, metadata, nil
 }
 
@@ -203,7 +188,7 @@ func across(k store.Key) string {
 
 // Due plays store.RequestQueue.
 func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([]store.Hint, error) {
-	if err := s.begin(ctx, "due", store.Key{}); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if shard < 0 || shard >= store.Shards {
@@ -212,12 +197,12 @@ func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([
 	out := s.hints(s.live[shard:shard+1], func(t *store.State) bool { return !t.Due.IsZero() && !t.Due.After(until) })
 	slices.SortFunc(out, func(a, b store.Hint) int { return cmp.Or(a.At.Compare(b.At), compareKeys(a.Key, b.Key)) })
 	out = out[:min(len(out), max)]
-	return out, s.after("due", store.Key{}, nil)
+	return out, nil
 }
 
 // Abandonable plays store.Abandoner.
 func (s *Store) Abandonable(ctx context.Context, after store.Key, max int) ([]store.Hint, error) {
-	if err := s.begin(ctx, "abandonable", after); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	out := s.hints(s.live[:], func(t *store.State) bool {
@@ -225,7 +210,7 @@ func (s *Store) Abandonable(ctx context.Context, after store.Key, max int) ([]st
 	})
 	slices.SortFunc(out, func(a, b store.Hint) int { return compareKeys(a.Key, b.Key) })
 	out = out[:min(len(out), max)]
-	return out, s.after("abandonable", after, nil)
+	return out, nil
 }
 
 func compareKeys(a, b store.Key) int {
@@ -249,14 +234,14 @@ func (s *Store) hints(shards []map[store.Key]*record, want func(*store.State) bo
 // Expire plays store.Retainer. It forgets cancels, connections and
 // subscriptions whose time is over, too.
 func (s *Store) Expire(ctx context.Context, max int) (int, error) {
-	if err := s.begin(ctx, "expire", store.Key{}); err != nil {
+	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	now := s.opt.Now()
 	n := s.expireRequests(now, max)
 	s.expireConnections(now)
 	s.expireSubscriptions(now)
-	return n, s.after("expire", store.Key{}, nil)
+	return n, nil
 }
 
 func (s *Store) expireRequests(now time.Time, max int) (n int) {

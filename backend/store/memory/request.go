@@ -33,14 +33,10 @@ type cancelKey struct{ tenant, subject, id string }
 
 // Accept plays store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
-	if err := s.begin(ctx, "accept", n.Key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return store.Acceptance{}, err
 	}
-	a, err := s.accept(&n)
-	if err := s.after("accept", n.Key, err); err != nil {
-		return store.Acceptance{}, err
-	}
-	return a, nil
+	return s.accept(&n)
 }
 
 func (s *Store) accept(n *store.New) (store.Acceptance, error) {
@@ -151,14 +147,10 @@ func (s *Store) VoidLeases() {
 
 // Claim plays store.RequestQueue.
 func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
-	if err := s.begin(ctx, "claim", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return store.Work{}, err
 	}
-	w, err := s.claim(key, by)
-	if lost := s.after("claim", key, err); lost != nil && err == nil {
-		return store.Work{}, lost
-	}
-	return w, err
+	return s.claim(key, by)
 }
 
 func (s *Store) claim(key store.Key, by store.Claimant) (store.Work, error) {
@@ -182,14 +174,10 @@ func (s *Store) claim(key store.Key, by store.Claimant) (store.Work, error) {
 
 // Record plays store.RequestQueue.
 func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	if err := s.begin(ctx, "record", f.Key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return store.State{}, err
 	}
-	state, err := s.record(f, &r)
-	if err := s.after("record", f.Key, err); err != nil {
-		return store.State{}, err
-	}
-	return state, nil
+	return s.record(f, &r)
 }
 
 func (s *Store) record(f store.Fence, report *store.Report) (store.State, error) {
@@ -246,14 +234,10 @@ func cloneSegment(g *store.Segment, fence uint64) segment {
 
 // Finish plays store.RequestQueue.
 func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
-	if err := s.begin(ctx, "finish", f.Key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return store.State{}, err
 	}
-	state, err := s.finish(f, &o)
-	if err := s.after("finish", f.Key, err); err != nil {
-		return store.State{}, err
-	}
-	return state, nil
+	return s.finish(f, &o)
 }
 
 func (s *Store) finish(f store.Fence, o *store.Outcome) (store.State, error) {
@@ -288,14 +272,10 @@ func (s *Store) finish(f store.Fence, o *store.Outcome) (store.State, error) {
 
 // Cancel plays store.RequestQueue.
 func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
-	if err := s.begin(ctx, "cancel", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return store.State{}, err
 	}
-	state, err := s.cancel(key, subject)
-	if lost := s.after("cancel", key, err); lost != nil && err == nil {
-		return store.State{}, lost
-	}
-	return state, err
+	return s.cancel(key, subject)
 }
 
 func (s *Store) cancel(key store.Key, subject string) (store.State, error) {

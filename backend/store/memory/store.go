@@ -1,7 +1,7 @@
 // Package memory plays every role of package store in the memory of one
-// process: for tests, with a clock of their own and faults on demand, and for
-// the connections and subscriptions of a server that holds its sockets itself.
-// Nothing outlives the process.
+// process: for tests, with a clock of their own, and for the connections and
+// subscriptions of a server that holds its sockets itself. Nothing outlives the
+// process.
 package memory
 
 import (
@@ -19,14 +19,6 @@ type Options struct {
 	// Retention is for how long a request is kept after its end. Default
 	// store.DefaultRetention.
 	Retention time.Duration
-	// Fault is called before each operation; an error makes the operation
-	// fail with it, without effect. Ops are the methods' names in lower case
-	// ("accept", "claim", …, "subscribe"); the key holds the tenant, and the
-	// request's, stream's or connection's id where there is one. Default none.
-	Fault func(op string, key store.Key) error
-	// After is called after each operation that succeeded; an error takes the
-	// answer's place: the effect happened, the reply was lost. Default none.
-	After func(op string, key store.Key) error
 }
 
 // Store is a store in memory. It is safe for concurrent use. It starts no
@@ -77,29 +69,5 @@ func New(options *Options) *Store {
 	return s
 }
 
-// begin is called before each operation.
-func (s *Store) begin(ctx context.Context, op string, key store.Key) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if s.opt.Fault != nil {
-		return s.opt.Fault(op, key)
-	}
-	return nil
-}
-
-// after is called when an operation is done.
-func (s *Store) after(op string, key store.Key, err error) error {
-	if err == nil && s.opt.After != nil {
-		return s.opt.After(op, key)
-	}
-	return err
-}
-
-// Check returns nil, unless Options.Fault says otherwise.
-func (s *Store) Check(ctx context.Context) error {
-	if err := s.begin(ctx, "check", store.Key{}); err != nil {
-		return err
-	}
-	return s.after("check", store.Key{}, nil)
-}
+// Check implements store.Checker.
+func (s *Store) Check(ctx context.Context) error { return ctx.Err() }

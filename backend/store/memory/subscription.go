@@ -36,7 +36,7 @@ type followerStripe struct {
 // Subscribe plays store.SubscriptionStore.
 func (s *Store) Subscribe(ctx context.Context, sub store.Subscription) (added bool, err error) {
 	stream, connection := store.Key{Tenant: sub.Tenant, ID: sub.Stream}, store.Key{Tenant: sub.Tenant, ID: sub.Connection}
-	if err := s.begin(ctx, "subscribe", stream); err != nil {
+	if err := ctx.Err(); err != nil {
 		return false, err
 	}
 	now := s.opt.Now()
@@ -63,13 +63,13 @@ func (s *Store) Subscribe(ctx context.Context, sub store.Subscription) (added bo
 	a.by[sub.Connection], a.sorted = &sub, nil
 	p.mu.Unlock()
 	f.mu.Unlock()
-	return before == nil || over(before.Expires, now), s.after("subscribe", stream, nil)
+	return before == nil || over(before.Expires, now), nil
 }
 
 // Unsubscribe plays store.SubscriptionStore.
 func (s *Store) Unsubscribe(ctx context.Context, tenant, stream, connection string) (removed bool, err error) {
 	key := store.Key{Tenant: tenant, ID: stream}
-	if err := s.begin(ctx, "unsubscribe", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return false, err
 	}
 	by := store.Key{Tenant: tenant, ID: connection}
@@ -83,7 +83,7 @@ func (s *Store) Unsubscribe(ctx context.Context, tenant, stream, connection stri
 	}
 	sub := s.leave(key, connection)
 	f.mu.Unlock()
-	return sub != nil && !over(sub.Expires, s.opt.Now()), s.after("unsubscribe", key, nil)
+	return sub != nil && !over(sub.Expires, s.opt.Now()), nil
 }
 
 // leave takes a connection out of a stream's audience.
@@ -111,7 +111,7 @@ func (s *Store) leave(stream store.Key, connection string) *store.Subscription {
 // not to be changed. While nobody comes or goes it costs one look-up.
 func (s *Store) Subscribers(ctx context.Context, tenant, stream string) ([]store.Subscription, error) {
 	key := store.Key{Tenant: tenant, ID: stream}
-	if err := s.begin(ctx, "subscribers", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	p := &s.streams[stripe(key)]
@@ -119,15 +119,12 @@ func (s *Store) Subscribers(ctx context.Context, tenant, stream string) ([]store
 	a := p.m[key]
 	if a == nil {
 		p.mu.RUnlock()
-		return nil, s.after("subscribers", key, nil)
+		return nil, nil
 	}
 	sorted, until := a.sorted, a.until
 	p.mu.RUnlock()
 	if sorted == nil || !until.IsZero() && over(until, s.opt.Now()) {
 		sorted = s.sorted(p, key)
-	}
-	if err := s.after("subscribers", key, nil); err != nil {
-		return nil, err
 	}
 	return sorted, nil
 }
@@ -161,14 +158,14 @@ func (s *Store) sorted(p *streamStripe, key store.Key) []store.Subscription {
 // Subscriptions plays store.SubscriptionStore.
 func (s *Store) Subscriptions(ctx context.Context, tenant, connection string) ([]store.Subscription, error) {
 	key := store.Key{Tenant: tenant, ID: connection}
-	if err := s.begin(ctx, "subscriptions", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	f := &s.followers[stripe(key)]
 	f.mu.Lock()
 	out := s.followed(f, key)
 	f.mu.Unlock()
-	return out, s.after("subscriptions", key, nil)
+	return out, nil
 }
 
 // followed returns what a connection follows, oldest first. The follower's
@@ -204,8 +201,7 @@ func (s *Store) Following(tenant, connection string) int {
 // SubscriptionsOf plays store.SubscriptionStore. It looks at all subscriptions
 // of the process: it is for operators.
 func (s *Store) SubscriptionsOf(ctx context.Context, tenant, subject string) ([]store.Subscription, error) {
-	key := store.Key{Tenant: tenant}
-	if err := s.begin(ctx, "subscriptionsof", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	now := s.opt.Now()
@@ -228,13 +224,13 @@ func (s *Store) SubscriptionsOf(ctx context.Context, tenant, subject string) ([]
 	slices.SortFunc(out, func(x, y store.Subscription) int {
 		return cmp.Or(compare(x.Since, x.Connection, y.Since, y.Connection), cmp.Compare(x.Stream, y.Stream))
 	})
-	return out, s.after("subscriptionsof", key, nil)
+	return out, nil
 }
 
 // Drop plays store.SubscriptionStore.
 func (s *Store) Drop(ctx context.Context, tenant, connection string) ([]store.Subscription, error) {
 	key := store.Key{Tenant: tenant, ID: connection}
-	if err := s.begin(ctx, "drop", key); err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	f := &s.followers[stripe(key)]
@@ -245,9 +241,6 @@ func (s *Store) Drop(ctx context.Context, tenant, connection string) ([]store.Su
 	}
 	delete(f.m, key)
 	f.mu.Unlock()
-	if err := s.after("drop", key, nil); err != nil {
-		return nil, err
-	}
 	return out, nil
 }
 
