@@ -46,6 +46,7 @@ var rooms = []room{
 	{"store/embedded", "store", "a store knows roles, and neither engine nor wire"},
 	{"store/dynamo", "store", "a store knows roles, and neither engine nor wire"},
 	{"store/storetest", "store", "the suite asks of a store what its role says, and nothing else"},
+	{"store/faultstore", "store", "a store that fails in tests is still a store: it knows roles, and neither engine nor wire"},
 	{"internal/quota", "", "the arithmetic of limits knows nothing of what is counted"},
 	{"internal/deliver", "store internal/wire", "telling knows neither runs nor sockets: it posts through an interface"},
 	{"internal/engine", "internal/core internal/deliver internal/quota store", "the engine runs the same on both substrates: no sockets, no server"},
