@@ -16,32 +16,25 @@ var acceptCases = []Case{
 			n.Metadata, n.Connection, n.RetryOf = []byte(`{"m":1}`), "conn", "other"
 			n.CancelAfter = new(time.Minute)
 		})
-		got := r.submitFresh(n)
-		want := store.State{
-			Key: n.Key, Subject: subject, Action: action, Hash: n.Hash, Status: store.Queued,
-			Accepted: store.Milli(r.Now()), Deadline: store.Milli(n.Deadline), Due: store.Milli(r.Now()),
-			RetryOf: "other", CancelAfter: n.CancelAfter, LastSeq: 1, Keep: 1, Connection: "conn",
-		}
-		requireSame(r, want, got)
+		want := queued(&n, r.Now())
+		requireSame(r, want, r.submitFresh(n))
 		r.requireState(want)
 		r.requireEvents(n.Key, 0, "1ack")
 	}},
 	{"a request can be claimed when it is accepted", func(r *rig) {
-		s := r.accept(claimed, func(n *store.New) { n.Progress = &store.Progress{Attempt: 1, Rev: 3, Percent: 12.5, Message: "half"} })
-		require.Equal(r, store.Running, s.Status)
-		require.Equal(r, uint64(1), s.Fence)
-		require.Equal(r, 1, s.Attempt)
-		require.Equal(r, uint64(1), s.LastSeq)
-		require.Equal(r, &store.Progress{Attempt: 1, Rev: 3, Percent: 12.5, Message: "half"}, s.Progress)
+		n := r.newRequest(claimed, func(n *store.New) {
+			n.Progress = &store.Progress{Attempt: 1, Rev: 3, Percent: 12.5, Message: "half"}
+		})
+		s := queued(&n, r.Now())
+		s.Status, s.Fence, s.Attempt = store.Running, 1, 1
+		requireSame(r, s, r.submitFresh(n))
 		r.requireState(s)
 		r.refuseClaim(s.Key, store.ErrLeased)
 		require.Equal(r, uint64(2), r.emit(s, "a").LastSeq)
 	}},
 	{"a delayed request is not claimed when it is accepted", func(r *rig) {
-		s := r.accept(claimed, func(n *store.New) { n.NotBefore = r.Now().Add(time.Second) })
-		require.Equal(r, store.Queued, s.Status)
-		require.Equal(r, store.Milli(r.Now().Add(time.Second)), s.Due)
-		require.Zero(r, s.Fence)
+		n := r.newRequest(claimed, func(n *store.New) { n.NotBefore = r.Now().Add(time.Second) })
+		requireSame(r, queued(&n, r.Now()), r.submitFresh(n))
 	}},
 	{"due is never after the deadline", func(r *rig) {
 		s := r.accept(func(n *store.New) {
@@ -108,18 +101,10 @@ var acceptCases = []Case{
 	}},
 	{"of concurrent accepts of one id, one is fresh", func(r *rig) {
 		n := r.newRequest(claimed)
-		r.requireOneWinner(func(int) bool {
-			a, err := r.Queue.Accept(r.Context(), n)
-			assert.NoError(r, err)
-			return a.Fresh
-		})
+		r.requireOneFresh(func() store.New { return n })
 	}},
 	{"of concurrent accepts with one idempotency key, one is fresh", func(r *rig) {
-		r.requireOneWinner(func(int) bool {
-			a, err := r.Queue.Accept(r.Context(), r.newRequest(func(n *store.New) { n.IdempotencyKey = "k" }))
-			assert.NoError(r, err)
-			return a.Fresh
-		})
+		r.requireOneFresh(func() store.New { return r.newRequest(func(n *store.New) { n.IdempotencyKey = "k" }) })
 	}},
 	{"bodies are kept byte for byte", func(r *rig) {
 		for _, input := range [][]byte{nil, []byte("null"), []byte(" {\"n\":9007199254740993,\"s\":\"\\u0000ü\\ud83d\\ude00\"}\n")} {
@@ -154,10 +139,19 @@ func testIdempotency(r *rig) {
 	r.submitKnown(first, r.newRequest(keyed, func(n *store.New) { n.KnownOnly = true }), "a known key is known")
 }
 
+// requireOneFresh accepts sixteen requests at once and requires that one is
+// fresh.
+func (r *rig) requireOneFresh(request func() store.New) {
+	r.requireOneWinner(func(int) bool {
+		a, err := r.Queue.Accept(r.Context(), request())
+		assert.NoError(r, err)
+		return a.Fresh
+	})
+}
+
 // requireOneWinner runs f sixteen times at once and requires that it returns
 // true once.
 func (r *rig) requireOneWinner(f func(i int) bool) {
-	r.Helper()
 	var wg sync.WaitGroup
 	var winners atomic.Int32
 	start := make(chan struct{})

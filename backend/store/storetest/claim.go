@@ -13,15 +13,12 @@ var claimCases = []Case{
 	{"the first claim starts attempt 1 without a mark", func(r *rig) {
 		s := r.accept(func(n *store.New) { n.Metadata = []byte(`{"m":1}`) })
 		w := r.claim(s.Key)
-		require.Equal(r, store.Running, w.State.Status)
-		require.Equal(r, uint64(1), w.State.Fence)
-		require.Equal(r, 1, w.State.Attempt)
-		require.Equal(r, uint64(1), w.State.LastSeq)
-		require.Nil(r, w.State.Mark)
+		s.Status, s.Fence, s.Attempt = store.Running, 1, 1
+		requireSame(r, s, w.State)
+		r.requireState(s)
 		require.Equal(r, `{"a":1}`, string(w.Input))
 		require.Equal(r, `{"m":1}`, string(w.Metadata))
 		require.Nil(r, w.Checkpoint)
-		r.requireState(w.State)
 	}},
 	{"a request that is not due is refused", func(r *rig) {
 		s := r.accept(func(n *store.New) { n.NotBefore = r.Now().Add(time.Second) })
@@ -30,10 +27,9 @@ var claimCases = []Case{
 		r.claim(s.Key)
 	}},
 	{"a leased request is refused", func(r *rig) {
-		s := r.accept()
-		w := r.claim(s.Key)
+		s := r.claim(r.accept().Key).State
 		r.refuseClaim(s.Key, store.ErrLeased)
-		r.requireState(w.State)
+		r.requireState(s)
 	}},
 	{"an unknown request is not found", func(r *rig) {
 		r.refuseClaim(store.Key{Tenant: tenant, ID: newID(r.Now())}, store.ErrNotFound)
@@ -61,13 +57,10 @@ var claimCases = []Case{
 		s := r.emit(r.accept(claimed), "a", "b")
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 50}})
 		r.crash()
-		w := r.claim(s.Key)
-		require.Equal(r, uint64(2), w.State.Fence)
-		require.Equal(r, 2, w.State.Attempt)
-		require.Equal(r, 1, w.State.Deaths)
-		require.Zero(r, w.State.Failures)
-		require.Nil(r, w.State.Progress, "progress belongs to its attempt")
-		require.Equal(r, &store.Mark{Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: store.WorkerLost}, w.State.Mark)
+		s.Fence, s.Attempt, s.Deaths, s.Code, s.LastSeq = 2, 2, 1, store.WorkerLost, 4
+		s.Progress = nil // progress belongs to its attempt
+		s.Mark = &store.Mark{Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: store.WorkerLost}
+		requireSame(r, s, r.claim(s.Key).State)
 		r.requireEvents(s.Key, 0, "1ack 4mark2[2-4]k1(worker_lost)")
 	}},
 	{"of concurrent takeovers, one wins", func(r *rig) {
@@ -81,10 +74,10 @@ var claimCases = []Case{
 	}},
 	{"a retry's mark has the reason", func(r *rig) {
 		s := r.finish(r.accept(claimed), store.Outcome{Code: "boom", Failure: true})
-		w := r.claim(s.Key)
-		require.Equal(r, &store.Mark{Seq: 2, Attempt: 2, Keep: 1, From: 2, Code: "boom"}, w.State.Mark)
-		require.Equal(r, 1, w.State.Failures)
-		require.Zero(r, w.State.Deaths)
+		s = r.claim(s.Key).State
+		require.Equal(r, &store.Mark{Seq: 2, Attempt: 2, Keep: 1, From: 2, Code: "boom"}, s.Mark)
+		require.Equal(r, 1, s.Failures)
+		require.Zero(r, s.Deaths)
 	}},
 	{"a quarantined request needs a quarantine claim", func(r *rig) {
 		s := r.accept(claimed)
@@ -93,20 +86,20 @@ var claimCases = []Case{
 		require.NoError(r, err, "after one crash it runs as usual")
 		require.Equal(r, 1, w.State.Deaths)
 		r.crash()
-		before := r.state(s.Key)
-		_, err = r.Queue.Claim(r.Context(), s.Key, worker)
-		require.ErrorIs(r, err, store.ErrSuspect)
-		r.requireState(before, "a refusal writes nothing")
-		w = r.claim(s.Key)
-		require.Equal(r, 2, w.State.Deaths)
-		require.True(r, w.State.Suspect())
-
-		queued := r.finish(w.State, store.Outcome{Code: "handover"})
-		require.Equal(r, 2, queued.Deaths)
-		_, err = r.Queue.Claim(r.Context(), s.Key, worker)
-		require.ErrorIs(r, err, store.ErrSuspect, "queued or not")
-		w = r.claim(s.Key)
-		require.Zero(r, r.emit(w.State, "a").Deaths, "a record shows that the worker works")
+		refuse := func(hint string) {
+			before := r.state(s.Key)
+			_, err = r.Queue.Claim(r.Context(), s.Key, worker)
+			require.ErrorIs(r, err, store.ErrSuspect, hint)
+			r.requireState(before, "a refusal writes nothing")
+		}
+		refuse("running")
+		s = r.claim(s.Key).State
+		require.Equal(r, 2, s.Deaths)
+		require.True(r, s.Suspect())
+		require.Equal(r, 2, r.finish(s, store.Outcome{Code: "handover"}).Deaths)
+		refuse("queued")
+		s = r.claim(s.Key).State
+		require.Zero(r, r.emit(s, "a").Deaths, "a record shows that the worker works")
 	}},
 	{"each attempt that crashes at once gets a mark", func(r *rig) {
 		s := r.emit(r.accept(claimed), "a")

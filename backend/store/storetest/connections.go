@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -40,50 +39,55 @@ func (f *ConnectionFixture) connection(tenant, id string) store.Connection {
 	}
 }
 
+func (f *ConnectionFixture) put(t *testing.T, c store.Connection) {
+	require.NoError(t, f.Store.PutConnection(t.Context(), c))
+}
+
+// requireConnection requires that the store holds this connection.
+func (f *ConnectionFixture) requireConnection(t *testing.T, want store.Connection) {
+	require.Equal(t, want, get(t, f.Store.Connection, want.Tenant, want.ID))
+}
+
+// requireNone requires that the store does not hold the connection "a".
+func (f *ConnectionFixture) requireNone(t *testing.T) {
+	_, err := f.Store.Connection(t.Context(), tenant, "a")
+	require.ErrorIs(t, err, store.ErrNotFound)
+	require.ErrorIs(t, f.Store.UpdateConnection(t.Context(), tenant, "a", store.Open, f.Now().Add(time.Hour)), store.ErrNotFound)
+}
+
+// list returns all connections that a query finds.
+func (f *ConnectionFixture) list(t *testing.T, q store.ConnectionQuery) []store.Connection {
+	return pages(t, func(cursor string) ([]store.Connection, string, error) {
+		return f.Store.Connections(t.Context(), q, cursor)
+	})
+}
+
 func testConnectionLife(t *testing.T, f *ConnectionFixture) {
 	ctx := t.Context()
-	_, err := f.Store.Connection(ctx, tenant, "a")
-	require.ErrorIs(t, err, store.ErrNotFound)
-	require.ErrorIs(t, f.Store.UpdateConnection(ctx, tenant, "a", store.Closing, f.Now()), store.ErrNotFound)
+	f.requireNone(t)
 	require.NoError(t, f.Store.DeleteConnection(ctx, tenant, "a"))
-
 	c := f.connection(tenant, "a")
-	require.NoError(t, f.Store.PutConnection(ctx, c))
-	got, err := f.Store.Connection(ctx, tenant, "a")
-	require.NoError(t, err)
-	require.Equal(t, c, got)
-
+	f.put(t, c)
+	f.requireConnection(t, c)
 	c.Status, c.Expires = store.Closing, store.Milli(f.Now().Add(2*time.Hour))
 	require.NoError(t, f.Store.UpdateConnection(ctx, tenant, "a", c.Status, c.Expires))
-	got, err = f.Store.Connection(ctx, tenant, "a")
-	require.NoError(t, err)
-	require.Equal(t, c, got)
-
+	f.requireConnection(t, c)
 	c.Subject = "another"
-	require.NoError(t, f.Store.PutConnection(ctx, c))
-	got, err = f.Store.Connection(ctx, tenant, "a")
-	require.NoError(t, err)
-	require.Equal(t, c, got, "putting replaces")
-
+	f.put(t, c)
+	f.requireConnection(t, c)
 	require.NoError(t, f.Store.DeleteConnection(ctx, tenant, "a"))
-	_, err = f.Store.Connection(ctx, tenant, "a")
-	require.ErrorIs(t, err, store.ErrNotFound)
+	f.requireNone(t)
 }
 
 func testConnectionExpiry(t *testing.T, f *ConnectionFixture) {
-	ctx := t.Context()
-	require.NoError(t, f.Store.PutConnection(ctx, f.connection(tenant, "a")))
+	c := f.connection(tenant, "a")
+	f.put(t, c)
 	f.Advance(time.Hour - time.Second)
-	_, err := f.Store.Connection(ctx, tenant, "a")
-	require.NoError(t, err)
-	require.NoError(t, f.Store.UpdateConnection(ctx, tenant, "a", store.Open, f.Now().Add(time.Minute)))
+	f.requireConnection(t, c)
+	require.NoError(t, f.Store.UpdateConnection(t.Context(), tenant, "a", store.Open, f.Now().Add(time.Minute)))
 	f.Advance(time.Minute)
-	_, err = f.Store.Connection(ctx, tenant, "a")
-	require.ErrorIs(t, err, store.ErrNotFound)
-	require.ErrorIs(t, f.Store.UpdateConnection(ctx, tenant, "a", store.Open, f.Now().Add(time.Hour)), store.ErrNotFound)
-	page, _, err := f.Store.Connections(ctx, store.ConnectionQuery{Tenant: tenant}, "")
-	require.NoError(t, err)
-	require.Empty(t, page)
+	f.requireNone(t)
+	require.Empty(t, f.list(t, store.ConnectionQuery{Tenant: tenant}))
 }
 
 func testConnectionPages(t *testing.T, f *ConnectionFixture) {
@@ -104,7 +108,7 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 			closing = append(closing, c.ID)
 		}
 		all = append(all, c.ID)
-		require.NoError(t, f.Store.PutConnection(ctx, c))
+		f.put(t, c)
 	}
 	for _, limit := range []int{0, 1, 4, 22, 23, 24} {
 		for _, c := range []struct {
@@ -118,9 +122,7 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 		} {
 			c.q.Tenant, c.q.Limit = tenant, limit
 			var got []string
-			for _, found := range pages(t, func(cursor string) ([]store.Connection, string, error) {
-				return f.Store.Connections(ctx, c.q, cursor)
-			}) {
+			for _, found := range f.list(t, c.q) {
 				got = append(got, found.ID)
 			}
 			require.Equal(t, c.want, got, "%+v", c.q)
@@ -135,23 +137,21 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 }
 
 func testConnectionIsolation(t *testing.T, f *ConnectionFixture) {
-	ctx := t.Context()
 	for i, k := range ambiguousKeys {
 		c := f.connection(k[0], k[1])
 		c.Subject = fmt.Sprint(i)
-		require.NoError(t, f.Store.PutConnection(ctx, c))
+		f.put(t, c)
 	}
 	for i, k := range ambiguousKeys {
-		got, err := f.Store.Connection(ctx, k[0], k[1])
-		require.NoError(t, err)
-		require.Equal(t, fmt.Sprint(i), got.Subject, "%q", k)
-		page, _, err := f.Store.Connections(ctx, store.ConnectionQuery{Tenant: k[0]}, "")
-		require.NoError(t, err)
-		require.True(t, slices.ContainsFunc(page, func(c store.Connection) bool { return c.ID == k[1] }))
+		c := f.connection(k[0], k[1])
+		c.Subject = fmt.Sprint(i)
+		f.requireConnection(t, c)
+		page := f.list(t, store.ConnectionQuery{Tenant: k[0]})
+		require.Contains(t, page, c)
 		for _, c := range page {
 			require.Equal(t, k[0], c.Tenant)
 		}
-		require.NoError(t, f.Store.DeleteConnection(ctx, k[0], k[1]))
+		require.NoError(t, f.Store.DeleteConnection(t.Context(), k[0], k[1]))
 	}
 }
 
@@ -170,7 +170,5 @@ func testConnectionsAtOnce(t *testing.T, f *ConnectionFixture) {
 		})
 	}
 	wg.Wait()
-	page, _, err := f.Store.Connections(t.Context(), store.ConnectionQuery{Tenant: tenant}, "")
-	require.NoError(t, err)
-	require.Empty(t, page)
+	require.Empty(t, f.list(t, store.ConnectionQuery{Tenant: tenant}))
 }

@@ -12,33 +12,25 @@ var finishCases = []Case{
 	{"a result is the end", func(r *rig) {
 		s := r.emit(r.accept(claimed), "a")
 		r.Advance(time.Second)
-		s = r.finish(s, succeeded(`{"ok":1}`))
-		require.Equal(r, store.Succeeded, s.Status)
-		require.Equal(r, uint64(3), s.LastSeq)
-		require.Equal(r, store.Milli(r.Now()), s.Ended)
-		require.Zero(r, s.Due)
-		require.Empty(r, s.Code)
-		r.requireState(s)
+		want := ended(s, store.Succeeded, "", r.Now())
+		requireSame(r, want, r.finish(s, succeeded(`{"ok":1}`)))
+		r.requireState(want)
 		r.requireEvents(s.Key, 0, `1ack 2:a@1 3result={"ok":1}`)
 	}},
 	{"an error is the end", func(r *rig) {
-		o := failed("boom")
-		o.End.Dead = true
-		s := r.finish(r.accept(claimed), o)
-		require.Equal(r, store.Failed, s.Status)
-		require.Equal(r, "boom", s.Code)
-		require.True(r, s.Dead)
+		s := r.accept(claimed)
+		want := ended(s, store.Failed, "poisoned", r.Now())
+		want.Dead = true
+		requireSame(r, want, r.finish(s, deadLetter()))
 		require.Equal(r, []store.Event{{
-			Kind: store.Error, Seq: 2, Code: "boom", Message: "it went wrong", Retryable: true, Data: []byte(`{"why":1}`),
+			Kind: store.Error, Seq: 2, Code: "poisoned", Message: "it went wrong", Retryable: true, Data: []byte(`{"why":1}`),
 		}}, r.events(s.Key, 1))
 	}},
 	{"the last report is stored with the end", func(r *rig) {
 		s := r.accept(claimed)
-		o := succeeded(`1`)
-		o.Segment = segment(s, "a", "b")
+		o := succeeded(`1`, segment(s, "a", "b"))
 		o.Progress = &store.Progress{Attempt: 1, Rev: 7, Percent: 100}
 		s = r.finish(s, o)
-		require.Equal(r, uint64(4), s.LastSeq)
 		require.Equal(r, o.Progress, s.Progress)
 		r.requireEvents(s.Key, 0, "1ack 2:a@1 3:b@1 4result=1")
 	}},
@@ -47,13 +39,10 @@ var finishCases = []Case{
 		due := r.Now().Add(time.Minute)
 		o := store.Outcome{Due: due, Code: "boom", Failure: true}
 		o.Segment, o.Checkpoint, o.CheckpointKeep = segment(s, "a", "b"), []byte("cp"), 2
-		s = r.finish(s, o)
-		require.Equal(r, store.Queued, s.Status)
-		require.Equal(r, store.Milli(due), s.Due)
-		require.Equal(r, "boom", s.Code)
-		require.Equal(r, 1, s.Failures)
-		require.Equal(r, uint64(3), s.LastSeq, "it adds nothing of its own")
-		r.requireState(s)
+		want := s
+		want.Status, want.Due, want.Code, want.Failures, want.LastSeq, want.Keep = store.Queued, store.Milli(due), "boom", 1, 3, 2
+		requireSame(r, want, r.finish(s, o))
+		r.requireState(want)
 		r.refuseClaim(s.Key, store.ErrNotDue)
 		r.Advance(time.Minute)
 		w := r.claim(s.Key)
@@ -76,13 +65,13 @@ var finishCases = []Case{
 	{"a request with a cancel flag ends instead of going back to the queue", func(r *rig) {
 		s := r.emit(r.accept(claimed), "a")
 		r.cancel(s.Key)
-		o := store.Outcome{Due: r.Now().Add(time.Minute), Code: "boom", Failure: true}
-		o.Segment = segment(s, "b")
-		ended := r.finish(s, o)
-		require.Equal(r, store.Cancelled, ended.Status)
-		require.Equal(r, "cancelled", ended.Code)
-		require.Zero(r, ended.Due)
-		requireSame(r, ended, r.finish(s, o), "and knows it again")
+		o := store.Outcome{Due: r.Now().Add(time.Minute), Code: "boom", Failure: true, Report: store.Report{Segment: segment(s, "b")}}
+		want := s
+		want.LastSeq, want.Failures, want.CancelRequested = 3, 1, true
+		want = ended(want, store.Cancelled, "cancelled", r.Now())
+		for range 2 {
+			requireSame(r, want, r.finish(s, o))
+		}
 		r.requireEvents(s.Key, 0, "1ack 2:a@1 3:b@1 4error=cancelled")
 	}},
 	{"a repeated finish is recognised", testRepeatedFinish},
@@ -106,8 +95,7 @@ var finishCases = []Case{
 	{"a queued request is ended under the fence that it holds", func(r *rig) {
 		s := r.accept()
 		r.refuseFinish(store.Fence{Key: s.Key, Fence: 1}, failed("deadline_exceeded"))
-		ended := r.finish(s, failed("deadline_exceeded"))
-		require.Equal(r, store.Failed, ended.Status)
+		require.Equal(r, store.Failed, r.finish(s, failed("deadline_exceeded")).Status)
 		r.requireEvents(s.Key, 0, "1ack 2error=deadline_exceeded")
 
 		s = r.finish(r.accept(claimed), store.Outcome{Code: "boom", Due: r.Now().Add(time.Hour)})
@@ -126,28 +114,20 @@ var finishCases = []Case{
 		s := r.accept(claimed)
 		later := s
 		later.LastSeq++
-		o := succeeded(`1`)
-		o.Segment = segment(later, "a")
-		r.refuseOutcome(s, o)
+		r.refuseOutcome(s, succeeded(`1`, segment(later, "a")))
 		r.requireState(s)
 	}},
 	{"the crash count is reset by a last report with chunks", func(r *rig) {
 		s := r.takenOver()
-		o := store.Outcome{Code: "x"}
-		o.Segment = segment(s, "a")
+		o := store.Outcome{Report: store.Report{Segment: segment(s, "a")}, Code: "x"}
 		require.Zero(r, r.finish(s, o).Deaths)
-
-		s = r.takenOver()
-		o = failed("poisoned")
-		o.End.Dead = true
-		require.Equal(r, 1, r.finish(s, o).Deaths, "an end alone forgives nothing")
+		require.Equal(r, 1, r.finish(r.takenOver(), deadLetter()).Deaths, "an end alone does not reset it")
 	}},
 }
 
 func testRepeatedFinish(r *rig) {
 	s := r.accept(claimed)
-	o := succeeded(`1`)
-	o.Segment = segment(s, "a")
+	o := succeeded(`1`, segment(s, "a"))
 	once := r.finish(s, o)
 	r.Advance(time.Second)
 	requireSame(r, once, r.finish(s, o))

@@ -115,47 +115,42 @@ var listCases = []Case{
 }
 
 func testFilters(r *rig) {
-	other := r.accept(func(n *store.New) { n.Subject = "another" })
+	other := r.accept(func(n *store.New) { n.Subject = "another" }).ID
 	r.Advance(time.Second)
 	middle := r.Now()
-	act := r.accept(func(n *store.New) { n.Action = "other" })
-	running := r.accept(claimed)
+	act := r.accept(func(n *store.New) { n.Action = "other" }).ID
+	running := r.accept(claimed).ID
 	r.Advance(time.Second)
 	late := r.Now()
-	done := r.finish(r.accept(claimed), succeeded(`1`))
-	gone := r.cancel(r.accept().Key)
+	done := r.finish(r.accept(claimed), succeeded(`1`)).ID
+	gone := r.cancel(r.accept().Key).ID
 	for name, c := range map[string]struct {
 		q    store.Query
-		want []store.State
+		want []string
 	}{
-		"all":           {store.Query{}, []store.State{other, act, running, done, gone}},
-		"subject":       {store.Query{Subject: "another"}, []store.State{other}},
-		"status":        {store.Query{Status: store.Running}, []store.State{running}},
-		"succeeded":     {store.Query{Status: store.Succeeded, Subject: subject}, []store.State{done}},
-		"cancelled":     {store.Query{Status: store.Cancelled}, []store.State{gone}},
-		"action":        {store.Query{Action: "other"}, []store.State{act}},
+		"all":           {store.Query{}, []string{other, act, running, done, gone}},
+		"subject":       {store.Query{Subject: "another"}, []string{other}},
+		"status":        {store.Query{Status: store.Running}, []string{running}},
+		"succeeded":     {store.Query{Status: store.Succeeded, Subject: subject}, []string{done}},
+		"cancelled":     {store.Query{Status: store.Cancelled}, []string{gone}},
+		"action":        {store.Query{Action: "other"}, []string{act}},
 		"both":          {store.Query{Action: "other", Status: store.Running}, nil},
-		"from":          {store.Query{From: store.Milli(middle)}, []store.State{act, running, done, gone}},
-		"from, behind":  {store.Query{From: store.Milli(middle).Add(time.Nanosecond)}, []store.State{done, gone}},
-		"to":            {store.Query{To: store.Milli(late)}, []store.State{other, act, running}},
-		"to, behind":    {store.Query{To: store.Milli(middle).Add(time.Nanosecond)}, []store.State{other, act, running}},
-		"between":       {store.Query{From: middle.Add(-time.Millisecond), To: late.Add(-time.Millisecond)}, []store.State{act, running}},
+		"from":          {store.Query{From: store.Milli(middle)}, []string{act, running, done, gone}},
+		"from, behind":  {store.Query{From: store.Milli(middle).Add(time.Nanosecond)}, []string{done, gone}},
+		"to":            {store.Query{To: store.Milli(late)}, []string{other, act, running}},
+		"to, behind":    {store.Query{To: store.Milli(middle).Add(time.Nanosecond)}, []string{other, act, running}},
+		"between":       {store.Query{From: middle.Add(-time.Millisecond), To: late.Add(-time.Millisecond)}, []string{act, running}},
 		"between, mine": {store.Query{Subject: "another", From: middle, To: late}, nil},
 	} {
-		var want []string
-		for _, s := range c.want {
-			want = append(want, s.ID)
-		}
 		c.q.Tenant = tenant
 		for _, limit := range []int{1, 100} {
 			c.q.Limit = limit
-			r.requireList(c.q, want, name)
+			r.requireList(c.q, c.want, name)
 		}
 	}
 }
 
 func (r *rig) page(q store.Query, cursor string) (page []store.Summary, next string) {
-	r.Helper()
 	page, next, err := r.Queue.List(r.Context(), q, cursor)
 	require.NoError(r, err)
 	return page, next
@@ -163,7 +158,6 @@ func (r *rig) page(q store.Query, cursor string) (page []store.Summary, next str
 
 // list returns all pages.
 func (r *rig) list(q store.Query) []store.Summary {
-	r.Helper()
 	return pages(r, func(cursor string) ([]store.Summary, string, error) { return r.Queue.List(r.Context(), q, cursor) })
 }
 
@@ -176,7 +170,6 @@ func ids(page []store.Summary) (out []string) {
 
 // requireList requires that a query finds these ids, newest first.
 func (r *rig) requireList(q store.Query, want []string, hint any) {
-	r.Helper()
 	got := r.list(q)
 	require.ElementsMatch(r, want, ids(got), hint)
 	require.True(r, slices.IsSortedFunc(got, func(a, b store.Summary) int {

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,7 +19,7 @@ func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		m := &machine{T: rt, model: newModel(), ctx: t.Context, f: f, tenant: fmt.Sprint("run", run)}
+		m := &machine{rig: &rig{T: rt, Fixture: f}, model: newModel(), tenant: fmt.Sprint("run", run)}
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept":       m.accept,
 			"resend":       m.resend,
@@ -42,11 +41,8 @@ func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
 
 // machine drives both.
 type machine struct {
-	*rapid.T
+	*rig
 	model
-
-	ctx    func() context.Context
-	f      *Fixture
 	tenant string
 }
 
@@ -60,9 +56,9 @@ func (m *machine) anyRequest(t *rapid.T) *request {
 
 // expire removes expired requests from the model.
 func (m *machine) expire() {
-	now := m.f.Now()
+	now := m.Now()
 	for id, r := range m.requests {
-		if r.state.Status.Ended() && !now.Before(r.state.Ended.Add(m.f.Retention)) {
+		if r.state.Status.Ended() && !now.Before(r.state.Ended.Add(m.Retention)) {
 			delete(m.requests, id)
 			m.order = slices.DeleteFunc(m.order, func(other string) bool { return other == id })
 			if r.key != "" {
@@ -78,28 +74,36 @@ func (m *machine) skipWhenFull(t *rapid.T) {
 	}
 }
 
+func (m *machine) newRequest(subject, action, input string, deadline time.Duration) store.New {
+	return store.New{
+		Key: store.Key{Tenant: m.tenant, ID: newID(m.Now())}, Subject: subject, Action: action, Input: []byte(input),
+		Hash: store.Hash(action, []byte(input)), Deadline: m.Now().Add(deadline),
+	}
+}
+
+// draw chooses one of some values.
+func draw[V any](t *rapid.T, name string, values ...V) V {
+	return rapid.SampledFrom(values).Draw(t, name)
+}
+
 func (m *machine) accept(t *rapid.T) {
 	m.skipWhenFull(t)
-	n := store.New{
-		Key: store.Key{Tenant: m.tenant, ID: newID(m.f.Now())}, Subject: rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject"),
-		Action: rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "action"), Input: []byte(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "input")),
-		IdempotencyKey: rapid.SampledFrom([]string{"", "", "k"}).Draw(t, "key"),
-		Deadline:       m.f.Now().Add(rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 1000 * time.Hour}).Draw(t, "deadline")),
-	}
-	if d := rapid.SampledFrom([]time.Duration{0, 0, 2 * time.Second}).Draw(t, "delay"); d > 0 {
-		n.NotBefore = m.f.Now().Add(d)
+	n := m.newRequest(draw(t, "subject", "s1", "s2"), draw(t, "action", "a1", "a2"), draw(t, "input", "1", "2"),
+		draw(t, "deadline", time.Second, time.Hour, 1000*time.Hour))
+	n.IdempotencyKey = draw(t, "key", "", "", "k")
+	if d := draw(t, "delay", 0, 0, 2*time.Second); d > 0 {
+		n.NotBefore = m.Now().Add(d)
 	}
 	if rapid.Bool().Draw(t, "claim") {
 		n.Claim = &worker
 	}
-	n.Hash = store.Hash(n.Action, n.Input)
 	m.submit(t, n)
 }
 
 // submit accepts in both.
 func (m *machine) submit(t *rapid.T, n store.New) {
-	want, wantErr, fresh := m.model.submit(&n, m.f.Now())
-	got, err := m.f.Queue.Accept(m.ctx(), n)
+	want, wantErr, fresh := m.model.submit(&n, m.Now())
+	got, err := m.Queue.Accept(m.Context(), n)
 	require.ErrorIs(t, err, wantErr)
 	require.Equal(t, fresh, got.Fresh)
 	if want != nil {
@@ -112,7 +116,7 @@ func (m *machine) resend(t *rapid.T) {
 	r := m.anyRequest(t)
 	n := store.New{
 		Key: r.state.Key, Subject: r.state.Subject, Action: r.state.Action, Hash: r.state.Hash, Input: []byte(r.input),
-		IdempotencyKey: rapid.SampledFrom([]string{"", "k"}).Draw(t, "key"), Claim: &worker, Deadline: m.f.Now().Add(time.Minute),
+		IdempotencyKey: draw(t, "key", "", "k"), Claim: &worker, Deadline: m.Now().Add(time.Minute),
 	}
 	switch rapid.IntRange(0, 5).Draw(t, "change") {
 	case 0:
@@ -124,29 +128,29 @@ func (m *machine) resend(t *rapid.T) {
 }
 
 func (m *machine) claim(t *rapid.T) {
-	r, now := m.anyRequest(t), m.f.Now()
+	r, now := m.anyRequest(t), m.Now()
 	by := worker
 	by.Alone = rapid.Bool().Draw(t, "alone")
-	w, err := m.f.Queue.Claim(m.ctx(), r.state.Key, by)
+	w, err := m.Queue.Claim(m.Context(), r.state.Key, by)
 	s := r.state
-	switch {
-	case s.Status.Ended():
-		require.ErrorIs(t, err, store.ErrEnded)
-		requireSame(t, s, w.State)
-		return
-	case s.Status == store.Queued && s.Due.After(now):
-		require.ErrorIs(t, err, store.ErrNotDue)
-		return
-	case s.Status == store.Running && r.leased:
-		require.ErrorIs(t, err, store.ErrLeased)
-		return
-	}
 	if s.Status == store.Running {
 		s.Deaths++
 		s.Code = "worker_lost"
 	}
-	if s.Deaths >= 2 && !by.Alone {
-		require.ErrorIs(t, err, store.ErrSuspect)
+	var refusal error
+	switch {
+	case s.Status.Ended():
+		refusal = store.ErrEnded
+		requireSame(t, s, w.State)
+	case s.Status == store.Queued && s.Due.After(now):
+		refusal = store.ErrNotDue
+	case s.Status == store.Running && r.leased:
+		refusal = store.ErrLeased
+	case s.Deaths >= 2 && !by.Alone:
+		refusal = store.ErrSuspect
+	}
+	if refusal != nil {
+		require.ErrorIs(t, err, refusal)
 		return
 	}
 	require.NoError(t, err)
@@ -210,8 +214,7 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 func (m *machine) record(t *rapid.T) {
 	r := m.anyRequest(t)
 	if r.state.Status != store.Running {
-		_, err := m.f.Queue.Record(m.ctx(), fence(r.state), store.Report{Segment: segment(r.state, "x")})
-		require.ErrorIs(t, err, store.ErrFenced)
+		m.refuseRecord(fence(r.state), store.Report{Segment: segment(r.state, "x")})
 		return
 	}
 	if !r.leased {
@@ -221,11 +224,9 @@ func (m *machine) record(t *rapid.T) {
 	}
 	report, s, chunks := m.report(t, r)
 	f := fence(r.state)
-	got, err := m.f.Queue.Record(m.ctx(), f, report)
-	require.NoError(t, err)
-	requireSame(t, s, got)
+	requireSame(t, s, m.rig.record(r.state, report))
 	r.apply(report, s, chunks)
-	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Record(m.ctx(), f, report) }
+	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Record(m.Context(), f, report) }
 }
 
 // repeat takes the newest step under a fence once more.
@@ -234,13 +235,13 @@ func (m *machine) repeat(t *rapid.T) {
 	if r.newest == nil {
 		t.Skip("nothing to repeat")
 	}
-	got, err := r.newest(m.f.Queue)
+	got, err := r.newest(m.Queue)
 	require.NoError(t, err)
 	requireSame(t, r.state, got)
 }
 
 func (m *machine) finish(t *rapid.T) {
-	r, now := m.anyRequest(t), m.f.Now()
+	r, now := m.anyRequest(t), m.Now()
 	var o store.Outcome
 	s, chunks := r.state, map[uint64]store.Event(nil)
 	if s.Status == store.Running {
@@ -255,10 +256,10 @@ func (m *machine) finish(t *rapid.T) {
 			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), Dead: rapid.Bool().Draw(t, "dead letter"),
 		}
 	default:
-		o.Code, o.Due = "later", now.Add(rapid.SampledFrom([]time.Duration{0, 0, time.Second, 2000 * time.Hour}).Draw(t, "due"))
+		o.Code, o.Due = "later", now.Add(draw(t, "due", 0, 0, time.Second, 2000*time.Hour))
 	}
 	f := fence(r.state)
-	got, err := m.f.Queue.Finish(m.ctx(), f, o)
+	got, err := m.Queue.Finish(m.Context(), f, o)
 	if s.Status.Ended() || s.Status == store.Queued && o.End == nil {
 		if err != nil { // else it was a repeat, by chance
 			require.ErrorIs(t, err, store.ErrFenced)
@@ -280,24 +281,23 @@ func (m *machine) finish(t *rapid.T) {
 		r.state.Status, r.state.Code, r.state.Due, r.leased = store.Queued, "later", earlier(store.Milli(o.Due), s.Deadline), false
 	}
 	requireSame(t, r.state, got)
-	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.ctx(), f, o) }
+	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.Context(), f, o) }
 }
 
 // useOldFence writes under a fence that is not the newest.
 func (m *machine) useOldFence(t *rapid.T) {
 	r := m.anyRequest(t)
 	f := fence(r.state)
-	f.Fence += uint64(rapid.SampledFrom([]int{-1, 1}).Draw(t, "off"))
-	_, err := m.f.Queue.Record(m.ctx(), f, store.Report{Segment: segment(r.state, "zombie"), Checkpoint: []byte("zombie"), CheckpointKeep: r.state.LastSeq + 1})
-	require.ErrorIs(t, err, store.ErrFenced)
-	_, err = m.f.Queue.Finish(m.ctx(), f, succeeded("zombie"))
-	require.ErrorIs(t, err, store.ErrFenced)
+	f.Fence += uint64(draw(t, "off", -1, 1))
+	report := store.Report{Segment: segment(r.state, "zombie"), Checkpoint: []byte("zombie"), CheckpointKeep: r.state.LastSeq + 1}
+	m.refuseRecord(f, report)
+	m.refuseFinish(f, succeeded("zombie"))
 }
 
 func (m *machine) cancel(t *rapid.T) {
-	r, now := m.anyRequest(t), m.f.Now()
-	subject := rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
-	got, err := m.f.Queue.Cancel(m.ctx(), r.state.Key, subject)
+	r, now := m.anyRequest(t), m.Now()
+	subject := draw(t, "subject", "s1", "s2")
+	got, err := m.Queue.Cancel(m.Context(), r.state.Key, subject)
 	switch {
 	case subject != r.state.Subject:
 		require.ErrorIs(t, err, store.ErrNotFound)
@@ -318,33 +318,28 @@ func (m *machine) cancel(t *rapid.T) {
 // cancelFirst cancels an id before it is accepted.
 func (m *machine) cancelFirst(t *rapid.T) {
 	m.skipWhenFull(t)
-	now := m.f.Now()
-	n := store.New{
-		Key: store.Key{Tenant: m.tenant, ID: newID(now)}, Subject: "s1", Action: "a1", Input: []byte("1"),
-		Hash: store.Hash("a1", []byte("1")), Deadline: now.Add(time.Hour), Claim: &worker,
-	}
-	subject := rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "subject")
-	_, err := m.f.Queue.Cancel(m.ctx(), n.Key, subject)
-	require.ErrorIs(t, err, store.ErrNotFound)
+	now := m.Now()
+	n := m.newRequest("s1", "a1", "1", time.Hour)
+	n.Claim = &worker
+	subject := draw(t, "subject", "s1", "s2")
+	m.refuseCancel(n.Key, subject, store.ErrNotFound)
 	m.cancels[subject+n.ID] = now.Add(store.CancelMemory)
 	if rapid.Bool().Draw(t, "late") {
-		m.f.Advance(store.CancelMemory)
+		m.Advance(store.CancelMemory)
 		m.crash(nil)
 	}
 	m.submit(t, n)
 }
 
 func (m *machine) advance(t *rapid.T) {
-	m.f.Advance(rapid.SampledFrom([]time.Duration{
-		time.Millisecond, time.Second, 3 * time.Second, time.Hour, m.f.Retention,
-	}).Draw(t, "wait"))
+	m.Advance(draw(t, "wait", time.Millisecond, time.Second, 3*time.Second, time.Hour, m.Retention))
 	m.crash(nil)
 }
 
 // crash voids all leases, in both. It follows whenever the clock was moved,
 // because leases may end by the clock.
 func (m *machine) crash(*rapid.T) {
-	m.f.Queue = m.f.VoidLeases()
+	m.rig.crash()
 	for _, r := range m.requests {
 		r.leased, r.newest = false, nil
 	}
@@ -358,8 +353,7 @@ func (m *machine) check(t *rapid.T) {
 	for id := range m.requests {
 		listed = append(listed, id)
 	}
-	page, _, err := m.f.Queue.List(m.ctx(), store.Query{Tenant: m.tenant, Limit: 100}, "")
-	require.NoError(t, err)
+	page, _ := m.page(store.Query{Tenant: m.tenant, Limit: 100}, "")
 	require.ElementsMatch(t, listed, ids(page))
 	if len(m.order) == 0 {
 		return
@@ -373,7 +367,7 @@ func (m *machine) check(t *rapid.T) {
 func (m *machine) compare(t *rapid.T, r *request) {
 	budget := rapid.IntRange(1, 12).Draw(t, "budget")
 	after := uint64(rapid.IntRange(0, int(r.state.LastSeq)).Draw(t, "after"))
-	got := slices.Concat(eventPages(m.ctx(), t, m.f.Queue, r.state, after, budget)...)
+	got := slices.Concat(eventPages(m.Context(), t, m.Queue, r.state, after, budget)...)
 	require.Equal(t, format(r.stream(after)), format(got))
 }
 
@@ -382,11 +376,11 @@ func (m *machine) compare(t *rapid.T, r *request) {
 func (m *machine) compareDue(t *rapid.T, shard int) {
 	due := map[string]bool{}
 	for id, r := range m.requests {
-		if store.ShardOf(r.state.Key) == shard && r.state.Status == store.Queued && !r.state.Due.After(m.f.Now()) {
+		if store.ShardOf(r.state.Key) == shard && r.state.Status == store.Queued && !r.state.Due.After(m.Now()) {
 			due[id] = true
 		}
 	}
-	hints, err := m.f.Queue.Due(m.ctx(), shard, m.f.Now(), 1000)
+	hints, err := m.Queue.Due(m.Context(), shard, m.Now(), 1000)
 	require.NoError(t, err)
 	for _, h := range hints {
 		switch r := m.requests[h.ID]; {

@@ -58,11 +58,9 @@ func (r *request) stream(after uint64) (events []store.Event) {
 }
 
 func (r *request) finish(status store.Status, code string, now time.Time, e store.Event) {
-	r.state.LastSeq++
+	r.state, r.leased = ended(r.state, status, code, now), false
 	e.Seq = r.state.LastSeq
 	r.end = &e
-	r.state.Status, r.state.Code, r.state.Due, r.state.Ended = status, code, time.Time{}, store.Milli(now)
-	r.leased = false
 }
 
 var cancelledEvent = store.Event{Kind: store.Error, Code: "cancelled", Message: "the call was cancelled"}
@@ -72,6 +70,27 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// queued returns the state of a request that was accepted now and not claimed.
+func queued(n *store.New, now time.Time) store.State {
+	due := now
+	if n.NotBefore.After(now) {
+		due = n.NotBefore
+	}
+	deadline := store.Milli(n.Deadline)
+	return store.State{
+		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: store.Queued, Accepted: store.Milli(now),
+		Deadline: deadline, Due: earlier(store.Milli(due), deadline), RetryOf: n.RetryOf, CancelAfter: n.CancelAfter,
+		LastSeq: 1, Keep: 1, Progress: n.Progress, Connection: n.Connection,
+	}
+}
+
+// ended returns the state after an end.
+func ended(s store.State, status store.Status, code string, now time.Time) store.State {
+	s.LastSeq++
+	s.Status, s.Code, s.Due, s.Ended = status, code, time.Time{}, store.Milli(now)
+	return s
 }
 
 func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fresh bool) {
@@ -92,15 +111,8 @@ func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fres
 		}
 		m.keys[key] = n.ID
 	}
-	deadline := store.Milli(n.Deadline)
-	r = &request{key: key, input: string(n.Input), chunks: map[uint64]store.Event{}}
-	r.state = store.State{
-		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: store.Queued, Accepted: store.Milli(now),
-		Deadline: deadline, Due: earlier(store.Milli(now), deadline), LastSeq: 1, Keep: 1,
-	}
-	if n.NotBefore.After(now) {
-		r.state.Due = earlier(store.Milli(n.NotBefore), deadline)
-	} else if n.Claim != nil {
+	r = &request{key: key, input: string(n.Input), chunks: map[uint64]store.Event{}, state: queued(n, now)}
+	if n.Claim != nil && !n.NotBefore.After(now) {
 		r.state.Status, r.state.Fence, r.state.Attempt, r.state.Due, r.leased = store.Running, 1, 1, time.Time{}, true
 	}
 	cancel := n.Subject + n.ID

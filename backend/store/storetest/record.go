@@ -143,21 +143,21 @@ var recordCases = []Case{
 
 func testGaps(r *rig) {
 	s := r.emit(r.accept(claimed), "a", "b")
-	later := s
+	later, earlier := s, s
 	later.LastSeq++
-	earlier := s
 	earlier.LastSeq--
-	short := segment(s, "c", "d")
-	short.Last--
-	jump := segment(s, "c", "d")
-	jump.Events[1].Seq++
-	first := segment(s, "c")
-	first.First--
-	kind := segment(s, "c")
-	kind.Events[0].Kind = store.Result
+	with := func(change func(*store.Segment)) *store.Segment {
+		g := segment(s, "c", "d")
+		change(g)
+		return g
+	}
 	for name, g := range map[string]*store.Segment{
 		"a gap": segment(later, "c"), "an overlap": segment(earlier, "b", "c"), "a false repeat": segment(earlier, "b"),
-		"nothing": {First: 4, Last: 4}, "a false last": short, "a false first": first, "a gap within": jump, "a kind that is no chunk": kind,
+		"nothing":                 {First: 4, Last: 4},
+		"a false last":            with(func(g *store.Segment) { g.Last-- }),
+		"a false first":           with(func(g *store.Segment) { g.First-- }),
+		"a gap within":            with(func(g *store.Segment) { g.Events[1].Seq++ }),
+		"a kind that is no chunk": with(func(g *store.Segment) { g.Events[0].Kind = store.Result }),
 	} {
 		r.refuseReport(s, store.Report{Segment: g}, name)
 		r.requireState(s, name)

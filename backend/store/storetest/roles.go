@@ -53,12 +53,10 @@ var roleCases = []Case{
 		r.requireEvents(n.Key, 0, "1ack 2:new@1")
 	})},
 	{"Operator lists dead letters of all tenants", withRole(func(r *rig, q store.Operator) {
-		dead := failed("poisoned")
-		dead.End.Dead = true
 		var want []string
 		for i := range 7 {
 			r.Advance(time.Second)
-			s := r.finish(r.accept(claimed, func(n *store.New) { n.Tenant = fmt.Sprint("tenant", i%3) }), dead)
+			s := r.finish(r.accept(claimed, func(n *store.New) { n.Tenant = fmt.Sprint("tenant", i%3) }), deadLetter())
 			want = append(want, s.ID)
 			r.finish(r.accept(claimed), failed("boom"))
 		}

@@ -4,10 +4,11 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,31 +42,22 @@ type Orphaner interface {
 
 // Clock is a clock that stands still until it is moved. It is safe for
 // concurrent use.
-type Clock struct {
-	set chan time.Time
-}
+type Clock struct{ moved atomic.Int64 }
 
 // NewClock returns a clock that shows a time in the past.
-func NewClock() *Clock {
-	c := &Clock{set: make(chan time.Time, 1)}
-	c.set <- time.Date(2026, 2, 3, 4, 5, 6, 789_654_321, time.UTC)
-	return c
-}
+func NewClock() *Clock { return &Clock{} }
 
 // Now returns the time.
 func (c *Clock) Now() time.Time {
-	t := <-c.set
-	c.set <- t
-	return t
+	return time.Date(2026, 2, 3, 4, 5, 6, 789_654_321, time.UTC).Add(time.Duration(c.moved.Load()))
 }
 
 // Advance moves the clock on.
-func (c *Clock) Advance(d time.Duration) { c.set <- (<-c.set).Add(d) }
+func (c *Clock) Advance(d time.Duration) { c.moved.Add(int64(d)) }
 
 // T is what a case needs of a test. A *testing.T has it.
 type T interface {
 	require.TestingT
-	Helper()
 	Context() context.Context
 	Logf(format string, args ...any)
 }
@@ -97,16 +89,9 @@ func Cases() []Case {
 		name  string
 		cases []Case
 	}{
-		{"Accept", acceptCases},
-		{"Claim", claimCases},
-		{"Record", recordCases},
-		{"Finish", finishCases},
-		{"Cancel", cancelCases},
-		{"Read", readCases},
-		{"List", listCases},
-		{"Due", dueCases},
-		{"Isolation", isolationCases},
-		{"Roles", roleCases},
+		{"Accept", acceptCases}, {"Claim", claimCases}, {"Record", recordCases}, {"Finish", finishCases},
+		{"Cancel", cancelCases}, {"Read", readCases}, {"List", listCases}, {"Due", dueCases},
+		{"Isolation", isolationCases}, {"Roles", roleCases},
 	} {
 		for _, c := range part.cases {
 			all = append(all, Case{part.name + "/" + c.Name, c.run})
@@ -171,7 +156,6 @@ var (
 
 // submitFresh accepts a request that the store does not have yet.
 func (r *rig) submitFresh(n store.New, hint ...any) store.State {
-	r.Helper()
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
 	require.True(r, a.Fresh, hint...)
@@ -180,7 +164,6 @@ func (r *rig) submitFresh(n store.New, hint ...any) store.State {
 
 // submitKnown accepts a request for which the store returns an older one.
 func (r *rig) submitKnown(want store.State, n store.New, hint ...any) {
-	r.Helper()
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
 	require.False(r, a.Fresh, hint...)
@@ -188,7 +171,6 @@ func (r *rig) submitKnown(want store.State, n store.New, hint ...any) {
 }
 
 func (r *rig) refuseAccept(n store.New, want error, hint ...any) {
-	r.Helper()
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.ErrorIs(r, err, want, hint...)
 	require.Zero(r, a, hint...)
@@ -196,33 +178,28 @@ func (r *rig) refuseAccept(n store.New, want error, hint ...any) {
 
 // accept stores a new request.
 func (r *rig) accept(change ...func(*store.New)) store.State {
-	r.Helper()
 	return r.submitFresh(r.newRequest(change...))
 }
 
 func (r *rig) claim(key store.Key) store.Work {
-	r.Helper()
 	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
 	require.NoError(r, err)
 	return w
 }
 
 func (r *rig) refuseClaim(key store.Key, want error) store.Work {
-	r.Helper()
 	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
 	require.ErrorIs(r, err, want)
 	return w
 }
 
 func (r *rig) cancel(key store.Key) store.State {
-	r.Helper()
 	s, err := r.Queue.Cancel(r.Context(), key, subject)
 	require.NoError(r, err)
 	return s
 }
 
 func (r *rig) refuseCancel(key store.Key, subject string, want error, hint ...any) store.State {
-	r.Helper()
 	s, err := r.Queue.Cancel(r.Context(), key, subject)
 	require.ErrorIs(r, err, want, hint...)
 	return s
@@ -251,48 +228,42 @@ func segment(s store.State, chunks ...string) *store.Segment {
 
 // emit records chunks.
 func (r *rig) emit(s store.State, chunks ...string) store.State {
-	r.Helper()
 	return r.record(s, store.Report{Segment: segment(s, chunks...)})
 }
 
 func (r *rig) record(s store.State, report store.Report) store.State {
-	r.Helper()
 	next, err := r.Queue.Record(r.Context(), fence(s), report)
 	require.NoError(r, err)
 	return next
 }
 
 func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
-	r.Helper()
 	_, err := r.Queue.Record(r.Context(), f, report)
 	require.ErrorIs(r, err, store.ErrFenced, hint...)
 }
 
-// refuseReport records what the store must find wrong in itself.
+// refuseReport records and finishes with a report that is wrong in itself.
 func (r *rig) refuseReport(s store.State, report store.Report, hint ...any) {
-	r.Helper()
 	_, err := r.Queue.Record(r.Context(), fence(s), report)
 	requireInvalid(r, err, hint...)
+	r.refuseOutcome(s, store.Outcome{Report: report, End: succeeded(`1`).End}, hint...)
 }
 
 func (r *rig) finish(s store.State, o store.Outcome) store.State {
-	r.Helper()
 	next, err := r.Queue.Finish(r.Context(), fence(s), o)
 	require.NoError(r, err)
 	return next
 }
 
 func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
-	r.Helper()
 	_, err := r.Queue.Finish(r.Context(), f, o)
 	require.ErrorIs(r, err, store.ErrFenced, hint...)
 }
 
-// refuseOutcome finishes with what the store must find wrong in itself.
-func (r *rig) refuseOutcome(s store.State, o store.Outcome) {
-	r.Helper()
+// refuseOutcome finishes with an outcome that is wrong in itself.
+func (r *rig) refuseOutcome(s store.State, o store.Outcome, hint ...any) {
 	_, err := r.Queue.Finish(r.Context(), fence(s), o)
-	requireInvalid(r, err)
+	requireInvalid(r, err, hint...)
 }
 
 // requireInvalid requires an error for which neither the fence nor the store's
@@ -303,8 +274,12 @@ func requireInvalid(t require.TestingT, err error, hint ...any) {
 	require.NotErrorIs(t, err, store.ErrUnavailable, hint...)
 }
 
-func succeeded(payload string) store.Outcome {
-	return store.Outcome{End: &store.End{Status: store.Succeeded, Payload: []byte(payload)}}
+func succeeded(payload string, last ...*store.Segment) store.Outcome {
+	o := store.Outcome{End: &store.End{Status: store.Succeeded, Payload: []byte(payload)}}
+	for _, g := range last {
+		o.Segment = g
+	}
+	return o
 }
 
 func failed(code string) store.Outcome {
@@ -313,13 +288,18 @@ func failed(code string) store.Outcome {
 	}}
 }
 
+func deadLetter() store.Outcome {
+	o := failed("poisoned")
+	o.End.Dead = true
+	return o
+}
+
 // crash voids all leases.
 func (r *rig) crash() { r.Queue = r.VoidLeases() }
 
 // takenOver returns a request whose first worker was lost and whose second one
 // has claimed it.
 func (r *rig) takenOver() store.State {
-	r.Helper()
 	s := r.accept(claimed)
 	r.crash()
 	return r.claim(s.Key).State
@@ -327,7 +307,6 @@ func (r *rig) takenOver() store.State {
 
 // state reads a request's state.
 func (r *rig) state(key store.Key) store.State {
-	r.Helper()
 	s, events, err := r.Queue.Read(r.Context(), key, 0, 0)
 	require.NoError(r, err)
 	require.Empty(r, events, "max 0 returns no events")
@@ -336,19 +315,16 @@ func (r *rig) state(key store.Key) store.State {
 
 // requireState requires that the store holds this state.
 func (r *rig) requireState(want store.State, hint ...any) {
-	r.Helper()
 	requireSame(r, want, r.state(want.Key), hint...)
 }
 
 func (r *rig) requireNotFound(key store.Key) {
-	r.Helper()
 	_, _, err := r.Queue.Read(r.Context(), key, 0, 1)
 	require.ErrorIs(r, err, store.ErrNotFound)
 }
 
 // events reads all events behind a position in one page.
 func (r *rig) events(key store.Key, after uint64) []store.Event {
-	r.Helper()
 	_, events, err := r.Queue.Read(r.Context(), key, after, 1<<20)
 	require.NoError(r, err)
 	return events
@@ -356,7 +332,6 @@ func (r *rig) events(key store.Key, after uint64) []store.Event {
 
 // requireEvents requires events behind a position, in the form of [format].
 func (r *rig) requireEvents(key store.Key, after uint64, want string, hint ...any) {
-	r.Helper()
 	require.Equal(r, want, format(r.events(key, after)), hint...)
 }
 
@@ -391,25 +366,17 @@ func pages[E any](t require.TestingT, read func(cursor string) (page []E, next s
 
 // format writes events in short: "1ack 2:a@1 4mark[3-4]k2 5result=x".
 func format(events []store.Event) string {
-	var b bytes.Buffer
-	for i, e := range events {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		switch e.Kind {
-		case store.Ack:
-			fmt.Fprintf(&b, "%dack", e.Seq)
-		case store.Chunk:
-			fmt.Fprintf(&b, "%d:%s@%d", e.Seq, e.Data, e.Attempt)
-		case store.Attempt:
-			fmt.Fprintf(&b, "%dmark%d[%d-%d]k%d(%s)", e.Seq, e.Attempt, e.From, e.Seq, e.Keep, e.Code)
-		case store.Result:
-			fmt.Fprintf(&b, "%dresult=%s", e.Seq, e.Data)
-		case store.Error:
-			fmt.Fprintf(&b, "%derror=%s", e.Seq, e.Code)
-		}
+	var out []string
+	for _, e := range events {
+		out = append(out, map[store.Kind]string{
+			store.Ack:     fmt.Sprintf("%dack", e.Seq),
+			store.Chunk:   fmt.Sprintf("%d:%s@%d", e.Seq, e.Data, e.Attempt),
+			store.Attempt: fmt.Sprintf("%dmark%d[%d-%d]k%d(%s)", e.Seq, e.Attempt, e.From, e.Seq, e.Keep, e.Code),
+			store.Result:  fmt.Sprintf("%dresult=%s", e.Seq, e.Data),
+			store.Error:   fmt.Sprintf("%derror=%s", e.Seq, e.Code),
+		}[e.Kind])
 	}
-	return b.String()
+	return strings.Join(out, " ")
 }
 
 // requireSame compares states; when a running request is due is the store's matter.

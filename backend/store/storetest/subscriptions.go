@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -33,122 +34,101 @@ func RunSubscriptions(t *testing.T, open func(t *testing.T) *SubscriptionFixture
 }
 
 func (f *SubscriptionFixture) follow(t *testing.T, tenant, stream, connection string, change ...func(*store.Subscription)) store.Subscription {
-	t.Helper()
 	s := store.Subscription{
 		Tenant: tenant, Stream: stream, Connection: connection, Subject: subject, Since: store.Milli(f.Now()), Live: true,
 	}
 	for _, c := range change {
 		c(&s)
 	}
-	_, err := f.Store.Subscribe(t.Context(), s)
-	require.NoError(t, err)
+	f.subscribe(t, s)
 	return s
 }
 
-func (f *SubscriptionFixture) subscribers(t *testing.T, tenant, stream string) []store.Subscription {
-	t.Helper()
-	got, err := f.Store.Subscribers(t.Context(), tenant, stream)
+func (f *SubscriptionFixture) subscribe(t *testing.T, s store.Subscription) (added bool) {
+	added, err := f.Store.Subscribe(t.Context(), s)
+	require.NoError(t, err)
+	return added
+}
+
+func (f *SubscriptionFixture) unsubscribe(t *testing.T, stream, connection string) (removed bool) {
+	removed, err := f.Store.Unsubscribe(t.Context(), tenant, stream, connection)
+	require.NoError(t, err)
+	return removed
+}
+
+// get calls a method that takes a tenant and one more string.
+func get[V any](t *testing.T, method func(ctx context.Context, tenant, id string) (V, error), tenant, id string) V {
+	got, err := method(t.Context(), tenant, id)
 	require.NoError(t, err)
 	return got
 }
 
 func testSubscriptionLife(t *testing.T, f *SubscriptionFixture) {
-	ctx := t.Context()
-	require.Empty(t, f.subscribers(t, tenant, "s"))
+	require.Empty(t, get(t, f.Store.Subscribers, tenant, "s"))
 	s := store.Subscription{Tenant: tenant, Stream: "s", Connection: "c", Subject: subject, Since: store.Milli(f.Now())}
 	for i, live := range []bool{true, false, true} {
 		s.Live = live
-		added, err := f.Store.Subscribe(ctx, s)
-		require.NoError(t, err)
-		require.Equal(t, i == 0, added, "the others replace the first")
-		require.Equal(t, []store.Subscription{s}, f.subscribers(t, tenant, "s"))
+		require.Equal(t, i == 0, f.subscribe(t, s), "the others replace the first")
+		require.Equal(t, []store.Subscription{s}, get(t, f.Store.Subscribers, tenant, "s"))
 	}
 	for _, want := range []bool{true, false} {
-		removed, err := f.Store.Unsubscribe(ctx, tenant, "s", "c")
-		require.NoError(t, err)
-		require.Equal(t, want, removed)
-		require.Empty(t, f.subscribers(t, tenant, "s"))
+		require.Equal(t, want, f.unsubscribe(t, "s", "c"))
+		require.Empty(t, get(t, f.Store.Subscribers, tenant, "s"))
 	}
-	removed, err := f.Store.Unsubscribe(ctx, tenant, "unknown", "c")
-	require.NoError(t, err)
-	require.False(t, removed)
-	added, err := f.Store.Subscribe(ctx, s)
-	require.NoError(t, err)
-	require.True(t, added)
+	require.False(t, f.unsubscribe(t, "unknown", "c"))
+	require.True(t, f.subscribe(t, s))
 }
 
 func testSubscriptionExpiry(t *testing.T, f *SubscriptionFixture) {
-	ctx := t.Context()
 	until := func(d time.Duration) func(*store.Subscription) {
 		return func(s *store.Subscription) { s.Expires = store.Milli(f.Now().Add(d)) }
 	}
 	a := f.follow(t, tenant, "s", "a", until(time.Minute))
 	b := f.follow(t, tenant, "s", "b", until(2*time.Minute))
 	c := f.follow(t, tenant, "s", "c")
-	require.Equal(t, []store.Subscription{a, b, c}, f.subscribers(t, tenant, "s"))
+	require.Equal(t, []store.Subscription{a, b, c}, get(t, f.Store.Subscribers, tenant, "s"))
 	f.Advance(time.Minute)
-	require.Equal(t, []store.Subscription{b, c}, f.subscribers(t, tenant, "s"))
-	got, err := f.Store.Subscriptions(ctx, tenant, "a")
-	require.NoError(t, err)
-	require.Empty(t, got)
-	got, err = f.Store.SubscriptionsOf(ctx, tenant, subject)
-	require.NoError(t, err)
-	require.Equal(t, []store.Subscription{b, c}, got)
-	removed, err := f.Store.Unsubscribe(ctx, tenant, "s", "a")
-	require.NoError(t, err)
-	require.False(t, removed)
+	require.Equal(t, []store.Subscription{b, c}, get(t, f.Store.Subscribers, tenant, "s"))
+	require.Empty(t, get(t, f.Store.Subscriptions, tenant, "a"))
+	require.Equal(t, []store.Subscription{b, c}, get(t, f.Store.SubscriptionsOf, tenant, subject))
+	require.False(t, f.unsubscribe(t, "s", "a"))
 	f.Advance(time.Minute)
-	require.Equal(t, []store.Subscription{c}, f.subscribers(t, tenant, "s"))
-	added, err := f.Store.Subscribe(ctx, b)
-	require.NoError(t, err)
-	require.True(t, added, "what has expired is not there")
-	got, err = f.Store.Drop(ctx, tenant, "b")
-	require.NoError(t, err)
-	require.Empty(t, got)
+	require.Equal(t, []store.Subscription{c}, get(t, f.Store.Subscribers, tenant, "s"))
+	require.True(t, f.subscribe(t, b), "what has expired is not there")
+	require.Empty(t, get(t, f.Store.Drop, tenant, "b"))
 	f.Advance(1e5 * time.Hour)
-	require.Equal(t, []store.Subscription{c}, f.subscribers(t, tenant, "s"), "without an expiry it holds")
+	require.Equal(t, []store.Subscription{c}, get(t, f.Store.Subscribers, tenant, "s"), "without an expiry it holds")
 }
 
 func testSubscriptionQueries(t *testing.T, f *SubscriptionFixture) {
-	ctx := t.Context()
-	byStream, byConnection := map[string][]store.Subscription{}, map[string][]store.Subscription{}
-	bySubject := map[string][]store.Subscription{}
+	all := map[string][]store.Subscription{} // by stream, connection and subject
 	for i := range 40 {
 		f.Advance(time.Millisecond)
 		s := f.follow(t, tenant, fmt.Sprint("s", i%5), fmt.Sprint("c", i%8), func(s *store.Subscription) {
 			s.Subject = fmt.Sprint("u", i%8%3)
 		})
-		byStream[s.Stream] = append(byStream[s.Stream], s)
-		byConnection[s.Connection] = append(byConnection[s.Connection], s)
-		bySubject[s.Subject] = append(bySubject[s.Subject], s)
+		for _, key := range []string{s.Stream, s.Connection, s.Subject} {
+			all[key] = append(all[key], s)
+		}
 	}
-	for stream, want := range byStream {
-		require.Equal(t, want, f.subscribers(t, tenant, stream), "oldest first")
+	for key, want := range all {
+		switch key[0] {
+		case 's':
+			require.Equal(t, want, get(t, f.Store.Subscribers, tenant, key), "oldest first")
+		case 'c':
+			require.ElementsMatch(t, want, get(t, f.Store.Subscriptions, tenant, key))
+		case 'u':
+			require.ElementsMatch(t, want, get(t, f.Store.SubscriptionsOf, tenant, key))
+		}
 	}
-	for connection, want := range byConnection {
-		got, err := f.Store.Subscriptions(ctx, tenant, connection)
-		require.NoError(t, err)
-		require.ElementsMatch(t, want, got)
-	}
-	for subject, want := range bySubject {
-		got, err := f.Store.SubscriptionsOf(ctx, tenant, subject)
-		require.NoError(t, err)
-		require.ElementsMatch(t, want, got)
-	}
-	dropped, err := f.Store.Drop(ctx, tenant, "c3")
-	require.NoError(t, err)
-	require.ElementsMatch(t, byConnection["c3"], dropped)
-	dropped, err = f.Store.Drop(ctx, tenant, "c3")
-	require.NoError(t, err)
-	require.Empty(t, dropped)
-	for stream := range byStream {
-		for _, s := range f.subscribers(t, tenant, stream) {
+	require.ElementsMatch(t, all["c3"], get(t, f.Store.Drop, tenant, "c3"))
+	require.Empty(t, get(t, f.Store.Drop, tenant, "c3"))
+	for i := range 5 {
+		for _, s := range get(t, f.Store.Subscribers, tenant, fmt.Sprint("s", i)) {
 			require.NotEqual(t, "c3", s.Connection)
 		}
 	}
-	got, err := f.Store.Subscriptions(ctx, tenant, "c3")
-	require.NoError(t, err)
-	require.Empty(t, got)
+	require.Empty(t, get(t, f.Store.Subscriptions, tenant, "c3"))
 }
 
 func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
@@ -157,16 +137,13 @@ func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
 		f.follow(t, k[0], "stream", k[1]+"-", func(s *store.Subscription) { s.Subject = fmt.Sprint(i) })
 	}
 	for i, k := range ambiguousKeys {
-		got := f.subscribers(t, k[0], k[1])
+		got := get(t, f.Store.Subscribers, k[0], k[1])
 		require.Len(t, got, 1, "%q", k)
 		require.Equal(t, fmt.Sprint(i), got[0].Subject)
-		dropped, err := f.Store.Drop(t.Context(), k[0], k[1]+"-")
-		require.NoError(t, err)
+		dropped := get(t, f.Store.Drop, k[0], k[1]+"-")
 		require.Len(t, dropped, 1, "%q", k)
 		require.Equal(t, fmt.Sprint(i), dropped[0].Subject)
-		all, err := f.Store.SubscriptionsOf(t.Context(), k[0], fmt.Sprint(i))
-		require.NoError(t, err)
-		require.Len(t, all, 1)
+		require.Len(t, get(t, f.Store.SubscriptionsOf, k[0], fmt.Sprint(i)), 1)
 	}
 }
 
@@ -177,9 +154,8 @@ func testSubscriptionsAtOnce(t *testing.T, f *SubscriptionFixture) {
 			connection := fmt.Sprint("c", i)
 			for j := range 50 {
 				for k := range 3 {
-					_, err := f.Store.Subscribe(t.Context(), store.Subscription{
-						Tenant: tenant, Stream: fmt.Sprint("s", k), Connection: connection, Subject: subject, Since: f.Now(),
-					})
+					s := store.Subscription{Tenant: tenant, Stream: fmt.Sprint("s", k), Connection: connection, Since: f.Now()}
+					_, err := f.Store.Subscribe(t.Context(), s)
 					assert.NoError(t, err)
 				}
 				_, err := f.Store.Subscribers(t.Context(), tenant, fmt.Sprint("s", j%3))
@@ -194,6 +170,6 @@ func testSubscriptionsAtOnce(t *testing.T, f *SubscriptionFixture) {
 	}
 	wg.Wait()
 	for k := range 3 {
-		require.Empty(t, f.subscribers(t, tenant, fmt.Sprint("s", k)))
+		require.Empty(t, get(t, f.Store.Subscribers, tenant, fmt.Sprint("s", k)))
 	}
 }
