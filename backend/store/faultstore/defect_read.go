@@ -57,11 +57,12 @@ type readExpired struct {
 
 func (q *readExpired) Read(ctx context.Context, key store.Key, after uint64, limit int) (store.State, []store.Event, error) {
 	s, events, err := q.Roles.Read(ctx, key, after, limit)
-	if err == nil {
-		q.seen.Store(key, s)
-	} else if old, ok := q.seen.Load(key); ok && errors.Is(err, store.ErrNotFound) {
-		return old.(store.State), nil, nil
+	if errors.Is(err, store.ErrNotFound) {
+		if old, ok := q.seen.Load(key); ok {
+			return old.(store.State), nil, nil
+		}
 	}
+	q.seen.Store(key, s)
 	return s, events, err
 }
 

@@ -379,7 +379,7 @@ func format(events []store.Event) string {
 	return strings.Join(out, " ")
 }
 
-// requireSame compares states; when a running request is due is the store's matter.
+// requireSame compares states. When a running request is due is up to the store.
 func requireSame(t require.TestingT, want, got store.State, hint ...any) {
 	if want.Status == store.Running && got.Status == store.Running {
 		want.Due, got.Due = time.Time{}, time.Time{}
