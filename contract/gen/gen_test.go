@@ -19,7 +19,9 @@ func copyOf(t *testing.T) string {
 		}
 		put(t, dir, name, string(text))
 	}
-	put(t, dir, filepath.Join(source, "scan.go"), "package wire\n")
+	put(t, dir, filepath.Join(wire, "scanner.go"), "package wire\n\nimport _ \"github.com/pay-theory/streamer/backend/internal/jsonscan\"\n")
+	put(t, dir, filepath.Join(wire, "scanner_test.go"), "package wire\n")
+	put(t, dir, "backend/internal/jsonscan/scanner.go", "package jsonscan\n")
 	if err := run(dir, false); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,7 @@ func TestTheSameBytesEachTime(t *testing.T) {
 }
 
 func TestCheckNamesTheFileAndTheLine(t *testing.T) {
-	generated := filepath.Join(source, "client_message_gen.go")
+	generated := filepath.Join(wire, "client_message_gen.go")
 	for name, tc := range map[string]struct {
 		change func(t *testing.T, dir string)
 		want   []string
@@ -84,17 +86,29 @@ func TestCheckNamesTheFileAndTheLine(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{generated, "missing"}},
-		"a twin was edited": {
-			func(t *testing.T, dir string) { put(t, dir, copied+"/scan.go", "package wire // mine\n") },
-			[]string{copied + "/scan.go is not what", "- package wire // mine", "+ package wire"},
+		"a copy was edited": {
+			func(t *testing.T, dir string) {
+				put(t, dir, copies[wire]+"/scanner.go", "package wire // mine\n\nimport _ \"github.com/pay-theory/streamer/client-go/internal/jsonscan\"\n")
+			},
+			[]string{copies[wire] + "/scanner.go is not what", "at line 1:", "- package wire // mine", "+ package wire"},
 		},
-		"a twin too much": {
-			func(t *testing.T, dir string) { put(t, dir, copied+"/other.go", "package wire\n") },
-			[]string{copied + "/other.go has no twin"},
+		"the other copy was edited": {
+			func(t *testing.T, dir string) {
+				put(t, dir, "client-go/internal/jsonscan/scanner.go", "package scan\n")
+			},
+			[]string{"client-go/internal/jsonscan/scanner.go is not what", "+ package jsonscan"},
+		},
+		"a copy too much": {
+			func(t *testing.T, dir string) { put(t, dir, copies[wire]+"/other.go", "package wire\n") },
+			[]string{copies[wire] + "/other.go has no counterpart in " + wire},
+		},
+		"a test was copied": {
+			func(t *testing.T, dir string) { put(t, dir, copies[wire]+"/scanner_test.go", "package wire\n") },
+			[]string{copies[wire] + "/scanner_test.go has no counterpart"},
 		},
 		"a generated file too much": {
-			func(t *testing.T, dir string) { put(t, dir, source+"/old_gen.go", "package wire\n") },
-			[]string{source + "/old_gen.go is not generated any more"},
+			func(t *testing.T, dir string) { put(t, dir, wire+"/old_gen.go", "package wire\n") },
+			[]string{wire + "/old_gen.go is not generated any more"},
 		},
 		"the schema was changed": {func(t *testing.T, dir string) {
 			text, err := os.ReadFile(filepath.Join(dir, schemaFile))
@@ -102,7 +116,7 @@ func TestCheckNamesTheFileAndTheLine(t *testing.T) {
 				t.Fatal(err)
 			}
 			put(t, dir, schemaFile, strings.Replace(string(text), `"maxLength": 36`, `"maxLength": 40`, 1))
-		}, []string{source + "/protocol_gen.go is not what", "MaxRef", "40", copied + "/protocol_gen.go is not what"}},
+		}, []string{wire + "/protocol_gen.go is not what", "MaxRef", "40", copies[wire] + "/protocol_gen.go is not what"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copyOf(t)

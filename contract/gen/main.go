@@ -1,11 +1,12 @@
 // Command gen writes what follows from the contract: Go types, strict decoders
-// and constants from schema.json and codes.json, and client-go's copy of the
-// wire package. Run it from the repository's root as `go run ./contract/gen`;
+// and constants from schema.json and codes.json, and client-go's copies of the
+// packages wire and jsonscan. Run it from the repository's root as `go run ./contract/gen`;
 // with -check it writes nothing and fails when a file differs from what it
 // would write.
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,23 +18,32 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
-// What is read, and where things are written; all from the root.
+// What is read, and where files are written; all relative to the root.
 const (
 	schemaFile = "contract/schema.json"
 	codesFile  = "contract/codes.json"
-	source     = "backend/internal/wire"
-	copied     = "client-go/internal/wire"
+	wire       = "backend/internal/wire"
 	core       = "backend/internal/core"
 	client     = "client-go"
 )
+
+// modules begins the import path of each package; its folder follows.
+const modules = "github.com/pay-theory/streamer/"
+
+// copies maps the packages that the client's module needs, too, to the folders
+// of their copies.
+var copies = map[string]string{
+	wire:                        "client-go/internal/wire",
+	"backend/internal/jsonscan": "client-go/internal/jsonscan",
+}
 
 const help = `usage: go run ./contract/gen [-check] [-root DIR]
 
 Writes what follows from contract/schema.json and contract/codes.json:
 
   backend/internal/wire/*_gen.go   messages, decoders, encoders, limits, codes
-  client-go/internal/wire/*.go     the same, and a copy of all that is written
-                                   by hand in backend/internal/wire
+  client-go/internal/wire/*.go, client-go/internal/jsonscan/*.go
+                                   copies of backend's, without tests
   backend/internal/core/codes_gen.go, client-go/codes_gen.go
                                    the codes, for handlers and for applications
 
@@ -68,30 +78,30 @@ func run(root string, check bool) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(settle(root, files, check), stray(root, files))
+	return errors.Join(writeFiles(root, files, check), findStray(root, files))
 }
 
-// generate returns the files by their names, seen from the root.
+// generate returns the files by their names relative to the root.
 func generate(root string) (map[string][]byte, error) {
 	m, err := readModel(root)
 	if err != nil {
 		return nil, err
 	}
 	files := map[string][]byte{}
-	wire, err := golang.Wire(m)
+	generated, err := golang.Wire(m)
 	if err != nil {
 		return nil, err
 	}
-	for name, text := range wire {
-		files[filepath.Join(source, name)] = text
-		files[filepath.Join(copied, name)] = text
+	for name, text := range generated {
+		files[filepath.Join(wire, name)] = text
+		files[filepath.Join(copies[wire], name)] = text
 	}
 	for dir, pkg := range map[string]string{core: "core", client: "client"} {
 		if files[filepath.Join(dir, "codes_gen.go")], err = golang.Codes(m, pkg); err != nil {
 			return nil, err
 		}
 	}
-	return files, copyByHand(root, files)
+	return files, addCopies(root, files)
 }
 
 // readModel reads the contract.
@@ -107,21 +117,34 @@ func readModel(root string) (*model.Model, error) {
 	return model.Build(schema, codes)
 }
 
-// copyByHand adds the twins of what is written by hand.
-func copyByHand(root string, files map[string][]byte) error {
-	entries, err := os.ReadDir(filepath.Join(root, source))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_gen.go") {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(root, source, e.Name()))
+// addCopies adds the copies of the files that are written by hand. They differ
+// from the source in the import paths of other copied packages. Tests are not
+// copied: what runs is the same.
+func addCopies(root string, files map[string][]byte) error {
+	for from, to := range copies {
+		names, err := filepath.Glob(filepath.Join(root, from, "*.go"))
 		if err != nil {
 			return err
 		}
-		files[filepath.Join(copied, e.Name())] = text
+		for _, path := range names {
+			name := filepath.Base(path)
+			if strings.HasSuffix(name, "_gen.go") || strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			files[filepath.Join(to, name)] = rewriteImports(text)
+		}
 	}
 	return nil
+}
+
+// rewriteImports turns imports of copied packages into imports of the copies.
+func rewriteImports(text []byte) []byte {
+	for from, to := range copies {
+		text = bytes.ReplaceAll(text, []byte(`"`+modules+from+`"`), []byte(`"`+modules+to+`"`))
+	}
+	return text
 }

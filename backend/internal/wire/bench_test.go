@@ -10,11 +10,12 @@ import (
 var benchClient = map[string][]byte{
 	"ping":      []byte(`{"type":"ping"}`),
 	"request":   []byte(`{"type":"request","id":"0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b","action":"report.generate","payload":{"quarter":"2026-q3","rows":[1,2,3,4,5,6,7,8],"text":"some words to skip over"},"mode":"async","timeoutMs":60000,"idempotencyKey":"2026-q3","metadata":{"trace":"abc"}}`),
+	"batch":     []byte(`[{"type":"ping"},{"type":"cancel","ref":"1","id":"0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b"},{"type":"list","ref":"\u0032","status":"running","limit":50},{"type":"request","id":"0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b","action":"user.get","payload":{"id":17,"text":"gr\u00fcn","list":[{"a":null,"b":-1.5e3},true]}}]`),
 	"subscribe": []byte(`{"type":"subscribe","ref":"17","id":"0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b","after":12345,"epoch":1700000000000}`),
 }
 
 func BenchmarkDecodeClient(b *testing.B) {
-	for _, name := range []string{"ping", "request", "subscribe"} {
+	for _, name := range []string{"ping", "request", "subscribe", "batch"} {
 		b.Run(name, func(b *testing.B) {
 			data := benchClient[name]
 			b.SetBytes(int64(len(data)))

@@ -1,16 +1,13 @@
 package wire
 
-import "unicode/utf8"
-
-// TypeUnreadable is the type that a message gets in the client that has a field
-// of its own of the wrong type: clients ignore it as they ignore what they do
-// not know.
+// TypeUnreadable is the type that the client gives to a message of which a field
+// has the wrong type: clients ignore it, as they ignore unknown types.
 const TypeUnreadable = "?"
 
 // DecodeServerFrame reads a frame from a server: one message, or a batch.
 // Unknown fields are ignored; a message without type has an empty Type (a
-// gateway's own error). Raw fields point into data. Errors: a frame that is no
-// JSON, or too deep.
+// gateway's own error). Raw fields point into data. The error is about the
+// frame as a whole: it is not JSON, or nested too deeply.
 func DecodeServerFrame(data []byte) ([]ServerMessage, *Error) {
 	return AppendServerFrame(nil, data)
 }
@@ -18,74 +15,38 @@ func DecodeServerFrame(data []byte) ([]ServerMessage, *Error) {
 // AppendServerFrame is DecodeServerFrame into memory that is used again: the
 // messages are appended to out.
 func AppendServerFrame(out []ServerMessage, data []byte) ([]ServerMessage, *Error) {
-	if !utf8.Valid(data) {
-		return out, malformed("not UTF-8")
-	}
-	s := scanner{data: data}
-	if s.peek() != '[' {
-		out, err := appendOne(out, &s)
-		if err == nil {
-			err = s.end()
-		}
-		return out, err
-	}
-	if err := s.array(); err != nil {
-		return out, err
-	}
-	for {
-		more, err := s.more(']')
-		if err != nil {
-			return out, err
-		}
-		if !more {
-			return out, s.end()
-		}
-		if out, err = appendOne(out, &s); err != nil {
-			return out, err
+	s := newScanner(data)
+	if s.Peek() != '[' {
+		out = appendMessage(out, &s)
+	} else {
+		for s.Enter(); s.More(']'); {
+			out = appendMessage(out, &s)
 		}
 	}
+	return out, s.end()
 }
 
-// appendOne reads one message. An error is about the frame.
-func appendOne(out []ServerMessage, s *scanner) ([]ServerMessage, *Error) {
+// appendMessage reads one message.
+func appendMessage(out []ServerMessage, s *scanner) []ServerMessage {
 	out = append(out, ServerMessage{})
 	m := &out[len(out)-1]
-	err := m.decode(s, false)
-	if err != nil && err.Code != CodeMalformed {
-		if m.Type != "" {
-			m.Type = TypeUnreadable
-		}
-		err = nil
+	if err := m.decode(s, false); err != nil && m.Type != "" {
+		m.Type = TypeUnreadable
 	}
-	return out, err
+	return out
 }
 
-// decode reads one message; inside tells that it stands inside another one.
-// Errors: that the frame is malformed, or that the message is of no use because
-// a field that its type has was of the wrong type. Then it was read to its end.
+// decode reads one message to its end; inside reports that it is inside another
+// one. The message is of no use, and the error tells why, if a field that its
+// type has is of the wrong type.
 func (m *ServerMessage) decode(s *scanner, inside bool) *Error {
-	if err := s.object(); err != nil {
-		return err
+	if s.Peek() != '{' {
+		return s.wrongType("", "an object")
 	}
 	var bad uint64
 	var why *Error
-	for {
-		more, err := s.more('}')
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		key, err := s.key()
-		if err != nil {
-			return err
-		}
-		bit, err := m.field(s, key, inside)
-		if err != nil && err.Code == CodeMalformed {
-			return err
-		}
-		if err != nil {
+	for s.Enter(); s.More('}'); {
+		if bit, err := m.field(s, s.key(), inside); err != nil {
 			bad, why = bad|bit, err
 		}
 	}
@@ -95,27 +56,17 @@ func (m *ServerMessage) decode(s *scanner, inside bool) *Error {
 	return nil
 }
 
-// decodeEvents reads the messages inside a snapshot. One that is of no use makes
-// all of them so: a page with a hole in it is no page.
+// decodeEvents reads the messages inside a snapshot. If one of them is of no
+// use, the whole page is: a page with a gap must not be taken for complete.
 func decodeEvents(s *scanner) (out []ServerMessage, why *Error) {
-	if err := s.array(); err != nil {
-		return nil, err
+	if s.Peek() != '[' {
+		return nil, s.wrongType("", "an array")
 	}
-	for {
-		more, err := s.more(']')
-		if err != nil {
-			return out, err
-		}
-		if !more {
-			return out, why
-		}
+	for s.Enter(); s.More(']'); {
 		out = append(out, ServerMessage{})
-		err = out[len(out)-1].decode(s, true)
-		if err != nil && err.Code == CodeMalformed {
-			return out, err
-		}
-		if err != nil {
+		if err := out[len(out)-1].decode(s, true); err != nil {
 			why = err
 		}
 	}
+	return out, why
 }

@@ -9,133 +9,88 @@ import (
 // ClientItem is one message of a client's frame: decoded, or refused.
 type ClientItem struct {
 	Message ClientMessage
-	// Err is why the message is refused. Then Message holds of Type, ID and
-	// Ref what could be read, so that the answer finds its question.
+	// Err is why the message is refused. Message then holds Type, ID and Ref as
+	// far as they could be read, for the answer.
 	Err *Error
 }
 
-// DecodeClientFrame reads a frame from a client: one message, or a batch. What
-// is wrong with a single message stands in its item; an error is about the
-// frame as a whole. The items' raw fields point into data. The frame's size is
-// for the socket to judge.
+// DecodeClientFrame reads a frame from a client: one message, or a batch. A
+// fault of a single message is in its item; an error is about the frame as a
+// whole. The items' raw fields point into data. The caller limits the frame's
+// size.
 func DecodeClientFrame(data []byte) (items []ClientItem, batch bool, err *Error) {
-	if !utf8.Valid(data) {
-		return nil, false, malformed("not UTF-8")
+	s := newScanner(data)
+	var refusal *Error
+	if batch = s.Peek() == '['; batch {
+		items, refusal = decodeBatch(&s)
+	} else {
+		items = make([]ClientItem, 1)
+		items[0].decode(&s)
 	}
-	s := scanner{data: data}
-	if s.peek() != '[' {
-		item := make([]ClientItem, 1)
-		if err := item[0].decode(&s); err != nil {
-			return nil, false, err
-		}
-		if err := s.end(); err != nil {
-			return nil, false, err
-		}
-		return item, false, nil
-	}
-	items, err = decodeBatch(&s)
-	if err == nil || err.Code != CodeMalformed {
-		if end := s.end(); end != nil {
-			err = end
-		}
+	if err = s.end(); err == nil {
+		err = refusal
 	}
 	if err != nil {
-		return nil, true, err
+		return nil, batch, err
 	}
-	return items, true, nil
+	return items, batch, nil
 }
 
-// decodeBatch reads the messages of a batch. A batch that is refused is read to
-// its end all the same: what is no JSON is malformed, whatever else it is.
+// decodeBatch reads the messages of a batch. A batch that is refused is still
+// read to its end: if it is not JSON, it is malformed, whatever else it is.
 func decodeBatch(s *scanner) (items []ClientItem, refusal *Error) {
-	if err := s.array(); err != nil {
-		return nil, err
-	}
-	for {
-		more, err := s.more(']')
+	for s.Enter(); s.More(']'); {
 		switch {
-		case err != nil:
-			return nil, err
-		case !more && refusal == nil && len(items) == 0:
-			return nil, invalidBatch("a batch holds at least one message")
-		case !more:
-			return items, refusal
 		case refusal != nil:
 		case len(items) == MaxBatch:
 			refusal = invalidBatch("a batch holds at most 64 messages")
-		case s.peek() == '[':
+		case s.Peek() == '[':
 			refusal = invalidBatch("batches do not nest")
 		}
 		if refusal != nil {
-			err = s.skip()
-		} else {
-			items = append(items, ClientItem{})
-			err = items[len(items)-1].decode(s)
+			s.Skip()
+			continue
 		}
-		if err != nil {
-			return nil, err
-		}
+		items = append(items, ClientItem{})
+		items[len(items)-1].decode(s)
 	}
+	if refusal == nil && len(items) == 0 {
+		refusal = invalidBatch("a batch holds at least one message")
+	}
+	return items, refusal
 }
 
 func invalidBatch(text string) *Error { return &Error{Code: CodeInvalidBatch, Message: text} }
 
 // decode reads one message. After a refusal it reads on, to leave the scanner
-// behind the message and to find its id and ref. An error is about the frame:
-// nothing behind it can be read.
-func (item *ClientItem) decode(s *scanner) *Error {
-	if s.peek() != '{' {
-		if err := s.skip(); err != nil {
-			return err
-		}
+// after the message and to find its id and ref.
+func (item *ClientItem) decode(s *scanner) {
+	if s.Peek() != '{' {
+		s.Skip()
 		item.Err = invalid("", "a message is an object")
-		return nil
-	}
-	if err := s.enter(); err != nil {
-		return err
+		return
 	}
 	var seen uint32
-	for {
-		more, err := s.more('}')
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		key, err := s.key()
-		if err != nil {
-			return err
-		}
-		err = item.field(s, key, &seen)
-		switch {
-		case err == nil:
-		case err.Code == CodeMalformed:
-			return err
-		case item.Err == nil:
+	for s.Enter(); s.More('}'); {
+		if err := item.field(s, s.key(), &seen); err != nil && item.Err == nil {
 			item.Err = err
 		}
 	}
 	if item.Err == nil {
 		item.Err = checkForm(item.Message.Type, seen)
 	}
-	return nil
 }
 
-// field reads one field. seen holds those that were there before.
+// field reads one field. seen holds the fields that came before it.
 func (item *ClientItem) field(s *scanner, key []byte, seen *uint32) *Error {
 	bit := clientBit(key)
 	if bit == 0 {
-		if err := s.skip(); err != nil {
-			return err
-		}
-		name := cut(string(key))
+		s.Skip()
+		name := shorten(string(key))
 		return invalid(name, "unknown field "+strconv.Quote(name))
 	}
 	if *seen&bit != 0 {
-		if err := s.skip(); err != nil {
-			return err
-		}
+		s.Skip()
 		name := clientName(bit)
 		return invalid(name, "the field "+name+" stands twice")
 	}
@@ -146,8 +101,8 @@ func (item *ClientItem) field(s *scanner, key []byte, seen *uint32) *Error {
 // clientName returns the name of the field with the lowest bit.
 func clientName(bit uint32) string { return clientNames[bits.TrailingZeros32(bit)] }
 
-// cut shortens what a client has sent, where it is long.
-func cut(text string) string {
+// shorten bounds the length of a text from a client that an error repeats.
+func shorten(text string) string {
 	if len(text) <= MaxName {
 		return text
 	}
@@ -165,7 +120,7 @@ func checkForm(kind string, seen uint32) *Error {
 	}
 	must, may, known := clientForm(kind)
 	if !known {
-		return invalid("type", "unknown type "+strconv.Quote(cut(kind)))
+		return invalid("type", "unknown type "+strconv.Quote(shorten(kind)))
 	}
 	if missing := must &^ seen; missing != 0 {
 		name := clientName(missing)
@@ -178,7 +133,7 @@ func checkForm(kind string, seen uint32) *Error {
 	return nil
 }
 
-// ValidAction tells whether a name may be an action's: 1 to 128 letters,
+// ValidAction reports whether a name may be an action's: 1 to 128 letters,
 // digits and . _ : / -
 func ValidAction(name string) bool {
 	if name == "" || len(name) > MaxName {

@@ -258,7 +258,8 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 	case "events":
 		bit = serverHasEvents
 		if inside {
-			return 0, s.skip() // what stands inside holds nothing in turn
+			s.Skip() // messages do not nest any deeper
+			return 0, nil
 		}
 		m.Events, err = decodeEvents(s)
 	case "more":
@@ -280,7 +281,7 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		bit = serverHasAfterMs
 		m.AfterMs, err = whole[int64](s, "afterMs", 0, MaxSafeInteger)
 	default:
-		err = s.skip()
+		s.Skip()
 	}
 	return bit, err
 }

@@ -14,32 +14,17 @@ type Progress struct {
 	Message string `json:"message,omitempty"`
 }
 
-// decode reads the record to its end, whatever is wrong with its fields.
-func (r *Progress) decode(s *scanner) *Error {
-	if err := s.object(); err != nil {
-		return err
+// decode reads the record to its end, also after a field of the wrong type.
+func (r *Progress) decode(s *scanner) (why *Error) {
+	if s.Peek() != '{' {
+		return s.wrongType("", "an object")
 	}
-	var why *Error
-	for {
-		more, err := s.more('}')
-		if err != nil {
-			return err
-		}
-		if !more {
-			return why
-		}
-		key, err := s.key()
-		if err != nil {
-			return err
-		}
-		err = r.field(s, key)
-		if err != nil && err.Code == CodeMalformed {
-			return err
-		}
-		if err != nil {
+	for s.Enter(); s.More('}'); {
+		if err := r.field(s, s.key()); err != nil {
 			why = err
 		}
 	}
+	return why
 }
 
 // field reads the value of one field.
@@ -54,7 +39,7 @@ func (r *Progress) field(s *scanner, key []byte) (err *Error) {
 	case "message":
 		r.Message, err = s.text("message")
 	default:
-		err = s.skip()
+		s.Skip()
 	}
 	return err
 }
@@ -94,32 +79,17 @@ type Summary struct {
 	CancelRequested bool `json:"cancelRequested,omitempty"`
 }
 
-// decode reads the record to its end, whatever is wrong with its fields.
-func (r *Summary) decode(s *scanner) *Error {
-	if err := s.object(); err != nil {
-		return err
+// decode reads the record to its end, also after a field of the wrong type.
+func (r *Summary) decode(s *scanner) (why *Error) {
+	if s.Peek() != '{' {
+		return s.wrongType("", "an object")
 	}
-	var why *Error
-	for {
-		more, err := s.more('}')
-		if err != nil {
-			return err
-		}
-		if !more {
-			return why
-		}
-		key, err := s.key()
-		if err != nil {
-			return err
-		}
-		err = r.field(s, key)
-		if err != nil && err.Code == CodeMalformed {
-			return err
-		}
-		if err != nil {
+	for s.Enter(); s.More('}'); {
+		if err := r.field(s, s.key()); err != nil {
 			why = err
 		}
 	}
+	return why
 }
 
 // field reads the value of one field.
@@ -148,7 +118,7 @@ func (r *Summary) field(s *scanner, key []byte) (err *Error) {
 	case "cancelRequested":
 		r.CancelRequested, err = s.boolean("cancelRequested")
 	default:
-		err = s.skip()
+		s.Skip()
 	}
 	return err
 }
@@ -169,26 +139,16 @@ func (r *Summary) append(b []byte) []byte {
 	return append(w.b, '}')
 }
 
-// decodeSummaries reads an array to its end, whatever is wrong with its elements.
+// decodeSummaries reads an array to its end, also after an element of the wrong type.
 func decodeSummaries(s *scanner) (out []Summary, why *Error) {
-	if err := s.array(); err != nil {
-		return nil, err
+	if s.Peek() != '[' {
+		return nil, s.wrongType("", "an array")
 	}
-	for {
-		more, err := s.more(']')
-		if err != nil {
-			return out, err
-		}
-		if !more {
-			return out, why
-		}
+	for s.Enter(); s.More(']'); {
 		out = append(out, Summary{})
-		err = out[len(out)-1].decode(s)
-		if err != nil && err.Code == CodeMalformed {
-			return out, err
-		}
-		if err != nil {
+		if err := out[len(out)-1].decode(s); err != nil {
 			why = err
 		}
 	}
+	return out, why
 }

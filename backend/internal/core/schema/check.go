@@ -7,22 +7,26 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
-// Check judges a payload. It returns the payload as encoding/json can decode it
-// into the Go type: the same bytes, but for whole numbers written with a
-// fraction or an exponent (1.0, 1e2), which JSON Schema counts as integers, and
-// for an absent input, which becomes {}. An empty payload counts as null.
+// Check checks a payload. It returns the payload as encoding/json can decode it
+// into the Go type: the same bytes, except that whole numbers with a fraction or
+// an exponent (1.0, 1e2), which JSON Schema counts as integers, are rewritten,
+// and that an absent input becomes {}. An empty payload counts as null.
 func (t *Type) Check(payload []byte) ([]byte, *Violation) {
 	if len(payload) == 0 {
 		payload = []byte("null")
 	}
-	if !utf8.Valid(payload) {
-		return nil, &Violation{Text: "not UTF-8"}
+	c := checker{Scanner: jsonscan.New(payload, MaxDepth), data: payload}
+	valid := c.value(&t.root)
+	if valid {
+		c.End()
+		valid = c.Err() == nil
 	}
-	c := checker{scanner: scanner{data: payload}}
-	if !c.value(&t.root, 0) || !c.end() {
-		return nil, &Violation{Pointer: pointer(c.tokens), Text: c.text}
+	if !valid {
+		return nil, &Violation{Pointer: pointer(c.tokens), Text: c.violation()}
 	}
 	if t.absent && string(bytes.TrimSpace(payload)) == "null" {
 		return []byte("{}"), nil
@@ -30,23 +34,10 @@ func (t *Type) Check(payload []byte) ([]byte, *Violation) {
 	return c.patched(), nil
 }
 
-// checker holds a value against a description of values.
-type checker struct {
-	scanner
-	patches []patch
-}
-
 // patch replaces a number's text.
 type patch struct {
 	from, to int
 	text     string
-}
-
-func (c *checker) end() bool {
-	if c.space(); c.pos < len(c.data) {
-		return c.fail("something follows the value")
-	}
-	return true
 }
 
 func (c *checker) patched() []byte {
@@ -62,50 +53,50 @@ func (c *checker) patched() []byte {
 	return append(out, c.data[pos:]...)
 }
 
-// value judges the next value.
-func (c *checker) value(u *use, depth int) bool {
-	first := c.peek()
-	if first == 0 {
-		return c.notJSON()
-	}
-	if u.kind == kindAny || u.kind == kindRaw {
-		return c.anything(depth, u.kind == kindRaw)
-	}
-	if first == 'n' && u.nullable {
-		return c.literal("null")
+// value checks the next value.
+func (c *checker) value(u *use) bool {
+	first := c.Peek()
+	if first == 0 || first == 'n' && u.nullable {
+		return c.skip()
 	}
 	switch u.kind {
-	case kindAny, kindRaw: // judged above
+	case kindAny:
+		return c.anything(false)
+	case kindRaw:
+		return c.anything(true)
 	case kindBool:
-		switch first {
-		case 't':
-			return c.literal("true")
-		case 'f':
-			return c.literal("false")
+		if first == 't' || first == 'f' {
+			return c.skip()
 		}
 	case kindInteger, kindNumber:
-		if first == '-' || '0' <= first && first <= '9' {
+		if jsonscan.BeginsNumber(first) {
 			return c.numeric(u.node)
 		}
 	case kindString, kindBytes, kindTime:
 		if first == '"' {
-			text, ok := c.str()
+			text, ok := c.decodeString()
 			return ok && c.textual(u.node, text)
 		}
 	case kindArray:
 		if first == '[' {
-			return c.array(u.node, depth)
+			return c.array(u.node)
 		}
 	case kindObject:
 		if first == '{' {
-			return c.object(u.node, depth)
+			return c.object(u.node)
 		}
 	case kindDict:
 		if first == '{' {
-			return c.dict(u.node, depth)
+			return c.dict(u.node)
 		}
 	}
 	return c.wrongKind(u)
+}
+
+// skip reads a value by its grammar alone.
+func (c *checker) skip() bool {
+	c.Skip()
+	return c.Err() == nil
 }
 
 func (c *checker) wrongKind(u *use) bool {
@@ -120,10 +111,14 @@ func (c *checker) wrongKind(u *use) bool {
 	return c.fail("must be " + article + name)
 }
 
-func (c *checker) object(n *node, depth int) bool {
+func (c *checker) object(n *node) bool {
 	var seen mask
 	next := 0
-	ok := c.members(depth, func(key []byte) bool {
+	for c.Enter(); c.More('}'); {
+		key, ok := c.name()
+		if !ok {
+			return false
+		}
 		i := next
 		if i >= len(n.fields) || string(key) != n.fields[i].name {
 			var known bool
@@ -137,9 +132,11 @@ func (c *checker) object(n *node, depth int) bool {
 		}
 		seen.set(i)
 		next = i + 1
-		return c.value(&f.use, depth+1) || c.within(f.name)
-	})
-	if !ok {
+		if !c.value(&f.use) {
+			return c.within(f.name)
+		}
+	}
+	if c.Err() != nil {
 		return false
 	}
 	for i := range seen {
@@ -169,59 +166,63 @@ func (c *checker) unknown(n *node, key string) bool {
 	return c.failAt(key, text)
 }
 
-func (c *checker) dict(n *node, depth int) bool {
-	var seen keys
+func (c *checker) dict(n *node) bool {
+	var seen distinct
 	size := 0
-	ok := c.members(depth, func(key []byte) bool {
-		name := string(key)
-		if !seen.add(name) {
-			return c.failAt(name, twice)
-		}
-		size++
-		return c.value(n.items, depth+1) || c.within(name)
-	})
-	return ok && c.sized(size, n.minItems, n.maxItems, "property")
-}
-
-func (c *checker) array(n *node, depth int) bool {
-	var seen keys
-	size, ok := c.elements(depth, func(int) bool {
-		c.space()
-		start := c.pos
-		if !c.value(n.items, depth+1) {
+	for c.Enter(); c.More('}'); size++ {
+		name, ok := c.newName(&seen)
+		if !ok {
 			return false
 		}
-		if n.unique && !seen.add(c.canonical(n.items.node, c.data[start:c.pos])) {
-			return c.fail("stands twice")
+		if !c.value(n.items) {
+			return c.within(name)
 		}
-		return true
-	})
-	return ok && c.sized(size, n.minItems, n.maxItems, "item")
+	}
+	return c.Err() == nil && c.sized(size, n.minItems, n.maxItems, "property")
+}
+
+func (c *checker) array(n *node) bool {
+	var seen distinct
+	size := 0
+	for c.Enter(); c.More(']'); size++ {
+		c.Peek()
+		start := c.Offset()
+		ok := c.value(n.items)
+		if ok && n.unique && !seen.add(canonical(n.items.node, c.data[start:c.Offset()])) {
+			ok = c.fail("stands twice")
+		}
+		if !ok {
+			return c.within(strconv.Itoa(size))
+		}
+	}
+	return c.Err() == nil && c.sized(size, n.minItems, n.maxItems, "item")
 }
 
 // canonical makes equal values of strings and integers equal texts.
-func (c *checker) canonical(n *node, text []byte) string {
+func canonical(n *node, text []byte) string {
 	switch {
 	case n.kind == kindInteger && text[0] != 'n':
-		plain, _ := parseDecimal(string(text)).integer()
+		plain, _ := jsonscan.ParseDecimal(string(text)).Integer()
 		return plain
 	case bytes.IndexByte(text, '\\') >= 0:
-		return `"` + string(c.buf) + `"` // the string that was read last
+		s := jsonscan.New(text, 0)
+		decoded, _ := s.String()
+		return `"` + string(decoded) + `"`
 	}
 	return string(text)
 }
 
-func (c *checker) sized(size, least, most int, what string) bool {
+func (c *checker) sized(size, low, high int, what string) bool {
 	switch {
-	case size < least:
-		return c.fail("must have at least " + count(least, what))
-	case most >= 0 && size > most:
-		return c.fail("must have at most " + count(most, what))
+	case size < low:
+		return c.fail("must have at least " + count(low, what))
+	case high >= 0 && size > high:
+		return c.fail("must have at most " + count(high, what))
 	}
 	return true
 }
 
-// textual judges a string's decoded text.
+// textual checks a string's decoded text.
 func (c *checker) textual(n *node, text []byte) bool {
 	if n.kind == kindBytes {
 		return base64Text(text) || c.fail("must be base64, with padding")
@@ -249,14 +250,14 @@ func (c *checker) textual(n *node, text []byte) bool {
 }
 
 func (c *checker) notListed(n *node) bool {
-	const most = 12
-	if len(n.texts) > most {
-		return c.fail("must be one of " + strings.Join(n.texts[:most], ", ") + ", …")
+	const maxListed = 12
+	if len(n.texts) > maxListed {
+		return c.fail("must be one of " + strings.Join(n.texts[:maxListed], ", ") + ", …")
 	}
 	return c.fail("must be one of " + strings.Join(n.texts, ", "))
 }
 
-// base64Text tells whether text matches base64Pattern.
+// base64Text reports whether text matches base64Pattern.
 func base64Text(text []byte) bool {
 	if len(text)%4 != 0 {
 		return false
@@ -272,15 +273,15 @@ func base64Text(text []byte) bool {
 
 var timeForm = regexp.MustCompile(timePattern)
 
-// timeText tells whether text matches timePattern and is a day that exists.
+// timeText reports whether text matches timePattern and is a day that exists.
 func timeText(text []byte) bool {
 	var t time.Time
 	return timeForm.Match(text) && t.UnmarshalText(text) == nil
 }
 
-// numeric judges a number.
+// numeric checks a number.
 func (c *checker) numeric(n *node) bool {
-	start := c.pos
+	start := c.Offset()
 	text, plain, ok := c.number()
 	if !ok {
 		return false
@@ -291,7 +292,7 @@ func (c *checker) numeric(n *node) bool {
 	if plain && len(text) <= 18 {
 		i, _ := strconv.ParseInt(string(text), 10, 64)
 		if i == 0 && text[0] == '-' {
-			c.patches = append(c.patches, patch{start, c.pos, "0"})
+			c.patches = append(c.patches, patch{start, c.Offset(), "0"})
 		}
 		switch {
 		case i < n.low || i > n.high:
@@ -303,40 +304,40 @@ func (c *checker) numeric(n *node) bool {
 			return true
 		}
 	}
-	d := parseDecimal(string(text))
+	d := jsonscan.ParseDecimal(string(text))
 	switch {
-	case !d.whole():
+	case !d.IsWhole():
 		return c.fail("must be a whole number")
 	case !n.lower.above(d) || !n.upper.below(d):
 		return c.outOfRange(n)
-	case n.multiple > 1 && !d.multipleOf(n.multiple):
+	case n.multiple > 1 && !d.IsMultipleOf(n.multiple):
 		return c.fail("must be a multiple of " + strconv.FormatInt(n.multiple, 10))
 	case !plain:
-		whole, _ := d.integer() // it is within the bounds of its type
-		c.patches = append(c.patches, patch{start, c.pos, whole})
+		whole, _ := d.Integer() // it is within the bounds of its type
+		c.patches = append(c.patches, patch{start, c.Offset(), whole})
 	}
 	return c.listed(n, d)
 }
 
-func (c *checker) listed(n *node, d decimal) bool {
+func (c *checker) listed(n *node, d jsonscan.Decimal) bool {
 	for _, allowed := range n.numbers {
-		if d.compare(allowed) == 0 {
+		if d.Compare(allowed) == 0 {
 			return true
 		}
 	}
 	return len(n.numbers) == 0 || c.notListed(n)
 }
 
-// real judges a number that need not be whole.
+// real checks a number that need not be whole.
 func (c *checker) real(n *node, text []byte) bool {
 	if n.lower == nil && n.upper == nil && len(n.numbers) == 0 {
 		return true
 	}
-	var d decimal
+	var d jsonscan.Decimal
 	f, _ := strconv.ParseFloat(string(text), 64)
-	exact := func() decimal {
-		if d == (decimal{}) {
-			d = parseDecimal(string(text))
+	exact := func() jsonscan.Decimal {
+		if d == (jsonscan.Decimal{}) {
+			d = jsonscan.ParseDecimal(string(text))
 		}
 		return d
 	}
@@ -350,15 +351,15 @@ func (c *checker) real(n *node, text []byte) bool {
 	return len(n.numbers) == 0 || c.listed(n, exact())
 }
 
-// above tells whether d keeps a lower bound.
-func (b *bound) above(d decimal) bool {
-	s := d.compare(b.decimal)
+// above reports whether d is within a lower bound.
+func (b *bound) above(d jsonscan.Decimal) bool {
+	s := d.Compare(b.Decimal)
 	return s > 0 || s == 0 && !b.exclusive
 }
 
-// below tells whether d keeps an upper bound.
-func (b *bound) below(d decimal) bool {
-	s := d.compare(b.decimal)
+// below reports whether d is within an upper bound.
+func (b *bound) below(d jsonscan.Decimal) bool {
+	s := d.Compare(b.Decimal)
 	return s < 0 || s == 0 && !b.exclusive
 }
 

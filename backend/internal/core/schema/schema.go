@@ -45,6 +45,8 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
 // MaxDepth is how deep arrays and objects may stand in each other.
@@ -136,7 +138,7 @@ type node struct {
 	lower, upper *bound
 	low, high    int64 // integers: the bounds, as far as int64 goes
 	multiple     int64
-	numbers      []decimal // enum
+	numbers      []jsonscan.Decimal // enum
 
 	// strings
 	minLength, maxLength int // maxLength -1: none
@@ -181,7 +183,7 @@ func (m *mask) has(i int) bool { return m[i/64]&(1<<(i%64)) != 0 }
 
 // bound is one end of a range of numbers.
 type bound struct {
-	decimal
+	jsonscan.Decimal
 	text      string
 	float     float64
 	exclusive bool

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
 // keywords are what a field's tags say. Each is taken by the node that it
@@ -203,7 +205,7 @@ var numberForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9
 
 func newBound(text string, exclusive bool) *bound {
 	f, _ := strconv.ParseFloat(text, 64)
-	return &bound{parseDecimal(text), text, f, exclusive}
+	return &bound{jsonscan.ParseDecimal(text), text, f, exclusive}
 }
 
 // bound takes one end of a range.
@@ -231,7 +233,7 @@ func (b *builder) numeric(n *node, name, text, path string) bool {
 		b.wrong(path, "%s: %q is not a JSON number", name, text)
 		return false
 	}
-	if n.kind == kindInteger && !parseDecimal(text).whole() {
+	if n.kind == kindInteger && !jsonscan.ParseDecimal(text).IsWhole() {
 		b.wrong(path, "%s: %s is not whole, the field is", name, text)
 		return false
 	}
@@ -241,18 +243,18 @@ func (b *builder) numeric(n *node, name, text, path string) bool {
 // number takes the keywords of numbers.
 func (b *builder) number(n *node, path string, k *keywords) {
 	if lower := b.bound(n, k, "minimum", "exclusiveMinimum", path); lower != nil {
-		if n.lower != nil && lower.compare(n.lower.decimal) < 0 {
+		if n.lower != nil && lower.Compare(n.lower.Decimal) < 0 {
 			b.wrong(path, "the minimum %s is below what %s holds", lower.text, n.goType)
 		}
 		n.lower = lower
 	}
 	if upper := b.bound(n, k, "maximum", "exclusiveMaximum", path); upper != nil {
-		if n.upper != nil && upper.compare(n.upper.decimal) > 0 {
+		if n.upper != nil && upper.Compare(n.upper.Decimal) > 0 {
 			b.wrong(path, "the maximum %s is above what %s holds", upper.text, n.goType)
 		}
 		n.upper = upper
 	}
-	if n.lower != nil && n.upper != nil && n.lower.compare(n.upper.decimal) > 0 {
+	if n.lower != nil && n.upper != nil && n.lower.Compare(n.upper.Decimal) > 0 {
 		b.wrong(path, "the minimum %s is above the maximum %s", n.lower.text, n.upper.text)
 	}
 	if k.has("multipleOf") {
@@ -265,7 +267,7 @@ func (b *builder) number(n *node, path string, k *keywords) {
 	}
 	for _, text := range k.all("enum") {
 		if b.numeric(n, "enum", text, path) {
-			n.numbers = append(n.numbers, parseDecimal(text))
+			n.numbers = append(n.numbers, jsonscan.ParseDecimal(text))
 			n.texts = append(n.texts, text)
 		}
 	}
@@ -285,7 +287,7 @@ func (b *builder) example(k *keywords, text string) {
 
 // int64 is the bound made inclusive by a step, as far as int64 goes.
 func (b *bound) int64(step int64) int64 {
-	text, _ := b.integer()
+	text, _ := b.Integer()
 	n, _ := strconv.ParseInt(text, 10, 64) // beyond int64 it is int64's own end
 	if b.exclusive {
 		n += step // within range: the bounds are within the type's

@@ -30,7 +30,7 @@ func serverMessage(f *file, m *model.Model) error {
 			return err
 		}
 	}
-	f.line("\tdefault:\n\t\terr = s.skip()\n\t}\n\treturn bit, err\n}")
+	f.line("\tdefault:\n\t\ts.Skip()\n\t}\n\treturn bit, err\n}")
 	return appendMessage(f, "ServerMessage", d)
 }
 
@@ -70,58 +70,33 @@ func serverForms(f *file, d *model.Direction) {
 // that took the reading of a field as its argument would have the scanner moved
 // to the heap.
 const decodeRecord = `
-// decode reads the record to its end, whatever is wrong with its fields.
-func (r *%s) decode(s *scanner) *Error {
-	if err := s.object(); err != nil {
-		return err
+// decode reads the record to its end, also after a field of the wrong type.
+func (r *%s) decode(s *scanner) (why *Error) {
+	if s.Peek() != '{' {
+		return s.wrongType("", "an object")
 	}
-	var why *Error
-	for {
-		more, err := s.more('}')
-		if err != nil {
-			return err
-		}
-		if !more {
-			return why
-		}
-		key, err := s.key()
-		if err != nil {
-			return err
-		}
-		err = r.field(s, key)
-		if err != nil && err.Code == CodeMalformed {
-			return err
-		}
-		if err != nil {
+	for s.Enter(); s.More('}'); {
+		if err := r.field(s, s.key()); err != nil {
 			why = err
 		}
 	}
+	return why
 }`
 
 // decodeRecords is how an array of records is read.
 const decodeRecords = `
-// decode%[2]s reads an array to its end, whatever is wrong with its elements.
+// decode%[2]s reads an array to its end, also after an element of the wrong type.
 func decode%[2]s(s *scanner) (out []%[1]s, why *Error) {
-	if err := s.array(); err != nil {
-		return nil, err
+	if s.Peek() != '[' {
+		return nil, s.wrongType("", "an array")
 	}
-	for {
-		more, err := s.more(']')
-		if err != nil {
-			return out, err
-		}
-		if !more {
-			return out, why
-		}
+	for s.Enter(); s.More(']'); {
 		out = append(out, %[1]s{})
-		err = out[len(out)-1].decode(s)
-		if err != nil && err.Code == CodeMalformed {
-			return out, err
-		}
-		if err != nil {
+		if err := out[len(out)-1].decode(s); err != nil {
 			why = err
 		}
 	}
+	return out, why
 }`
 
 // plural is the Go name of several records.
@@ -148,7 +123,7 @@ func record(f *file, r *model.Record) error {
 			return err
 		}
 	}
-	f.line("\tdefault:\n\t\terr = s.skip()\n\t}\n\treturn err\n}")
+	f.line("\tdefault:\n\t\ts.Skip()\n\t}\n\treturn err\n}")
 	return appendRecord(f, name, r)
 }
 
@@ -182,7 +157,7 @@ func lenient(f *file, receiver string, field *model.Field, pointer bool) error {
 		f.line("\t\t%s = new(%s)\n\t\terr = %s.decode(s)", into, recordName(v.Record), into)
 	case model.Array:
 		if v.Record == "" {
-			f.line("\t\tif inside {\n\t\t\treturn 0, s.skip() // what stands inside holds nothing in turn\n\t\t}")
+			f.line("\t\tif inside {\n\t\t\ts.Skip() // messages do not nest any deeper\n\t\t\treturn 0, nil\n\t\t}")
 			f.line("\t\t%s, err = decodeEvents(s)", into)
 			return nil
 		}

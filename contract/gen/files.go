@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// settle writes the files, or with check names those that differ and shows
-// where.
-func settle(root string, files map[string][]byte, check bool) error {
+// writeFiles writes the files that differ; with check, it names them instead,
+// and shows where they differ.
+func writeFiles(root string, files map[string][]byte, check bool) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		path, want := filepath.Join(root, name), files[name]
@@ -38,14 +38,15 @@ func settle(root string, files map[string][]byte, check bool) error {
 	return errors.Join(errs...)
 }
 
-// stray names Go files in the copy that the source does not have, and generated
-// ones in the source that are generated no more.
-func stray(root string, files map[string][]byte) error {
+// findStray names Go files in the copies that their source does not have, and
+// generated ones in the source that are not generated any more.
+func findStray(root string, files map[string][]byte) error {
+	reasons := map[string]string{wire + "/*_gen.go": "is not generated any more"}
+	for from, to := range copies {
+		reasons[to+"/*.go"] = "has no counterpart in " + from
+	}
 	var errs []error
-	for pattern, why := range map[string]string{
-		copied + "/*.go":     "has no twin in " + source,
-		source + "/*_gen.go": "is not generated any more",
-	} {
+	for _, pattern := range slices.Sorted(maps.Keys(reasons)) {
 		have, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return err
@@ -56,7 +57,7 @@ func stray(root string, files map[string][]byte) error {
 				return err
 			}
 			if _, ok := files[name]; !ok {
-				errs = append(errs, fmt.Errorf("%s %s: delete it", name, why))
+				errs = append(errs, fmt.Errorf("%s %s: delete it", name, reasons[pattern]))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package wire
+package jsonscan
 
 import (
 	"math/big"
@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wholeOf says of every text what exact arithmetic says of it.
+// Integer says of every text what exact arithmetic says of it.
 func TestWholeNumbersAreExact(t *testing.T) {
 	for _, text := range []string{
 		"0", "-0", "0.0", "-0.000e5", "0e-9", "1", "-1", "10", "1.0", "1.50", "15e-1", "150e-1", "1.5e1", "1.55e1", "0.001e3", "0.0010E+3", "1e-1",
@@ -20,7 +20,7 @@ func TestWholeNumbersAreExact(t *testing.T) {
 		require.True(t, ok, text)
 		limit := new(big.Rat).SetInt64(MaxSafeInteger)
 		want := exact.IsInt() && new(big.Rat).Abs(exact).Cmp(limit) <= 0
-		n, got := wholeOf([]byte(text))
+		n, got := Integer([]byte(text))
 		require.Equal(t, want, got, text)
 		if want {
 			require.Zero(t, exact.Cmp(new(big.Rat).SetInt64(n)), "%s is read as %d", text, n)
@@ -28,7 +28,7 @@ func TestWholeNumbersAreExact(t *testing.T) {
 	}
 	// Exponents without end cost nothing, and mean what they say.
 	for text, want := range map[string]bool{"0e99999999999999999999": true, "1e99999999999999999999": false, "1e-99999999999999999999": false} {
-		_, got := wholeOf([]byte(text))
+		_, got := Integer([]byte(text))
 		require.Equal(t, want, got, text)
 	}
 }

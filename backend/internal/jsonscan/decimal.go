@@ -1,4 +1,4 @@
-package schema
+package jsonscan
 
 import (
 	"cmp"
@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// decimal is a number just as its text says, however long: ±0.digits × 10^point.
-// Digits have no zeros at their ends; zero has none at all. Numbers are compared
-// without rounding, and in time linear in their text: math/big would work out
-// 10^exponent.
-type decimal struct {
+// Decimal is the exact value of a number's text, however long:
+// ±0.digits × 10^point. Digits have no zeros at their ends; zero, the zero
+// value, has no digits. Operations do not round and take time linear in the
+// text: math/big would compute 10^exponent.
+type Decimal struct {
 	negative bool
 	digits   string
 	point    int
 }
 
-// maxExponent bounds exponents. No number in a message of 32 KiB can be told
-// from another by what lies beyond.
+// maxExponent bounds exponents. In a message of 32 KiB, numbers with larger
+// exponents cannot be told apart by them.
 const maxExponent = 1 << 30
 
-// parseDecimal reads a number in JSON's grammar.
-func parseDecimal(text string) decimal {
-	var d decimal
+// ParseDecimal reads a number in JSON's grammar; an empty text is zero.
+func ParseDecimal(text string) Decimal {
+	var d Decimal
 	text, d.negative = strings.CutPrefix(text, "-")
 	exponent := 0
 	if i := strings.IndexAny(text, "eE"); i >= 0 {
@@ -47,17 +47,17 @@ func parseDecimal(text string) decimal {
 	d.point -= len(d.digits) - len(trimmed)
 	d.digits = strings.TrimRight(trimmed, "0")
 	if d.digits == "" {
-		return decimal{}
+		return Decimal{}
 	}
 	return d
 }
 
-// whole tells whether the number is an integer.
-func (d decimal) whole() bool { return d.point >= len(d.digits) }
+// IsWhole reports whether the number is an integer.
+func (d Decimal) IsWhole() bool { return d.point >= len(d.digits) }
 
-// integer writes a whole number of at most 20 digits in the plain form; ok is
-// false for longer ones.
-func (d decimal) integer() (text string, ok bool) {
+// Integer returns a whole number without fraction and exponent. ok is false if it
+// has more than 20 digits.
+func (d Decimal) Integer() (text string, ok bool) {
 	switch {
 	case d.digits == "":
 		return "0", true
@@ -71,8 +71,8 @@ func (d decimal) integer() (text string, ok bool) {
 	return text, true
 }
 
-// compare returns -1, 0 or +1.
-func (d decimal) compare(e decimal) int {
+// Compare returns -1, 0 or +1 if d is less than, equal to or greater than e.
+func (d Decimal) Compare(e Decimal) int {
 	if s := cmp.Compare(d.sign(), e.sign()); s != 0 || d.digits == "" {
 		return s
 	}
@@ -83,7 +83,7 @@ func (d decimal) compare(e decimal) int {
 	return c
 }
 
-func (d decimal) sign() int {
+func (d Decimal) sign() int {
 	switch {
 	case d.digits == "":
 		return 0
@@ -93,9 +93,9 @@ func (d decimal) sign() int {
 	return 1
 }
 
-// multipleOf tells whether a whole number is a multiple of m, which is
+// IsMultipleOf reports whether a whole number is a multiple of m, which is
 // positive and below 2^31.
-func (d decimal) multipleOf(m int64) bool {
+func (d Decimal) IsMultipleOf(m int64) bool {
 	rest := int64(0)
 	for i := range len(d.digits) {
 		rest = (rest*10 + int64(d.digits[i]-'0')) % m

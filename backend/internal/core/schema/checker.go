@@ -1,0 +1,176 @@
+package schema
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
+)
+
+// checker compares a value with a description of values. Its methods return
+// false after the first violation, which is an error of the scanner or stands
+// in text. The violation's place is in tokens, from the inside out.
+type checker struct {
+	jsonscan.Scanner
+	data    []byte
+	patches []patch
+	text    string
+	tokens  []string
+}
+
+func (c *checker) fail(text string) bool {
+	c.text = text
+	return false
+}
+
+// failAt fails at a member of the current value.
+func (c *checker) failAt(token, text string) bool {
+	c.text, c.tokens = text, append(c.tokens, token)
+	return false
+}
+
+// within adds a token on the way out of a member that has failed.
+func (c *checker) within(token string) bool {
+	c.tokens = append(c.tokens, token)
+	return false
+}
+
+// violation returns which rule was broken.
+func (c *checker) violation() string {
+	switch err := c.Err(); {
+	case c.text != "":
+		return c.text
+	case errors.Is(err, jsonscan.ErrDepth):
+		return "nested deeper than " + strconv.Itoa(MaxDepth)
+	case errors.Is(err, jsonscan.ErrUnicodeEscape):
+		return jsonscan.ErrEscape.Error()
+	case errors.Is(err, jsonscan.ErrUTF8), errors.Is(err, jsonscan.ErrControl), errors.Is(err, jsonscan.ErrEscape), errors.Is(err, jsonscan.ErrTrailing):
+		return err.Error()
+	case c.Offset() >= len(c.data):
+		return "the JSON ends too early"
+	}
+	return "not JSON"
+}
+
+// anything reads a value of any type. The names of an object are not compared
+// in a raw one, which is not decoded here.
+func (c *checker) anything(raw bool) bool {
+	switch first := c.Peek(); {
+	case first == '{':
+		var seen distinct
+		for c.Enter(); c.More('}'); {
+			if raw {
+				if _, ok := c.name(); !ok || !c.anything(raw) {
+					return false
+				}
+				continue
+			}
+			name, ok := c.newName(&seen)
+			if !ok {
+				return false
+			}
+			if !c.anything(raw) {
+				return c.within(name)
+			}
+		}
+	case first == '[':
+		c.Enter()
+		for i := 0; c.More(']'); i++ {
+			if !c.anything(raw) {
+				return c.within(strconv.Itoa(i))
+			}
+		}
+	case first == '"':
+		_, ok := c.decodeString()
+		return ok
+	case jsonscan.BeginsNumber(first):
+		_, _, ok := c.number()
+		return ok
+	default:
+		c.Skip()
+	}
+	return c.Err() == nil
+}
+
+const twice = "the key stands twice"
+
+// name reads the name of a field. It is valid until the next string is read.
+func (c *checker) name() ([]byte, bool) {
+	name, lone := c.Name()
+	return name, c.refuseLone(lone)
+}
+
+// newName reads the name of a field that is not in seen, and adds it.
+func (c *checker) newName(seen *distinct) (string, bool) {
+	text, ok := c.name()
+	if !ok {
+		return "", false
+	}
+	name := string(text)
+	return name, seen.add(name) || c.failAt(name, twice)
+}
+
+// decodeString reads a string. It is valid until the next one is read.
+func (c *checker) decodeString() ([]byte, bool) {
+	text, lone := c.String()
+	return text, c.refuseLone(lone)
+}
+
+// refuseLone fails for a string with a lone surrogate, also if the string is not
+// JSON for another reason after it.
+func (c *checker) refuseLone(lone bool) bool {
+	if lone {
+		return c.fail("a lone surrogate in a string")
+	}
+	return c.Err() == nil
+}
+
+// number reads a number's text; plain reports that it has neither fraction nor
+// exponent.
+func (c *checker) number() (text []byte, plain, ok bool) {
+	text = c.Number()
+	if c.Err() != nil {
+		return nil, false, false
+	}
+	plain = true
+	for _, b := range text {
+		if b == '.' || b == 'e' || b == 'E' {
+			plain = false
+			break
+		}
+	}
+	if !plain || len(text) > 300 {
+		if _, err := strconv.ParseFloat(string(text), 64); err != nil {
+			return nil, false, c.fail("a number beyond the range of a double")
+		}
+	}
+	return text, plain, true
+}
+
+// distinct is a set of texts that finds duplicates.
+type distinct struct {
+	few  []string
+	many map[string]struct{}
+}
+
+// add reports whether the text is new.
+func (d *distinct) add(text string) bool {
+	if d.many == nil && len(d.few) < 8 {
+		for _, other := range d.few {
+			if other == text {
+				return false
+			}
+		}
+		d.few = append(d.few, text)
+		return true
+	}
+	if d.many == nil {
+		d.many = make(map[string]struct{}, 16)
+		for _, other := range d.few {
+			d.many[other] = struct{}{}
+		}
+	}
+	before := len(d.many)
+	d.many[text] = struct{}{}
+	return len(d.many) > before
+}

@@ -1,0 +1,260 @@
+// Package jsonscan reads JSON strictly, in one pass and without reflection.
+//
+// It refuses what JSON libraries read in different ways: bytes that are not
+// UTF-8, nesting beyond a limit, and anything after the value. It reports lone
+// surrogates, it reads integers exactly, it returns raw values byte for byte,
+// and [Scanner.Fields] refuses an object that has a name twice.
+//
+// A [Scanner] keeps its first error and then acts as if the text ended there:
+// callers may read on and look at [Scanner.Err] once.
+//
+//	s := jsonscan.New(data, 64)
+//	if s.Peek() == '{' {
+//		for s.Enter(); s.More('}'); {
+//			name, _ := s.Name()
+//			…
+//			s.Skip()
+//		}
+//	}
+//	s.End()
+//	return s.Err()
+//
+// The package is kept the same in the server's and the client's module.
+package jsonscan
+
+import (
+	"encoding/json"
+	"errors"
+	"unicode/utf8"
+)
+
+// The errors that callers tell apart. Any other error of a [Scanner] is about
+// the grammar.
+var (
+	// ErrUTF8 means that the text is not UTF-8.
+	ErrUTF8 = errors.New("not UTF-8")
+	// ErrDepth means that objects and arrays are nested deeper than allowed.
+	ErrDepth = errors.New("nested too deeply")
+	// ErrControl means that a string holds a control character.
+	ErrControl = errors.New("a control character in a string")
+	// ErrEscape means that a string holds an unknown escape.
+	ErrEscape = errors.New("a bad escape in a string")
+	// ErrUnicodeEscape means that \u is not followed by four hex digits.
+	ErrUnicodeEscape = errors.New("a bad \\u escape")
+	// ErrTwice means that an object has a name twice.
+	ErrTwice = errors.New("a name stands twice")
+	// ErrTrailing means that something follows the value.
+	ErrTrailing = errors.New("something follows the value")
+)
+
+var (
+	errNotJSON   = errors.New("not JSON")
+	errTooEarly  = errors.New("it ends too early")
+	errObjectEnd = errors.New("an object does not end")
+	errArrayEnd  = errors.New("an array does not end")
+	errName      = errors.New("an object's key is a string")
+	errColon     = errors.New("a colon is missing")
+	errStringEnd = errors.New("a string does not end")
+	errNumber    = errors.New("a bad number")
+)
+
+// Scanner reads one JSON text. The zero value reads an empty text; use [New].
+type Scanner struct {
+	data []byte
+	pos  int
+	// depth is how many objects and arrays enclose pos.
+	depth, maxDepth int
+	// first is set directly after the opening bracket of an object or array.
+	first bool
+	err   error
+	// buf holds the last string that had escapes.
+	buf []byte
+}
+
+// New returns a scanner at the beginning of a text in which objects and arrays
+// may be nested maxDepth deep. It has failed already if the text is not UTF-8.
+func New(data []byte, maxDepth int) Scanner {
+	if !utf8.Valid(data) {
+		return Scanner{err: ErrUTF8}
+	}
+	return Scanner{data: data, maxDepth: maxDepth}
+}
+
+// Err returns the first error, or nil.
+func (s *Scanner) Err() error { return s.err }
+
+// Offset returns the position of the next byte to read; after an error, the
+// position of the error.
+func (s *Scanner) Offset() int { return s.pos }
+
+// fail keeps the first error and cuts the text off, so that nothing more is read.
+func (s *Scanner) fail(err error) {
+	if s.err == nil {
+		s.err = err
+		s.data = s.data[:s.pos]
+	}
+}
+
+// Peek skips white space and returns the next byte; 0 at the end.
+func (s *Scanner) Peek() byte {
+	for s.pos < len(s.data) {
+		if c := s.data[s.pos]; c > ' ' || !whiteSpace[c] {
+			return c
+		}
+		s.pos++
+	}
+	return 0
+}
+
+var whiteSpace = [' ' + 1]bool{' ': true, '\t': true, '\n': true, '\r': true}
+
+// End fails if anything but white space follows.
+func (s *Scanner) End() {
+	if s.Peek(); s.pos < len(s.data) {
+		s.fail(ErrTrailing)
+	}
+}
+
+// Enter reads the opening bracket of an object or array, which [Scanner.Peek]
+// has returned.
+func (s *Scanner) Enter() {
+	switch {
+	case s.pos >= len(s.data):
+		s.fail(errTooEarly)
+	case s.depth >= s.maxDepth:
+		s.fail(ErrDepth)
+	default:
+		s.depth++
+		s.pos++
+		s.first = true
+	}
+}
+
+// More advances to the next field or element of the object or array that was
+// entered last, whose closing bracket is end. It returns false once it has read
+// the closing bracket, and after an error.
+func (s *Scanner) More(end byte) bool {
+	first := s.first
+	s.first = false
+	switch c := s.Peek(); {
+	case c == end:
+		s.pos++
+		s.depth--
+		return false
+	case first:
+		return s.err == nil
+	case c == ',':
+		s.pos++
+		return true
+	case end == '}':
+		s.fail(errObjectEnd)
+	default:
+		s.fail(errArrayEnd)
+	}
+	return false
+}
+
+// Name reads the name of an object's field and the colon after it; the results
+// are those of [Scanner.String].
+func (s *Scanner) Name() (name []byte, lone bool) {
+	if s.Peek() != '"' {
+		s.fail(errName)
+		return nil, false
+	}
+	name, lone = s.quoted()
+	s.colon()
+	return name, lone
+}
+
+func (s *Scanner) colon() {
+	if s.Peek() != ':' {
+		s.fail(errColon)
+		return
+	}
+	s.pos++
+}
+
+// Literal reads true, false or null if that word comes next, and reports
+// whether it did.
+func (s *Scanner) Literal(word string) bool {
+	s.Peek()
+	if len(s.data)-s.pos < len(word) || string(s.data[s.pos:s.pos+len(word)]) != word {
+		return false
+	}
+	s.pos += len(word)
+	return true
+}
+
+// Raw returns the bytes of one value without copying them; nil after an error.
+// Lone surrogates and duplicate names are not looked for in it.
+func (s *Scanner) Raw() json.RawMessage {
+	s.Peek()
+	start := s.pos
+	s.Skip()
+	if s.err != nil {
+		return nil
+	}
+	return s.data[start:s.pos:s.pos]
+}
+
+// Skip reads one value and checks its grammar. Lone surrogates and duplicate
+// names are not looked for in it.
+func (s *Scanner) Skip() {
+	switch c := s.Peek(); {
+	case c == '"':
+		s.skipString()
+	case BeginsNumber(c):
+		s.skipNumber()
+	case c == '{':
+		s.skipObject()
+	case c == '[':
+		s.skipArray()
+	case s.Literal("true"), s.Literal("false"), s.Literal("null"):
+	case c == 0:
+		s.fail(errTooEarly)
+	default:
+		s.fail(errNotJSON)
+	}
+}
+
+func (s *Scanner) skipObject() {
+	for s.Enter(); s.More('}'); {
+		s.skipName()
+		s.Skip()
+	}
+}
+
+func (s *Scanner) skipArray() {
+	for s.Enter(); s.More(']'); {
+		s.Skip()
+	}
+}
+
+func (s *Scanner) skipName() {
+	if s.Peek() != '"' {
+		s.fail(errName)
+		return
+	}
+	s.skipString()
+	s.colon()
+}
+
+// Fields reads an object and returns its values by their names, which are
+// exact. A name that stands twice is an error; lone surrogates in names become
+// U+FFFD. The values are parts of the text that was given to [New].
+func (s *Scanner) Fields() map[string]json.RawMessage {
+	if s.Peek() != '{' {
+		s.fail(errNotJSON)
+		return nil
+	}
+	fields := map[string]json.RawMessage{}
+	for s.Enter(); s.More('}'); {
+		text, _ := s.Name()
+		name := string(text)
+		if _, twice := fields[name]; twice {
+			s.fail(ErrTwice)
+		}
+		fields[name] = s.Raw()
+	}
+	return fields
+}

@@ -1,0 +1,163 @@
+package jsonscan
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// String reads a string, which [Scanner.Peek] has announced by a quotation
+// mark, and decodes its escapes. The result is valid until the next string is
+// read, and nil after an error. lone reports that the string holds lone
+// surrogates, which decode to U+FFFD.
+func (s *Scanner) String() (text []byte, lone bool) {
+	if s.Peek() != '"' {
+		s.fail(errNotJSON)
+		return nil, false
+	}
+	return s.quoted()
+}
+
+// quoted is String for a string whose quotation mark is next.
+func (s *Scanner) quoted() (text []byte, lone bool) {
+	s.pos++
+	start := s.pos
+	if s.plain() == '"' {
+		s.pos++
+		return s.data[start : s.pos-1], false
+	}
+	return s.escaped(start)
+}
+
+// escaped reads on in a string from its first escape, and returns the string
+// from start on.
+func (s *Scanner) escaped(start int) (text []byte, lone bool) {
+	s.buf = append(s.buf[:0], s.data[start:s.pos]...)
+	for s.next() == '\\' {
+		r, ok := s.escape()
+		lone = lone || !ok
+		s.buf = utf8.AppendRune(s.buf, r)
+		start = s.pos
+		s.plain()
+		s.buf = append(s.buf, s.data[start:s.pos]...)
+	}
+	if !s.endString() {
+		return nil, lone
+	}
+	return s.buf, lone
+}
+
+// skipString reads a string, whose quotation mark is next, without decoding it.
+func (s *Scanner) skipString() {
+	s.pos++
+	for s.plain() == '\\' {
+		if s.pos++; s.next() == 'u' {
+			s.hexDigits()
+		} else {
+			s.shortEscape()
+		}
+	}
+	s.endString()
+}
+
+// plain reads the bytes of a string up to a quotation mark, a backslash or a
+// control character, and returns that; 0 at the end.
+func (s *Scanner) plain() byte {
+	data := s.data
+	for i := s.pos; i < len(data); i++ {
+		if c := data[i]; c == '"' || c == '\\' || c < 0x20 {
+			s.pos = i
+			return c
+		}
+	}
+	s.pos = len(data)
+	return 0
+}
+
+// next returns the next byte; 0 at the end.
+func (s *Scanner) next() byte {
+	if s.pos < len(s.data) {
+		return s.data[s.pos]
+	}
+	return 0
+}
+
+// endString reads a string's closing quotation mark. It reports whether there
+// was one.
+func (s *Scanner) endString() bool {
+	switch {
+	case s.next() == '"':
+		s.pos++
+		return true
+	case s.pos < len(s.data):
+		s.fail(ErrControl)
+	default:
+		s.fail(errStringEnd)
+	}
+	return false
+}
+
+// escape reads an escape, or the two of a surrogate pair. ok is false, and r is
+// U+FFFD, for a lone surrogate.
+func (s *Scanner) escape() (r rune, ok bool) {
+	if s.pos++; s.next() != 'u' {
+		return rune(s.shortEscape()), true
+	}
+	r = s.hexDigits()
+	if !utf16.IsSurrogate(r) {
+		return r, true
+	}
+	low, back := rune(0), s.pos
+	if s.next() == '\\' {
+		if s.pos++; s.next() == 'u' {
+			if low = s.hexDigits(); s.err != nil {
+				return 0, true
+			}
+		}
+	}
+	if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+		s.pos = back // what follows a lone surrogate is read by itself
+		return r, false
+	}
+	return r, true
+}
+
+// unescaped maps what follows a backslash to its meaning; 0: nothing.
+var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// shortEscape reads what follows a backslash, one character, and returns its
+// meaning.
+func (s *Scanner) shortEscape() byte {
+	c := unescaped[s.next()]
+	switch {
+	case c != 0:
+		s.pos++
+	case s.pos < len(s.data):
+		s.fail(ErrEscape)
+	default:
+		s.fail(errStringEnd)
+	}
+	return c
+}
+
+// hexDigits reads a u and four hex digits.
+func (s *Scanner) hexDigits() (r rune) {
+	if len(s.data)-s.pos < 5 {
+		s.fail(ErrUnicodeEscape)
+		return 0
+	}
+	for _, c := range s.data[s.pos+1 : s.pos+5] {
+		switch {
+		case '0' <= c && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case 'a' <= c && c <= 'f':
+			r = r<<4 | rune(c-'a'+10)
+		case 'A' <= c && c <= 'F':
+			r = r<<4 | rune(c-'A'+10)
+		default:
+			s.fail(ErrUnicodeEscape)
+			return 0
+		}
+	}
+	s.pos += 5
+	return r
+}
