@@ -35,12 +35,13 @@ type room struct {
 }
 
 var rooms = []room{
-	{"internal/wire", "", "the messages stand in the client's module too, so they know nothing of the server"},
-	{"internal/core/schema", "", "a JSON Schema is judged by itself"},
+	{"internal/jsonscan", "", "JSON is read in one way, whoever reads it"},
+	{"internal/wire", "internal/jsonscan", "the messages stand in the client's module too, so they know nothing of the server"},
+	{"internal/core/schema", "internal/jsonscan", "a JSON Schema is checked without the rest of the server"},
 	{"internal/core", "internal/core/schema internal/wire", "the heart knows no store, no engine and no socket: they come to it"},
 	{"streamer", "internal/core internal/core/schema", "handlers' authors import it: no AWS, no sockets, no store"},
 	{"streamertest", "streamer internal/core internal/core/schema", "a handler is tested without sockets and without a store"},
-	{"auth", "internal/wire", "who somebody is has nothing to do with what they call"},
+	{"auth", "internal/jsonscan internal/wire", "who somebody is has nothing to do with what they call"},
 	{"store", "internal/wire", "the roles know no one who plays them"},
 	{"store/memory", "store", "a store knows roles, and neither engine nor wire"},
 	{"store/embedded", "store", "a store knows roles, and neither engine nor wire"},
@@ -51,7 +52,7 @@ var rooms = []room{
 	{"internal/deliver", "store internal/wire", "telling knows neither runs nor sockets: it posts through an interface"},
 	{"internal/engine", "internal/core internal/deliver internal/quota store", "the engine runs the same on both substrates: no sockets, no server"},
 	{"internal/session", "internal/core internal/deliver internal/engine internal/wire store", "a session is pure: facts and a message in, effects out"},
-	{"server", "auth internal/core internal/core/schema internal/deliver internal/engine internal/quota internal/session internal/wire store store/embedded store/memory streamer", "the embedded substrate and AWS do not know each other"},
+	{"server", "auth internal/core internal/core/schema internal/deliver internal/engine internal/jsonscan internal/quota internal/session internal/wire store store/embedded store/memory streamer", "the embedded substrate and AWS do not know each other"},
 	{"awslambda", "auth internal/core internal/core/schema internal/deliver internal/engine internal/quota internal/session internal/wire store store/dynamo streamer", "the embedded substrate and AWS do not know each other"},
 	{"awstest", "awslambda internal/wire", "it is API Gateway and the event sources, not a part of the server"},
 	{"servertest", "auth internal/wire server store/memory streamer", "it is a gateway in front of the server, and uses it as everybody does"},

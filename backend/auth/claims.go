@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
 // maxNumericDate is the last second of the year 9999. Above it, a time may
@@ -76,7 +75,7 @@ type claims struct {
 
 // UnmarshalJSON takes an object; the library never calls it for null.
 func (c *claims) UnmarshalJSON(data []byte) (err error) {
-	c.fields, err = object(data)
+	c.fields, err = object(bytes.Clone(data))
 	return err
 }
 
@@ -184,28 +183,33 @@ func (c *claims) scopes() ([]string, error) {
 
 var errType = errors.New("another JSON type is expected")
 
-// text decodes a JSON string; a missing value is an error.
+// text decodes a JSON string; a missing value is an error. A lone surrogate
+// becomes U+FFFD, which no name may have.
 func text(raw json.RawMessage, out *string) error {
-	if len(raw) == 0 || raw[0] != '"' {
+	var s jsonscan.Scanner
+	s.Reset(raw, 0)
+	decoded, _ := s.String()
+	if s.Err() != nil {
 		return errType
 	}
-	return json.Unmarshal(raw, out)
+	*out = string(decoded)
+	return nil
 }
 
 // texts decodes an array of strings.
 func texts(raw json.RawMessage) ([]string, error) {
-	if len(raw) == 0 || raw[0] != '[' {
+	var s jsonscan.Scanner
+	s.Reset(raw, 1)
+	if s.Peek() != '[' {
 		return nil, errType
 	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
-		return nil, err
+	out := []string{}
+	for s.Enter(); s.More(']'); {
+		decoded, _ := s.String()
+		out = append(out, string(decoded))
 	}
-	out := make([]string, len(elements))
-	for i, e := range elements {
-		if err := text(e, &out[i]); err != nil {
-			return nil, err
-		}
+	if s.Err() != nil {
+		return nil, errType
 	}
 	return out, nil
 }
@@ -221,7 +225,7 @@ func textOrTexts(raw json.RawMessage) ([]string, error) {
 // numericDate decodes a NumericDate of RFC 7519: seconds since 1970, of which
 // fractions count no less.
 func numericDate(raw json.RawMessage) (time.Time, error) {
-	if len(raw) == 0 || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+	if len(raw) == 0 || !jsonscan.BeginsNumber(raw[0]) {
 		return time.Time{}, errType
 	}
 	seconds, err := strconv.ParseFloat(string(raw), 64)
@@ -232,41 +236,12 @@ func numericDate(raw json.RawMessage) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)), nil
 }
 
-// object splits a JSON object into its fields. Unlike encoding/json it refuses
-// repeated names and bytes that are not UTF-8; and names are exact, not of any
-// case.
+// object splits a JSON object into its fields, whose names are exact, not of any
+// case, and unique. A token's length limits its nesting.
 func object(data []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(data) {
-		return nil, errors.New("not UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("no object")
-	}
-	fields := map[string]json.RawMessage{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, ok := t.(string)
-		if !ok {
-			return nil, errors.New("a name is a string")
-		}
-		if _, double := fields[name]; double {
-			return nil, errors.New("a name comes twice")
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, err
-		}
-		fields[name] = value
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the object")
-	}
-	return fields, nil
+	var s jsonscan.Scanner
+	s.Reset(data, MaxToken)
+	fields := s.Fields()
+	s.End()
+	return fields, s.Err()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/engine"
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 )
@@ -144,35 +145,39 @@ func (s *Server) retryDead(w http.ResponseWriter, r *http.Request) {
 	answer(w, RetryResponse{ID: id, RetryOf: in.ID})
 }
 
-// decodeRetry reads a RetryRequest to the letter: exact names, each once, and
-// nothing beside them.
+// decodeRetry reads a RetryRequest strictly: exact names, each once, and no
+// others.
 func decodeRetry(body io.Reader) (in RetryRequest, err error) {
-	dec := json.NewDecoder(body)
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return in, errors.New("the body is cut")
+	}
+	var s jsonscan.Scanner
+	s.Reset(text, 1)
+	if s.Peek() != '{' {
 		return in, errors.New("the body is no JSON object")
 	}
 	fields := map[string]*string{"tenant": &in.Tenant, "id": &in.ID}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
+	for s.Enter(); s.More('}'); {
+		name, _ := s.Name()
+		field, known := fields[string(name)]
+		switch {
+		case s.Err() != nil:
 			return in, errors.New("the body is no JSON object")
-		}
-		field, known := fields[name.(string)] // names are strings, says the decoder
-		if !known {
+		case !known:
 			return in, errors.New("a field is unknown, or comes twice")
 		}
-		delete(fields, name.(string))
-		value, err := dec.Token()
-		text, isText := value.(string)
-		if err != nil || !isText {
+		delete(fields, string(name))
+		value, lone := s.String()
+		if lone || s.Err() != nil {
 			return in, errors.New("a field is not a string")
 		}
-		*field = text
+		*field = string(value)
 	}
-	if _, err := dec.Token(); err != nil {
+	if s.Err() != nil {
 		return in, errors.New("the body is cut")
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if s.End(); s.Err() != nil {
 		return in, errors.New("something follows the object")
 	}
 	if in.Tenant == "" || !wire.ValidID(in.ID) {

@@ -10,19 +10,11 @@ const MaxSafeInteger = 1<<53 - 1
 func BeginsNumber(c byte) bool { return c == '-' || '0' <= c && c <= '9' }
 
 // Number reads a number, which [Scanner.Peek] has announced, and returns its
-// text without copying it; nil after an error.
-func (s *Scanner) Number() []byte {
+// text without copying it; nil after an error. plain reports that the number has
+// neither fraction nor exponent.
+func (s *Scanner) Number() (text []byte, plain bool) {
 	s.Peek()
 	start := s.pos
-	s.skipNumber()
-	if s.err != nil {
-		return nil
-	}
-	return s.data[start:s.pos]
-}
-
-// skipNumber reads a number and checks its grammar.
-func (s *Scanner) skipNumber() {
 	if s.next() == '-' {
 		s.pos++
 	}
@@ -31,17 +23,24 @@ func (s *Scanner) skipNumber() {
 	} else {
 		s.digits()
 	}
+	plain = true
 	if s.next() == '.' {
+		plain = false
 		s.pos++
 		s.digits()
 	}
 	if c := s.next(); c == 'e' || c == 'E' {
+		plain = false
 		s.pos++
 		if c := s.next(); c == '+' || c == '-' {
 			s.pos++
 		}
 		s.digits()
 	}
+	if s.err != nil {
+		return nil, false
+	}
+	return s.data[start:s.pos], plain
 }
 
 // digits reads one or more digits.

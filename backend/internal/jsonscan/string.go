@@ -1,6 +1,8 @@
 package jsonscan
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -14,11 +16,6 @@ func (s *Scanner) String() (text []byte, lone bool) {
 		s.fail(errNotJSON)
 		return nil, false
 	}
-	return s.quoted()
-}
-
-// quoted is String for a string whose quotation mark is next.
-func (s *Scanner) quoted() (text []byte, lone bool) {
 	s.pos++
 	start := s.pos
 	if s.plain() == '"' {
@@ -59,18 +56,35 @@ func (s *Scanner) skipString() {
 	s.endString()
 }
 
-// plain reads the bytes of a string up to a quotation mark, a backslash or a
-// control character, and returns that; 0 at the end.
+// plain reads the bytes of a string that stand for themselves, and returns the
+// next byte, which is a quotation mark, a backslash or a control character; 0 at
+// the end.
 func (s *Scanner) plain() byte {
-	data := s.data
-	for i := s.pos; i < len(data); i++ {
-		if c := data[i]; c == '"' || c == '\\' || c < 0x20 {
-			s.pos = i
-			return c
+	s.pos = plainEnd(s.data, s.pos)
+	return s.next()
+}
+
+// plainEnd returns the position from i on of the first byte that does not stand
+// for itself in a string, or the end.
+func plainEnd(data []byte, i int) int {
+	for ; i+8 <= len(data); i += 8 {
+		if found := special(binary.LittleEndian.Uint64(data[i:])); found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
-	s.pos = len(data)
-	return 0
+	for i < len(data) && data[i] != '"' && data[i] != '\\' && data[i] >= 0x20 {
+		i++
+	}
+	return i
+}
+
+// special returns a word whose lowest bit is in the first of eight bytes that
+// does not stand for itself in a string; 0: there is none.
+func special(word uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := word^ones*'"', word^ones*'\\'
+	// (x - n) &^ x sets the highest bit of the first byte that is less than n.
+	return ((word-ones*0x20)&^word | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
 }
 
 // next returns the next byte; 0 at the end.

@@ -19,7 +19,8 @@ type ClientItem struct {
 // whole. The items' raw fields point into data. The caller limits the frame's
 // size.
 func DecodeClientFrame(data []byte) (items []ClientItem, batch bool, err *Error) {
-	s := newScanner(data)
+	var s scanner
+	s.Reset(data, MaxDepth)
 	var refusal *Error
 	if batch = s.Peek() == '['; batch {
 		items, refusal = decodeBatch(&s)

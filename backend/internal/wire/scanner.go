@@ -15,8 +15,6 @@ import (
 // *Error, and the scanner is after the value.
 type scanner struct{ jsonscan.Scanner }
 
-func newScanner(frame []byte) scanner { return scanner{jsonscan.New(frame, MaxDepth)} }
-
 // maxInt is the largest value of a field that is an int. It is the same on all
 // machines.
 const maxInt = 1<<31 - 1
@@ -166,7 +164,8 @@ func (s *scanner) number(name string) ([]byte, *Error) {
 	if !jsonscan.BeginsNumber(s.Peek()) {
 		return nil, s.wrongType(name, "a number")
 	}
-	return s.Number(), nil
+	text, _ := s.Number()
+	return text, nil
 }
 
 // whole reads a whole number between low and high.

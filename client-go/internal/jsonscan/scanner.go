@@ -8,7 +8,8 @@
 // A [Scanner] keeps its first error and then acts as if the text ended there:
 // callers may read on and look at [Scanner.Err] once.
 //
-//	s := jsonscan.New(data, 64)
+//	var s jsonscan.Scanner
+//	s.Reset(data, 64)
 //	if s.Peek() == '{' {
 //		for s.Enter(); s.More('}'); {
 //			name, _ := s.Name()
@@ -58,7 +59,8 @@ var (
 	errNumber    = errors.New("a bad number")
 )
 
-// Scanner reads one JSON text. The zero value reads an empty text; use [New].
+// Scanner reads one JSON text. The zero value reads an
+// empty text.
 type Scanner struct {
 	data []byte
 	pos  int
@@ -71,13 +73,13 @@ type Scanner struct {
 	buf []byte
 }
 
-// New returns a scanner at the beginning of a text in which objects and arrays
-// may be nested maxDepth deep. It has failed already if the text is not UTF-8.
-func New(data []byte, maxDepth int) Scanner {
+// Reset begins at the start of a text in which objects and arrays may be nested
+// maxDepth deep. The scanner has failed already if the text is not UTF-8.
+func (s *Scanner) Reset(data []byte, maxDepth int) {
+	s.data, s.pos, s.depth, s.maxDepth, s.first, s.err = data, 0, 0, maxDepth, false, nil
 	if !utf8.Valid(data) {
-		return Scanner{err: ErrUTF8}
+		s.fail(ErrUTF8)
 	}
-	return Scanner{data: data, maxDepth: maxDepth}
 }
 
 // Err returns the first error, or nil.
@@ -97,23 +99,16 @@ func (s *Scanner) fail(err error) {
 
 // Peek skips white space and returns the next byte; 0 at the end.
 func (s *Scanner) Peek() byte {
-	if s.pos < len(s.data) && s.data[s.pos] > ' ' {
-		return s.data[s.pos]
-	}
-	return s.peekSpace()
-}
-
-func (s *Scanner) peekSpace() byte {
 	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; c {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
+		if c := s.data[s.pos]; c > ' ' || !whiteSpace[c] {
 			return c
 		}
+		s.pos++
 	}
 	return 0
 }
+
+var whiteSpace = [' ' + 1]bool{' ': true, '\t': true, '\n': true, '\r': true}
 
 // End fails if anything but white space follows.
 func (s *Scanner) End() {
@@ -141,18 +136,20 @@ func (s *Scanner) Enter() {
 // entered last, whose closing bracket is end. It returns false once it has read
 // the closing bracket, and after an error.
 func (s *Scanner) More(end byte) bool {
+	c := s.Peek()
 	first := s.first
-	s.first = false
-	switch c := s.Peek(); {
+	switch {
+	case c == ',' && !first:
+		s.pos++
+		return true
 	case c == end:
 		s.pos++
 		s.depth--
+		s.first = false
 		return false
 	case first:
+		s.first = false
 		return s.err == nil
-	case c == ',':
-		s.pos++
-		return true
 	case end == '}':
 		s.fail(errObjectEnd)
 	default:
@@ -168,7 +165,15 @@ func (s *Scanner) Name() (name []byte, lone bool) {
 		s.fail(errName)
 		return nil, false
 	}
-	name, lone = s.String()
+	// This is String, which is too large to be inlined.
+	s.pos++
+	start := s.pos
+	if s.plain() == '"' {
+		name = s.data[start:s.pos]
+		s.pos++
+	} else {
+		name, lone = s.escaped(start)
+	}
 	s.colon()
 	return name, lone
 }
@@ -209,23 +214,31 @@ func (s *Scanner) Raw() json.RawMessage {
 func (s *Scanner) Skip() {
 	switch c := s.Peek(); {
 	case c == '{':
-		for s.Enter(); s.More('}'); {
-			s.skipName()
-			s.Skip()
-		}
+		s.skipObject()
 	case c == '[':
-		for s.Enter(); s.More(']'); {
-			s.Skip()
-		}
+		s.skipArray()
 	case c == '"':
 		s.skipString()
 	case BeginsNumber(c):
-		s.skipNumber()
+		s.Number()
 	case s.Literal("true"), s.Literal("false"), s.Literal("null"):
 	case c == 0:
 		s.fail(errTooEarly)
 	default:
 		s.fail(errNotJSON)
+	}
+}
+
+func (s *Scanner) skipObject() {
+	for s.Enter(); s.More('}'); {
+		s.skipName()
+		s.Skip()
+	}
+}
+
+func (s *Scanner) skipArray() {
+	for s.Enter(); s.More(']'); {
+		s.Skip()
 	}
 }
 
@@ -240,7 +253,7 @@ func (s *Scanner) skipName() {
 
 // Fields reads an object and returns its values by their names, which are
 // exact. A name that stands twice is an error; lone surrogates in names become
-// U+FFFD. The values are parts of the text that was given to [New].
+// U+FFFD. The values are parts of the text that was given to [Scanner.Reset].
 func (s *Scanner) Fields() map[string]json.RawMessage {
 	if s.Peek() != '{' {
 		s.fail(errNotJSON)

@@ -1,6 +1,8 @@
 package jsonscan
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -16,81 +18,114 @@ func (s *Scanner) String() (text []byte, lone bool) {
 	}
 	s.pos++
 	start := s.pos
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
-		case c == '"':
-			s.pos++
-			return s.data[start : s.pos-1], false
-		case c == '\\':
-			s.buf = append(s.buf[:0], s.data[start:s.pos]...)
-			return s.escapedString()
-		case c < 0x20:
-			s.fail(ErrControl)
-			return nil, false
-		default:
-			s.pos++
-		}
+	if s.plain() == '"' {
+		s.pos++
+		return s.data[start : s.pos-1], false
 	}
-	s.fail(errStringEnd)
-	return nil, false
+	return s.escaped(start)
 }
 
-// escapedString reads a string from its first escape on. The part before it is
-// in buf.
-func (s *Scanner) escapedString() (text []byte, lone bool) {
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
-		case c == '"':
-			s.pos++
-			return s.buf, lone
-		case c < 0x20:
-			s.fail(ErrControl)
-		case c == '\\':
-			r, ok := s.escape()
-			lone = lone || !ok
-			s.buf = utf8.AppendRune(s.buf, r)
-		default:
-			s.buf = append(s.buf, c)
-			s.pos++
-		}
+// escaped reads on in a string from its first escape, and returns the string
+// from start on.
+func (s *Scanner) escaped(start int) (text []byte, lone bool) {
+	s.buf = append(s.buf[:0], s.data[start:s.pos]...)
+	for s.next() == '\\' {
+		r, ok := s.escape()
+		lone = lone || !ok
+		s.buf = utf8.AppendRune(s.buf, r)
+		start = s.pos
+		s.plain()
+		s.buf = append(s.buf, s.data[start:s.pos]...)
 	}
-	s.fail(errStringEnd)
-	return nil, lone
+	if !s.endString() {
+		return nil, lone
+	}
+	return s.buf, lone
 }
 
-// escape reads an escape. ok is false, and r is U+FFFD, for a lone surrogate.
-func (s *Scanner) escape() (r rune, ok bool) {
-	s.pos++ // the backslash
-	if s.pos >= len(s.data) {
-		s.fail(errStringEnd)
-		return 0, true
-	}
-	c := s.data[s.pos]
-	if c == 'u' {
-		return s.unicodeEscape()
-	}
-	if r = rune(unescaped[c]); r == 0 {
-		s.fail(ErrEscape)
-		return 0, true
-	}
+// skipString reads a string, whose quotation mark is next, without decoding it.
+func (s *Scanner) skipString() {
 	s.pos++
-	return r, true
+	for s.plain() == '\\' {
+		if s.pos++; s.next() == 'u' {
+			s.hexDigits()
+		} else {
+			s.shortEscape()
+		}
+	}
+	s.endString()
 }
 
-// unescaped is what follows a backslash, and what it means; 0: nothing.
-var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+// plain reads the bytes of a string that stand for themselves, and returns the
+// next byte, which is a quotation mark, a backslash or a control character; 0 at
+// the end.
+func (s *Scanner) plain() byte {
+	s.pos = plainEnd(s.data, s.pos)
+	return s.next()
+}
 
-// unicodeEscape reads \u and four hex digits, or a pair of them, from the u on.
-func (s *Scanner) unicodeEscape() (r rune, ok bool) {
+// plainEnd returns the position from i on of the first byte that does not stand
+// for itself in a string, or the end.
+func plainEnd(data []byte, i int) int {
+	for ; i+8 <= len(data); i += 8 {
+		if found := special(binary.LittleEndian.Uint64(data[i:])); found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i < len(data) && data[i] != '"' && data[i] != '\\' && data[i] >= 0x20 {
+		i++
+	}
+	return i
+}
+
+// special returns a word whose lowest bit is in the first of eight bytes that
+// does not stand for itself in a string; 0: there is none.
+func special(word uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := word^ones*'"', word^ones*'\\'
+	// (x - n) &^ x sets the highest bit of the first byte that is less than n.
+	return ((word-ones*0x20)&^word | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
+}
+
+// next returns the next byte; 0 at the end.
+func (s *Scanner) next() byte {
+	if s.pos < len(s.data) {
+		return s.data[s.pos]
+	}
+	return 0
+}
+
+// endString reads a string's closing quotation mark. It reports whether there
+// was one.
+func (s *Scanner) endString() bool {
+	switch {
+	case s.next() == '"':
+		s.pos++
+		return true
+	case s.pos < len(s.data):
+		s.fail(ErrControl)
+	default:
+		s.fail(errStringEnd)
+	}
+	return false
+}
+
+// escape reads an escape, or the two of a surrogate pair. ok is false, and r is
+// U+FFFD, for a lone surrogate.
+func (s *Scanner) escape() (r rune, ok bool) {
+	if s.pos++; s.next() != 'u' {
+		return rune(s.shortEscape()), true
+	}
 	r = s.hexDigits()
 	if !utf16.IsSurrogate(r) {
 		return r, true
 	}
 	low, back := rune(0), s.pos
-	if s.pos+2 <= len(s.data) && s.data[s.pos] == '\\' && s.data[s.pos+1] == 'u' {
-		s.pos++
-		if low = s.hexDigits(); s.err != nil {
-			return 0, true
+	if s.next() == '\\' {
+		if s.pos++; s.next() == 'u' {
+			if low = s.hexDigits(); s.err != nil {
+				return 0, true
+			}
 		}
 	}
 	if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
@@ -98,6 +133,24 @@ func (s *Scanner) unicodeEscape() (r rune, ok bool) {
 		return r, false
 	}
 	return r, true
+}
+
+// unescaped maps what follows a backslash to its meaning; 0: nothing.
+var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// shortEscape reads what follows a backslash, one character, and returns its
+// meaning.
+func (s *Scanner) shortEscape() byte {
+	c := unescaped[s.next()]
+	switch {
+	case c != 0:
+		s.pos++
+	case s.pos < len(s.data):
+		s.fail(ErrEscape)
+	default:
+		s.fail(errStringEnd)
+	}
+	return c
 }
 
 // hexDigits reads a u and four hex digits.
@@ -121,32 +174,4 @@ func (s *Scanner) hexDigits() (r rune) {
 	}
 	s.pos += 5
 	return r
-}
-
-// skipString reads a string without decoding it.
-func (s *Scanner) skipString() {
-	s.pos++ // the quotation mark
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
-		case c == '"':
-			s.pos++
-			return
-		case c < 0x20:
-			s.fail(ErrControl)
-		case c == '\\':
-			s.pos++
-			switch {
-			case s.pos >= len(s.data): // the string does not end
-			case s.data[s.pos] == 'u':
-				s.hexDigits()
-			case unescaped[s.data[s.pos]] == 0:
-				s.fail(ErrEscape)
-			default:
-				s.pos++
-			}
-		default:
-			s.pos++
-		}
-	}
-	s.fail(errStringEnd)
 }

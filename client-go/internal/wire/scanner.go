@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"unicode/utf8"
 
@@ -14,8 +15,6 @@ import (
 // *Error, and the scanner is after the value.
 type scanner struct{ jsonscan.Scanner }
 
-func newScanner(frame []byte) scanner { return scanner{jsonscan.New(frame, MaxDepth)} }
-
 // maxInt is the largest value of a field that is an int. It is the same on all
 // machines.
 const maxInt = 1<<31 - 1
@@ -27,16 +26,18 @@ func invalid(field, text string) *Error {
 // end expects the end of the frame, and returns why the frame is malformed, if
 // it is.
 func (s *scanner) end() *Error {
-	s.End()
-	err := s.Err()
-	if err == nil {
-		return nil
+	if s.End(); s.Err() != nil {
+		return malformed(s.Err())
 	}
+	return nil
+}
+
+func malformed(err error) *Error {
 	text := err.Error()
-	switch err {
-	case jsonscan.ErrDepth:
+	switch {
+	case errors.Is(err, jsonscan.ErrDepth):
 		text = "nested deeper than " + strconv.Itoa(MaxDepth)
-	case jsonscan.ErrTrailing:
+	case errors.Is(err, jsonscan.ErrTrailing):
 		text = "something follows the message"
 	}
 	return &Error{Code: CodeMalformed, Message: text}
@@ -163,7 +164,8 @@ func (s *scanner) number(name string) ([]byte, *Error) {
 	if !jsonscan.BeginsNumber(s.Peek()) {
 		return nil, s.wrongType(name, "a number")
 	}
-	return s.Number(), nil
+	text, _ := s.Number()
+	return text, nil
 }
 
 // whole reads a whole number between low and high.

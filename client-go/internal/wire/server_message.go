@@ -15,7 +15,8 @@ func DecodeServerFrame(data []byte) ([]ServerMessage, *Error) {
 // AppendServerFrame is DecodeServerFrame into memory that is used again: the
 // messages are appended to out.
 func AppendServerFrame(out []ServerMessage, data []byte) ([]ServerMessage, *Error) {
-	s := newScanner(data)
+	var s scanner
+	s.Reset(data, MaxDepth)
 	if s.Peek() != '[' {
 		out = appendMessage(out, &s)
 	} else {

@@ -19,7 +19,8 @@ func (t *Type) Check(payload []byte) ([]byte, *Violation) {
 	if len(payload) == 0 {
 		payload = []byte("null")
 	}
-	c := checker{Scanner: jsonscan.New(payload, MaxDepth), data: payload}
+	c := checker{data: payload}
+	c.Reset(payload, MaxDepth)
 	valid := c.value(&t.root)
 	if valid {
 		c.End()
@@ -57,16 +58,16 @@ func (c *checker) patched() []byte {
 func (c *checker) value(u *use) bool {
 	first := c.Peek()
 	if first == 0 || first == 'n' && u.nullable {
-		return c.skip()
+		return c.scalar(first)
 	}
 	switch u.kind {
 	case kindAny:
-		return c.anything(false)
+		return c.anything()
 	case kindRaw:
-		return c.anything(true)
+		return c.raw()
 	case kindBool:
 		if first == 't' || first == 'f' {
-			return c.skip()
+			return c.scalar(first)
 		}
 	case kindInteger, kindNumber:
 		if jsonscan.BeginsNumber(first) {
@@ -74,8 +75,11 @@ func (c *checker) value(u *use) bool {
 		}
 	case kindString, kindBytes, kindTime:
 		if first == '"' {
-			text, ok := c.decodeString()
-			return ok && c.textual(u.node, text)
+			text, lone := c.String()
+			if lone {
+				return c.fail(loneSurrogate)
+			}
+			return c.Err() == nil && c.textual(u.node, text)
 		}
 	case kindArray:
 		if first == '[' {
@@ -91,12 +95,6 @@ func (c *checker) value(u *use) bool {
 		}
 	}
 	return c.wrongKind(u)
-}
-
-// skip reads a value by its grammar alone.
-func (c *checker) skip() bool {
-	c.Skip()
-	return c.Err() == nil
 }
 
 func (c *checker) wrongKind(u *use) bool {
@@ -115,8 +113,11 @@ func (c *checker) object(n *node) bool {
 	var seen mask
 	next := 0
 	for c.Enter(); c.More('}'); {
-		key, ok := c.name()
-		if !ok {
+		key, lone := c.Name()
+		switch {
+		case lone:
+			return c.fail(loneSurrogate)
+		case c.Err() != nil:
 			return false
 		}
 		i := next
@@ -205,7 +206,8 @@ func canonical(n *node, text []byte) string {
 		plain, _ := jsonscan.ParseDecimal(string(text)).Integer()
 		return plain
 	case bytes.IndexByte(text, '\\') >= 0:
-		s := jsonscan.New(text, 0)
+		var s jsonscan.Scanner
+		s.Reset(text, 0)
 		decoded, _ := s.String()
 		return `"` + string(decoded) + `"`
 	}

@@ -52,37 +52,69 @@ func (c *checker) violation() string {
 	return "not JSON"
 }
 
-// anything reads a value of any type. The names of an object are not compared
-// in a raw one, which is not decoded here.
-func (c *checker) anything(raw bool) bool {
+const twice = "the key stands twice"
+
+// anything reads a value of any type.
+func (c *checker) anything() bool {
 	switch first := c.Peek(); {
 	case first == '{':
 		var seen distinct
 		for c.Enter(); c.More('}'); {
-			if raw {
-				if _, ok := c.name(); !ok || !c.anything(raw) {
-					return false
-				}
-				continue
-			}
 			name, ok := c.newName(&seen)
 			if !ok {
 				return false
 			}
-			if !c.anything(raw) {
+			if !c.anything() {
 				return c.within(name)
 			}
 		}
 	case first == '[':
 		c.Enter()
 		for i := 0; c.More(']'); i++ {
-			if !c.anything(raw) {
+			if !c.anything() {
 				return c.within(strconv.Itoa(i))
 			}
 		}
+	default:
+		return c.scalar(first)
+	}
+	return c.Err() == nil
+}
+
+// raw reads a value of any type that stays raw. The names of an object are not
+// compared, because the value is not decoded here.
+func (c *checker) raw() bool {
+	switch first := c.Peek(); {
+	case first == '{':
+		for c.Enter(); c.More('}'); {
+			if _, lone := c.Name(); lone {
+				return c.fail(loneSurrogate)
+			}
+			if !c.raw() {
+				return false
+			}
+		}
+	case first == '[':
+		c.Enter()
+		for i := 0; c.More(']'); i++ {
+			if !c.raw() {
+				return c.within(strconv.Itoa(i))
+			}
+		}
+	default:
+		return c.scalar(first)
+	}
+	return c.Err() == nil
+}
+
+// scalar reads a value that is neither an object nor an array, and begins with
+// first.
+func (c *checker) scalar(first byte) bool {
+	switch {
 	case first == '"':
-		_, ok := c.decodeString()
-		return ok
+		if _, lone := c.String(); lone {
+			return c.fail(loneSurrogate)
+		}
 	case jsonscan.BeginsNumber(first):
 		_, _, ok := c.number()
 		return ok
@@ -92,59 +124,31 @@ func (c *checker) anything(raw bool) bool {
 	return c.Err() == nil
 }
 
-const twice = "the key stands twice"
-
-// name reads the name of a field. It is valid until the next string is read.
-func (c *checker) name() ([]byte, bool) {
-	name, lone := c.Name()
-	return name, c.refuseLone(lone)
-}
+const loneSurrogate = "a lone surrogate in a string"
 
 // newName reads the name of a field that is not in seen, and adds it.
 func (c *checker) newName(seen *distinct) (string, bool) {
-	text, ok := c.name()
-	if !ok {
+	text, lone := c.Name()
+	switch {
+	case lone:
+		return "", c.fail(loneSurrogate)
+	case c.Err() != nil:
 		return "", false
 	}
 	name := string(text)
 	return name, seen.add(name) || c.failAt(name, twice)
 }
 
-// decodeString reads a string. It is valid until the next one is read.
-func (c *checker) decodeString() ([]byte, bool) {
-	text, lone := c.String()
-	return text, c.refuseLone(lone)
-}
-
-// refuseLone fails for a string with a lone surrogate, also if the string is not
-// JSON for another reason after it.
-func (c *checker) refuseLone(lone bool) bool {
-	if lone {
-		return c.fail("a lone surrogate in a string")
-	}
-	return c.Err() == nil
-}
-
 // number reads a number's text; plain reports that it has neither fraction nor
 // exponent.
 func (c *checker) number() (text []byte, plain, ok bool) {
-	text = c.Number()
-	if c.Err() != nil {
-		return nil, false, false
-	}
-	plain = true
-	for _, b := range text {
-		if b == '.' || b == 'e' || b == 'E' {
-			plain = false
-			break
-		}
-	}
-	if !plain || len(text) > 300 {
+	text, plain = c.Number()
+	if !plain && text != nil || len(text) > 300 {
 		if _, err := strconv.ParseFloat(string(text), 64); err != nil {
 			return nil, false, c.fail("a number beyond the range of a double")
 		}
 	}
-	return text, plain, true
+	return text, plain, text != nil
 }
 
 // distinct is a set of texts that finds duplicates.
