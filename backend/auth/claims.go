@@ -188,9 +188,12 @@ var errType = errors.New("another JSON type is expected")
 func text(raw json.RawMessage, out *string) error {
 	var s jsonscan.Scanner
 	s.Reset(raw, 0)
+	if s.Peek() != '"' {
+		return errType
+	}
 	decoded, _ := s.String()
 	if s.Err() != nil {
-		return errType
+		return s.Err()
 	}
 	*out = string(decoded)
 	return nil
@@ -204,14 +207,14 @@ func texts(raw json.RawMessage) ([]string, error) {
 		return nil, errType
 	}
 	out := []string{}
-	for s.Enter(); s.More(']'); {
+	for more := s.Enter(']'); more; more = s.More(']') {
+		if s.Peek() != '"' {
+			return nil, errType
+		}
 		decoded, _ := s.String()
 		out = append(out, string(decoded))
 	}
-	if s.Err() != nil {
-		return nil, errType
-	}
-	return out, nil
+	return out, s.Err()
 }
 
 func textOrTexts(raw json.RawMessage) ([]string, error) {

@@ -158,7 +158,7 @@ func decodeRetry(body io.Reader) (in RetryRequest, err error) {
 		return in, errors.New("the body is no JSON object")
 	}
 	fields := map[string]*string{"tenant": &in.Tenant, "id": &in.ID}
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		name, _ := s.Name()
 		field, known := fields[string(name)]
 		switch {
@@ -168,6 +168,7 @@ func decodeRetry(body io.Reader) (in RetryRequest, err error) {
 			return in, errors.New("a field is unknown, or comes twice")
 		}
 		delete(fields, string(name))
+		s.Peek()
 		value, lone := s.String()
 		if lone || s.Err() != nil {
 			return in, errors.New("a field is not a string")

@@ -87,12 +87,13 @@ func compare(t *testing.T, text json.RawMessage) {
 			t.Fatal(err)
 		}
 		i := 0
-		for s.Enter(); s.More(']'); i++ {
+		for more := s.Enter(']'); more; more = s.More(']') {
 			raw := s.Raw()
 			if i >= len(want) || !bytes.Equal(raw, want[i]) {
 				t.Fatalf("element %d of %s is %s", i, text, raw)
 			}
 			compare(t, raw)
+			i++
 		}
 		if i != len(want) {
 			t.Fatalf("%d elements in %s", i, text)

@@ -11,7 +11,7 @@
 //	var s jsonscan.Scanner
 //	s.Reset(data, 64)
 //	if s.Peek() == '{' {
-//		for s.Enter(); s.More('}'); {
+//		for more := s.Enter('}'); more; more = s.More('}') {
 //			name, _ := s.Name()
 //			…
 //			s.Skip()
@@ -66,9 +66,7 @@ type Scanner struct {
 	pos  int
 	// depth is how many objects and arrays enclose pos.
 	depth, maxDepth int
-	// first is set directly after the opening bracket of an object or array.
-	first bool
-	err   error
+	err             error
 	// buf holds the last string that had escapes.
 	buf []byte
 }
@@ -76,7 +74,7 @@ type Scanner struct {
 // Reset begins at the start of a text in which objects and arrays may be nested
 // maxDepth deep. The scanner has failed already if the text is not UTF-8.
 func (s *Scanner) Reset(data []byte, maxDepth int) {
-	s.data, s.pos, s.depth, s.maxDepth, s.first, s.err = data, 0, 0, maxDepth, false, nil
+	s.data, s.pos, s.depth, s.maxDepth, s.err = data, 0, 0, maxDepth, nil
 	if !utf8.Valid(data) {
 		s.fail(ErrUTF8)
 	}
@@ -118,38 +116,37 @@ func (s *Scanner) End() {
 }
 
 // Enter reads the opening bracket of an object or array, which [Scanner.Peek]
-// has returned.
-func (s *Scanner) Enter() {
+// has returned, and reports whether a field or element follows; if not, it has
+// read the closing bracket, which is end. It returns false after an error, too.
+func (s *Scanner) Enter(end byte) bool {
 	switch {
 	case s.pos >= len(s.data):
 		s.fail(errTooEarly)
+		return false
 	case s.depth >= s.maxDepth:
 		s.fail(ErrDepth)
-	default:
-		s.depth++
-		s.pos++
-		s.first = true
+		return false
 	}
+	s.pos++
+	if s.Peek() == end {
+		s.pos++
+		return false
+	}
+	s.depth++
+	return true
 }
 
 // More advances to the next field or element of the object or array that was
-// entered last, whose closing bracket is end. It returns false once it has read
-// the closing bracket, and after an error.
+// entered last, and reports whether there is one; if not, it has read the closing
+// bracket, which is end. It returns false after an error, too.
 func (s *Scanner) More(end byte) bool {
-	c := s.Peek()
-	first := s.first
-	switch {
-	case c == ',' && !first:
+	switch c := s.Peek(); {
+	case c == ',':
 		s.pos++
 		return true
 	case c == end:
 		s.pos++
 		s.depth--
-		s.first = false
-		return false
-	case first:
-		s.first = false
-		return s.err == nil
 	case end == '}':
 		s.fail(errObjectEnd)
 	default:
@@ -165,15 +162,7 @@ func (s *Scanner) Name() (name []byte, lone bool) {
 		s.fail(errName)
 		return nil, false
 	}
-	// This is String, which is too large to be inlined.
-	s.pos++
-	start := s.pos
-	if s.plain() == '"' {
-		name = s.data[start:s.pos]
-		s.pos++
-	} else {
-		name, lone = s.escaped(start)
-	}
+	name, lone = s.String()
 	s.colon()
 	return name, lone
 }
@@ -213,15 +202,32 @@ func (s *Scanner) Raw() json.RawMessage {
 // names are not looked for in it.
 func (s *Scanner) Skip() {
 	switch c := s.Peek(); {
-	case c == '{':
-		s.skipObject()
-	case c == '[':
-		s.skipArray()
 	case c == '"':
 		s.skipString()
 	case BeginsNumber(c):
 		s.Number()
-	case s.Literal("true"), s.Literal("false"), s.Literal("null"):
+	case c == '{':
+		s.skipObject()
+	case c == '[':
+		s.skipArray()
+	default:
+		s.skipLiteral(c)
+	}
+}
+
+// skipLiteral reads the word that begins with c.
+func (s *Scanner) skipLiteral(c byte) {
+	known := false
+	switch c {
+	case 't':
+		known = s.Literal("true")
+	case 'f':
+		known = s.Literal("false")
+	case 'n':
+		known = s.Literal("null")
+	}
+	switch {
+	case known:
 	case c == 0:
 		s.fail(errTooEarly)
 	default:
@@ -230,14 +236,14 @@ func (s *Scanner) Skip() {
 }
 
 func (s *Scanner) skipObject() {
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		s.skipName()
 		s.Skip()
 	}
 }
 
 func (s *Scanner) skipArray() {
-	for s.Enter(); s.More(']'); {
+	for more := s.Enter(']'); more; more = s.More(']') {
 		s.Skip()
 	}
 }
@@ -260,7 +266,7 @@ func (s *Scanner) Fields() map[string]json.RawMessage {
 		return nil
 	}
 	fields := map[string]json.RawMessage{}
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		text, _ := s.Name()
 		name := string(text)
 		if _, twice := fields[name]; twice {

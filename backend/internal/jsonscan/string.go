@@ -7,61 +7,55 @@ import (
 	"unicode/utf8"
 )
 
-// String reads a string, which [Scanner.Peek] has announced by a quotation
-// mark, and decodes its escapes. The result is valid until the next string is
-// read, and nil after an error. lone reports that the string holds lone
-// surrogates, which decode to U+FFFD.
+// String reads a string, of which [Scanner.Peek] has returned the quotation mark,
+// and decodes its escapes. The result is valid until the next string is read,
+// and nil after an error. lone reports that the string holds lone surrogates,
+// which decode to U+FFFD.
 func (s *Scanner) String() (text []byte, lone bool) {
-	if s.Peek() != '"' {
+	if s.next() != '"' {
 		s.fail(errNotJSON)
 		return nil, false
 	}
-	s.pos++
-	start := s.pos
-	if s.plain() == '"' {
-		s.pos++
-		return s.data[start : s.pos-1], false
+	start := s.pos + 1
+	end := plainEnd(s.data, start)
+	if end < len(s.data) && s.data[end] == '"' {
+		s.pos = end + 1
+		return s.data[start:end], false
 	}
-	return s.escaped(start)
+	return s.escaped(start, end)
 }
 
-// escaped reads on in a string from its first escape, and returns the string
-// from start on.
-func (s *Scanner) escaped(start int) (text []byte, lone bool) {
-	s.buf = append(s.buf[:0], s.data[start:s.pos]...)
+// skipString reads a string, whose quotation mark is next, without decoding it.
+func (s *Scanner) skipString() {
+	s.pos = plainEnd(s.data, s.pos+1)
+	for s.next() == '\\' {
+		if s.pos++; s.next() == 'u' {
+			s.hexDigits()
+		} else {
+			s.shortEscape()
+		}
+		s.pos = plainEnd(s.data, s.pos)
+	}
+	s.endString()
+}
+
+// escaped reads on in a string that begins at start, from its first escape at
+// pos.
+func (s *Scanner) escaped(start, pos int) (text []byte, lone bool) {
+	s.pos = pos
+	s.buf = append(s.buf[:0], s.data[start:pos]...)
 	for s.next() == '\\' {
 		r, ok := s.escape()
 		lone = lone || !ok
 		s.buf = utf8.AppendRune(s.buf, r)
 		start = s.pos
-		s.plain()
+		s.pos = plainEnd(s.data, start)
 		s.buf = append(s.buf, s.data[start:s.pos]...)
 	}
 	if !s.endString() {
 		return nil, lone
 	}
 	return s.buf, lone
-}
-
-// skipString reads a string, whose quotation mark is next, without decoding it.
-func (s *Scanner) skipString() {
-	s.pos++
-	for s.plain() == '\\' {
-		if s.pos++; s.next() == 'u' {
-			s.hexDigits()
-		} else {
-			s.shortEscape()
-		}
-	}
-	s.endString()
-}
-
-// plain reads the bytes of a string that stand for themselves, and returns the
-// next byte, which is a quotation mark, a backslash or a control character; 0 at
-// the end.
-func (s *Scanner) plain() byte {
-	s.pos = plainEnd(s.data, s.pos)
-	return s.next()
 }
 
 // plainEnd returns the position from i on of the first byte that does not stand

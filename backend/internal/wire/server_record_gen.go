@@ -19,7 +19,7 @@ func (r *Progress) decode(s *scanner) (why *Error) {
 	if s.Peek() != '{' {
 		return s.wrongType("", "an object")
 	}
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		if err := r.field(s, s.key()); err != nil {
 			why = err
 		}
@@ -84,7 +84,7 @@ func (r *Summary) decode(s *scanner) (why *Error) {
 	if s.Peek() != '{' {
 		return s.wrongType("", "an object")
 	}
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		if err := r.field(s, s.key()); err != nil {
 			why = err
 		}
@@ -144,7 +144,7 @@ func decodeSummaries(s *scanner) (out []Summary, why *Error) {
 	if s.Peek() != '[' {
 		return nil, s.wrongType("", "an array")
 	}
-	for s.Enter(); s.More(']'); {
+	for more := s.Enter(']'); more; more = s.More(']') {
 		out = append(out, Summary{})
 		if err := out[len(out)-1].decode(s); err != nil {
 			why = err

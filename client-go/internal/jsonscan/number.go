@@ -9,49 +9,58 @@ const MaxSafeInteger = 1<<53 - 1
 // BeginsNumber reports whether a value that begins with c is a number.
 func BeginsNumber(c byte) bool { return c == '-' || '0' <= c && c <= '9' }
 
-// Number reads a number, which [Scanner.Peek] has announced, and returns its
-// text without copying it; nil after an error. plain reports that the number has
+// Number reads a number, of which [Scanner.Peek] has returned the first byte, and
+// returns its text without copying it; nil after an error. plain reports that the number has
 // neither fraction nor exponent.
 func (s *Scanner) Number() (text []byte, plain bool) {
-	s.Peek()
-	start := s.pos
-	if s.next() == '-' {
-		s.pos++
+	data, start := s.data, s.pos
+	i := start
+	if byteAt(data, i) == '-' {
+		i++
 	}
-	if s.next() == '0' {
-		s.pos++
-	} else {
-		s.digits()
+	end := i + 1
+	if byteAt(data, i) != '0' {
+		end = digitsEnd(data, i)
 	}
+	valid := end > i
 	plain = true
-	if s.next() == '.' {
+	if valid && byteAt(data, end) == '.' {
 		plain = false
-		s.pos++
-		s.digits()
+		i = end + 1
+		end = digitsEnd(data, i)
+		valid = end > i
 	}
-	if c := s.next(); c == 'e' || c == 'E' {
+	if valid && (byteAt(data, end) == 'e' || byteAt(data, end) == 'E') {
 		plain = false
-		s.pos++
-		if c := s.next(); c == '+' || c == '-' {
-			s.pos++
+		i = end + 1
+		if c := byteAt(data, i); c == '+' || c == '-' {
+			i++
 		}
-		s.digits()
+		end = digitsEnd(data, i)
+		valid = end > i
 	}
-	if s.err != nil {
+	s.pos = end
+	if !valid {
+		s.fail(errNumber)
 		return nil, false
 	}
-	return s.data[start:s.pos], plain
+	return data[start:end], plain
 }
 
-// digits reads one or more digits.
-func (s *Scanner) digits() {
-	start := s.pos
-	for s.pos < len(s.data) && '0' <= s.data[s.pos] && s.data[s.pos] <= '9' {
-		s.pos++
+// byteAt returns the byte at i; 0 at the end.
+func byteAt(data []byte, i int) byte {
+	if i < len(data) {
+		return data[i]
 	}
-	if s.pos == start {
-		s.fail(errNumber)
+	return 0
+}
+
+// digitsEnd returns the position of the first byte from i on that is no digit.
+func digitsEnd(data []byte, i int) int {
+	for i < len(data) && '0' <= data[i] && data[i] <= '9' {
+		i++
 	}
+	return i
 }
 
 // Integer returns the value of a number's text if it is whole and within

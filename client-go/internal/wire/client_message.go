@@ -40,7 +40,7 @@ func DecodeClientFrame(data []byte) (items []ClientItem, batch bool, err *Error)
 // decodeBatch reads the messages of a batch. A batch that is refused is still
 // read to its end: if it is not JSON, it is malformed, whatever else it is.
 func decodeBatch(s *scanner) (items []ClientItem, refusal *Error) {
-	for s.Enter(); s.More(']'); {
+	for more := s.Enter(']'); more; more = s.More(']') {
 		switch {
 		case refusal != nil:
 		case len(items) == MaxBatch:
@@ -72,7 +72,7 @@ func (item *ClientItem) decode(s *scanner) {
 		return
 	}
 	var seen uint32
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		if err := item.field(s, s.key(), &seen); err != nil && item.Err == nil {
 			item.Err = err
 		}

@@ -20,7 +20,7 @@ func AppendServerFrame(out []ServerMessage, data []byte) ([]ServerMessage, *Erro
 	if s.Peek() != '[' {
 		out = appendMessage(out, &s)
 	} else {
-		for s.Enter(); s.More(']'); {
+		for more := s.Enter(']'); more; more = s.More(']') {
 			out = appendMessage(out, &s)
 		}
 	}
@@ -46,7 +46,7 @@ func (m *ServerMessage) decode(s *scanner, inside bool) *Error {
 	}
 	var bad uint64
 	var why *Error
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		if bit, err := m.field(s, s.key(), inside); err != nil {
 			bad, why = bad|bit, err
 		}
@@ -63,7 +63,7 @@ func decodeEvents(s *scanner) (out []ServerMessage, why *Error) {
 	if s.Peek() != '[' {
 		return nil, s.wrongType("", "an array")
 	}
-	for s.Enter(); s.More(']'); {
+	for more := s.Enter(']'); more; more = s.More(']') {
 		out = append(out, ServerMessage{})
 		if err := out[len(out)-1].decode(s, true); err != nil {
 			why = err

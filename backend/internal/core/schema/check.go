@@ -58,16 +58,16 @@ func (c *checker) patched() []byte {
 func (c *checker) value(u *use) bool {
 	first := c.Peek()
 	if first == 0 || first == 'n' && u.nullable {
-		return c.scalar(first)
+		return c.anything(false)
 	}
 	switch u.kind {
 	case kindAny:
-		return c.anything()
+		return c.anything(false)
 	case kindRaw:
-		return c.raw()
+		return c.anything(true)
 	case kindBool:
 		if first == 't' || first == 'f' {
-			return c.scalar(first)
+			return c.anything(false)
 		}
 	case kindInteger, kindNumber:
 		if jsonscan.BeginsNumber(first) {
@@ -112,7 +112,7 @@ func (c *checker) wrongKind(u *use) bool {
 func (c *checker) object(n *node) bool {
 	var seen mask
 	next := 0
-	for c.Enter(); c.More('}'); {
+	for more := c.Enter('}'); more; more = c.More('}') {
 		key, lone := c.Name()
 		switch {
 		case lone:
@@ -170,7 +170,7 @@ func (c *checker) unknown(n *node, key string) bool {
 func (c *checker) dict(n *node) bool {
 	var seen distinct
 	size := 0
-	for c.Enter(); c.More('}'); size++ {
+	for more := c.Enter('}'); more; more = c.More('}') {
 		name, ok := c.newName(&seen)
 		if !ok {
 			return false
@@ -178,6 +178,7 @@ func (c *checker) dict(n *node) bool {
 		if !c.value(n.items) {
 			return c.within(name)
 		}
+		size++
 	}
 	return c.Err() == nil && c.sized(size, n.minItems, n.maxItems, "property")
 }
@@ -185,7 +186,7 @@ func (c *checker) dict(n *node) bool {
 func (c *checker) array(n *node) bool {
 	var seen distinct
 	size := 0
-	for c.Enter(); c.More(']'); size++ {
+	for more := c.Enter(']'); more; more = c.More(']') {
 		c.Peek()
 		start := c.Offset()
 		ok := c.value(n.items)
@@ -195,6 +196,7 @@ func (c *checker) array(n *node) bool {
 		if !ok {
 			return c.within(strconv.Itoa(size))
 		}
+		size++
 	}
 	return c.Err() == nil && c.sized(size, n.minItems, n.maxItems, "item")
 }

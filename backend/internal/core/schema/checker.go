@@ -54,63 +54,9 @@ func (c *checker) violation() string {
 
 const twice = "the key stands twice"
 
-// anything reads a value of any type.
-func (c *checker) anything() bool {
+// anything reads a value of any type. raw reports that it stays raw.
+func (c *checker) anything(raw bool) bool {
 	switch first := c.Peek(); {
-	case first == '{':
-		var seen distinct
-		for c.Enter(); c.More('}'); {
-			name, ok := c.newName(&seen)
-			if !ok {
-				return false
-			}
-			if !c.anything() {
-				return c.within(name)
-			}
-		}
-	case first == '[':
-		c.Enter()
-		for i := 0; c.More(']'); i++ {
-			if !c.anything() {
-				return c.within(strconv.Itoa(i))
-			}
-		}
-	default:
-		return c.scalar(first)
-	}
-	return c.Err() == nil
-}
-
-// raw reads a value of any type that stays raw. The names of an object are not
-// compared, because the value is not decoded here.
-func (c *checker) raw() bool {
-	switch first := c.Peek(); {
-	case first == '{':
-		for c.Enter(); c.More('}'); {
-			if _, lone := c.Name(); lone {
-				return c.fail(loneSurrogate)
-			}
-			if !c.raw() {
-				return false
-			}
-		}
-	case first == '[':
-		c.Enter()
-		for i := 0; c.More(']'); i++ {
-			if !c.raw() {
-				return c.within(strconv.Itoa(i))
-			}
-		}
-	default:
-		return c.scalar(first)
-	}
-	return c.Err() == nil
-}
-
-// scalar reads a value that is neither an object nor an array, and begins with
-// first.
-func (c *checker) scalar(first byte) bool {
-	switch {
 	case first == '"':
 		if _, lone := c.String(); lone {
 			return c.fail(loneSurrogate)
@@ -118,8 +64,53 @@ func (c *checker) scalar(first byte) bool {
 	case jsonscan.BeginsNumber(first):
 		_, _, ok := c.number()
 		return ok
+	case first == '{' && raw:
+		return c.rawMembers()
+	case first == '{':
+		return c.members()
+	case first == '[':
+		return c.elements(raw)
 	default:
 		c.Skip()
+	}
+	return c.Err() == nil
+}
+
+func (c *checker) members() bool {
+	var seen distinct
+	for more := c.Enter('}'); more; more = c.More('}') {
+		name, ok := c.newName(&seen)
+		if !ok {
+			return false
+		}
+		if !c.anything(false) {
+			return c.within(name)
+		}
+	}
+	return c.Err() == nil
+}
+
+// rawMembers reads the members of an object that stays raw. Names may be there
+// twice, because the object is not decoded here.
+func (c *checker) rawMembers() bool {
+	for more := c.Enter('}'); more; more = c.More('}') {
+		if _, lone := c.Name(); lone {
+			return c.fail(loneSurrogate)
+		}
+		if !c.anything(true) {
+			return false
+		}
+	}
+	return c.Err() == nil
+}
+
+func (c *checker) elements(raw bool) bool {
+	i := 0
+	for more := c.Enter(']'); more; more = c.More(']') {
+		if !c.anything(raw) {
+			return c.within(strconv.Itoa(i))
+		}
+		i++
 	}
 	return c.Err() == nil
 }

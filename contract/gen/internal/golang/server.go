@@ -75,7 +75,7 @@ func (r *%s) decode(s *scanner) (why *Error) {
 	if s.Peek() != '{' {
 		return s.wrongType("", "an object")
 	}
-	for s.Enter(); s.More('}'); {
+	for more := s.Enter('}'); more; more = s.More('}') {
 		if err := r.field(s, s.key()); err != nil {
 			why = err
 		}
@@ -90,7 +90,7 @@ func decode%[2]s(s *scanner) (out []%[1]s, why *Error) {
 	if s.Peek() != '[' {
 		return nil, s.wrongType("", "an array")
 	}
-	for s.Enter(); s.More(']'); {
+	for more := s.Enter(']'); more; more = s.More(']') {
 		out = append(out, %[1]s{})
 		if err := out[len(out)-1].decode(s); err != nil {
 			why = err
