@@ -18,16 +18,15 @@ import (
 // wrap around on its way through int64.
 const maxNumericDate = 253402300799
 
-// header is what counts of a token's header. Key material and addresses in it
-// (`jwk`, `jku`, `x5c`, `x5u`) are never looked at.
+// header holds the parts of a token's header that are used. Key material and
+// addresses in it (`jwk`, `jku`, `x5c`, `x5u`) are ignored.
 type header struct {
 	algorithm string
 	keyID     string
 }
 
-// parseHeader judges the first segment of a token, more strictly than the JWT
-// library does: its names are exact, each comes once, and there is nothing
-// critical that we would have to understand.
+// parseHeader checks the first segment of a token more strictly than the JWT
+// library does: names are exact and unique, and there are no critical extensions.
 func parseHeader(segment string) (header, *Error) {
 	data, err := jwt.NewParser(jwt.WithStrictDecoding()).DecodeSegment(segment)
 	if err != nil {
@@ -58,30 +57,30 @@ func parseHeader(segment string) (header, *Error) {
 	return h, nil
 }
 
-// accessTokenType keeps out what the same issuer signs for other ends, like
-// logout tokens and security events.
+// accessTokenType refuses tokens that the same issuer signs for other purposes,
+// like logout tokens and security events.
 func accessTokenType(typ string) bool {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	return typ == "jwt" || typ == "at+jwt"
 }
 
 // claims are a token's claims by their exact names, each once. The JWT library
-// decodes into them; the rules are in judge.
+// decodes into them; the rules are in identity.
 type claims struct {
-	// MapClaims makes them claims to the library; it stays empty.
+	// MapClaims makes them claims for the library; it stays empty.
 	jwt.MapClaims
 	fields map[string]json.RawMessage
 }
 
-// UnmarshalJSON takes an object; the library never calls it for null.
+// UnmarshalJSON reads an object. It is not called for null.
 func (c *claims) UnmarshalJSON(data []byte) (err error) {
 	c.fields, err = object(bytes.Clone(data))
 	return err
 }
 
-// judge tells who the token speaks for. Expiry comes last: a token is called
-// expired only if nothing else is wrong with it.
-func (c *claims) judge(o *JWTOptions, now time.Time) (Identity, *Error) {
+// identity checks the claims and returns who the token is for. Expiry comes
+// last: a token is reported as expired only if nothing else is wrong with it.
+func (c *claims) identity(o *JWTOptions, now time.Time) (Identity, *Error) {
 	var id Identity
 	if c.fields == nil {
 		return id, unauthorized("the token's claims are no JSON object")
@@ -119,7 +118,7 @@ func (c *claims) judge(o *JWTOptions, now time.Time) (Identity, *Error) {
 	return id, nil
 }
 
-// checkParties judges who made the token and whom it is for.
+// checkParties checks the issuer and the audience.
 func (c *claims) checkParties(o *JWTOptions) *Error {
 	if o.Issuer != "" {
 		var iss string
@@ -136,7 +135,7 @@ func (c *claims) checkParties(o *JWTOptions) *Error {
 	return nil
 }
 
-// checkStart judges nbf and iat against the latest moment that counts as now.
+// checkStart checks nbf and iat against the latest time that counts as now.
 func (c *claims) checkStart(latest time.Time) *Error {
 	for _, name := range []string{"nbf", "iat"} {
 		raw, ok := c.fields[name]
@@ -154,8 +153,8 @@ func (c *claims) checkStart(latest time.Time) *Error {
 	return nil
 }
 
-// scopes joins the claims in which issuers put them. A string holds scopes
-// separated by spaces, an array one scope an element.
+// scopes joins the claims that issuers use for scopes. A string holds scopes
+// separated by spaces, an array one scope per element.
 func (c *claims) scopes() ([]string, error) {
 	out := []string{}
 	for _, name := range []string{"scope", "scopes", "scp"} {
@@ -225,8 +224,8 @@ func textOrTexts(raw json.RawMessage) ([]string, error) {
 	return texts(raw)
 }
 
-// numericDate decodes a NumericDate of RFC 7519: seconds since 1970, of which
-// fractions count no less.
+// numericDate decodes a NumericDate of RFC 7519: seconds since 1970, possibly
+// with a fraction.
 func numericDate(raw json.RawMessage) (time.Time, error) {
 	if len(raw) == 0 || !jsonscan.BeginsNumber(raw[0]) {
 		return time.Time{}, errType

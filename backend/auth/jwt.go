@@ -137,7 +137,7 @@ func (j *JWT) Authenticate(ctx context.Context, token string) (Identity, error) 
 	if err != nil {
 		return Identity{}, refusal(err)
 	}
-	id, refused := c.judge(&j.options, j.options.Now())
+	id, refused := c.identity(&j.options, j.options.Now())
 	if refused != nil {
 		return Identity{}, refused
 	}

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// writer appends the fields of one object. Zero values are left out, unless the
-// field is required and zero is a value that it may have.
+// writer appends the fields of one object. Zero values are omitted, unless the
+// field is required and may be zero.
 type writer struct{ b []byte }
 
 func (w *writer) key(name string) {
@@ -54,7 +54,7 @@ func (w *writer) boolean(name string, value *bool) {
 	}
 }
 
-// flag is for what only ever is true, or absent.
+// flag writes a value that is either true or absent.
 func (w *writer) flag(name string, value bool) {
 	if value {
 		w.key(name)
@@ -68,7 +68,7 @@ func (w *writer) open(name string) {
 	w.b = append(w.b, '[')
 }
 
-// comma comes before all elements of an array but the first.
+// comma writes the comma before all elements of an array but the first.
 func (w *writer) comma(i int) {
 	if i > 0 {
 		w.b = append(w.b, ',')

@@ -30,7 +30,7 @@ func NewIDAt(t time.Time) string {
 	return string(out[:])
 }
 
-// ValidID tells whether s is a UUIDv7 in lower-case canonical text.
+// ValidID reports whether s is a UUIDv7 in lower-case canonical text.
 func ValidID(s string) bool {
 	if len(s) != 36 || s[14] != '7' || s[19] < '8' || s[19] > 'b' || s[19] > '9' && s[19] < 'a' {
 		return false

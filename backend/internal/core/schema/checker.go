@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 
@@ -134,7 +135,7 @@ func (c *checker) newName(seen *distinct) (string, bool) {
 // exponent.
 func (c *checker) number() (text []byte, plain, ok bool) {
 	text, plain = c.Number()
-	if !plain && text != nil || len(text) > 300 {
+	if !plain && (bytes.IndexByte(text, 'e') >= 0 || bytes.IndexByte(text, 'E') >= 0) || len(text) > 300 {
 		if _, err := strconv.ParseFloat(string(text), 64); err != nil {
 			return nil, false, c.fail("a number beyond the range of a double")
 		}
@@ -142,28 +143,28 @@ func (c *checker) number() (text []byte, plain, ok bool) {
 	return text, plain, text != nil
 }
 
-// distinct is a set of texts that finds duplicates.
+// distinct is a set of texts that finds duplicates. It does not allocate for up
+// to eight of them.
 type distinct struct {
-	few  []string
+	few  [8]string
+	n    int // of few
 	many map[string]struct{}
 }
 
 // add reports whether the text is new.
 func (d *distinct) add(text string) bool {
-	if d.many == nil && len(d.few) < 8 {
-		for _, other := range d.few {
-			if other == text {
-				return false
-			}
+	for i := range d.few[:d.n] {
+		if d.few[i] == text {
+			return false
 		}
-		d.few = append(d.few, text)
+	}
+	if d.n < len(d.few) {
+		d.few[d.n] = text
+		d.n++
 		return true
 	}
 	if d.many == nil {
-		d.many = make(map[string]struct{}, 16)
-		for _, other := range d.few {
-			d.many[other] = struct{}{}
-		}
+		d.many = map[string]struct{}{}
 	}
 	before := len(d.many)
 	d.many[text] = struct{}{}

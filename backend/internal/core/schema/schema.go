@@ -1,6 +1,6 @@
-// Package schema makes of a Go type the JSON Schema (2020-12) that is
-// published for it, and the check that is enforced: both from one description,
-// so that they cannot differ.
+// Package schema derives from a Go type the JSON Schema (2020-12) that is
+// published for it, and the check that is enforced. Both come from one
+// description, so that they cannot differ.
 //
 // # What a type means
 //
@@ -12,31 +12,31 @@
 // bounds exclude nil (minItems or minProperties of 1 or more). Integers carry
 // the bounds of their size. A time.Time is an RFC 3339 text, a []byte base64, a
 // json.RawMessage and an interface{} anything. A type with text methods is a
-// string, whose own grammar the type judges. A type with JSON methods of its
-// own says by JSONSchemaAlias() any which Go type its JSON looks like.
+// string, whose grammar the type checks. A type with JSON methods of its own
+// returns from JSONSchemaAlias() any the Go type that its JSON looks like.
 //
 // # Tags
 //
-// Bounds stand in the field's tag `jsonschema:"…"`, separated by commas (a
-// comma inside a value is written \\,):
+// Bounds are in the field's tag `jsonschema:"…"`, separated by commas (a comma
+// inside a value is written \\,):
 //
 //	title description example      any; also the tag jsonschema_description
 //	minimum maximum exclusiveMinimum exclusiveMaximum multipleOf   numbers
 //	minLength maxLength pattern    strings; lengths in characters
 //	enum                           strings, numbers; once for each value
-//	minItems maxItems uniqueItems  slices; all others speak of their items
-//	minProperties maxProperties    maps; all others speak of their values
+//	minItems maxItems uniqueItems  slices; all others are about their items
+//	minProperties maxProperties    maps; all others are about their values
 //	format                         types with text methods
 //
-// A keyword that does not fit the field, or that nobody would enforce
-// (default, format), is an error, not a decoration.
+// A keyword that does not fit the field, or that would not be enforced (default,
+// format), is an error.
 //
 // # Strictness
 //
 // The check also refuses what JSON libraries read in different ways: duplicate
 // keys, lone surrogates, bytes that are not UTF-8, numbers beyond the range of
-// a double, nesting deeper than [MaxDepth], anything after the value. The
-// insides of a json.RawMessage are judged by their grammar alone.
+// a double, nesting deeper than [MaxDepth], anything after the value. In a
+// json.RawMessage, duplicate keys pass.
 package schema
 
 import (
@@ -49,14 +49,14 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
-// MaxDepth is how deep arrays and objects may stand in each other.
+// MaxDepth is how deep arrays and objects may be nested.
 const MaxDepth = 64
 
 // maxFields is how many fields a struct may have.
 const maxFields = 256
 
-// Direction tells inputs from outputs. It matters for one thing: an absent
-// input (null) counts as {} where {} is accepted.
+// Direction distinguishes inputs from outputs: an absent input (null) counts as
+// {} where {} is accepted.
 type Direction uint8
 
 // The directions.
@@ -69,7 +69,7 @@ const (
 type Type struct {
 	root use
 	text json.RawMessage
-	// absent: null stands for {}.
+	// absent: null means {}.
 	absent bool
 	// numbers: there are interfaces inside, whose numbers must not become
 	// float64.
@@ -77,7 +77,7 @@ type Type struct {
 	raw     bool
 }
 
-// For describes a Go type. The error joins all that is wrong with it.
+// For describes a Go type. The error joins everything that is wrong with it.
 func For(t reflect.Type, d Direction) (out *Type, err error) {
 	defer func() { // a JSONSchemaAlias is foreign code
 		if p := recover(); p != nil {
@@ -99,15 +99,15 @@ func For(t reflect.Type, d Direction) (out *Type, err error) {
 	return out, nil
 }
 
-// JSON returns the schema as it is published. It is the same for the same type
-// in every run.
+// JSON returns the schema as it is published. It is the same for a type in every
+// run.
 func (t *Type) JSON() json.RawMessage { return t.text }
 
-// Raw tells that the type is json.RawMessage, which takes its bytes unchecked
+// Raw reports whether the type is json.RawMessage, which takes its bytes unchecked
 // and unchanged.
 func (t *Type) Raw() bool { return t.raw }
 
-// Numbers tells that the type holds interfaces: numbers in them must be decoded
+// Numbers reports whether the type holds interfaces: numbers in them must be decoded
 // as json.Number.
 func (t *Type) Numbers() bool { return t.numbers }
 
@@ -157,14 +157,14 @@ type node struct {
 	required mask
 }
 
-// use is a place where a node stands.
+// use is a place where a node is used.
 type use struct {
 	*node
 	nullable bool
 	notes    notes
 }
 
-// notes are what a schema tells to people.
+// notes are the parts of a schema that are for people.
 type notes struct {
 	title, description string
 	examples           []json.RawMessage
