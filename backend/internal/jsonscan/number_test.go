@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Integer says of every text what exact arithmetic says of it.
+// Integer agrees with exact arithmetic.
 func TestWholeNumbersAreExact(t *testing.T) {
 	for _, text := range []string{
 		"0", "-0", "0.0", "-0.000e5", "0e-9", "1", "-1", "10", "1.0", "1.50", "15e-1", "150e-1", "1.5e1", "1.55e1", "0.001e3", "0.0010E+3", "1e-1",
@@ -26,7 +26,7 @@ func TestWholeNumbersAreExact(t *testing.T) {
 			require.Zero(t, exact.Cmp(new(big.Rat).SetInt64(n)), "%s is read as %d", text, n)
 		}
 	}
-	// Exponents without end cost nothing, and mean what they say.
+	// Long exponents cost nothing and are not truncated.
 	for text, want := range map[string]bool{"0e99999999999999999999": true, "1e99999999999999999999": false, "1e-99999999999999999999": false} {
 		_, got := Integer([]byte(text))
 		require.Equal(t, want, got, text)

@@ -5,8 +5,8 @@
 // surrogates, it reads integers exactly, it returns raw values byte for byte,
 // and [Scanner.Fields] refuses an object that has a name twice.
 //
-// A [Scanner] keeps its first error and then acts as if the text ended there:
-// callers may read on and look at [Scanner.Err] once.
+// A [Scanner] keeps its first error and then acts as if the text ended there, so
+// that callers may read on and check [Scanner.Err] once.
 //
 //	var s jsonscan.Scanner
 //	s.Reset(data, 64)
@@ -20,7 +20,7 @@
 //	s.End()
 //	return s.Err()
 //
-// The package is kept the same in the server's and the client's module.
+// The package is the same in the server's and the client's module.
 package jsonscan
 
 import (
@@ -29,7 +29,7 @@ import (
 	"unicode/utf8"
 )
 
-// The errors that callers tell apart. Any other error of a [Scanner] is about
+// The errors that callers distinguish. Any other error of a [Scanner] is about
 // the grammar.
 var (
 	// ErrUTF8 means that the text is not UTF-8.
@@ -59,8 +59,7 @@ var (
 	errNumber    = errors.New("a bad number")
 )
 
-// Scanner reads one JSON text. The zero value reads an
-// empty text.
+// Scanner reads one JSON text. The zero value reads an empty text.
 type Scanner struct {
 	data []byte
 	pos  int
