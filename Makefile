@@ -29,6 +29,9 @@ CONFORMFLAGS ?= --help
 # Flags for make chaos.
 CHAOSFLAGS ?=
 
+# Flags for make locks.
+LOCKSFLAGS ?= -v
+
 # The race detector watches all code but SQLite's, which is C translated to Go,
 # runs on one goroutine a connection, and takes ten times as long when watched.
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
@@ -137,6 +140,10 @@ e2e: ## Run the end-to-end tests alone, under the race detector
 .PHONY: chaos
 chaos: tools ## Kill a real server 1,000 times, and judge what is left (CHAOSFLAGS='-kills 50', '-help')
 	@go run ./e2e/chaos $(CHAOSFLAGS)
+
+.PHONY: locks
+locks: ## Count the lock acquisitions of a durable call, and say where they are (LOCKSFLAGS='-dir OTHER_TREE')
+	@go run ./e2e/lockcount $(LOCKSFLAGS)
 
 .PHONY: conform
 conform: ## Play the transcripts against a server or a client (CONFORMFLAGS='--url ws://127.0.0.1:8080 ...', '--help')
