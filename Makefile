@@ -66,6 +66,11 @@ vet: ## Run go vet over all modules
 	$(call step,go vet)
 	@go vet $(PACKAGES)
 
+.PHONY: words
+words: ## Fail when a name holds a word of e2e/words/words.txt, or too many functions have short names
+	$(call step,words)
+	@go run ./e2e/words
+
 .PHONY: alone
 alone: ## Build and test each published module by itself: copied elsewhere, without go.work
 	@for module in $(PUBLISHED); do \
