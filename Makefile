@@ -8,7 +8,7 @@ SHELL         := bash
 .DEFAULT_GOAL := help
 
 # Modules of go.work, and of these the ones that others require.
-MODULES   := backend backend/cmd/streamer client-go contract/gen examples e2e
+MODULES   := backend backend/conformance backend/cmd/streamer client-go contract/gen examples e2e
 PUBLISHED := backend client-go
 PACKAGES  := $(MODULES:%=./%/...)
 
@@ -76,7 +76,7 @@ alone: ## Build and test each published module by itself: copied elsewhere, with
 	@for module in $(PUBLISHED); do \
 		printf '== %s  %s alone\n' "$$(date +%T)" "$$module"; \
 		copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
-		git ls-files -z --cached --others --exclude-standard -- "$$module" ':!backend/cmd/streamer' \
+		git ls-files -z --cached --others --exclude-standard -- "$$module" ':!backend/cmd/streamer' ':!backend/conformance' \
 			| while IFS= read -r -d '' file; do if [ -e "$$file" ]; then printf '%s\0' "$$file"; fi; done \
 			| tar --null --no-recursion -T - -c | tar -x -C "$$copy"; \
 		(cd "$$copy/$$module" && GOWORK=off go vet ./... && GOWORK=off go test -short -timeout 45m ./...); \
@@ -119,7 +119,7 @@ $(GOLANGCI):
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (10s)
 	@for module in $(MODULES); do (cd "$$module" && \
-		{ grep -rHoE --include='*_test.go' --exclude-dir=cmd '^func Fuzz[A-Za-z0-9_]+' . || true; } | sed 's/:func / /' | while read -r file target; do \
+		{ grep -rHoE --include='*_test.go' --exclude-dir=cmd --exclude-dir=conformance '^func Fuzz[A-Za-z0-9_]+' . || true; } | sed 's/:func / /' | while read -r file target; do \
 			printf '== %s  %s/%s %s\n' "$$(date +%T)" "$$module" "$$(dirname "$${file#./}")" "$$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
 		done); done

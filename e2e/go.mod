@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/pay-theory/streamer/backend v0.0.0-00010101000000-000000000000
+	github.com/pay-theory/streamer/backend/conformance v0.0.0-00010101000000-000000000000
 	github.com/pay-theory/streamer/client-go v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
@@ -33,5 +34,6 @@ require (
 
 replace (
 	github.com/pay-theory/streamer/backend => ../backend
+	github.com/pay-theory/streamer/backend/conformance => ../backend/conformance
 	github.com/pay-theory/streamer/client-go => ../client-go
 )

@@ -417,7 +417,7 @@ func TestLongMessagesAreFragmented(t *testing.T) {
 	ws, response, err := d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
-	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":{"what":"result","size":90000},"mode":"async"}`
+	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":90000,"mode":"async"}`
 	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
 	total := 0
 	for total < 90_000 {

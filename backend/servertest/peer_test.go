@@ -1,6 +1,7 @@
 package servertest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/pay-theory/streamer/backend/conformance/actions"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/servertest"
 	"github.com/pay-theory/streamer/backend/streamer"
@@ -19,9 +19,41 @@ import (
 // patience bounds every wait of a test outside bubbles.
 const patience = time.Minute
 
+// emission says what the action emit emits, and emitted what it returns.
+type (
+	emission struct {
+		Chunks  int   `json:"chunks"`
+		Size    int   `json:"size,omitempty"`
+		PauseMs int64 `json:"pauseMs,omitempty"`
+	}
+	emitted struct {
+		Chunks  int `json:"chunks"`
+		Attempt int `json:"attempt"`
+	}
+)
+
+// router has the few actions that these tests call. Those of the transcripts
+// are in another module, which requires this one.
 func router() *streamer.Router {
 	r := streamer.NewRouter(nil)
-	actions.Register(r)
+	streamer.Handle(r, "echo", func(_ context.Context, in json.RawMessage) (json.RawMessage, error) { return in, nil })
+	streamer.Handle(r, "big", func(_ context.Context, size int) (string, error) { return strings.Repeat("x", size), nil })
+	streamer.HandleStream(r, "emit", func(ctx context.Context, in emission, call *streamer.Call[string]) (emitted, error) {
+		for range in.Chunks {
+			select {
+			case <-time.After(time.Duration(in.PauseMs) * time.Millisecond):
+			case <-ctx.Done():
+				return emitted{}, context.Cause(ctx)
+			}
+			call.Emit(strings.Repeat("x", in.Size))
+		}
+		return emitted{in.Chunks, call.Info().Attempt}, nil
+	})
+	streamer.HandleStream(r, "wait", func(ctx context.Context, _ json.RawMessage, call *streamer.Call[string]) (json.RawMessage, error) {
+		call.Emit("waiting")
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	})
 	return r
 }
 

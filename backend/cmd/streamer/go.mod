@@ -6,6 +6,7 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/mattn/go-runewidth v0.0.16
 	github.com/pay-theory/streamer/backend v0.0.0-00010101000000-000000000000
+	github.com/pay-theory/streamer/backend/conformance v0.0.0-00010101000000-000000000000
 	github.com/pay-theory/streamer/client-go v0.0.0-00010101000000-000000000000
 	go.uber.org/goleak v1.3.0
 	golang.org/x/term v0.32.0
