@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/memnet"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/pay-theory/streamer/backend/streamer"
@@ -150,47 +150,12 @@ func (d *dice) seldom(n int) bool { return d.pick(n) == n-1 }
 
 func pickOf[T any](d *dice, of ...T) T { return of[d.pick(len(of))] }
 
-// pipes is a listener of pipes.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
 // scripted is a server and the users that a script makes speak.
 type scripted struct {
 	dice    dice
 	server  *Server
 	http    *http.Server
-	pipes   *pipes
+	network *memnet.Listener
 	users   []*user
 	begun   time.Time
 	refs    int
@@ -216,9 +181,9 @@ func newScripted(script []byte) (*scripted, error) {
 	}
 	w := &scripted{
 		dice: dice{script}, server: s, http: s.httpServer(s.mux), begun: time.Now(),
-		pipes: newPipes(),
+		network: memnet.NewListener(),
 	}
-	go func() { _ = w.http.Serve(w.pipes) }()
+	go func() { _ = w.http.Serve(w.network) }()
 	m := newSessionModel(w.begun)
 	for _, token := range users {
 		u := &user{}
@@ -234,7 +199,7 @@ func newScripted(script []byte) (*scripted, error) {
 
 // connect opens a user's connection anew.
 func (w *scripted) connect(u *user, token string) error {
-	dialer := websocket.Dialer{NetDialContext: w.pipes.dial, Subprotocols: []string{wire.Subprotocol}}
+	dialer := websocket.Dialer{NetDialContext: w.network.DialContext, Subprotocols: []string{wire.Subprotocol}}
 	ws, response, err := dialer.Dial("ws://pipe/", http.Header{"Authorization": {"Bearer " + token}})
 	if err != nil {
 		return fmt.Errorf("%s cannot connect: %w", token, err)

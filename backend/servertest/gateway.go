@@ -31,7 +31,7 @@ type Gateway struct {
 	clock   *clock
 	began   time.Time
 	// inner is the network between the gateway and the handler.
-	inner *pipes
+	inner *Listener
 	web   *http.Server
 	ctx   context.Context
 	quit  context.CancelFunc
@@ -59,7 +59,7 @@ func NewGateway(handler http.Handler, o *Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{
-		options: options, handler: handler, clock: newClock(), inner: newPipes(), links: map[*link]bool{},
+		options: options, handler: handler, clock: newClock(), inner: NewListener(), links: map[*link]bool{},
 		web: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)},
 	}
 	g.began = g.clock.now()
@@ -275,7 +275,7 @@ func (g *Gateway) dial(r *http.Request) (*websocket.Conn, *http.Response, error)
 	}
 	header.Set("Host", r.Host)
 	d := websocket.Dialer{
-		NetDialContext: g.inner.dial, HandshakeTimeout: 30 * time.Second, Subprotocols: websocket.Subprotocols(r),
+		NetDialContext: g.inner.DialContext, HandshakeTimeout: 30 * time.Second, Subprotocols: websocket.Subprotocols(r),
 	}
 	return d.DialContext(g.ctx, "ws://streamer.test"+r.URL.RequestURI(), header)
 }

@@ -27,7 +27,7 @@ type Server struct {
 	server *server.Server
 	issuer *auth.Issuer // nil when Options.Server.Auth was given
 	web    *http.Server
-	pipes  *pipes // nil: it listens on TCP
+	memory *Listener // nil: it listens on TCP
 	served sync.WaitGroup
 	once   sync.Once
 	err    error
@@ -105,8 +105,8 @@ func (s *Server) listen() error {
 	s.web = &http.Server{Handler: s.Gateway, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	var l net.Listener
 	if s.options.Pipes {
-		s.pipes = newPipes()
-		s.URL, l = "ws://streamer.test", s.pipes
+		s.memory = NewListener()
+		s.URL, l = "ws://streamer.test", s.memory
 	} else {
 		tcp, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -169,8 +169,8 @@ func (s *Server) Token(tenant, subject string, scopes ...string) string {
 // With Options.Pipes it is the only way. Its form is that of net.Dialer, for
 // clients that take such a function.
 func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if s.pipes != nil {
-		return s.pipes.dial(ctx, network, address)
+	if s.memory != nil {
+		return s.memory.DialContext(ctx, network, address)
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", s.URL[len("ws://"):])
