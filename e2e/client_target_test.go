@@ -4,16 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/pay-theory/streamer/backend/servertest"
 	"github.com/pay-theory/streamer/client-go"
 	"github.com/pay-theory/streamer/e2e/application"
 	"github.com/stretchr/testify/require"
@@ -63,10 +62,10 @@ type clientTarget struct {
 func newClientTarget(t *testing.T, tokens []string) *clientTarget {
 	t.Helper()
 	x := &clientTarget{Listener: conformance.NewListener()}
-	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	l := servertest.NewListener()
 	x.web = &http.Server{Handler: x.Listener}
 	go func() { _ = x.web.Serve(l) }()
-	app, err := application.New("ws://streamer.test", tokens, client.Options{DialContext: l.dial})
+	app, err := application.New("ws://streamer.test", tokens, client.Options{DialContext: l.DialContext})
 	require.NoError(t, err)
 	x.Application = app
 	return x
@@ -99,41 +98,5 @@ func (x *clientTarget) Detach(_ context.Context, name string) error {
 }
 
 func (x *clientTarget) Close() error {
-	x.Listener.Close()
 	return errors.Join(x.Application.Close(context.Background()), x.web.Close())
 }
-
-// pipeListener is a network in memory.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.conns <- there:
-		return here, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }

@@ -227,13 +227,13 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 const (
-	emit     client.Action[actions.Emission, actions.Chunk, actions.Done] = "emit"
-	flaky    client.Action[actions.Flake, actions.Chunk, actions.Done]    = "flaky"
-	stages   client.Action[actions.Plan, actions.Chunk, actions.Done]     = "stages"
-	wait     client.Action[actions.Vigil, actions.Chunk, actions.Done]    = "wait"
-	echoing  client.Action[int, client.None, int]                         = "echo"
-	queued   client.Action[int, client.None, int]                         = "echo.async"
-	slowness client.Action[actions.Pause, client.None, actions.Pause]     = "slow"
+	emit     client.Action[actions.EmitInput, actions.Chunk, actions.Done]    = "emit"
+	flaky    client.Action[actions.FlakyInput, actions.Chunk, actions.Done]   = "flaky"
+	stages   client.Action[actions.StagesInput, actions.Chunk, actions.Done]  = "stages"
+	wait     client.Action[actions.WaitInput, actions.Chunk, actions.Done]    = "wait"
+	echoing  client.Action[int, client.None, int]                             = "echo"
+	queued   client.Action[int, client.None, int]                             = "echo.async"
+	slowness client.Action[actions.SlowInput, client.None, actions.SlowInput] = "slow"
 )
 
 // live makes one call of a random kind, and sees it through.
@@ -258,15 +258,15 @@ func live(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
 	case 3:
 		got = tale{kind: "promoted"}
 		got.id = client.NewID()
-		_, got.err = slowness.With(actions.Pause{Ms: int64(n) * 500}).ID(got.id).Await(ctx, c)
+		_, got.err = slowness.With(actions.SlowInput{Ms: int64(n) * 500}).ID(got.id).Await(ctx, c)
 	case 4, 5:
-		in := actions.Emission{Chunks: n, Size: random.IntN(4000), Progress: true, PauseMs: int64(random.IntN(1000))}
+		in := actions.EmitInput{Chunks: n, Size: random.IntN(4000), Progress: true, PauseMs: int64(random.IntN(1000))}
 		got = follow(ctx, c, "emit", n, emit.With(in), random)
 	case 6:
-		in := actions.Flake{Failures: random.IntN(4), Chunks: n}
+		in := actions.FlakyInput{Failures: random.IntN(4), Chunks: n}
 		got = follow(ctx, c, "flaky", n, flaky.With(in), random)
 	case 7:
-		in := actions.Plan{Chunks: n, Stage: 1 + n/3, Extra: random.IntN(4)}
+		in := actions.StagesInput{Chunks: n, Stage: 1 + n/3, Extra: random.IntN(4)}
 		if random.IntN(2) == 0 {
 			in.Then, in.AfterMs = "continue", 2000
 		}
@@ -299,7 +299,7 @@ func listed(ctx context.Context, c *client.Client) error {
 // stopped starts a call that never ends by itself, and cancels it.
 func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
 	got = tale{kind: "cancelled"}
-	call, err := wait.With(actions.Vigil{}).Start(ctx, c)
+	call, err := wait.With(actions.WaitInput{}).Start(ctx, c)
 	if err != nil {
 		got.err = err
 		return got

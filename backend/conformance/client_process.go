@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// clientHello is how long a client may take to start.
-	clientHello = 60 * time.Second
-	// clientAnswer is how long it may take over a command.
-	clientAnswer = 60 * time.Second
-	// clientSaid is how much is kept of what it wrote to standard error.
-	clientSaid = 4 << 10
+	// clientStartTime is how long a client may take to start.
+	clientStartTime = time.Minute
+	// clientAnswerTime is how long it may take to answer a command.
+	clientAnswerTime = time.Minute
+	// clientErrorBytes is how much is kept of its standard error.
+	clientErrorBytes = 4 << 10
 )
 
 // ClientOptions says how a client under test is run.
 type ClientOptions struct {
 	// Command is a program with its arguments. It is not given to a shell.
 	Command []string
-	// Wait is for how long one transcript may wait in place of moving the
+	// Wait is for how long one transcript may wait instead of moving the
 	// clock, for clients without the ability Clock. Zero: transcripts that
 	// move it are not played.
 	Wait time.Duration
@@ -38,30 +38,35 @@ type ClientOptions struct {
 	End time.Duration
 }
 
-// ClientProcess is a client in a process of its own, as a target. It is told
-// what to do on its standard input, and tells on its standard output what its
-// readers are handed; contract/sessions/CLIENTS.md has the protocol. Each
-// transcript gets a process of its own.
+// ClientProcess is a client in a process of its own, as a target. It gets
+// commands on its standard input, and writes to its standard output what its
+// readers are handed: see contract/sessions/CLIENTS.md. Each transcript gets a
+// process of its own.
 type ClientProcess struct {
 	name      string
 	abilities []Ability
-	moves     bool // it can be told to move its clock
-	patience  patience
-	endWithin time.Duration
-
-	cmd      *exec.Cmd
-	input    io.Closer
-	lines    *lines
-	said     *tail
-	web      *http.Server
-	listener *Listener
-
-	mu sync.Mutex
-	// ahead is by how much the client's clock was moved.
-	ahead time.Duration
+	waiting   waitingClock
+	endTime   time.Duration
+	listener  *Listener
+	web       *http.Server
+	cmd       *exec.Cmd
+	input     io.WriteCloser
+	stderr    *tail
+	// lines are those of the standard output, closed at its end; ended is why
+	// it has ended, and set before.
+	lines chan []byte
+	ended error
+	// commands counts the commands.
+	commands int
+	// withdrawn is the take that was withdrawn and has no answer yet, and
+	// taken the answer when it has come.
+	withdrawn int
+	taken     *answer
+	// offset is by how much the client's clock was moved.
+	offset time.Duration
 }
 
-// StartClient starts a client for one transcript, and has it connect to a
+// StartClient starts a client for one transcript, and lets it connect to a
 // listener of its own on this machine. Errors are the command's, or those of
 // the protocol.
 func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientProcess, error) {
@@ -72,23 +77,25 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 	if err != nil {
 		return nil, err
 	}
-	c := &ClientProcess{said: &tail{most: clientSaid}, listener: NewListener(), patience: patienceFor(t, o.Wait), endWithin: cmp.Or(o.End, time.Minute)}
-	c.web = &http.Server{Handler: c.listener, ReadHeaderTimeout: clientAnswer}
-	if err := c.start(o.Command); err != nil {
-		return nil, errors.Join(err, l.Close())
+	c := &ClientProcess{
+		listener: NewListener(), lines: make(chan []byte), stderr: &tail{limit: clientErrorBytes}, waiting: newWaitingClock(t, o.Wait),
+		endTime: cmp.Or(o.End, time.Minute),
+	}
+	c.web = &http.Server{Handler: c.listener, ReadHeaderTimeout: clientAnswerTime}
+	if err := c.startProcess(o.Command); err != nil {
+		return nil, errors.Join(fmt.Errorf("the client cannot be started: %w", err), l.Close())
 	}
 	go func() { _ = c.web.Serve(l) }()
-	if err := c.greet(ctx, "ws://"+l.Addr().String()+"/", t.Tokens); err != nil {
-		return nil, errors.Join(c.explain(err), c.end(true)) //nolint:contextcheck // a process is ended whatever became of the context
+	if err := c.handshake(ctx, "ws://"+l.Addr().String()+"/", t.Tokens); err != nil {
+		return nil, errors.Join(c.explain(err), c.end(true)) //nolint:contextcheck // a process must end even if the context has ended
 	}
 	return c, nil
 }
 
-// start starts the process.
-func (c *ClientProcess) start(argv []string) error {
+func (c *ClientProcess) startProcess(argv []string) error {
 	c.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // the user's own command line
-	c.cmd.Stderr = c.said
-	c.cmd.WaitDelay = c.endWithin // for what inherited its standard error
+	c.cmd.Stderr = c.stderr
+	c.cmd.WaitDelay = c.endTime // for processes that inherited its standard error
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -98,115 +105,106 @@ func (c *ClientProcess) start(argv []string) error {
 		return err
 	}
 	if err := c.cmd.Start(); err != nil {
-		return fmt.Errorf("the client cannot be started: %w", err)
+		return err
 	}
-	c.input, c.lines = in, newLines(in, out)
+	c.input = in
+	go c.readLines(out)
 	return nil
 }
 
-// greet takes the client's hello, and tells it where to connect to.
-func (c *ClientProcess) greet(ctx context.Context, url string, tokens []string) error {
-	ctx, cancel := context.WithTimeout(ctx, clientHello)
+// handshake reads the client's hello, and tells it where to connect to.
+func (c *ClientProcess) handshake(ctx context.Context, url string, tokens []string) error {
+	ctx, cancel := context.WithTimeout(ctx, clientStartTime)
 	defer cancel()
-	var h hello
-	select {
-	case h = <-c.lines.hello:
-	case <-c.lines.done:
-		select {
-		case h = <-c.lines.hello:
-		default:
-			return c.lines.end()
-		}
-	case <-ctx.Done():
-		return fmt.Errorf("the client does not say hello within %s: %w", clientHello, ctx.Err())
+	line, err := c.receive(ctx)
+	var hello struct {
+		Version   int       `json:"hello"`
+		Client    string    `json:"client"`
+		Abilities []Ability `json:"abilities"`
 	}
-	if h.Version != ClientProtocol {
-		return fmt.Errorf("the client speaks version %d of the protocol for clients under test, the player version %d", h.Version, ClientProtocol)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the client does not say hello: %w", err)
+	case json.Unmarshal(line, &hello) != nil || hello.Version == 0:
+		return fmt.Errorf(`the first line of the client must be {"hello": %d, …}, not %s`, ClientProtocol, brief(line))
+	case hello.Version != ClientProtocol:
+		return fmt.Errorf("the client speaks version %d of the protocol for clients under test, the player version %d", hello.Version, ClientProtocol)
 	}
-	c.name, c.abilities = h.Client, h.Abilities
-	for _, a := range h.Abilities {
+	for _, a := range hello.Abilities {
 		if a != AbilityClock && a != AbilityHandshake {
 			return fmt.Errorf("a client has the ability %q or %q, not %q", AbilityClock, AbilityHandshake, a)
 		}
 	}
-	c.moves = slices.Contains(h.Abilities, AbilityClock)
-	if !c.moves {
-		c.abilities = append(c.abilities, c.patience.abilities()...)
-	}
-	return c.do(ctx, command{Command: "open", URL: url, Tokens: tokens})
+	c.name, c.abilities = hello.Client, hello.Abilities
+	return c.do(ctx, &command{Command: "open", URL: url, Tokens: tokens})
 }
 
 // Name is what the client calls itself.
 func (c *ClientProcess) Name() string { return c.name }
 
-// Abilities tells what the client said it can do.
-func (c *ClientProcess) Abilities() []Ability { return c.abilities }
-
-// Now returns the client's time: the machine's, and by how much it was moved.
-func (c *ClientProcess) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
+// Abilities returns those of the client, and Clock if it can be waited for.
+func (c *ClientProcess) Abilities() []Ability {
+	return slices.Concat(c.abilities, c.waiting.abilities())
 }
 
-// realTime says that time passes by itself; that of a client with a clock, too,
-// passes while nobody moves it.
-func (c *ClientProcess) realTime() {}
+// Now returns the client's time.
+func (c *ClientProcess) Now() time.Time {
+	return time.Now().Add(c.offset)
+}
+
+func (*ClientProcess) realTime() {} // also that of a client with a clock
 
 // Advance moves the client's clock, or waits.
 func (c *ClientProcess) Advance(ctx context.Context, d time.Duration) error {
-	if !c.moves {
-		return c.patience.wait(ctx, d)
+	if !slices.Contains(c.abilities, AbilityClock) {
+		return c.waiting.Advance(ctx, d)
 	}
-	c.mu.Lock()
-	c.ahead += d
-	c.mu.Unlock()
-	return c.do(ctx, command{Command: "advance", Ms: d.Milliseconds()})
+	c.offset += d
+	return c.do(ctx, &command{Command: "advance", Ms: d.Milliseconds()})
 }
 
-// Accept waits for the client's next attempt to connect.
+// Accept waits for the client's next attempt to connect, or for its end.
 func (c *ClientProcess) Accept(ctx context.Context) (Dial, error) {
 	select {
 	case d := <-c.listener.dials:
 		return d, nil
-	case <-c.lines.done: // a dead client does not connect
-		return nil, c.explain(c.lines.end())
+	case line, ok := <-c.lines:
+		if !ok {
+			return nil, c.explain(c.ended)
+		}
+		return nil, unexpectedLine(line)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// Start has the application start a call.
+// Start starts a call; see [ClientTarget].
 func (c *ClientProcess) Start(ctx context.Context, call string, request json.RawMessage) error {
-	return c.do(ctx, command{Command: "start", Call: call, Request: request})
+	return c.do(ctx, &command{Command: "start", Call: call, Request: request})
 }
 
-// Attach has it follow a call by its id.
+// Attach follows a call; see [ClientTarget].
 func (c *ClientProcess) Attach(ctx context.Context, call, id string) error {
-	return c.do(ctx, command{Command: "attach", Call: call, ID: id})
+	return c.do(ctx, &command{Command: "attach", Call: call, ID: id})
 }
 
-// Cancel has it cancel a call.
+// Cancel cancels a call; see [ClientTarget].
 func (c *ClientProcess) Cancel(ctx context.Context, call string) error {
-	return c.do(ctx, command{Command: "cancel", Call: call})
+	return c.do(ctx, &command{Command: "cancel", Call: call})
 }
 
-// Detach has it stop following a call.
+// Detach stops following a call; see [ClientTarget].
 func (c *ClientProcess) Detach(ctx context.Context, call string) error {
-	return c.do(ctx, command{Command: "detach", Call: call})
+	return c.do(ctx, &command{Command: "detach", Call: call})
 }
 
-// do gives a command, and waits until the client has taken it.
-func (c *ClientProcess) do(ctx context.Context, what command) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, clientAnswer, fmt.Errorf("no answer within %s", clientAnswer))
+// do sends a command, and waits for its answer.
+func (c *ClientProcess) do(ctx context.Context, what *command) error {
+	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
 	defer cancel()
-	_, reply, err := c.lines.send(what)
-	if err != nil {
-		return c.explain(err)
-	}
-	_, err = c.lines.await(ctx, what.Command, reply)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("the client does not answer %s: %w", what.Command, context.Cause(ctx))
+	err := c.send(what)
+	if err == nil {
+		_, err = c.answerTo(ctx, what)
 	}
 	return c.explain(err)
 }
@@ -214,44 +212,40 @@ func (c *ClientProcess) do(ctx context.Context, what command) error {
 // Next lets the reader of a call take one event. When ctx ends before there is
 // one, the take is withdrawn, so that nothing is taken between two calls.
 func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage, error) {
-	n, reply, err := c.lines.send(command{Command: "take", Call: call})
-	if err != nil {
+	take := &command{Command: "take", Call: call}
+	if err := c.send(take); err != nil {
 		return nil, c.explain(err)
 	}
-	a, err := c.lines.await(ctx, "take", reply)
-	why := ctx.Err()
-	if why != nil && errors.Is(err, why) {
-		if err := c.do(context.WithoutCancel(ctx), command{Command: "untake", Take: n}); err != nil {
+	a, err := c.answerTo(ctx, take)
+	ended := ctx.Err()
+	if ended != nil && errors.Is(err, ended) {
+		c.withdrawn, c.taken = take.N, nil
+		// An untake is answered after the take that it withdraws.
+		if err := c.do(context.WithoutCancel(ctx), &command{Command: "untake", Take: take.N}); err != nil {
 			return nil, err
 		}
-		// An untake is answered behind the take that it withdraws.
-		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), clientAnswer)
-		defer cancel()
-		a, err = c.lines.await(late, "take, which was withdrawn,", reply)
+		if a, err = c.taken, nil; a == nil {
+			return nil, errors.New("the client does not answer a take that was withdrawn")
+		}
 	}
 	switch {
 	case err != nil:
 		return nil, c.explain(err)
-	case !none(a.Event):
+	case len(a.Event) > 0 && string(a.Event) != "null":
 		return a.Event, nil
-	case why != nil:
-		return nil, why
+	case ended != nil:
+		return nil, ended
 	}
 	return nil, fmt.Errorf("the client answers a take of %s with no event, though it was not withdrawn", call)
 }
 
-// none tells that an answer to a take holds no event.
-func none(event json.RawMessage) bool { return len(event) == 0 || string(event) == "null" }
-
-// explain adds to an error what the client said on standard error.
+// explain adds the client's standard error to an error.
 func (c *ClientProcess) explain(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
+	text := c.stderr.String()
+	if err == nil || text == "" || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if said := c.said.String(); said != "" {
-		return fmt.Errorf("%w; its standard error ends with: %s", err, said)
-	}
-	return err
+	return fmt.Errorf("%w; its standard error ends with: %s", err, text)
 }
 
 // Close tells the client to end, and waits until it has. A client that does
@@ -259,60 +253,59 @@ func (c *ClientProcess) explain(err error) error {
 func (c *ClientProcess) Close() error { return c.end(false) }
 
 func (c *ClientProcess) end(kill bool) error {
-	c.listener.Close()
 	var err error
-	if !kill && c.lines.end() == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), c.endWithin)
-		err = c.do(ctx, command{Command: "close"})
-		cancel()
+	if kill {
+		_ = c.cmd.Process.Kill()
+	} else {
+		err = c.do(context.Background(), &command{Command: "close"})
 	}
 	_ = c.input.Close()
-	late := time.NewTimer(c.endWithin)
-	defer late.Stop()
-	inTime := true
-	if !kill {
-		select {
-		case <-c.lines.drained:
-		case <-late.C:
-			inTime = false
-		}
-	}
-	if kill || !inTime {
+	killed, drained := make(chan struct{}), make(chan struct{})
+	late := time.AfterFunc(c.endTime, func() {
 		_ = c.cmd.Process.Kill()
+		close(killed)
+	})
+	go func() {
+		defer close(drained)
+		for open := true; open; {
+			_, open = <-c.lines
+		}
+	}()
+	select { // Wait closes the pipe, so its end must have been read
+	case <-drained:
+	case <-killed: // another process may hold the pipe open
 	}
-	stuck := time.AfterFunc(c.endWithin, func() { _ = c.cmd.Process.Kill() })
-	waited := c.cmd.Wait() // closes the pipes, whoever else may hold them
-	inTime = stuck.Stop() && inTime
-	<-c.lines.drained
+	waited := c.cmd.Wait()
+	inTime := late.Stop()
+	<-drained
 	_ = c.web.Close()
 	switch {
 	case kill:
 		return nil
 	case !inTime:
-		return errors.Join(err, fmt.Errorf("the client did not end within %s", c.endWithin))
+		return errors.Join(err, fmt.Errorf("the client did not end within %s", c.endTime))
 	case waited != nil:
 		return errors.Join(err, c.explain(fmt.Errorf("the client ended badly: %w", waited)))
 	}
 	return err
 }
 
-// tail keeps the end of what is written to it, on one line.
+// tail keeps the end of what is written to it.
 type tail struct {
-	most int
-	mu   sync.Mutex
-	text []byte
+	limit int
+	mu    sync.Mutex
+	text  []byte
 }
 
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, b...)
-	if over := len(t.text) - t.most; over > 0 {
-		t.text = append(t.text[:0], t.text[over:]...)
-	}
+	t.text = append(t.text[:0], t.text[max(0, len(t.text)-t.limit):]...)
 	return len(b), nil
 }
 
+// String returns it on one line.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

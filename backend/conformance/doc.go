@@ -3,17 +3,17 @@
 // against a server, [PlayClient] one against a client; contract/sessions/README.md
 // describes the format.
 //
-// The player knows no sockets, starts no goroutines and reads no clock but
-// that of context deadlines, so that it plays inside a testing/synctest bubble
-// as well as against a server far away. What it plays against is a [Target] or
-// a [ClientTarget]: a small interface, with optional roles for what not every
-// server or client can be made to do. A transcript that needs a role which the
-// target does not play is skipped aloud.
+// The player uses no sockets, starts no goroutines and reads no clock but that
+// of context deadlines, so it can play inside a testing/synctest bubble as well
+// as against a remote server. It plays against a [Target] or a [ClientTarget],
+// small interfaces with an [Ability] for each thing that not every server or
+// client can do. A transcript that needs an ability which the target lacks is
+// skipped, and says so.
 //
-// Two targets are ready-made: [Remote] is any server by its URL, [ClientProcess]
-// any client in a process of its own. [Suite] plays many transcripts, and
-// counts; what is known to fail is in [KnownFailures]. The transcripts
-// themselves are in package sessions.
+// [Remote] is any server by its URL, [ClientProcess] any client in a process of
+// its own. [Suite] plays many transcripts and counts. The transcripts are in
+// package sessions, and the handlers that they call in package actions.
 //
-// The handlers that the transcripts call are in package actions beside it.
+// The module is versioned with the command streamer, and makes no promise of
+// compatibility.
 package conformance

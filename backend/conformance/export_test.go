@@ -7,53 +7,56 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
-// Sent returns the messages that a step sends, with every name standing for an
-// id.
-func Sent(s Step) []json.RawMessage {
+// Sent returns the messages that a step sends, as far as that is known before
+// it is played: with type, action and payload.
+func Sent(s Step) (out []json.RawMessage) {
 	if s.Verb != "send" {
 		return nil
 	}
-	p := newScope(nil, time.Now)
-	p.token = func(string) (string, error) { return "token", nil }
-	var list []any
-	switch arg := s.Arg.(type) {
-	case []any:
-		list = arg
-	default:
-		list = []any{arg}
+	b := newBindings(nil, time.Now)
+	b.token = func(string) (string, error) { return "token", nil }
+	list := []json.RawMessage{s.Arg}
+	if kindOf(s.Arg) == "array" {
+		list = elements(s.Arg)
 	}
-	var out []json.RawMessage
 	for _, n := range list {
-		o, ok := n.(object)
-		if !ok {
-			continue
+		var m []member
+		for _, f := range members(n) {
+			value, err := b.expand(f.value)
+			switch {
+			case f.key != "type" && f.key != "action" && f.key != "payload":
+			case err == nil:
+				m = append(m, member{f.key, value})
+			case f.key == "payload":
+				m = nil // names are bound only when it is played
+			}
 		}
-		// Names are bound while playing; here only what has none can be made.
-		payload, _ := o.get("payload")
-		made, err := p.expand(payload)
-		if err != nil {
-			continue
-		}
-		action, _ := o.get("action")
-		kind, _ := o.get("type")
-		m := object{{"type", kind}, {"action", action}}
-		if payload != nil {
-			m = append(m, member{"payload", made})
-		}
-		out = append(out, appendNode(nil, m))
+		out = append(out, encodeObject(m))
+	}
+	return out
+}
+
+// Member is a field of an object.
+type Member struct {
+	Key   string
+	Value json.RawMessage
+}
+
+// Members returns an object's fields, duplicates included.
+func Members(object json.RawMessage) (out []Member) {
+	for _, m := range members(object) {
+		out = append(out, Member{m.key, m.value})
 	}
 	return out
 }
 
 // Words returns all verbs, modifiers, operators and abilities.
 func Words() []string {
-	words := slices.AppendSeq([]string{"$absent", rest}, maps.Keys(operators))
-	for _, table := range []map[string]verb{verbs, serverVerbs, clientVerbs} {
-		words = slices.AppendSeq(words, maps.Keys(table))
-	}
-	words = slices.AppendSeq(words, maps.Keys(modifiers))
+	words := slices.Concat([]string{"$absent", rest}, slices.Collect(maps.Keys(operators)), slices.Collect(maps.Keys(verbs)), slices.Collect(maps.Keys(modifiers)))
 	for _, a := range everything {
 		words = append(words, string(a))
 	}
@@ -65,13 +68,9 @@ func Words() []string {
 func KnownOf(tb testing.TB, target string, transcripts []*Transcript) KnownFailures {
 	tb.Helper()
 	data, err := os.ReadFile("../../contract/sessions/known-failures.json")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, err)
 	var all map[string]json.RawMessage
-	if err := json.Unmarshal(data, &all); err != nil {
-		tb.Fatal(err)
-	}
+	require.NoError(tb, json.Unmarshal(data, &all))
 	known, err := ParseKnownFailures(all[target], transcripts)
 	if err != nil {
 		tb.Fatalf("known-failures.json, %s: %v", target, err)

@@ -5,30 +5,24 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
 // Listener is an http.Handler that holds every attempt of a client to connect
-// until the player says what becomes of it. It has the Accept of a
-// ClientTarget, which is all of one but the client. It is safe for concurrent
-// use.
+// until the player decides on it. Its Accept is that of a ClientTarget. It is
+// safe for concurrent use.
 type Listener struct {
-	dials chan *dialIn
-
-	mu      sync.Mutex
-	sockets []*Socket
-	closed  bool
+	dials chan *heldDial
 }
 
-// NewListener returns a listener. Close it when the client was closed.
-func NewListener() *Listener { return &Listener{dials: make(chan *dialIn)} }
+// NewListener returns a listener.
+func NewListener() *Listener { return &Listener{dials: make(chan *heldDial)} }
 
-// ServeHTTP hands an attempt to connect to the player, and does what it says.
+// ServeHTTP gives an attempt to the player, and waits for the decision.
 func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d := &dialIn{w: w, r: r, decided: make(chan struct{}), listener: l}
+	d := &heldDial{w: w, r: r, decided: make(chan struct{})}
 	select {
 	case l.dials <- d:
 	case <-r.Context().Done():
@@ -50,40 +44,16 @@ func (l *Listener) Accept(ctx context.Context) (Dial, error) {
 	}
 }
 
-// Close cuts all connections that were accepted.
-func (l *Listener) Close() {
-	l.mu.Lock()
-	l.closed = true
-	sockets := l.sockets
-	l.sockets = nil
-	l.mu.Unlock()
-	for _, s := range sockets {
-		s.Cut()
-	}
+// heldDial is one attempt of a client to connect.
+type heldDial struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	decided chan struct{}
 }
 
-// keep remembers a connection, so that it can be cut.
-func (l *Listener) keep(s *Socket) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		s.Cut()
-		return
-	}
-	l.sockets = append(l.sockets, s)
-}
-
-// dialIn is one attempt of a client to connect.
-type dialIn struct {
-	w        http.ResponseWriter
-	r        *http.Request
-	decided  chan struct{}
-	listener *Listener
-}
-
-// Token is what the client brought, by the header or, as browsers do, by a
-// subprotocol entry. Both present: the header counts.
-func (d *dialIn) Token() string {
+// Token returns the token in the header or, as browsers send it, in a
+// subprotocol. With both the header counts.
+func (d *heldDial) Token() string {
 	if token, ok := strings.CutPrefix(d.r.Header.Get("Authorization"), "Bearer "); ok {
 		return token
 	}
@@ -95,11 +65,11 @@ func (d *dialIn) Token() string {
 	return ""
 }
 
-func (d *dialIn) Offered() []string {
+func (d *heldDial) Offered() []string {
 	return slices.DeleteFunc(websocket.Subprotocols(d.r), func(s string) bool { return strings.HasPrefix(s, wire.BearerPrefix) })
 }
 
-func (d *dialIn) Accept(subprotocol string) (Conn, error) {
+func (d *heldDial) Accept(subprotocol string) (Conn, error) {
 	defer close(d.decided)
 	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	if subprotocol != "" {
@@ -109,12 +79,10 @@ func (d *dialIn) Accept(subprotocol string) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := NewSocket(ws, nil)
-	d.listener.keep(s)
-	return s, nil
+	return NewSocket(ws, nil), nil
 }
 
-func (d *dialIn) Refuse(status int, body []byte) error {
+func (d *heldDial) Refuse(status int, body []byte) error {
 	defer close(d.decided)
 	d.w.Header().Set("Content-Type", "application/json")
 	d.w.WriteHeader(status)

@@ -8,13 +8,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// robotVariable makes the test binary a client under test; see robot_test.go.
-const robotVariable = "STREAMER_CONFORMANCE_ROBOT"
+// clientVariable makes the test binary a client under test; see
+// client_program_test.go.
+const clientVariable = "STREAMER_CONFORMANCE_CLIENT"
 
 func TestMain(m *testing.M) {
-	if how := os.Getenv(robotVariable); how != "" {
-		if err := beRobot(how); err != nil {
-			fmt.Fprintln(os.Stderr, "robot:", err)
+	if how := os.Getenv(clientVariable); how != "" {
+		if err := runTestClient(how); err != nil {
+			fmt.Fprintln(os.Stderr, "test client:", err)
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -9,92 +10,153 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
-// Options says how patient a player is. Nil or zero: the defaults.
+const (
+	// quietTime is for how long nothing more may come after the last step.
+	quietTime = 50 * time.Millisecond
+	// loggedMessages is how many messages a failure shows.
+	loggedMessages = 16
+)
+
+// Options are optional; nil or zero: the defaults.
 type Options struct {
 	// Patience is how long an expected message may take. Default 60 s: it only
 	// catches what never comes.
 	Patience time.Duration
-	// Quiet is for how long nothing more may come behind the last step.
-	// Default 50 ms.
-	Quiet time.Duration
-	// Prefix stands before the name of each tenant, so that a transcript can
-	// be played on a server that has been used before. Servers only. Default:
+	// Prefix is put before the name of each tenant, so that a transcript can
+	// be played against a server that was used before. Servers only. Default
 	// none.
 	Prefix string
 }
 
-func (o *Options) defaults() Options {
-	var out Options
-	if o != nil {
-		out = *o
-	}
-	if out.Patience <= 0 {
-		out.Patience = 60 * time.Second
-	}
-	if out.Quiet <= 0 {
-		out.Quiet = 50 * time.Millisecond
-	}
-	return out
+// TB is the part of testing.TB that Play and PlayClient use.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Skip(args ...any)
+	Fatal(args ...any)
 }
 
-// remembered is how many messages a failure shows.
-const remembered = 16
+// Play plays a transcript against a server and ends the test with what went
+// wrong. When the target lacks an ability, or the failure is a known one, the
+// test is skipped, and says why. It closes the target.
+func Play(tb TB, t *Transcript, target Target, known KnownFailures) {
+	tb.Helper()
+	report(tb, known.Judge(t, Run(tb.Context(), t, target, nil)))
+}
 
-// player is what playing against a server and against a client have in common.
+// PlayClient does with a client what Play does with a server.
+func PlayClient(tb TB, t *Transcript, target ClientTarget, known KnownFailures) {
+	tb.Helper()
+	report(tb, known.Judge(t, RunClient(tb.Context(), t, target, nil)))
+}
+
+func report(tb TB, err error) {
+	tb.Helper()
+	var unsupported *UnsupportedError
+	var known *KnownFailure
+	switch {
+	case errors.As(err, &unsupported), errors.As(err, &known):
+		tb.Skip(err)
+	case err != nil:
+		tb.Fatal(err)
+	}
+}
+
+// Run plays a transcript against a server, and closes it. Errors: an
+// *UnsupportedError when the target lacks an ability, a *Failure when the
+// transcript failed, or what closing returned.
+func Run(ctx context.Context, t *Transcript, target Target, o *Options) error {
+	p := &player{transcript: t, target: target, server: target, history: newEventHistory()}
+	return errors.Join(p.play(ctx, Server, target.Abilities(), o), target.Close())
+}
+
+// RunClient plays a transcript against a client, and closes it. Errors are
+// those of Run.
+func RunClient(ctx context.Context, t *Transcript, target ClientTarget, o *Options) error {
+	p := &player{transcript: t, target: target, client: target}
+	return errors.Join(p.play(ctx, Client, target.Abilities(), o), target.Close())
+}
+
+// player plays one transcript: the clients of a server, or the server of a
+// client.
 type player struct {
-	*scope
-	t       *Transcript
-	options Options
-	lines   map[string]*line
-	log     []string
-	// exact tells that the target's clock moves only when all that was to be
-	// done at a time is done. Only then do the transcript's times say what must
-	// happen within a time, and what must not: elsewhere a busy machine makes
-	// anything late.
-	exact bool
+	*bindings
+	transcript *Transcript
+	options    Options
+	// target is under test: server or client; the other one is nil.
+	target any
+	server Target
+	client ClientTarget
+	// connections holds the newest connection of each name, opened all.
+	connections map[string]*connection
+	opened      []*connection
+	history     *eventHistory
+	// exact tells that the target's clock moves only when all that is due has
+	// been done. Only then do the transcript's times say what must happen
+	// within a time, and what must not: on other targets a busy machine can
+	// make anything late.
+	exact      bool
+	subscribes int
+	log        []string
 }
 
-func newPlayer(t *Transcript, o *Options, target any, abilities []Ability) *player {
-	_, real := target.(realTimer)
-	return &player{
-		scope: newScope(t.IDs, nowOf(target)), t: t, options: o.defaults(), lines: map[string]*line{},
-		exact: slices.Contains(abilities, AbilityClock) && !real,
+// play runs the steps, and then makes sure that nothing more comes.
+func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Options) error {
+	t := p.transcript
+	if t.Tests != side {
+		return fmt.Errorf("transcript %s tests a %s", t.Name, t.Tests)
 	}
-}
-
-// realTimer is a target that may have the ability clock, and whose time passes
-// by itself all the same.
-type realTimer interface{ realTime() }
-
-// play runs the steps, then waits for what should not come.
-func (p *player) play(ctx context.Context, do func(context.Context, *Step) error) error {
-	for i := range p.t.Steps {
-		s := &p.t.Steps[i]
-		err := do(ctx, s)
+	if lacking := missing(t.Needs, abilities); len(lacking) > 0 {
+		return &UnsupportedError{t.Name, lacking}
+	}
+	if err := checkRoles(p.target, t.Needs); err != nil {
+		return err
+	}
+	now := time.Now
+	if c, ok := p.target.(Clock); ok {
+		now = c.Now
+	}
+	_, realTime := p.target.(realTimer)
+	p.exact = slices.Contains(abilities, AbilityClock) && !realTime
+	if o != nil {
+		p.options = *o
+	}
+	if p.options.Patience <= 0 {
+		p.options.Patience = time.Minute
+	}
+	p.bindings, p.connections = newBindings(t.IDs, now), map[string]*connection{}
+	if side == Server {
+		p.bindIdentities()
+	}
+	defer p.dropAll("the transcript has ended")
+	for i := range t.Steps {
+		s := &t.Steps[i]
+		err := verbs[s.Verb].run(p, ctx, s)
 		if ctx.Err() != nil {
-			err = ctx.Err() // or else a silence would be taken for a kept one
+			err = ctx.Err() // otherwise its end would be taken for silence
 		}
 		if err != nil {
 			return p.failure(i+1, s.source, err)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.lines)) {
-		l := p.lines[name]
-		if l.gone != nil {
-			continue
-		}
-		if err := p.silence(ctx, l, p.options.Quiet, nil); err != nil {
-			return p.failure(len(p.t.Steps)+1, "(behind the last step)", err)
+	for _, name := range slices.Sorted(maps.Keys(p.connections)) {
+		if c := p.connections[name]; c.gone == nil {
+			if err := p.expectNothing(ctx, c, quietTime, nil); err != nil {
+				return p.failure(len(t.Steps)+1, "(after the last step)", err)
+			}
 		}
 	}
 	return nil
 }
+
+// realTimer is a target whose time passes by itself, even if it has the ability
+// Clock.
+type realTimer interface{ realTime() }
 
 // unmet is an expectation that was not met.
 type unmet struct {
@@ -107,7 +169,7 @@ func (u *unmet) Error() string { return u.why }
 
 func (p *player) failure(step int, source string, err error) *Failure {
 	f := &Failure{
-		Transcript: p.t.Name, Step: step, Of: len(p.t.Steps), Source: source, Why: err.Error(), Conversation: p.log,
+		Transcript: p.transcript.Name, Step: step, Of: len(p.transcript.Steps), Source: source, Why: err.Error(), Conversation: p.log,
 	}
 	var u *unmet
 	if errors.As(err, &u) {
@@ -121,358 +183,138 @@ func (p *player) failure(step int, source string, err error) *Failure {
 
 func (p *player) note(format string, args ...any) {
 	p.log = append(p.log, fmt.Sprintf(format, args...))
-	if len(p.log) > remembered {
+	if len(p.log) > loggedMessages {
 		p.log = p.log[1:]
 	}
 }
 
-// line returns a connection that a step names.
-func (p *player) line(name string) (*line, error) {
-	l, ok := p.lines[name]
-	if !ok {
-		return nil, fmt.Errorf("there is no connection %q", name)
+// open adds a connection; its name must be free, or the one before gone.
+func (p *player) open(name string, conn Conn, check func([]byte) error, replies ...autoReply) error {
+	c := &connection{name: name, conn: conn, autoReplies: replies, followed: map[string]uint64{}}
+	if name != mainConnection {
+		c.suffix = " on " + name
 	}
-	return l, nil
-}
-
-// open adds a connection; its name must be free or its bearer gone.
-func (p *player) open(l *line) error {
-	if before, ok := p.lines[l.name]; ok && before.gone == nil {
-		l.conn.Cut()
-		return fmt.Errorf("the connection %q is still there", l.name)
+	c.check = func(frame []byte) error {
+		for _, secret := range p.transcript.Secrets {
+			if bytes.Contains(frame, []byte(secret)) {
+				return fmt.Errorf("the frame discloses a secret, %q", secret)
+			}
+		}
+		return check(frame)
 	}
-	p.lines[l.name] = l
-	p.note("— %s connected", l.name)
+	p.opened = append(p.opened, c)
+	if before, ok := p.connections[name]; ok && before.gone == nil {
+		return fmt.Errorf("the connection %q is still open", name)
+	}
+	p.connections[name] = c
+	p.note("— %s connected", name)
 	return nil
 }
 
-// end cuts all connections.
-func (p *player) end() {
-	for _, l := range p.lines {
-		l.drop(errors.New("the transcript is over"))
+// dropAll cuts all connections.
+func (p *player) dropAll(why string) {
+	for _, c := range p.opened {
+		c.drop(why)
 	}
-}
-
-// common does the steps that both sides know; ok is false for all others.
-func (p *player) common(ctx context.Context, s *Step) (ok bool, err error) {
-	if s.Verb == "advanceMs" {
-		return false, nil
-	}
-	if _, known := verbs[s.Verb]; !known {
-		return false, nil
-	}
-	name := s.On
-	if s.Verb == "cut" {
-		name = s.text()
-	}
-	l, err := p.line(name)
-	if err != nil {
-		return true, err
-	}
-	switch s.Verb {
-	case "send", "sendText", "sendHex", "sendBinary":
-		return true, p.send(l, s)
-	case "expect":
-		return true, p.expect(ctx, l, s)
-	case "expectAnyOrder":
-		return true, p.expectAnyOrder(ctx, l, s)
-	case "expectClose":
-		return true, p.expectClose(ctx, l, s)
-	case "silenceMs":
-		return true, p.keepSilence(ctx, l, s)
-	case "lose":
-		l.faults[s.text()].lose++
-	case "double":
-		l.faults[s.text()].double++
-	case "delay":
-		l.faults[s.text()].delay++
-	case "close":
-		code, _ := integer(s.Arg)
-		l.gone = errors.New("the player has closed it")
-		p.note("— %s closed by the player, %d", l.name, code)
-		return true, l.conn.Close(int(code))
-	case "cut":
-		p.note("— %s cut by the player", l.name)
-		l.drop(errors.New("the player has cut it"))
-	}
-	return true, nil
-}
-
-// send works out what a step sends, and sends it.
-func (p *player) send(l *line, s *Step) error {
-	var frame []byte
-	switch s.Verb {
-	case "sendHex", "sendBinary":
-		var err error
-		if frame, err = hex.DecodeString(s.text()); err != nil {
-			return err
-		}
-	case "sendText":
-		n, err := p.expand(s.Arg)
-		if err != nil {
-			return err
-		}
-		text, ok := n.(string)
-		if !ok {
-			return fmt.Errorf("sendText sends a text, not %s", appendNode(nil, n))
-		}
-		frame = []byte(text)
-	default:
-		n, err := p.expand(s.Arg)
-		if err != nil {
-			return err
-		}
-		frame = appendNode(nil, n)
-	}
-	if s.Verb == "sendBinary" {
-		p.note("→ %s: binary %x", l.name, frame)
-		b, ok := l.conn.(BinarySender)
-		if !ok {
-			return errors.New("the target has the ability frames, its Conn is no BinarySender")
-		}
-		return b.SendBinary(frame)
-	}
-	fate, err := l.send(frame)
-	p.note("→ %s%s: %s", l.name, fate, brief(frame))
-	return err
-}
-
-// tells refuses a frame that holds a secret.
-func (p *player) tells(frame []byte) error {
-	for _, secret := range p.t.Secrets {
-		if bytes.Contains(frame, []byte(secret)) {
-			return fmt.Errorf("the frame tells a secret, %q", secret)
-		}
-	}
-	return nil
 }
 
 // within returns a context for the time that a step may take. Where time passes
 // by itself it only catches what never comes.
 func (p *player) within(ctx context.Context, s *Step) (context.Context, context.CancelFunc) {
-	d := s.Within
-	if d == 0 || !p.exact && d < p.options.Patience {
-		d = p.options.Patience
+	d := cmp.Or(s.Within, p.options.Patience)
+	if !p.exact {
+		d = max(d, p.options.Patience)
 	}
 	return context.WithTimeout(ctx, d)
 }
 
-// next returns the next message that is not passed over.
-func (p *player) next(ctx context.Context, l *line, ignoring []string, pings bool) (json.RawMessage, error) {
+// send sends what a step says.
+func (p *player) send(_ context.Context, c *connection, s *Step) error {
+	var frame []byte
+	var err error
+	switch s.Verb {
+	case "sendHex", "sendBinary":
+		frame, err = hex.DecodeString(s.text())
+	case "sendText":
+		var text json.RawMessage
+		text, err = p.expand(s.Arg)
+		frame = []byte(stringOf(text))
+	default:
+		frame, err = p.expand(s.Arg)
+	}
+	if err != nil {
+		return err
+	}
+	if s.Verb == "sendBinary" {
+		p.note("→ %s: binary %x", c.name, frame)
+		return c.conn.SendBinary(frame)
+	}
+	return p.sendFrame(c, frame)
+}
+
+func (p *player) sendFrame(c *connection, frame []byte) error {
+	fate, err := c.send(frame)
+	p.note("→ %s%s: %s", c.name, fate, brief(frame))
+	return err
+}
+
+// injectFault lets something happen to the next frame of a direction.
+func (p *player) injectFault(_ context.Context, c *connection, s *Step) error {
+	f := &c.sent
+	if s.text() == received {
+		f = &c.received
+	}
+	switch s.Verb {
+	case "lose":
+		f.lose++
+	case "double":
+		f.double++
+	case "delay":
+		f.delay++
+	}
+	return nil
+}
+
+func (p *player) close(_ context.Context, c *connection, s *Step) error {
+	code, _ := integerOf(s.Arg)
+	c.gone = errors.New("the player has closed it")
+	p.note("— %s closed by the player, %d", c.name, code)
+	return c.conn.Close(int(code))
+}
+
+func (p *player) cut(_ context.Context, c *connection, _ *Step) error {
+	p.note("— %s cut by the player", c.name)
+	c.drop("the player has cut it")
+	return nil
+}
+
+// next returns the next message that is not ignored and has no automatic reply.
+// With pings, a ping is not replied to.
+func (p *player) next(ctx context.Context, c *connection, ignoring []string, pings bool) (json.RawMessage, error) {
 	for {
-		m, err := l.next(ctx)
+		m, err := c.next(ctx)
 		if err != nil {
 			return nil, err
 		}
-		p.note("← %s: %s", l.name, brief(m))
+		p.note("← %s: %s", c.name, brief(m))
 		kind := typeOf(m)
-		if slices.Contains(ignoring, kind) || l.hasTaken(m) {
+		switch {
+		case slices.Contains(ignoring, kind) || c.isDuplicate(m):
 			continue
-		}
-		answered := false
-		if kind != wire.TypePing || !pings {
-			if answered, err = p.stands(l, m); err != nil {
-				return nil, err
-			}
-		}
-		if !answered {
+		case pings && kind == wire.TypePing:
 			return m, nil
+		}
+		if replied, err := p.autoReply(c, m); err != nil || !replied {
+			return m, err
 		}
 	}
 }
 
+// typeOf returns a message's type; without one no pattern will match.
 func typeOf(m json.RawMessage) string {
 	var head struct {
 		Type string `json:"type"`
 	}
-	_ = json.Unmarshal(m, &head) // no type: the pattern will not match
+	_ = json.Unmarshal(m, &head)
 	return head.Type
-}
-
-// asksForPing tells whether one of the patterns is a ping.
-func asksForPing(list []any) bool {
-	return slices.ContainsFunc(list, func(n any) bool {
-		o, ok := n.(object)
-		if !ok {
-			return false
-		}
-		kind, _ := o.get("type")
-		return kind == "ping"
-	})
-}
-
-// expect takes messages in the order of the patterns.
-func (p *player) expect(ctx context.Context, l *line, s *Step) error {
-	list, err := patterns(s.Arg)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	for i, pattern := range list {
-		m, err := p.next(ctx, l, s.Ignoring, asksForPing(list))
-		if err == nil {
-			err = p.match(pattern, m)
-		}
-		if err != nil {
-			return &unmet{fmt.Sprintf("message %d of %d%s: %v", i+1, len(list), onLine(l), err), appendNode(nil, pattern), m}
-		}
-	}
-	return nil
-}
-
-func onLine(l *line) string {
-	if l.name == mainLine {
-		return ""
-	}
-	return " on " + l.name
-}
-
-// expectAnyOrder takes as many messages as there are patterns, and finds an
-// order in which they match.
-func (p *player) expectAnyOrder(ctx context.Context, l *line, s *Step) error {
-	list := s.Arg.([]any)
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	var came []json.RawMessage
-	for range list {
-		m, err := p.next(ctx, l, s.Ignoring, asksForPing(list))
-		if err != nil {
-			why := fmt.Sprintf("%d of %d messages came%s: %v", len(came), len(list), onLine(l), err)
-			return &unmet{why, appendNode(nil, list), joined(came)}
-		}
-		came = append(came, m)
-	}
-	if found := p.assign(list, came); found != nil {
-		p.adopt(found)
-		return nil
-	}
-	return &unmet{"no order of the messages matches", appendNode(nil, list), joined(came)}
-}
-
-// assign tries the first pattern with every message, then the rest with what
-// is left; the lists are short.
-func (s *scope) assign(patterns []any, messages []json.RawMessage) *scope {
-	if len(patterns) == 0 {
-		return s
-	}
-	for i, m := range messages {
-		try := s.fork()
-		if try.match(patterns[0], m) != nil {
-			continue
-		}
-		left := slices.Delete(slices.Clone(messages), i, i+1)
-		if found := try.assign(patterns[1:], left); found != nil {
-			return found
-		}
-	}
-	return nil
-}
-
-func joined(messages []json.RawMessage) []byte {
-	texts := make([]string, len(messages))
-	for i, m := range messages {
-		texts[i] = string(m)
-	}
-	return []byte("[" + strings.Join(texts, ", ") + "]")
-}
-
-// expectClose waits for the peer's close code; 0 is any, 1006 none at all.
-func (p *player) expectClose(ctx context.Context, l *line, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	m, err := p.next(ctx, l, s.Ignoring, false)
-	if err == nil {
-		return &unmet{"a message came instead of the close", nil, m}
-	}
-	var closed *CloseError
-	if !errors.As(err, &closed) {
-		return err
-	}
-	p.note("← %s: %v", l.name, closed)
-	if code, _ := integer(s.Arg); code != 0 && int(code) != closed.Code {
-		return &unmet{"another close code", fmt.Append(nil, code), fmt.Append(nil, closed.Code)}
-	}
-	return nil
-}
-
-// keepSilence does the step silenceMs. A message that is to be lost must have
-// come by its end. Where time passes by itself, what comes meanwhile may have
-// been due later: it is left to the steps that follow, and fails them unless
-// they expect it.
-func (p *player) keepSilence(ctx context.Context, l *line, s *Step) error {
-	d := milliseconds(s.Arg)
-	if p.exact {
-		if err := p.silence(ctx, l, d, s.Ignoring); err != nil {
-			return err
-		}
-	} else if err := p.collect(ctx, l, d, s.Ignoring); err != nil {
-		return err
-	}
-	if l.faults[received].lose == 0 {
-		return nil
-	}
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	for l.faults[received].lose > 0 {
-		frame, err := l.conn.Recv(ctx)
-		if err != nil {
-			return fmt.Errorf("what is to be lost has not come: %w", err)
-		}
-		if err := l.arrive(frame); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// collect takes in what comes within a time, answers what has a standing answer
-// and passes over what is ignored. The rest waits for its step.
-func (p *player) collect(ctx context.Context, l *line, d time.Duration, ignoring []string) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	inbox := l.inbox
-	defer func() { l.inbox = append(inbox, l.inbox...) }()
-	l.inbox = nil
-	for {
-		m, err := p.next(ctx, l, ignoring, false)
-		switch {
-		case errors.Is(err, errQuiet):
-			return nil
-		case err != nil:
-			return err
-		}
-		inbox = append(inbox, m)
-	}
-}
-
-// silence fails if anything comes.
-func (p *player) silence(ctx context.Context, l *line, d time.Duration, ignoring []string) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	m, err := p.next(ctx, l, ignoring, false)
-	switch {
-	case errors.Is(err, errQuiet):
-		return nil
-	case err != nil:
-		return err
-	}
-	return &unmet{"nothing should have come" + onLine(l), nil, m}
-}
-
-// clockOf returns the clock of a target with that ability.
-func clockOf(target any) (Clock, error) {
-	c, ok := target.(Clock)
-	if !ok {
-		return nil, errors.New("the target has the ability clock, but is no Clock")
-	}
-	return c, nil
-}
-
-// nowOf returns the target's clock.
-func nowOf(target any) func() time.Time {
-	if c, ok := target.(Clock); ok {
-		return c.Now
-	}
-	return time.Now
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -26,80 +25,56 @@ const (
 type RemoteOptions struct {
 	// URL is the server's, beginning with ws:// or wss://.
 	URL string
-	// Mint makes a token of an identity. Its Flaw is none that Mint must know
-	// of: what is to be forged is spoilt afterwards. Nil: everybody connects
-	// without a token.
+	// Mint makes a valid token of an identity; the target forges it if need
+	// be. Nil: all connect without a token.
 	Mint func(ctx context.Context, who Identity) (string, error)
-	// Wait is for how long one transcript may wait in place of moving the
+	// Wait is for how long one transcript may wait instead of moving the
 	// clock. Zero: transcripts that move it are not played.
 	Wait time.Duration
-	// Dialer opens the connections. Default: gorilla's, with the proxy of the
-	// environment.
-	Dialer *websocket.Dialer
 }
 
-// Remote is a server somewhere, as a target: reached by its URL, with nothing
-// done to it but what clients do. It has the abilities Handshake, Frames and
-// Stall, and Clock for transcripts that are short enough to be waited for. It
-// may have been running for long: give each transcript tenants of its own, by
-// Options.Prefix. It is safe for concurrent use.
+// Remote is a server that is reached by its URL, as a target. It has the
+// abilities Handshake, Frames and Stall, and Clock for transcripts that are
+// short enough to be waited for. The server may have been used before: give
+// each transcript its own tenants by Options.Prefix. It is safe for concurrent
+// use.
 type Remote struct {
-	options  RemoteOptions
-	patience patience
-
-	mu      sync.Mutex
-	sockets []*Socket
-	closed  bool
+	waitingClock
+	options RemoteOptions
 }
 
 // NewRemote returns a target for one transcript. It does not connect.
 func NewRemote(t *Transcript, o *RemoteOptions) *Remote {
-	return &Remote{options: *o, patience: patienceFor(t, o.Wait)}
+	return &Remote{options: *o, waitingClock: newWaitingClock(t, o.Wait)}
 }
 
-// Abilities tells what can be done to a server from afar.
+// Abilities returns what can be done to a server from outside.
 func (r *Remote) Abilities() []Ability {
-	return append(r.patience.abilities(), AbilityHandshake, AbilityFrames, AbilityStall)
+	return append(r.waitingClock.abilities(), AbilityHandshake, AbilityFrames, AbilityStall)
 }
 
-func (r *Remote) realTime() { r.patience.realTime() }
-
-// Now returns the time.
-func (r *Remote) Now() time.Time { return time.Now() }
-
-// Advance waits.
-func (r *Remote) Advance(ctx context.Context, d time.Duration) error { return r.patience.wait(ctx, d) }
-
-// Connect opens a connection as somebody.
+// Connect opens a connection.
 func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	token := ""
-	if who.Flaw != Missing && r.options.Mint != nil {
-		var err error
-		if token, err = r.mint(ctx, who); err != nil {
-			return nil, err
-		}
+	token, err := "", error(nil)
+	if who.Defect != Missing && r.options.Mint != nil {
+		token, err = r.mint(ctx, who)
 	}
-	ws, err := DialAs(ctx, r.options.Dialer, r.options.URL, &who, token)
 	if err != nil {
 		return nil, err
 	}
-	s := NewSocket(ws, nil)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		s.Cut()
-		return nil, errors.New("the target is closed")
+	ws, err := DialAs(ctx, nil, r.options.URL, &who, token)
+	if err != nil {
+		return nil, err
 	}
-	r.sockets = append(r.sockets, s)
-	return s, nil
+	return NewSocket(ws, nil), nil
 }
 
-// DialAs opens a connection to a server the way an identity says: what it
-// offers, and how it brings its token; an empty token is not brought. A nil
-// dialer is gorilla's. Errors: a *Refusal when the server refused the
-// handshake.
+// DialAs opens a connection to a server the way an identity says: with its
+// subprotocols, and with its token where it brings it; an empty token is not
+// sent. A nil dialer is gorilla's. Errors: a *Refusal when the server refused
+// the handshake.
 func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Identity, token string) (*websocket.Conn, error) {
 	if dialer == nil {
 		dialer = websocket.DefaultDialer
@@ -122,7 +97,7 @@ func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Iden
 		defer func() { _ = response.Body.Close() }()
 	}
 	if err != nil {
-		return nil, refusalOf(response, err)
+		return nil, readRefusal(response, err)
 	}
 	if got := ws.Subprotocol(); got != wire.Subprotocol {
 		_ = ws.Close()
@@ -131,8 +106,8 @@ func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Iden
 	return ws, nil
 }
 
-// refusalOf reads why a handshake was refused.
-func refusalOf(response *http.Response, err error) error {
+// readRefusal returns why a handshake was refused.
+func readRefusal(response *http.Response, err error) error {
 	if response == nil || !errors.Is(err, websocket.ErrBadHandshake) {
 		return err
 	}
@@ -140,14 +115,12 @@ func refusalOf(response *http.Response, err error) error {
 	if readErr != nil {
 		return readErr
 	}
-	var said struct{ Code string }
-	if json.Unmarshal(body, &said) != nil {
-		said.Code = "" // a server that refuses without a code: the pattern tells
-	}
-	return &Refusal{Status: response.StatusCode, Code: said.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
+	var refusal struct{ Code string }
+	_ = json.Unmarshal(body, &refusal) // without a code no pattern matches
+	return &Refusal{Status: response.StatusCode, Code: refusal.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
 }
 
-// Token returns a fresh token.
+// Token returns a new token.
 func (r *Remote) Token(who Identity) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
@@ -158,17 +131,18 @@ func (r *Remote) mint(ctx context.Context, who Identity) (string, error) {
 	if r.options.Mint == nil {
 		return "", errors.New("there is nothing to make tokens with")
 	}
-	flaw := who.Flaw
-	who.Flaw = ""
+	defect := who.Defect
+	who.Defect = ""
 	token, err := r.options.Mint(ctx, who)
-	if err != nil || flaw != Forged {
+	if err != nil || defect != Forged {
 		return token, err
 	}
 	return forge(token), nil
 }
 
-// forge spoils a token near its end, where the signature of a JWT is. The last
-// character alone would not do: some of its bits may mean nothing.
+// forge changes a token near its end, where the signature of a JWT is. To
+// change the last character would not be enough: some of its bits may mean
+// nothing.
 func forge(token string) string {
 	b := []byte(token)
 	if len(b) < 8 {
@@ -183,43 +157,35 @@ func forge(token string) string {
 	return string(b)
 }
 
-// Close cuts all connections. The server lives on.
-func (r *Remote) Close() error {
-	r.mu.Lock()
-	r.closed = true
-	sockets := r.sockets
-	r.sockets = nil
-	r.mu.Unlock()
-	for _, s := range sockets {
-		s.Cut()
-	}
-	return nil
+// Close does nothing: the server continues, and the player has cut its
+// connections.
+func (*Remote) Close() error { return nil }
+
+// waitingClock is the Clock of targets whose time cannot be moved: it waits.
+type waitingClock struct{ allowed bool }
+
+// newWaitingClock tells whether a transcript may be waited for.
+func newWaitingClock(t *Transcript, limit time.Duration) waitingClock {
+	d := t.Waits()
+	return waitingClock{d > 0 && d <= limit}
 }
 
-// patience is a clock for who cannot move time but is ready to wait.
-type patience struct{ ready bool }
-
-// patienceFor tells whether a transcript may be waited for.
-func patienceFor(t *Transcript, most time.Duration) patience {
-	waits := t.Waits()
-	return patience{waits > 0 && waits <= most}
-}
-
-// realTime says that time passes by itself.
-func (patience) realTime() {}
-
-func (p patience) abilities() []Ability {
-	if p.ready {
+func (c waitingClock) abilities() []Ability {
+	if c.allowed {
 		return []Ability{AbilityClock}
 	}
 	return nil
 }
 
-func (patience) wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+func (waitingClock) realTime() {}
+
+// Now returns the time.
+func (waitingClock) Now() time.Time { return time.Now() }
+
+// Advance waits.
+func (waitingClock) Advance(ctx context.Context, d time.Duration) error {
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

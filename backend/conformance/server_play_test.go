@@ -8,12 +8,13 @@ import (
 	"testing/synctest"
 
 	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/pay-theory/streamer/backend/servertest"
 	sqlite "github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/pay-theory/streamer/backend/store/memory"
 )
 
 // The transcripts, played against the embedded server in a bubble: a store in
-// memory, a network of pipes, and a clock that a story can move.
+// memory, a network of pipes, and a clock that a transcript can move.
 func TestServerInBubble(t *testing.T) {
 	list := load(t, conformance.Server)
 	known := conformance.KnownOf(t, "embedded", list)
@@ -22,7 +23,7 @@ func TestServerInBubble(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				queue := memory.New(nil)
 				conformance.Play(t, tr, newEmbedded(t, host{
-					open: inMemory(queue), listen: listenPipe, bubble: true,
+					open: inMemory(queue), listen: listenInMemory, bubble: true,
 				}, tr), known)
 			})
 		})
@@ -57,41 +58,7 @@ func listenTCP() (net.Listener, func(context.Context) (net.Conn, error), error) 
 	}, nil
 }
 
-// pipes is a listener in memory.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
+func listenInMemory() (net.Listener, func(context.Context) (net.Conn, error), error) {
+	l := servertest.NewListener()
+	return l, func(ctx context.Context) (net.Conn, error) { return l.DialContext(ctx, "", "") }, nil
 }
-
-func listenPipe() (net.Listener, func(context.Context) (net.Conn, error), error) {
-	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	return p, p.dial, nil
-}
-
-func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case p.conns <- there:
-		return here, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

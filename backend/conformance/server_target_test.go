@@ -48,7 +48,7 @@ type embedded struct {
 	host     host
 	settings conformance.Settings
 	secret   []byte
-	gates    actions.Gates
+	gates    gates
 
 	mu      sync.Mutex
 	queue   roles
@@ -79,7 +79,7 @@ func (e *embedded) start() error {
 	}
 	r := streamer.NewRouter(nil)
 	actions.Register(r)
-	e.gates.Register(r)
+	e.gates.register(r)
 	verify, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: e.secret}}, Leeway: -1})
 	if err != nil {
 		return err
@@ -179,8 +179,11 @@ func (e *embedded) Shutdown(context.Context) error {
 	return nil
 }
 
-func (e *embedded) Await(ctx context.Context, gate string) error { return e.gates.Await(ctx, gate) }
-func (e *embedded) Release(gate string)                          { e.gates.Release(gate) }
+// HandOver is not supported: the embedded server has one worker.
+func (*embedded) HandOver(context.Context) error { return errors.ErrUnsupported }
+
+func (e *embedded) Await(ctx context.Context, gate string) error { return e.gates.await(ctx, gate) }
+func (e *embedded) Release(gate string)                          { e.gates.release(gate) }
 
 func (e *embedded) Close() error {
 	e.die()
@@ -192,7 +195,7 @@ func (e *embedded) Close() error {
 // be expired.
 func (e *embedded) Token(who conformance.Identity) (string, error) {
 	secret := e.secret
-	if who.Flaw == conformance.Forged {
+	if who.Defect == conformance.Forged {
 		secret = slices.Clone(secret)
 		secret[0] ^= 1 // another secret, whatever this byte is
 	}
@@ -210,7 +213,7 @@ func (e *embedded) Token(who conformance.Identity) (string, error) {
 
 func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (conformance.Conn, error) {
 	token := ""
-	if who.Flaw != conformance.Missing {
+	if who.Defect != conformance.Missing {
 		var err error
 		if token, err = e.Token(who); err != nil {
 			return nil, err

@@ -13,45 +13,45 @@ import (
 const (
 	// socketFrames is how many frames a Socket keeps until they are asked for.
 	socketFrames = 4096
-	// socketFrame is the longest frame that a Socket reads, in bytes: longer
-	// than the law allows, so that the ledger can say what is wrong with it.
-	socketFrame = 4 * wire.MaxServerMessage
-	// socketWrite bounds how long a frame may take to leave.
-	socketWrite = time.Minute
+	// socketReadLimit is longer than the protocol allows, so that the player
+	// can say what is wrong with a longer frame.
+	socketReadLimit = 4 * wire.MaxServerMessage
+	// socketWriteTime bounds how long a frame may take to be sent.
+	socketWriteTime = time.Minute
 )
 
 // Socket is a Conn on a WebSocket connection, at either end of it. A goroutine
 // reads frames until the connection ends; [Socket.Cut] ends it, and must be
-// called some day. It has the roles BinarySender and Staller, and is safe for
-// concurrent use.
+// called in the end. It is safe for concurrent use.
 type Socket struct {
-	ws     *websocket.Conn
-	frames chan []byte // closed when reading has ended
-	why    *CloseError // why it has; set before frames is closed
-	heard  func(frame []byte)
-	done   chan struct{} // closed by Cut
-	once   sync.Once
+	ws      *websocket.Conn
+	frames  chan []byte // closed when reading has ended
+	why     *CloseError // why it has; set before frames is closed
+	onFrame func(frame []byte)
+	done    chan struct{} // closed by Cut
+	once    sync.Once
 
 	writing sync.Mutex
 
-	mu sync.Mutex
-	// flows is closed while frames are read; while reading is stalled it is
-	// open.
-	flows chan struct{}
+	mu      sync.Mutex
+	resumed chan struct{} // closed unless reading is stalled
 }
 
-// NewSocket takes a connection over. heard, if it is not nil, is called with
+// NewSocket takes a connection over. onFrame, if it is not nil, is called with
 // each text frame after it was put where Recv finds it.
-func NewSocket(ws *websocket.Conn, heard func(frame []byte)) *Socket {
-	ws.SetReadLimit(socketFrame)
-	s := &Socket{ws: ws, frames: make(chan []byte, socketFrames), heard: heard, done: make(chan struct{}), flows: make(chan struct{})}
-	close(s.flows)
-	go s.pump()
+func NewSocket(ws *websocket.Conn, onFrame func(frame []byte)) *Socket {
+	ws.SetReadLimit(socketReadLimit)
+	if onFrame == nil {
+		onFrame = func([]byte) {}
+	}
+	s := &Socket{ws: ws, frames: make(chan []byte, socketFrames), onFrame: onFrame, done: make(chan struct{}), resumed: make(chan struct{})}
+	close(s.resumed)
+	go s.read()
 	return s
 }
 
-// pump reads until the connection ends.
-func (s *Socket) pump() {
+// read reads until the connection ends.
+func (s *Socket) read() {
 	defer close(s.frames)
 	for {
 		kind, data, err := s.ws.ReadMessage()
@@ -68,26 +68,24 @@ func (s *Socket) pump() {
 			data = []byte(`{"type": "a binary frame"}`) // which nothing expects
 		}
 		s.mu.Lock()
-		flows := s.flows
+		resumed := s.resumed
 		s.mu.Unlock()
 		select {
-		case <-flows:
+		case <-resumed:
 		case <-s.done:
 		}
 		select {
 		case s.frames <- data:
+			s.onFrame(data)
 		case <-s.done:
 			s.why = &CloseError{Code: websocket.CloseAbnormalClosure, Reason: "cut"}
 			return
 		}
-		if s.heard != nil {
-			s.heard(data)
-		}
 	}
 }
 
-// Send sends one text frame. It does not mind that the peer has closed: what
-// the peer says about that is in its close frame.
+// Send sends one text frame. That the peer has closed is no error: its close
+// frame says so.
 func (s *Socket) Send(frame []byte) error { return s.write(websocket.TextMessage, frame) }
 
 // SendBinary sends one binary frame.
@@ -96,7 +94,7 @@ func (s *Socket) SendBinary(frame []byte) error { return s.write(websocket.Binar
 func (s *Socket) write(kind int, frame []byte) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	_ = s.ws.SetWriteDeadline(time.Now().Add(socketWrite))
+	_ = s.ws.SetWriteDeadline(time.Now().Add(socketWriteTime))
 	_ = s.ws.WriteMessage(kind, frame)
 	return nil
 }
@@ -114,40 +112,45 @@ func (s *Socket) Recv(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// Close says goodbye with a close code. That the peer was faster is no error.
+// Close sends a close frame. That the peer has closed before is no error.
 func (s *Socket) Close(code int) error {
-	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(socketWrite))
+	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(socketWriteTime))
 	if errors.Is(err, websocket.ErrCloseSent) {
 		return nil
 	}
 	return err
 }
 
-// Cut ends the connection without a goodbye. It may be called again.
+// Cut ends the connection without a close frame. It may be called again.
 func (s *Socket) Cut() {
 	s.once.Do(func() { close(s.done) })
 	_ = s.ws.NetConn().Close()
 }
 
-// Stall stops reading: what the peer sends stays in the network, and with it,
-// soon, the peer.
+// Stall stops reading: what the peer sends stays in the network.
 func (s *Socket) Stall() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.flows:
-		s.flows = make(chan struct{})
-	default: // it is stalled already
+	if s.flowing() {
+		s.resumed = make(chan struct{})
 	}
 }
 
-// Resume reads on.
+// Resume continues reading.
 func (s *Socket) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.flowing() {
+		close(s.resumed)
+	}
+}
+
+// flowing tells whether frames are read. The caller holds mu.
+func (s *Socket) flowing() bool {
 	select {
-	case <-s.flows:
+	case <-s.resumed:
+		return true
 	default:
-		close(s.flows)
+		return false
 	}
 }

@@ -5,157 +5,130 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
-// mainLine is what a connection is called that has no name.
-const mainLine = "main"
+// mainConnection is the name of a connection that a step does not name.
+const mainConnection = "main"
 
 // Step is one step of a transcript: a verb with its argument, and modifiers.
 type Step struct {
-	// Verb is what is done, and Arg with what.
+	// Verb is what is done, and Arg its argument.
 	Verb string
-	Arg  any
+	Arg  json.RawMessage
 	// On names the connection.
 	On string
-	// Ignoring are types of messages that are passed over.
+	// Ignoring are types of messages that are ignored.
 	Ignoring []string
 	// Within is how long to wait. Zero: Options.Patience.
 	Within time.Duration
-	// with holds the modifiers that only this verb has.
-	with object
-	// source is the step as it stands in the file.
+	// with holds all modifiers.
+	with map[string]json.RawMessage
+	// source is the step as it is written in the file.
 	source string
 }
 
-// kind is what a verb or modifier takes.
-type kind func(any) bool
+// check tells whether a verb, a modifier or an operator takes an argument.
+type check func(json.RawMessage) bool
 
-func isText(n any) bool   { s, ok := n.(string); return ok && s != "" }
-func isString(n any) bool { _, ok := n.(string); return ok }
-func isTrue(n any) bool   { return n == true }
-func isObject(n any) bool { _, ok := n.(object); return ok }
-func isList(n any) bool   { l, ok := n.([]any); return ok && len(l) > 0 }
-func isAny(any) bool      { return true }
+func isText(n json.RawMessage) bool   { return stringOf(n) != "" }
+func isString(n json.RawMessage) bool { return kindOf(n) == "string" }
+func isTrue(n json.RawMessage) bool   { return string(n) == "true" }
+func isObject(n json.RawMessage) bool { return kindOf(n) == "object" }
+func isList(n json.RawMessage) bool   { return kindOf(n) == "array" && len(elements(n)) > 0 }
+func isAny(json.RawMessage) bool      { return true }
 
-func isCount(n any) bool {
-	i, ok := integer(n)
+func isCount(n json.RawMessage) bool {
+	i, ok := integerOf(n)
 	return ok && i >= 0
 }
 
-func isMessages(n any) bool { return isObject(n) || isList(n) }
+func isMessages(n json.RawMessage) bool { return isObject(n) || isList(n) }
 
-func isStringOrObject(n any) bool { return isString(n) || isObject(n) }
+func isStringOrObject(n json.RawMessage) bool { return isString(n) || isObject(n) }
 
-func isTexts(n any) bool {
-	l, ok := n.([]any)
-	return ok && !slices.ContainsFunc(l, func(e any) bool { return !isText(e) })
+// listOf tells whether all elements of an array pass a check.
+func listOf(n json.RawMessage, is check) bool {
+	return kindOf(n) == "array" && !slices.ContainsFunc(elements(n), func(e json.RawMessage) bool { return !is(e) })
 }
 
-func oneOf(words ...string) kind {
-	return func(n any) bool {
-		s, ok := n.(string)
-		return ok && slices.Contains(words, s)
-	}
+func isTexts(n json.RawMessage) bool { return listOf(n, isText) }
+
+func oneOf(words ...string) check {
+	return func(n json.RawMessage) bool { return slices.Contains(words, stringOf(n)) }
 }
 
-// verb is what a step may do.
-type verb struct {
-	takes kind
-	// needs is the ability without which it cannot be done.
-	needs Ability
-	// with are its modifiers beside note, which every step may have.
-	with []string
+// isTerm tells whether a value can stand for an integer.
+func isTerm(n json.RawMessage) bool {
+	_, isInteger := integerOf(n)
+	_, isName := variable(stringOf(n))
+	name, _, _ := operator(n)
+	return isInteger || isName || name == "$plus"
 }
 
-// The directions of frames as the player sees them.
-const (
-	sent     = "sent"
-	received = "received"
-)
-
-// verbs holds what both sides' steps may do, and what only one's may.
-var (
-	verbs = map[string]verb{
-		"send":           {takes: isAny, with: []string{"on"}},
-		"sendText":       {takes: isStringOrObject, with: []string{"on"}},
-		"sendHex":        {takes: isText, with: []string{"on"}},
-		"sendBinary":     {takes: isText, with: []string{"on"}, needs: AbilityFrames},
-		"expect":         {takes: isMessages, with: []string{"on", "ignoring", "withinMs"}},
-		"expectAnyOrder": {takes: isList, with: []string{"on", "ignoring", "withinMs"}},
-		"expectClose":    {takes: isCount, with: []string{"on", "ignoring", "withinMs"}},
-		"silenceMs":      {takes: isCount, with: []string{"on", "ignoring"}},
-		"close":          {takes: isCount, with: []string{"on"}},
-		"cut":            {takes: isText},
-		"lose":           {takes: oneOf(sent, received), with: []string{"on"}},
-		"double":         {takes: oneOf(sent, received), with: []string{"on"}},
-		"delay":          {takes: oneOf(sent, received), with: []string{"on"}},
-		"advanceMs":      {takes: isCount, needs: AbilityClock},
-	}
-	serverVerbs = map[string]verb{
-		"connect":  {takes: isText, with: []string{"on", "refused", "withinMs"}},
-		"follow":   {takes: isText, with: []string{"on", "after", "epoch", "events", "ignoring", "withinMs"}},
-		"poll":     {takes: isObject, with: []string{"on", "until", "ignoring", "withinMs"}},
-		"kill":     {takes: oneOf(string(Now), string(BeforeTelling), string(AfterTelling)), needs: AbilityKill},
-		"restart":  {takes: isTrue, needs: AbilityRestart},
-		"shutdown": {takes: isTrue, needs: AbilityShutdown},
-		"await":    {takes: isText, needs: AbilityGates},
-		"release":  {takes: isText, needs: AbilityGates},
-		"stall":    {takes: isText, needs: AbilityStall},
-		"resume":   {takes: isText, needs: AbilityStall},
-		"handOver": {takes: isTrue, needs: AbilityHandover},
-	}
-	clientVerbs = map[string]verb{
-		"accept":      {takes: isText, with: []string{"token", "pick", "withinMs"}},
-		"refuse":      {takes: isObject, with: []string{"token", "withinMs"}, needs: AbilityHandshake},
-		"answer":      {takes: isObject, with: []string{"on", "with"}},
-		"noConnectMs": {takes: isCount},
-		"start":       {takes: isText, with: []string{"request"}},
-		"attach":      {takes: isText, with: []string{"id"}},
-		"cancel":      {takes: isText},
-		"detach":      {takes: isText},
-		"take":        {takes: isText, with: []string{"events", "ignoring", "withinMs"}},
-		"takeNothing": {takes: isText, with: []string{"forMs"}},
-	}
-	modifiers = map[string]kind{
-		"note": isText, "on": isText, "ignoring": isTexts, "withinMs": isCount, "refused": isObject,
-		"token": isStringOrObject, "pick": isString, "request": isObject, "id": isText, "events": isList, "forMs": isCount, "with": isObject, "after": isCount, "epoch": isText,
-		"until": isObject,
-	}
-	// musts are modifiers that a verb cannot do without.
-	musts = map[string]string{
-		"start": "request", "attach": "id", "take": "events", "takeNothing": "forMs", "follow": "events", "poll": "until", "answer": "with",
-	}
-)
-
-func verbOf(side Side, name string) (verb, bool) {
-	if v, ok := verbs[name]; ok {
-		return v, true
-	}
-	more := serverVerbs
-	if side == Client {
-		more = clientVerbs
-	}
-	v, ok := more[name]
-	return v, ok
+// operators holds what each operator takes, so that a transcript which uses one
+// wrongly is refused when it is read.
+var operators = map[string]check{
+	"$any":      oneOf("string", "integer", "number", "boolean", "object", "array", "null"),
+	"$optional": isAny,
+	"$oneOf":    isList,
+	"$between":  func(n json.RawMessage) bool { return listOf(n, isTerm) && len(elements(n)) == 2 },
+	"$contains": isText,
+	"$length":   isAny,
+	"$raw":      func(n json.RawMessage) bool { return json.Valid([]byte(stringOf(n))) },
+	"$plus":     func(n json.RawMessage) bool { return listOf(n, isTerm) },
+	"$repeat":   func(n json.RawMessage) bool { what, _, ok := repetition(n); return ok && isString(what) },
+	"$times":    func(n json.RawMessage) bool { _, _, ok := repetition(n); return ok },
+	"$token":    isText,
 }
 
-// parseStep reads a step for the side that is under test.
+// checkOperators refuses unknown operators and wrong arguments.
+func checkOperators(n json.RawMessage) error {
+	if name, arg, ok := operator(n); ok {
+		takes, known := operators[name]
+		switch {
+		case !known:
+			return fmt.Errorf("there is no operator %s; write a field of that name with $raw", name)
+		case !takes(arg):
+			return fmt.Errorf("%s cannot take %s", name, brief(arg))
+		}
+	}
+	var inner []json.RawMessage
+	switch kindOf(n) {
+	case "array":
+		inner = elements(n)
+	case "object":
+		for _, m := range members(n) {
+			inner = append(inner, m.value)
+		}
+	}
+	for _, e := range inner {
+		if err := checkOperators(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// modifiers holds what each modifier takes. Every verb may have a note.
+var modifiers = map[string]check{
+	"note": isText, "on": isText, "ignoring": isTexts, "withinMs": isCount, "refused": isObject, "token": isStringOrObject, "pick": isString,
+	"request": isObject, "id": isText, "events": isList, "forMs": isCount, "with": isObject, "after": isCount, "epoch": isText, "until": isObject,
+}
+
+// parseStep reads a step of a transcript that tests a side.
 func parseStep(side Side, raw json.RawMessage) (Step, error) {
-	n, err := parseNode(raw)
-	if err != nil {
-		return Step{}, err
-	}
-	o, ok := n.(object)
-	if !ok {
+	if kindOf(raw) != "object" {
 		return Step{}, errors.New("a step is an object")
 	}
-	if err := checkOperators(n); err != nil {
+	if err := checkOperators(raw); err != nil {
 		return Step{}, err
 	}
-	s := Step{On: mainLine, source: string(appendNode(nil, n))}
-	for _, m := range o {
-		v, isVerb := verbOf(side, m.key)
+	s := Step{On: mainConnection, with: map[string]json.RawMessage{}, source: string(raw)}
+	for _, m := range members(raw) {
+		v, isVerb := verbs[m.key]
+		isVerb = isVerb && (v.side == "" || v.side == side)
 		takes, isModifier := modifiers[m.key]
 		switch {
 		case isVerb && s.Verb != "":
@@ -169,78 +142,60 @@ func parseStep(side Side, raw json.RawMessage) (Step, error) {
 		case !takes(m.value):
 			return Step{}, fmt.Errorf("%s cannot be this", m.key)
 		default:
-			s.with = append(s.with, m)
+			s.with[m.key] = m.value
 		}
 	}
 	if s.Verb == "" {
 		return Step{}, errors.New("a step without a verb")
 	}
-	return s, s.modify(side)
+	return s, s.readModifiers()
 }
 
-// modify takes over the modifiers, and refuses what the verb does not have.
-func (s *Step) modify(side Side) error {
-	v, _ := verbOf(side, s.Verb)
-	for _, m := range s.with {
-		if m.key != "note" && !slices.Contains(v.with, m.key) {
-			return fmt.Errorf("%s has no %s", s.Verb, m.key)
-		}
-		switch m.key {
-		case "on":
-			s.On = m.value.(string)
-		case "ignoring":
-			for _, e := range m.value.([]any) {
-				s.Ignoring = append(s.Ignoring, e.(string))
-			}
-		case "withinMs":
-			s.Within = milliseconds(m.value)
+// readModifiers sets the fields that modifiers set, and refuses what the verb
+// does not have, or must have.
+func (s *Step) readModifiers() error {
+	allowed := strings.Fields(verbs[s.Verb].with)
+	for _, name := range allowed {
+		name, must := strings.CutSuffix(name, "!")
+		if _, ok := s.with[name]; must && !ok {
+			return fmt.Errorf("%s needs %s", s.Verb, name)
 		}
 	}
-	if must, ok := musts[s.Verb]; ok {
-		if _, there := s.with.get(must); !there {
-			return fmt.Errorf("%s needs %s", s.Verb, must)
+	for name, value := range s.with {
+		if name != "note" && !slices.Contains(allowed, name) && !slices.Contains(allowed, name+"!") {
+			return fmt.Errorf("%s has no %s", s.Verb, name)
+		}
+		switch name {
+		case "on":
+			s.On = stringOf(value)
+		case "ignoring":
+			_ = json.Unmarshal(value, &s.Ignoring)
+		case "withinMs":
+			s.Within = milliseconds(value)
 		}
 	}
 	return nil
 }
 
 // needs returns the abilities without which the step cannot be played.
-func (s *Step) needs() []Ability {
-	var out []Ability
-	for _, table := range []map[string]verb{verbs, serverVerbs, clientVerbs} {
-		if v, ok := table[s.Verb]; ok && v.needs != "" {
-			out = append(out, v.needs)
-		}
+func (s *Step) needs() (out []Ability) {
+	if a := verbs[s.Verb].needs; a != "" {
+		out = append(out, a)
 	}
-	if s.Verb == "kill" && s.Arg != string(Now) {
+	if s.Verb == "kill" && s.text() != string(Now) {
 		out = append(out, AbilityTelling)
 	}
-	if _, refused := s.with.get("refused"); refused {
+	if _, refused := s.with["refused"]; refused {
 		out = append(out, AbilityHandshake)
 	}
 	return out
 }
 
 // text returns the argument of a verb that takes a text.
-func (s *Step) text() string {
-	text, _ := s.Arg.(string)
-	return text
-}
+func (s *Step) text() string { return stringOf(s.Arg) }
 
-// milliseconds reads a duration that was judged by isCount.
-func milliseconds(n any) time.Duration {
-	i, _ := integer(n)
-	return time.Duration(i) * time.Millisecond
-}
-
-// patterns returns the argument as a list of patterns.
-func patterns(n any) ([]any, error) {
-	if o, ok := n.(object); ok {
-		if name, arg, ok := operator(o); ok && name == "$times" {
-			return times(arg)
-		}
-		return []any{n}, nil
-	}
-	list, _ := n.([]any)
-	return list, nil
+// milliseconds reads a duration.
+func milliseconds(n json.RawMessage) time.Duration {
+	ms, _ := integerOf(n)
+	return time.Duration(ms) * time.Millisecond
 }

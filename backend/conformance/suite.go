@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// Outcome is what became of a transcript.
+// Outcome is the result of a transcript.
 type Outcome string
 
 // The outcomes.
 const (
 	Passed Outcome = "passed"
 	Failed Outcome = "failed"
-	// NotPlayed: the target lacks an ability, or the run was ended before.
+	// NotPlayed: the target lacks an ability, or the run was stopped before.
 	NotPlayed Outcome = "notPlayed"
 	// Known: it failed, and the failure is listed.
 	Known Outcome = "knownFailure"
 )
 
-// Entry is what became of one transcript of a suite.
+// Entry is the result of one transcript of a suite.
 type Entry struct {
 	Transcript *Transcript
 	Outcome    Outcome
-	// Err says why, unless it passed: a *Failure, *Lacking, *KnownFailure,
-	// *Surprise, or whatever else kept it from being played.
+	// Err is the reason, unless it passed: a *Failure, *UnsupportedError,
+	// *KnownFailure, *UnexpectedPassError, or why it could not be played.
 	Err  error
 	Took time.Duration
 }
 
-// Lacks are the abilities for want of which it was not played.
+// Lacks returns the missing abilities because of which it was not played.
 func (e *Entry) Lacks() []Ability {
-	var lacking *Lacking
-	if errors.As(e.Err, &lacking) {
-		return lacking.Abilities
+	var unsupported *UnsupportedError
+	if errors.As(e.Err, &unsupported) {
+		return unsupported.Abilities
 	}
 	return nil
 }
@@ -47,11 +47,10 @@ type Verdict struct {
 	Known     int `json:"knownFailures"`
 }
 
-// OK tells whether nothing has failed that was not known to, and something was
-// played.
+// OK tells whether all failures were known, and something was played.
 func (v *Verdict) OK() bool { return v.Failed == 0 && v.Passed+v.Known > 0 }
 
-func (v *Verdict) count(o Outcome) {
+func (v *Verdict) add(o Outcome) {
 	switch o {
 	case Passed:
 		v.Passed++
@@ -75,9 +74,9 @@ type Suite struct {
 	Parallel int
 }
 
-// Run plays all, and returns the counts. started and ended, which may be nil,
-// are called one at a time, ended in the order in which the transcripts end.
-// When ctx ends, those that have not begun are not played.
+// Run plays all, and returns the counts. started and ended are called one at a
+// time, ended in the order in which the transcripts end. When ctx ends, those
+// that have not begun are not played.
 func (s *Suite) Run(ctx context.Context, started func(*Transcript), ended func(*Entry)) Verdict {
 	var verdict Verdict
 	var mu sync.Mutex // held while started and ended are called
@@ -87,16 +86,12 @@ func (s *Suite) Run(ctx context.Context, started func(*Transcript), ended func(*
 		wg.Go(func() {
 			for t := range next {
 				mu.Lock()
-				if started != nil {
-					started(t)
-				}
+				started(t)
 				mu.Unlock()
-				e := s.one(ctx, t)
+				e := s.playOne(ctx, t)
 				mu.Lock()
-				verdict.count(e.Outcome)
-				if ended != nil {
-					ended(e)
-				}
+				verdict.add(e.Outcome)
+				ended(e)
 				mu.Unlock()
 			}
 		})
@@ -109,8 +104,7 @@ func (s *Suite) Run(ctx context.Context, started func(*Transcript), ended func(*
 	return verdict
 }
 
-// one plays one transcript.
-func (s *Suite) one(ctx context.Context, t *Transcript) *Entry {
+func (s *Suite) playOne(ctx context.Context, t *Transcript) *Entry {
 	e := &Entry{Transcript: t, Outcome: NotPlayed, Err: ctx.Err()}
 	if e.Err != nil {
 		return e
@@ -118,16 +112,13 @@ func (s *Suite) one(ctx context.Context, t *Transcript) *Entry {
 	began := time.Now()
 	e.Err = s.Known.Judge(t, s.Play(ctx, t))
 	e.Took = time.Since(began)
-	var lacking *Lacking
 	var known *KnownFailure
 	switch {
 	case e.Err == nil:
 		e.Outcome = Passed
 	case errors.As(e.Err, &known):
 		e.Outcome = Known
-	case errors.As(e.Err, &lacking), ctx.Err() != nil:
-		e.Outcome = NotPlayed
-	default:
+	case len(e.Lacks()) == 0 && ctx.Err() == nil:
 		e.Outcome = Failed
 	}
 	return e

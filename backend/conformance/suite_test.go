@@ -3,11 +3,12 @@ package conformance
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 )
 
 // named makes transcripts that differ by their names.
@@ -29,7 +30,7 @@ func TestSuite(t *testing.T) {
 			case "bad", "known":
 				return errors.Join(&Failure{Transcript: t.Name}, nil)
 			case "lacking":
-				return &Lacking{t.Name, []Ability{AbilityKill}}
+				return &UnsupportedError{t.Name, []Ability{AbilityKill}}
 			case "broken":
 				return broken
 			}
@@ -47,9 +48,7 @@ func TestSuite(t *testing.T) {
 		"good", "good passed", "bad", "bad failed", "lacking", "lacking notPlayed", "known", "known knownFailure",
 		"surprise", "surprise failed", "broken", "broken failed",
 	}
-	if !slices.Equal(order, want) {
-		t.Errorf("%q", order)
-	}
+	assert.Equal(t, want, order)
 }
 
 func TestVerdict(t *testing.T) {
@@ -72,10 +71,10 @@ func TestSuiteInParallel(t *testing.T) {
 				most.Store(n)
 			}
 			defer now.Add(-1)
-			return patience{}.wait(ctx, time.Second)
+			return waitingClock{}.Advance(ctx, time.Second)
 		}}
 		began := time.Now()
-		if v := s.Run(t.Context(), nil, nil); v.Passed != 7 {
+		if v := s.Run(t.Context(), func(*Transcript) {}, func(*Entry) {}); v.Passed != 7 {
 			t.Errorf("%+v", v)
 		}
 		if most.Load() != 3 || time.Since(began) != 3*time.Second {
@@ -94,7 +93,7 @@ func TestSuiteIsStopped(t *testing.T) {
 		}
 		return nil
 	}}
-	if v := s.Run(ctx, nil, nil); v != (Verdict{Passed: 1, NotPlayed: 2}) {
+	if v := s.Run(ctx, func(*Transcript) {}, func(*Entry) {}); v != (Verdict{Passed: 1, NotPlayed: 2}) {
 		t.Errorf("%+v", v)
 	}
 }

@@ -3,44 +3,28 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // Ability is something that not every target can do.
 type Ability string
 
-// The abilities. Each names the role that a target which has it implements;
-// Handshake, Frames, Settings and Beside have no methods of their own.
+// The abilities. For AbilityClock the target is a [Clock], for the next five a
+// [Controller].
 const (
-	// Clock: time can be moved. Role: [Clock].
-	AbilityClock Ability = "clock"
-	// Kill: the process that runs handlers can be killed. Role: [Killer].
-	AbilityKill Ability = "kill"
-	// Telling: Killer knows BeforeTelling and AfterTelling, too.
-	AbilityTelling Ability = "telling"
-	// Restart: a new process can be started on the store of the one before,
-	// which was killed or shut down. Role: [Restarter].
-	AbilityRestart Ability = "restart"
-	// Shutdown: the server can be shut down in good order. Role: [Stopper].
-	AbilityShutdown Ability = "shutdown"
-	// Gates: handlers can be waited for and let go on. Role: [Gatekeeper].
-	AbilityGates Ability = "gates"
-	// Handshake: connecting is a real handshake that can be refused. Of a
-	// client: it can read why it was refused, which browsers hide.
-	AbilityHandshake Ability = "handshake"
-	// Frames: frames are judged: binary ones and those that are too big.
-	AbilityFrames Ability = "frames"
-	// Settings: the server was made with the transcript's settings.
-	AbilitySettings Ability = "settings"
-	// Stall: a connection's frames can be left unread. Role of the Conn:
-	// [Staller].
-	AbilityStall Ability = "stall"
-	// Handover: a worker can be made to hand its work to another. Role:
-	// [Shifter].
-	AbilityHandover Ability = "handover"
-	// Beside: an id that is sent again while its inline run goes on is run
-	// beside it, because that run cannot be joined.
-	AbilityBeside Ability = "beside"
+	AbilityClock     Ability = "clock"     // time can be moved
+	AbilityKill      Ability = "kill"      // the process that runs handlers can be killed
+	AbilityRestart   Ability = "restart"   // a new process can be started on the store of the one before
+	AbilityShutdown  Ability = "shutdown"  // the server can be shut down gracefully
+	AbilityGates     Ability = "gates"     // handlers can be waited for and released
+	AbilityHandover  Ability = "handover"  // a worker can be made to hand its work to another
+	AbilityTelling   Ability = "telling"   // Kill supports BeforeTelling and AfterTelling
+	AbilityHandshake Ability = "handshake" // a handshake can be refused; of a client: it can read why
+	AbilityFrames    Ability = "frames"    // binary frames and those that are too big are refused
+	AbilitySettings  Ability = "settings"  // the server has the transcript's settings
+	AbilityStall     Ability = "stall"     // a connection's frames can be left unread
+	AbilityBeside    Ability = "beside"    // an id that is sent again during its inline run is run a second time
 )
 
 // Target is a server to play against, with the fixed actions of package
@@ -53,7 +37,7 @@ type Target interface {
 	// the handshake; any other fails the transcript.
 	Connect(ctx context.Context, who Identity) (Conn, error)
 	// Token returns a token of the identity that the server accepts (unless
-	// Identity.Flaw says otherwise) and whose time begins now.
+	// Identity.Defect says otherwise) and that is valid from now on.
 	Token(who Identity) (string, error)
 	// Close ends the server and all that belongs to it.
 	Close() error
@@ -64,25 +48,20 @@ type Target interface {
 type Conn interface {
 	// Send sends one text frame. It must not wait for an answer.
 	Send(frame []byte) error
+	// SendBinary sends one binary frame. Only called if the target has the
+	// ability Frames.
+	SendBinary(frame []byte) error
 	// Recv returns the next text frame, or a *CloseError once the peer has
 	// closed. It returns ctx's error when that is done first, and can be
 	// called again after that.
 	Recv(ctx context.Context) ([]byte, error)
-	// Close says goodbye with a close code.
+	// Close closes the connection with a close code.
 	Close(code int) error
-	// Cut ends the connection without a goodbye, as a lost network does.
+	// Cut ends the connection without a close frame, as a lost network does.
+	// It may be called again.
 	Cut()
-}
-
-// BinarySender is the role of a Conn whose target has the ability Frames.
-type BinarySender interface {
-	SendBinary(frame []byte) error
-}
-
-// Staller is the role of a Conn whose target has the ability Stall.
-type Staller interface {
-	// Stall stops reading frames, so that the peer finds that they are not
-	// taken; Resume reads on.
+	// Stall stops reading frames, so that they pile up at the peer; Resume
+	// continues. Only called if the target has the ability Stall.
 	Stall()
 	Resume()
 }
@@ -131,53 +110,42 @@ const (
 	AfterTelling When = "afterTelling"
 )
 
-// Killer is the role of a target whose process can be killed: nothing is put
-// in order, its handlers write nothing any more, its connections are dead.
-type Killer interface {
-	// Kill kills at once, or arranges for it to happen at that moment.
+// Controller is what controls a server's process and its handlers. Of its
+// methods only those are called that the target has the ability for.
+type Controller interface {
+	// Kill kills the process at once, or arranges for it to happen at that
+	// moment: nothing is cleaned up, its handlers write nothing any more, its
+	// connections are dead.
 	Kill(ctx context.Context, when When) error
-}
-
-// Restarter is the role of a target that can start again.
-type Restarter interface {
 	// Restart waits until the process has ended, as Kill or Shutdown arranged
 	// it, and starts a new one on the same store.
 	Restart(ctx context.Context) error
-}
-
-// Stopper is the role of a target that can be shut down in good order.
-type Stopper interface {
-	// Shutdown begins the shutdown and does not wait for its end.
+	// Shutdown begins a graceful shutdown and does not wait for its end.
 	Shutdown(ctx context.Context) error
-}
-
-// Shifter is the role of a target whose workers hand work over.
-type Shifter interface {
 	// HandOver makes the worker that runs handlers hand them over to another
-	// one, as one does whose time is about to run out.
+	// one, as a worker does whose time is almost over.
 	HandOver(ctx context.Context) error
-}
-
-// Gatekeeper is the role of a target whose handlers of the action gate run in
-// reach; see actions.Gates.
-type Gatekeeper interface {
-	// Await waits until a handler has come to the gate.
+	// Await waits until a handler of the action gate has come to a gate, and
+	// Release lets all pass that are there or come later.
 	Await(ctx context.Context, gate string) error
-	// Release lets all pass that are there, or come later.
 	Release(gate string)
 }
 
-// missing returns which of the abilities that a transcript needs are not there.
-func missing(need, have []Ability) []Ability {
-	there := make(map[Ability]bool, len(have))
-	for _, a := range have {
-		there[a] = true
-	}
-	var out []Ability
-	for _, a := range need {
-		if !there[a] {
-			out = append(out, a)
+// checkRoles refuses a target that has abilities without being a Clock or a
+// Controller.
+func checkRoles(target any, needs []Ability) error {
+	_, isClock := target.(Clock)
+	_, isController := target.(Controller)
+	for _, a := range needs {
+		controlled := slices.Contains([]Ability{AbilityKill, AbilityRestart, AbilityShutdown, AbilityGates, AbilityHandover}, a)
+		if a == AbilityClock && !isClock || controlled && !isController {
+			return fmt.Errorf("the target has the ability %s, but does not implement its role", a)
 		}
 	}
-	return out
+	return nil
+}
+
+// missing returns which of the abilities that a transcript needs are lacking.
+func missing(need, have []Ability) []Ability {
+	return slices.DeleteFunc(slices.Clone(need), func(a Ability) bool { return slices.Contains(have, a) })
 }

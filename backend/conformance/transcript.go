@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -22,30 +20,32 @@ const (
 	Client Side = "client"
 )
 
-// Transcript is one story that a program plays.
+// Transcript is what a program plays: what is sent, what must come back, and
+// what goes wrong in between.
 type Transcript struct {
 	// Name is the file's, without its ending.
-	Name string
+	Name string `json:"-"`
 	// Tests says who is under test; the player is the other side.
-	Tests Side
-	// Shows says in a sentence what the story is about.
-	Shows string
+	Tests Side `json:"tests"`
+	// Summary says in a sentence what it is about.
+	Summary string `json:"shows"`
 	// Covers are the rules of PROTOCOL.md (R-one-end) and the invariants of the
 	// engine (I1 to I14) that it shows.
-	Covers []string
+	Covers []string `json:"covers"`
 	// Needs are the abilities without which it cannot be played.
-	Needs []Ability
+	Needs []Ability `json:"needs"`
 	// Settings are how the server must be made.
-	Settings Settings
+	Settings Settings `json:"settings"`
 	// Identities are who connects, by name. Servers only.
-	Identities map[string]Identity
+	Identities map[string]Identity `json:"identities"`
 	// Tokens is what a client's token function returns, one after the other.
-	Tokens []string
+	Tokens []string `json:"tokens"`
 	// Secrets are texts that no frame from the side under test may hold.
-	Secrets []string
-	// IDs are names of request ids, and how far from now their times lie.
-	IDs   map[string]time.Duration
-	Steps []Step
+	Secrets []string `json:"secrets"`
+	// IDs are names of request ids, and how many milliseconds from now their
+	// times are.
+	IDs   map[string]int64 `json:"ids"`
+	Steps []Step           `json:"-"`
 }
 
 // Settings are what a transcript wants of its server. Zero: the default.
@@ -54,20 +54,19 @@ type Settings struct {
 	GraceMs int64 `json:"graceMs"`
 	// MaxConnections is how many connections there may be.
 	MaxConnections int `json:"maxConnections"`
-	// PoisonAfter is how often a suspect may die alone before it is a dead
-	// letter.
+	// PoisonAfter is how many crashes in quarantine make a call a dead letter.
 	PoisonAfter int `json:"poisonAfter"`
 }
 
-// Flaw is what is wrong with a token.
-type Flaw string
+// TokenDefect is what is wrong with a token.
+type TokenDefect string
 
-// The flaws.
+// The defects.
 const (
-	// Missing: no token is brought at all.
-	Missing Flaw = "missing"
+	// Missing: no token is sent.
+	Missing TokenDefect = "missing"
 	// Forged: the signature does not verify.
-	Forged Flaw = "forged"
+	Forged TokenDefect = "forged"
 )
 
 // The ways by which a token can be brought.
@@ -78,11 +77,10 @@ const (
 	ViaSubprotocol = "subprotocol"
 )
 
-// DefaultExpiry is for how long tokens hold that say nothing else. Longer than
-// any story but those that move the clock far.
+// DefaultExpiry is for how long tokens are valid that say nothing else.
 const DefaultExpiry = time.Hour
 
-// Identity is what a token says, and how whoever has it connects.
+// Identity is what a token says, and how its owner connects.
 type Identity struct {
 	Tenant  string   `json:"tenant"`
 	Subject string   `json:"subject"`
@@ -90,7 +88,8 @@ type Identity struct {
 	// ExpiresInMs is the time from the token's making to its expiry; may be
 	// negative. Default: DefaultExpiry.
 	ExpiresInMs int64 `json:"expiresInMs"`
-	Flaw        Flaw  `json:"flaw"`
+	// Defect is what is wrong with the token. Default: nothing.
+	Defect TokenDefect `json:"flaw"`
 	// Via is how the token is brought. Default: ViaHeader.
 	Via string `json:"via"`
 	// Offers are the subprotocols on offer, without the token's. Default:
@@ -127,18 +126,15 @@ func Load(dir fs.FS) ([]*Transcript, error) {
 	if len(files) == 0 {
 		return nil, errors.New("no transcripts: the directory holds no *.json")
 	}
-	slices.Sort(files)
-	out := make([]*Transcript, 0, len(files))
-	for _, file := range files {
+	out := make([]*Transcript, len(files))
+	for i, file := range files { // in the order of their names
 		data, err := fs.ReadFile(dir, file)
+		if err == nil {
+			out[i], err = Parse(strings.TrimSuffix(file, ".json"), data)
+		}
 		if err != nil {
 			return nil, err
 		}
-		t, err := Parse(strings.TrimSuffix(path.Base(file), ".json"), data)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, t)
 	}
 	return out, nil
 }
@@ -154,34 +150,17 @@ func Parse(name string, data []byte) (*Transcript, error) {
 }
 
 func parse(data []byte) (*Transcript, error) {
-	if _, err := parseNode(data); err != nil {
+	if err := checkJSON(data); err != nil {
 		return nil, err
 	}
 	var file struct {
-		Tests      Side                `json:"tests"`
-		Shows      string              `json:"shows"`
-		Covers     []string            `json:"covers"`
-		Needs      []Ability           `json:"needs"`
-		Settings   Settings            `json:"settings"`
-		Identities map[string]Identity `json:"identities"`
-		Tokens     []string            `json:"tokens"`
-		Secrets    []string            `json:"secrets"`
-		IDs        map[string]int64    `json:"ids"`
-		Steps      []json.RawMessage   `json:"steps"`
+		Transcript
+		Steps []json.RawMessage `json:"steps"`
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&file); err != nil {
+	if err := decodeStrict(data, &file); err != nil {
 		return nil, err
 	}
-	t := &Transcript{
-		Tests: file.Tests, Shows: file.Shows, Covers: file.Covers, Needs: file.Needs, Settings: file.Settings,
-		Identities: file.Identities, Tokens: file.Tokens, Secrets: file.Secrets,
-		IDs: make(map[string]time.Duration, len(file.IDs)),
-	}
-	for name, ms := range file.IDs {
-		t.IDs[name] = time.Duration(ms) * time.Millisecond
-	}
+	t := &file.Transcript
 	for i, raw := range file.Steps {
 		s, err := parseStep(t.Tests, raw)
 		if err != nil {
@@ -192,12 +171,19 @@ func parse(data []byte) (*Transcript, error) {
 	return t, t.check()
 }
 
-// check judges what no step can judge for itself.
+// decodeStrict decodes JSON and refuses unknown fields.
+func decodeStrict(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}
+
+// check refuses what no step can refuse by itself.
 func (t *Transcript) check() error {
 	switch {
 	case t.Tests != Server && t.Tests != Client:
 		return errors.New(`tests must be "server" or "client"`)
-	case t.Shows == "" || len(t.Covers) == 0:
+	case t.Summary == "" || len(t.Covers) == 0:
 		return errors.New("shows and covers must say what the transcript is for")
 	case len(t.Steps) == 0:
 		return errors.New("there are no steps")
@@ -215,38 +201,31 @@ func (t *Transcript) check() error {
 		}
 	}
 	for i := range t.Steps {
-		s := &t.Steps[i]
-		if s.Verb != "connect" {
-			continue
-		}
-		if _, ok := t.Identities[s.text()]; !ok {
-			return fmt.Errorf("step %d: nobody is called %q", i+1, s.text())
+		who := t.Steps[i].text()
+		if _, ok := t.Identities[who]; !ok && t.Steps[i].Verb == "connect" {
+			return fmt.Errorf("step %d: there is no identity %q", i+1, who)
 		}
 	}
 	return t.checkNeeds()
 }
 
 // checkNeeds compares the abilities that are named with those that the steps
-// show. Frames, Clock and Beside may be named beside them: no step need show
-// that a frame is too big, that a story is too long to be waited for, or that
-// a run goes on beside another.
+// need. Frames, Clock and Beside may also be named without such a step: for
+// frames that are too big, transcripts that are too long to be waited for, and
+// runs beside each other.
 func (t *Transcript) checkNeeds() error {
-	derived := map[Ability]bool{}
+	var derived []Ability
 	if t.Settings != (Settings{}) {
-		derived[AbilitySettings] = true
+		derived = append(derived, AbilitySettings)
 	}
 	for i := range t.Steps {
-		for _, a := range t.Steps[i].needs() {
-			derived[a] = true
-		}
+		derived = append(derived, t.Steps[i].needs()...)
 	}
-	for _, a := range t.Needs {
-		if !derived[a] && a != AbilityFrames && a != AbilityClock && a != AbilityBeside {
-			return fmt.Errorf("no step needs %q", a)
-		}
+	if surplus := missing(t.Needs, append(derived, AbilityFrames, AbilityClock, AbilityBeside)); len(surplus) > 0 {
+		return fmt.Errorf("no step needs %q", surplus)
 	}
-	if lacking := missing(slices.Sorted(maps.Keys(derived)), t.Needs); len(lacking) > 0 {
-		return fmt.Errorf("needs must name %q", lacking)
+	if lacking := missing(derived, t.Needs); len(lacking) > 0 {
+		return fmt.Errorf("needs must name %q", slices.Compact(lacking))
 	}
 	return nil
 }

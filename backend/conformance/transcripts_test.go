@@ -72,7 +72,7 @@ func TestOneStepALine(t *testing.T) {
 func TestActionsOfTranscripts(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	actions.Register(r)
-	new(actions.Gates).Register(r)
+	new(gates).register(r)
 	registry, err := r.Build()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
 )
 
 // oracle judges frames by schema.json: by a JSON Schema validator that knows
@@ -23,8 +25,8 @@ import (
 // another way than the generator's.
 type oracle struct {
 	defs           map[string]any
-	client, answer *jsonschema.Schema
-	// numbers is where the schema's own are; nothing is written down twice.
+	client, server *jsonschema.Schema
+	// These are the schema's; nothing is written twice.
 	maxClient, maxServer, maxDepth, maxBatch int
 }
 
@@ -34,20 +36,14 @@ func newOracle(t testing.TB) *oracle {
 	t.Helper()
 	conformance.NeedContract(t)
 	text, err := os.ReadFile(filepath.Join(contract, "schema.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	o := &oracle{}
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	o.defs = document.(map[string]any)["$defs"].(map[string]any)
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource(schemaURL, document); err != nil {
-		t.Fatal(err)
-	}
-	for def, into := range map[string]**jsonschema.Schema{"clientMessage": &o.client, "serverMessage": &o.answer} {
+	require.NoError(t, c.AddResource(schemaURL, document))
+	for def, into := range map[string]**jsonschema.Schema{"clientMessage": &o.client, "serverMessage": &o.server} {
 		if *into, err = c.Compile(schemaURL + "#/$defs/" + def); err != nil {
 			t.Fatal(err)
 		}
@@ -69,12 +65,12 @@ func number(v any) int {
 	return i
 }
 
-// refusal is what the oracle finds wrong, and who sees it.
+// refusal is what the oracle finds wrong, and by whom it is seen.
 type refusal struct {
 	by   conformance.Judge
 	code string
-	why  error
-	// index is the place of the message; -1: it is the frame.
+	why  string
+	// index is the place of the message; -1: the frame is wrong.
 	index int
 }
 
@@ -82,66 +78,50 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("%s (%s, message %d): %v", r.code, r.by, r.index, r.why)
 }
 
-// verdict is what becomes of a client's frame: refused as a whole, or each
-// message judged by itself; nil: it is good.
-type verdict struct {
-	frame    *refusal
-	messages []*refusal
-}
-
 // text judges a frame as far as that can be done without a schema.
 func (o *oracle) text(frame []byte) *refusal {
-	bad := func(by conformance.Judge, why string) *refusal {
-		return &refusal{by, "malformed", errors.New(why), -1}
-	}
 	switch {
 	case !utf8.Valid(frame):
-		return bad(conformance.ByGrammar, "not UTF-8")
+		return &refusal{conformance.ByGrammar, "malformed", "not UTF-8", -1}
 	case !json.Valid(frame):
-		return bad(conformance.ByGrammar, "not JSON")
+		return &refusal{conformance.ByGrammar, "malformed", "not JSON", -1}
 	case depth(frame) > o.maxDepth:
-		return bad(conformance.ByRule, "too deep")
+		return &refusal{conformance.ByRule, "malformed", "too deep", -1}
 	}
 	return nil
 }
 
-// client judges a client's frame that is not too big.
-func (o *oracle) clientFrame(frame []byte) (v verdict) {
-	if v.frame = o.text(frame); v.frame != nil {
-		return v
+// clientFrame judges a client's frame that is not too big: refused as a whole,
+// or message by message.
+func (o *oracle) clientFrame(frame []byte) (whole *refusal, messages []*refusal) {
+	if whole = o.text(frame); whole != nil {
+		return whole, nil
 	}
-	list := messages(frame)
-	if isArray(frame) {
-		nested := false
-		for _, m := range list {
-			nested = nested || isArray(m)
-		}
-		if nested || len(list) == 0 || len(list) > o.maxBatch {
-			v.frame = &refusal{conformance.BySchema, "invalid_batch", errors.New("nested, empty or too long"), -1}
-			return v
-		}
+	list := messagesOf(frame)
+	if isArray(frame) && (slices.ContainsFunc(list, isArray) || len(list) == 0 || len(list) > o.maxBatch) {
+		return &refusal{conformance.BySchema, "invalid_batch", "nested, empty or too long", -1}, nil
 	}
-	v.messages = make([]*refusal, len(list))
+	messages = make([]*refusal, len(list))
 	for i, m := range list {
-		v.messages[i] = o.message(o.client, "clientMessage", m, i)
+		messages[i] = o.message(o.client, "clientMessage", m, i)
 	}
-	return v
+	return nil, messages
 }
 
-// server judges a server's frame; nil: it is good.
-func (o *oracle) server(frame []byte) error {
+// serverFrame judges a server's frame.
+func (o *oracle) serverFrame(frame []byte) *refusal {
 	if r := o.text(frame); r != nil {
 		return r
 	}
-	if len(frame) > o.maxServer {
-		return &refusal{conformance.ByRule, "", errors.New("too big"), -1}
-	}
-	list := messages(frame)
-	if len(list) == 0 {
-		return &refusal{conformance.BySchema, "", errors.New("an empty batch"), -1}
+	list := messagesOf(frame)
+	switch {
+	case len(frame) > o.maxServer:
+		return &refusal{conformance.ByRule, "", "too big", -1}
+	case len(list) == 0:
+		return &refusal{conformance.BySchema, "", "an empty batch", -1}
 	}
 	for i, m := range list {
-		if r := o.message(o.answer, "serverMessage", m, i); r != nil {
+		if r := o.message(o.server, "serverMessage", m, i); r != nil {
 			return r
 		}
 	}
@@ -152,13 +132,13 @@ func (o *oracle) server(frame []byte) error {
 func (o *oracle) message(s *jsonschema.Schema, def string, text []byte, index int) *refusal {
 	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
-		return &refusal{conformance.ByGrammar, "malformed", err, index}
+		return &refusal{conformance.ByGrammar, "malformed", err.Error(), index}
 	}
 	if err := s.Validate(instance); err != nil {
-		return &refusal{conformance.BySchema, "invalid_message", err, index}
+		return &refusal{conformance.BySchema, "invalid_message", err.Error(), index}
 	}
 	if err := o.walk(o.defs[def].(map[string]any), text); err != nil {
-		return &refusal{conformance.ByRule, "invalid_message", err, index}
+		return &refusal{conformance.ByRule, "invalid_message", err.Error(), index}
 	}
 	return nil
 }
@@ -178,7 +158,7 @@ func (o *oracle) resolved(s map[string]any) map[string]any {
 	}
 }
 
-// walk holds a value that JSON Schema allows against the x- keywords.
+// walk checks a value that JSON Schema allows by the x- keywords.
 func (o *oracle) walk(s map[string]any, text []byte) error {
 	s = o.resolved(s)
 	if choices, ok := s["oneOf"].([]any); ok {
@@ -193,19 +173,16 @@ func (o *oracle) walk(s map[string]any, text []byte) error {
 	}
 	switch text[0] {
 	case '"':
-		if loneSurrogate(text) {
+		value, lone := decodeText(text)
+		if lone {
 			return errors.New("a lone surrogate")
-		}
-		var value string
-		if err := json.Unmarshal(text, &value); err != nil {
-			return err
 		}
 		if most > 0 && len(value) > most {
 			return fmt.Errorf("%d bytes, and not %d", len(value), most)
 		}
 	case '{':
 		properties, _ := s["properties"].(map[string]any)
-		return members(text, func(key string, value []byte) error {
+		return eachMember(text, func(key string, value []byte) error {
 			if p, ok := properties[key].(map[string]any); ok {
 				return o.walk(p, value)
 			}
@@ -238,7 +215,7 @@ func (o *oracle) walkArray(s map[string]any, text []byte) error {
 // choose goes on with the definition whose type the message has.
 func (o *oracle) choose(choices []any, text []byte) error {
 	kind := ""
-	if err := members(text, func(key string, value []byte) error {
+	if err := eachMember(text, func(key string, value []byte) error {
 		if key == "type" {
 			_ = json.Unmarshal(value, &kind)
 		}
@@ -255,87 +232,94 @@ func (o *oracle) choose(choices []any, text []byte) error {
 	return fmt.Errorf("no message is of type %q", kind)
 }
 
-// members goes over an object, and refuses a key that stands in it twice.
-func members(text []byte, member func(key string, value []byte) error) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if _, err := d.Token(); err != nil {
-		return err
-	}
+// eachMember goes over an object, and refuses duplicate keys.
+func eachMember(text []byte, member func(key string, value []byte) error) error {
 	seen := map[string]bool{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return err
+	for _, m := range conformance.Members(text) {
+		if seen[m.Key] {
+			return fmt.Errorf("duplicate key %s", m.Key)
 		}
-		name := key.(string)
-		if seen[name] {
-			return fmt.Errorf("the key %s stands twice", name)
-		}
-		seen[name] = true
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		if err := member(name, value); err != nil {
+		seen[m.Key] = true
+		if err := member(m.Key, m.Value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-var (
-	escape   = regexp.MustCompile(`\\(?:u([0-9a-fA-F]{4})|.)`)
-	pairHigh = regexp.MustCompile(`^[dD][89abAB]`)
-	pairLow  = regexp.MustCompile(`^[dD][c-fC-F]`)
-)
+var escape = regexp.MustCompile(`\\(?:u([0-9a-fA-F]{4})|.)`)
 
-// loneSurrogate tells whether a string's text has half a pair.
-func loneSurrogate(text []byte) bool {
-	open := -1 // where the low half of a pair must begin
-	for _, at := range escape.FindAllSubmatchIndex(text, -1) {
-		var digits []byte
-		if at[2] >= 0 {
-			digits = text[at[2]:at[3]]
-		}
-		low := digits != nil && pairLow.Match(digits)
-		switch {
-		case open >= 0 && (at[0] != open || !low), open < 0 && low:
-			return true
-		case low:
-			open = -1
-		case digits != nil && pairHigh.Match(digits):
-			open = at[1]
+// decodeText decodes a string, and tells whether half a surrogate pair is in
+// it: each becomes U+FFFD, which then stands in the value more often than in
+// the text.
+func decodeText(text []byte) (value string, lone bool) {
+	_ = json.Unmarshal(text, &value)
+	written := bytes.Count(text, []byte("\ufffd"))
+	for _, e := range escape.FindAllSubmatch(text, -1) {
+		if strings.EqualFold(string(e[1]), "fffd") {
+			written++
 		}
 	}
-	return open >= 0
+	return value, strings.Count(value, "\ufffd") > written
 }
 
 // depth is how deep a JSON text is nested.
 func depth(text []byte) (deepest int) {
-	d, quoted := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			d++
-			deepest = max(deepest, d)
-		case c == '}' || c == ']':
-			d--
+	d, now := json.NewDecoder(bytes.NewReader(text)), 0
+	d.UseNumber() // 1e400 is no float64
+	for {
+		switch t, err := d.Token(); {
+		case err != nil:
+			return deepest
+		case t == json.Delim('{') || t == json.Delim('['):
+			now++
+			deepest = max(deepest, now)
+		case t == json.Delim('}') || t == json.Delim(']'):
+			now--
 		}
 	}
-	return deepest
 }
 
-// messages takes a JSON text apart: a batch's elements, or the one message.
-func messages(frame []byte) (list []json.RawMessage) {
+// messagesOf returns a batch's elements, or the one message.
+func messagesOf(frame []byte) (list []json.RawMessage) {
 	if !isArray(frame) || json.Unmarshal(frame, &list) != nil {
 		return []json.RawMessage{frame}
 	}
 	return list
 }
 
-func isArray(text []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("[")) }
+func isArray(text json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) }
+
+// judge returns the first thing wrong with a vector, or nil. What is too deep
+// or too big, and invalid for another reason, too, is attributed to what finds that.
+func (o *oracle) judge(v *conformance.Vector) (found *refusal) {
+	schema, def := o.client, "clientMessage"
+	switch {
+	case v.From == conformance.Server:
+		found = o.serverFrame(v.Frame)
+		schema, def = o.server, "serverMessage"
+	case len(v.Frame) > o.maxClient:
+		found = &refusal{conformance.ByRule, "", "too big", -1}
+	default:
+		whole, messages := o.clientFrame(v.Frame)
+		for _, r := range append([]*refusal{whole}, messages...) {
+			if r != nil && found == nil {
+				found = r
+			}
+		}
+	}
+	if found == nil || found.by != conformance.ByRule || found.index >= 0 {
+		return found
+	}
+	if !json.Valid(v.Frame) {
+		found.by = conformance.ByGrammar
+		return found
+	}
+	for i, m := range messagesOf(v.Frame) {
+		if r := o.message(schema, def, m, i); r != nil {
+			found.by = r.by
+			break
+		}
+	}
+	return found
+}

@@ -1,7 +1,6 @@
 package conformance_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/store/memory"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 const contract = "../../contract"
@@ -20,15 +21,12 @@ func vectors(t testing.TB) []*conformance.Vector {
 	t.Helper()
 	conformance.NeedContract(t)
 	list, err := conformance.LoadVectors(os.DirFS(filepath.Join(contract, "vectors")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return list
 }
 
-// The vectors must not become fewer unseen: these are the numbers of which the
-// documents speak.
-func TestThereAreVectors(t *testing.T) {
+// The vectors must not become fewer unnoticed: documents name these numbers.
+func TestVectorCounts(t *testing.T) {
 	type kind struct {
 		from  conformance.Side
 		valid bool
@@ -53,18 +51,45 @@ func TestThereAreVectors(t *testing.T) {
 	}
 }
 
-// Every client's vector, sent to a real server over TCP, gets what it says. And
-// whatever that server answers is valid itself.
-func TestServerAnswersVectors(t *testing.T) {
-	list := vectors(t)
+// Of every vector schema.json says the same: it allows the valid ones, and refuses
+// the others with the code, and by the judge, that they name.
+func TestVectorsAndSchemaAgree(t *testing.T) {
 	o := newOracle(t)
+	for _, v := range vectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			found := o.judge(v)
+			switch {
+			case v.Valid && found != nil:
+				t.Fatalf("it is valid, and the schema refuses it: %v", found)
+			case v.Valid:
+				return
+			case found == nil:
+				t.Fatal("it is invalid, and the schema allows it")
+			}
+			if found.by != v.By {
+				t.Errorf("it is said that the %s refuses it, and it is the %s: %v", v.By, found.by, found)
+			}
+			if v.From == conformance.Client && v.Close == 0 && (found.code != v.Code || found.index >= 0 && v.Index != nil && found.index != *v.Index) {
+				t.Errorf("it is to get %s, and the schema says %v", v.Code, found)
+			}
+		})
+	}
+}
+
+// vectorServer is a real server over TCP.
+func vectorServer(t *testing.T) *embedded {
 	queue := memory.New(nil)
 	target := newEmbedded(t, host{open: inMemory(queue), listen: listenTCP}, &conformance.Transcript{})
 	t.Cleanup(func() {
-		if err := target.Close(); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, target.Close())
 	})
+	return target
+}
+
+// Every client's vector, sent to a real server, gets what it says. And whatever
+// that server answers is valid itself.
+func TestServerAnswersVectors(t *testing.T) {
+	list, o, target := vectors(t), newOracle(t), vectorServer(t)
 	played := 0
 	for _, v := range list {
 		if v.From != conformance.Client {
@@ -72,14 +97,12 @@ func TestServerAnswersVectors(t *testing.T) {
 		}
 		played++
 		t.Run(v.Name, func(t *testing.T) {
-			hear := func(frame []byte) {
-				if bad := o.server(frame); bad != nil {
+			onFrame := func(frame []byte) {
+				if bad := o.serverFrame(frame); bad != nil {
 					t.Errorf("the server said what the schema does not allow: %v\n%s", bad, frame)
 				}
 			}
-			if err := conformance.RunVector(t.Context(), v, listened{target, hear}); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, conformance.RunVector(t.Context(), v, observed{target, onFrame}))
 		})
 	}
 	if played < 400 {
@@ -87,41 +110,38 @@ func TestServerAnswersVectors(t *testing.T) {
 	}
 }
 
-// A vector that says something else than what comes is found out: else the test
+// A vector that says something else than what comes fails: otherwise the test
 // above would show nothing.
-func TestVectorsFail(t *testing.T) {
-	queue := memory.New(nil)
-	target := newEmbedded(t, host{open: inMemory(queue), listen: listenTCP}, &conformance.Transcript{})
-	t.Cleanup(func() {
-		if err := target.Close(); err != nil {
-			t.Error(err)
+func TestWrongVectorsAreFound(t *testing.T) {
+	target := vectorServer(t)
+	invalid := func(frame, code, field string, index, closing int) conformance.Vector {
+		v := conformance.Vector{From: conformance.Client, Frame: []byte(frame), Code: code, Field: field, Close: closing}
+		if index >= 0 {
+			v.Index = &index
 		}
-	})
-	answer := func(code, field string, index, closing int) conformance.VectorAnswer {
-		return conformance.VectorAnswer{Code: code, Field: field, Index: index, Close: closing}
+		return v
 	}
-	colour := []byte(`[{"type":"ping"},{"type":"list","ref":"1","colour":1}]`)
-	right := answer("invalid_message", "colour", 1, 0)
+	const colour = `[{"type":"ping"},{"type":"list","ref":"1","colour":1}]`
+	tooBig := strings.Repeat(" ", 40000)
+	another := invalid(colour, "invalid_message", "colour", 1, 0)
+	another.Ref = "2"
 	for name, tc := range map[string]struct {
 		v    conformance.Vector
 		want string
 	}{
-		"right":      {conformance.Vector{Frame: colour, Answer: right}, ""},
-		"code":       {conformance.Vector{Frame: colour, Answer: answer("malformed", "colour", 1, 0)}, `not "malformed"`},
-		"field":      {conformance.Vector{Frame: colour, Answer: answer("invalid_message", "ref", 1, 0)}, `the field is "colour"`},
-		"index":      {conformance.Vector{Frame: colour, Answer: answer("invalid_message", "colour", 0, 0)}, "the index is 1, not 0"},
-		"no index":   {conformance.Vector{Frame: colour, Answer: answer("invalid_message", "colour", -1, 0)}, "the index is 1, not -1"},
-		"ref":        {conformance.Vector{Frame: colour, Answer: conformance.VectorAnswer{Code: "invalid_message", Field: "colour", Index: 1, Ref: "2"}}, `the ref is "1"`},
-		"two errors": {conformance.Vector{Frame: []byte(`[{"x":1},{"x":1}]`), Answer: answer("invalid_message", "x", 0, 0)}, "a second error"},
-		"no close":   {conformance.Vector{Frame: bytes.Repeat([]byte(" "), 40000), Answer: answer("malformed", "", -1, 0)}, "closed with 1009"},
-		"close":      {conformance.Vector{Frame: bytes.Repeat([]byte(" "), 40000), Answer: answer("", "", -1, 1008)}, "closed with 1009, not 1008"},
-		"valid":      {conformance.Vector{Frame: colour, Valid: true}, "a valid frame was refused"},
-		"a server's": {conformance.Vector{From: conformance.Server, Frame: colour}, "of a server's"},
+		"right":      {invalid(colour, "invalid_message", "colour", 1, 0), ""},
+		"code":       {invalid(colour, "malformed", "colour", 1, 0), `not "malformed"`},
+		"field":      {invalid(colour, "invalid_message", "ref", 1, 0), `the field is "colour"`},
+		"index":      {invalid(colour, "invalid_message", "colour", 0, 0), "the index is 1, not 0"},
+		"no index":   {invalid(colour, "invalid_message", "colour", -1, 0), "the index is 1, not -1"},
+		"ref":        {another, `the ref is "1"`},
+		"two errors": {invalid(`[{"x":1},{"x":1}]`, "invalid_message", "x", 0, 0), "a second error"},
+		"no close":   {invalid(tooBig, "malformed", "", -1, 0), "closed with 1009"},
+		"close":      {invalid(tooBig, "", "", -1, 1008), "closed with 1009, not 1008"},
+		"valid":      {conformance.Vector{From: conformance.Client, Frame: []byte(colour), Valid: true}, "a valid frame was refused"},
+		"a server's": {conformance.Vector{From: conformance.Server, Frame: []byte(colour)}, "of a server's"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if tc.v.From == "" {
-				tc.v.From = conformance.Client
-			}
 			err := conformance.RunVector(t.Context(), &tc.v, target)
 			var bad *conformance.VectorError
 			switch {
@@ -149,7 +169,7 @@ func TestVectorsAreReadStrictly(t *testing.T) {
 		"valid, refused":    {"valid/a.json", file("client", `{"name":"a","frame":"","code":"malformed"}`), "not refused"},
 		"invalid, accepted": {"invalid/a.json", file("client", `{"name":"a","frame":""}`), "gets a code"},
 		"both":              {"invalid/a.json", file("client", `{"name":"a","frame":"","code":"malformed","close":1009}`), "gets a code"},
-		"another judge":     {"invalid/a.json", file("client", `{"name":"a","frame":"","code":"malformed","by":"me"}`), "nobody"},
+		"another judge":     {"invalid/a.json", file("client", `{"name":"a","frame":"","code":"malformed","by":"me"}`), "there is no judge"},
 		"types of a client": {"valid/a.json", file("client", `{"name":"a","frame":"","types":["ack"]}`), "a server's"},
 		"no types":          {"valid/a.json", file("server", `{"name":"a","frame":""}`), "has types"},
 		"bad part":          {"valid/a.json", file("client", `{"name":"a","parts":[{"repeat":["x"]}]}`), "a part is"},
@@ -169,13 +189,11 @@ func TestVectorsAreReadStrictly(t *testing.T) {
 	}
 	list, err := conformance.LoadVectors(fstest.MapFS{"invalid/a.json": {Data: []byte(
 		file("client", `{"name":"a","parts":["a",{"repeat":["xy",3]},{"hex":"ff00"}],"code":"malformed","by":"grammar","index":2}`))}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	if got := string(list[0].Frame); got != "axyxyxy\xff\x00" {
 		t.Fatalf("%q", got)
 	}
-	if v := list[0]; v.Answer.Index != 2 || v.By != conformance.ByGrammar || v.Valid || v.From != conformance.Client {
+	if v := list[0]; *v.Index != 2 || v.By != conformance.ByGrammar || v.Valid || v.From != conformance.Client {
 		t.Fatalf("%+v", v)
 	}
 }

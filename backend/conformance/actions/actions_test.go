@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -11,16 +10,14 @@ import (
 
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/pay-theory/streamer/backend/streamertest"
+	"github.com/stretchr/testify/require"
 )
 
-func TestAllRegister(t *testing.T) {
+func TestRegister(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	Register(r)
-	new(Gates).Register(r)
 	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for name, want := range map[string]int{"fail": 0, "fail.often": 2, "flaky": 5, "stages": 20, "stages.once": 0, "wait": 0} {
 		if a := registry.Actions[name]; a == nil || a.Retries != want {
 			t.Errorf("%s does not have %d retries: %+v", name, want, a)
@@ -32,14 +29,10 @@ func TestEchoIsByteForByte(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	Register(r)
 	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	const payload = `{ "n":1.0, "big":9007199254740993 ,"s":"<&>" }`
 	in, err := registry.Actions["echo"].Decode([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	out, err := registry.Actions["echo"].Run(t.Context(), in, nil)
 	if err != nil || string(out) != payload {
 		t.Errorf("came back as %s, %v", out, err)
@@ -54,15 +47,15 @@ func TestWhoami(t *testing.T) {
 }
 
 func TestStrict(t *testing.T) {
-	good := Order{Name: "bolt", Count: 1, Color: "red", Lines: []Line{{1}}}
+	good := strictInput{Name: "bolt", Count: 1, Color: "red", Lines: []strictLine{{1}}}
 	if got := streamertest.Run(t, strict, good); got.Err != nil {
 		t.Error(got.Err)
 	}
-	for field, change := range map[string]func(*Order){
-		"/name":          func(o *Order) { o.Name = "a name too long" },
-		"/count":         func(o *Order) { o.Count = 101 },
-		"/color":         func(o *Order) { o.Color = "mauve" },
-		"/lines/1/price": func(o *Order) { o.Lines = []Line{{1}, {-1}} },
+	for field, change := range map[string]func(*strictInput){
+		"/name":          func(o *strictInput) { o.Name = "a name too long" },
+		"/count":         func(o *strictInput) { o.Count = 101 },
+		"/color":         func(o *strictInput) { o.Color = "mauve" },
+		"/lines/1/price": func(o *strictInput) { o.Lines = []strictLine{{1}, {-1}} },
 	} {
 		bad := good
 		change(&bad)
@@ -75,7 +68,7 @@ func TestStrict(t *testing.T) {
 }
 
 func TestFail(t *testing.T) {
-	got := streamertest.Run(t, fail, Fault{Code: "no_stock", RetryAfterMs: 500}, streamertest.Attempt(2))
+	got := streamertest.Run(t, fail, FailInput{Code: "no_stock", RetryAfterMs: 500}, streamertest.Attempt(2))
 	var e *streamer.Error
 	if !errors.As(got.Err, &e) || e.Code != "no_stock" || e.Message != "attempt 2 failed as it was told to" {
 		t.Errorf("came to %v", got.Err)
@@ -83,7 +76,7 @@ func TestFail(t *testing.T) {
 	if got.Permanent || got.After != 500*time.Millisecond {
 		t.Errorf("came to %+v", got)
 	}
-	if got := streamertest.Run(t, fail, Fault{Permanent: true}); !got.Permanent || got.Err.Error() != Secret {
+	if got := streamertest.Run(t, fail, FailInput{Permanent: true}); !got.Permanent || got.Err.Error() != Secret {
 		t.Errorf("came to %+v", got)
 	}
 	defer func() {
@@ -97,12 +90,12 @@ func TestFail(t *testing.T) {
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		if got := streamertest.Run(t, slow, Pause{700}); got.Err != nil || time.Since(start) != 700*time.Millisecond {
+		if got := streamertest.Run(t, slow, SlowInput{700}); got.Err != nil || time.Since(start) != 700*time.Millisecond {
 			t.Errorf("after %v came %+v", time.Since(start), got)
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, streamer.ErrCancelled)
 		defer cancel()
-		if got := streamertest.Run(t, slow, Pause{7000}, streamertest.Context(ctx)); !errors.Is(got.Err, streamer.ErrCancelled) {
+		if got := streamertest.Run(t, slow, SlowInput{7000}, streamertest.Context(ctx)); !errors.Is(got.Err, streamer.ErrCancelled) {
 			t.Errorf("came to %v", got.Err)
 		}
 	})
@@ -111,7 +104,7 @@ func TestSlow(t *testing.T) {
 func TestEmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		got := streamertest.RunStream(t, emit, Emission{Chunks: 2, Size: 3, Progress: true, PauseMs: 50}, streamertest.Attempt(2))
+		got := streamertest.RunStream(t, emit, EmitInput{Chunks: 2, Size: 3, Progress: true, PauseMs: 50}, streamertest.Attempt(2))
 		if !slices.Equal(got.Chunks, []Chunk{{1, 2, "xxx"}, {2, 2, "xxx"}}) || got.Result != (Done{2, 2}) || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("came to %+v", got)
 		}
@@ -122,7 +115,7 @@ func TestEmit(t *testing.T) {
 }
 
 func TestFlaky(t *testing.T) {
-	in := Flake{Failures: 1, Chunks: 2, Fault: Fault{Code: "busy"}}
+	in := FlakyInput{Failures: 1, Chunks: 2, FailInput: FailInput{Code: "busy"}}
 	if got := streamertest.RunStream(t, flaky, in); got.Err == nil || len(got.Chunks) != 2 {
 		t.Errorf("the first attempt came to %+v", got)
 	}
@@ -132,7 +125,7 @@ func TestFlaky(t *testing.T) {
 }
 
 func TestStages(t *testing.T) {
-	in := Plan{Chunks: 3, Stage: 2, Extra: 1, Then: "continue", AfterMs: 20}
+	in := StagesInput{Chunks: 3, Stage: 2, Extra: 1, Then: "continue", AfterMs: 20}
 	first := streamertest.RunStream(t, stages, in)
 	if !first.Continued || first.After != 20*time.Millisecond || len(first.Checkpoints) != 1 || first.Checkpoints[0].Chunks != 2 {
 		t.Fatalf("the first attempt came to %+v", first)
@@ -155,29 +148,29 @@ func TestStages(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
-	if got := streamertest.RunStream(t, wait, Vigil{}, streamertest.CancelAfter(1)); !errors.Is(got.Err, streamer.ErrCancelled) || len(got.Chunks) != 1 {
+	if got := streamertest.RunStream(t, wait, WaitInput{}, streamertest.CancelAfter(1)); !errors.Is(got.Err, streamer.ErrCancelled) || len(got.Chunks) != 1 {
 		t.Errorf("came to %+v", got)
 	}
-	if got := streamertest.RunStream(t, wait, Vigil{Succeed: true}, streamertest.CancelAfter(1)); got.Err != nil || got.Result != (Done{1, 1}) {
+	if got := streamertest.RunStream(t, wait, WaitInput{Succeed: true}, streamertest.CancelAfter(1)); got.Err != nil || got.Result != (Done{1, 1}) {
 		t.Errorf("came to %+v", got)
 	}
-	if got := streamertest.RunStream(t, wait, Vigil{Attempts: 1}, streamertest.Attempt(2)); got.Err != nil || got.Result != (Done{1, 2}) {
+	if got := streamertest.RunStream(t, wait, WaitInput{Attempts: 1}, streamertest.Attempt(2)); got.Err != nil || got.Result != (Done{1, 2}) {
 		t.Errorf("came to %+v", got)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		got := streamertest.RunStream(t, wait, Vigil{Silent: true})
+		got := streamertest.RunStream(t, wait, WaitInput{Silent: true})
 		if got.Err == nil || len(got.Chunks) != 0 || len(got.Progress) != 1 {
 			t.Errorf("left alone, silent, it came to %+v", got)
 		}
 	})
 }
 
-func TestDeaf(t *testing.T) {
+func TestIgnoreContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		start := time.Now()
-		got := streamertest.RunStream(t, deaf, Pause{5000}, streamertest.Context(ctx))
+		got := streamertest.RunStream(t, ignoreContext, SlowInput{5000}, streamertest.Context(ctx))
 		if got.Err != nil || time.Since(start) != 5*time.Second {
 			t.Errorf("after %v came %+v", time.Since(start), got)
 		}
@@ -185,28 +178,28 @@ func TestDeaf(t *testing.T) {
 }
 
 func TestStorm(t *testing.T) {
-	got := streamertest.RunStream(t, storm, Gale{1000})
+	got := streamertest.RunStream(t, storm, stormInput{1000})
 	if len(got.Progress) != 1000 || got.Progress[999].Percent != 100 || got.Err != nil {
 		t.Errorf("%d reports, %v", len(got.Progress), got.Err)
 	}
 }
 
-func TestTooMuch(t *testing.T) {
+func TestTooLarge(t *testing.T) {
 	for _, c := range []struct {
-		in   Bulk
+		in   bigInput
 		code string
 	}{
-		{Bulk{"chunk", 65534}, ""},
-		{Bulk{"chunk", 65535}, "chunk_too_large"},
-		{Bulk{"checkpoint", 8190}, ""},
-		{Bulk{"checkpoint", 8191}, "checkpoint_too_large"},
-		{Bulk{"result", 98302}, ""},
-		{Bulk{"result", 98303}, "result_too_large"},
+		{bigInput{"chunk", 65534}, ""},
+		{bigInput{"chunk", 65535}, "chunk_too_large"},
+		{bigInput{"checkpoint", 8190}, ""},
+		{bigInput{"checkpoint", 8191}, "checkpoint_too_large"},
+		{bigInput{"result", 98302}, ""},
+		{bigInput{"result", 98303}, "result_too_large"},
 	} {
 		judgeCode(t, streamertest.RunStream(t, big, c.in).Err, c.code)
 	}
-	judgeCode(t, streamertest.RunStream(t, unencodable, Riddle{"chunk"}).Err, "not_encodable")
-	judgeCode(t, streamertest.RunStream(t, unencodable, Riddle{"result"}).Err, "not_encodable")
+	judgeCode(t, streamertest.RunStream(t, unencodable, unencodableInput{"chunk"}).Err, "not_encodable")
+	judgeCode(t, streamertest.RunStream(t, unencodable, unencodableInput{"result"}).Err, "not_encodable")
 }
 
 func judgeCode(t *testing.T, err error, code string) {
@@ -218,54 +211,4 @@ func judgeCode(t *testing.T, err error, code string) {
 	case code != "" && (!errors.As(err, &e) || e.Code != code):
 		t.Errorf("expected %s, came %v", code, err)
 	}
-}
-
-func TestGates(t *testing.T) {
-	var g Gates
-	r := streamer.NewRouter(nil)
-	g.Register(r)
-	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := func(ctx context.Context) (json.RawMessage, error) {
-		in, err := registry.Actions["gate"].Decode([]byte(`{"name": "here"}`))
-		if err != nil {
-			return nil, err
-		}
-		return registry.Actions["gate"].Run(ctx, in, nil)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		g = Gates{} // its channels must be of this bubble
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := g.Await(ctx, "here"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("somebody is at the gate: %v", err)
-		}
-		passed := make(chan error, 2)
-		for range 2 {
-			go func() {
-				_, err := run(t.Context())
-				passed <- err
-			}()
-		}
-		if err := g.Await(t.Context(), "here"); err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
-		if len(passed) > 0 {
-			t.Error("a closed gate was passed")
-		}
-		g.Release("here")
-		g.Release("here")
-		if err := errors.Join(<-passed, <-passed); err != nil {
-			t.Error(err)
-		}
-		if _, err := run(t.Context()); err != nil {
-			t.Errorf("an open gate was not passed: %v", err)
-		}
-		if _, err := run(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
-	})
 }

@@ -24,22 +24,20 @@ type Done struct {
 	Attempt int `json:"attempt"`
 }
 
-// Emission says what emit emits.
-type Emission struct {
+// EmitInput is the input of emit.
+type EmitInput struct {
 	Chunks int `json:"chunks" jsonschema:"minimum=0,maximum=1000"`
 	// Size is how many bytes of padding each chunk has.
-	Size int `json:"size,omitempty" jsonschema:"minimum=0,maximum=65000"`
-	// Progress reports the percentage after each chunk.
-	Progress bool `json:"progress,omitempty"`
-	// PauseMs is the time before each chunk.
-	PauseMs int64 `json:"pauseMs,omitempty" jsonschema:"minimum=0,maximum=600000"`
+	Size     int   `json:"size,omitempty" jsonschema:"minimum=0,maximum=65000"`
+	Progress bool  `json:"progress,omitempty"`
+	PauseMs  int64 `json:"pauseMs,omitempty" jsonschema:"minimum=0,maximum=600000"`
 }
 
-func emit(ctx context.Context, in Emission, call *streamer.Call[Chunk]) (Done, error) {
+func emit(ctx context.Context, in EmitInput, call *streamer.Call[Chunk]) (Done, error) {
 	attempt := call.Info().Attempt
 	for i := range in.Chunks {
 		if in.PauseMs > 0 {
-			if err := rest(ctx, Pause{in.PauseMs}.duration()); err != nil {
+			if err := sleep(ctx, SlowInput{in.PauseMs}.duration()); err != nil {
 				return Done{}, err
 			}
 		}
@@ -51,15 +49,14 @@ func emit(ctx context.Context, in Emission, call *streamer.Call[Chunk]) (Done, e
 	return Done{in.Chunks, attempt}, nil
 }
 
-// Flake says how often flaky fails before it works.
-type Flake struct {
+// FlakyInput is the input of flaky, which fails so many times.
+type FlakyInput struct {
 	Failures int `json:"failures" jsonschema:"minimum=0,maximum=100"`
-	// Chunks is how many each attempt emits before it fails or returns.
-	Chunks int `json:"chunks,omitempty" jsonschema:"minimum=0,maximum=1000"`
-	Fault
+	Chunks   int `json:"chunks,omitempty" jsonschema:"minimum=0,maximum=1000"`
+	FailInput
 }
 
-func flaky(ctx context.Context, in Flake, call *streamer.Call[Chunk]) (Done, error) {
+func flaky(_ context.Context, in FlakyInput, call *streamer.Call[Chunk]) (Done, error) {
 	attempt := call.Info().Attempt
 	for i := range in.Chunks {
 		call.Emit(Chunk{I: i + 1, Attempt: attempt})
@@ -70,31 +67,26 @@ func flaky(ctx context.Context, in Flake, call *streamer.Call[Chunk]) (Done, err
 	return Done{in.Chunks, attempt}, nil
 }
 
-// Plan says how stages goes about its chunks.
-type Plan struct {
-	// Chunks is how many there are in all, Stage after how many of them a
-	// checkpoint is made.
+// StagesInput is the input of stages and stages.once.
+type StagesInput struct {
+	// Chunks is how many there are in all, Stage how many an attempt emits
+	// before it makes a checkpoint.
 	Chunks int `json:"chunks" jsonschema:"minimum=1,maximum=1000"`
 	Stage  int `json:"stage" jsonschema:"minimum=1,maximum=1000"`
-	// Extra is how many chunks are emitted behind each checkpoint but the
-	// last, and die with the attempt.
+	// Extra is how many are emitted behind a checkpoint, and discarded.
 	Extra int `json:"extra,omitempty" jsonschema:"minimum=0,maximum=100"`
-	// Then is what follows each checkpoint but the last: fail (the default),
-	// continue, or wait until the context ends.
-	Then string `json:"then,omitempty" jsonschema:"enum=fail,enum=continue,enum=wait"`
-	// AfterMs is when to continue.
-	AfterMs int64 `json:"afterMs,omitempty" jsonschema:"minimum=0,maximum=600000"`
+	// Then is what follows a checkpoint. Default: fail.
+	Then    string `json:"then,omitempty" jsonschema:"enum=fail,enum=continue,enum=wait"`
+	AfterMs int64  `json:"afterMs,omitempty" jsonschema:"minimum=0,maximum=600000"`
 }
 
-// Place is the checkpoint of stages: how many chunks are done.
-type Place struct {
+type stagesCheckpoint struct {
 	Done int `json:"done"`
 }
 
-// stages does one stage an attempt.
-func stages(ctx context.Context, in Plan, call *streamer.Call[Chunk]) (Done, error) {
+func stages(ctx context.Context, in StagesInput, call *streamer.Call[Chunk]) (Done, error) {
 	attempt := call.Info().Attempt
-	var at Place
+	var at stagesCheckpoint
 	if _, err := call.Resume(&at); err != nil {
 		return Done{}, streamer.Permanent(err)
 	}
@@ -119,22 +111,19 @@ func stages(ctx context.Context, in Plan, call *streamer.Call[Chunk]) (Done, err
 	return Done{}, streamer.Errorf("stage_failed", "the stage before chunk %d failed as it was told to", at.Done+1)
 }
 
-// Vigil says what wait waits for.
-type Vigil struct {
-	// Attempts is how many attempts wait; later ones return at once. Default:
-	// all of them.
+// WaitInput is the input of wait.
+type WaitInput struct {
+	// Attempts is how many attempts wait. Default: all.
 	Attempts int `json:"attempts,omitempty" jsonschema:"minimum=0,maximum=100"`
-	// Succeed returns a result when the context has ended, in place of its
-	// error.
+	// Succeed returns a result when the context has ended.
 	Succeed bool `json:"succeed,omitempty"`
-	// Silent reports progress in place of the chunk, so that the attempt
-	// leaves nothing durable behind.
+	// Silent reports progress instead of emitting a chunk, so that nothing
+	// durable is left.
 	Silent bool `json:"silent,omitempty"`
 }
 
-// wait emits one chunk, or reports 1 percent, so that it can be seen to run,
-// and waits for the end of its context.
-func wait(ctx context.Context, in Vigil, call *streamer.Call[Chunk]) (Done, error) {
+// wait shows that it runs, and waits for the end of its context.
+func wait(ctx context.Context, in WaitInput, call *streamer.Call[Chunk]) (Done, error) {
 	attempt := call.Info().Attempt
 	if in.Silent {
 		call.Progress(1, "waiting")
@@ -144,46 +133,42 @@ func wait(ctx context.Context, in Vigil, call *streamer.Call[Chunk]) (Done, erro
 	if in.Attempts > 0 && attempt > in.Attempts {
 		return Done{1, attempt}, nil
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(longest):
-		return Done{}, errors.New("nobody ended the context")
-	}
-	if in.Succeed {
+	err := sleep(ctx, maxWait)
+	switch {
+	case err == nil:
+		return Done{}, errors.New("the context has not ended")
+	case in.Succeed:
 		return Done{1, attempt}, nil
 	}
-	return Done{}, context.Cause(ctx)
+	return Done{}, err
 }
 
-// deaf emits one chunk and takes its time whatever its context says.
-func deaf(_ context.Context, in Pause, call *streamer.Call[Chunk]) (Done, error) {
+func ignoreContext(_ context.Context, in SlowInput, call *streamer.Call[Chunk]) (Done, error) {
 	attempt := call.Info().Attempt
 	call.Emit(Chunk{I: 1, Attempt: attempt})
-	time.Sleep(in.duration()) //nolint:forbidigo // not to be ended by a context is what this one is for
+	time.Sleep(in.duration()) //nolint:forbidigo // the purpose of this action
 	return Done{1, attempt}, nil
 }
 
-// Gale says how storm reports progress.
-type Gale struct {
+type stormInput struct {
 	Reports int `json:"reports" jsonschema:"minimum=1,maximum=100000"`
 }
 
-// storm reports progress as fast as it can, from above 0 to 100 percent.
-func storm(_ context.Context, in Gale, call *streamer.Call[Chunk]) (Done, error) {
+// storm reports progress without a pause, up to 100 percent.
+func storm(_ context.Context, in stormInput, call *streamer.Call[Chunk]) (Done, error) {
 	for i := range in.Reports {
 		call.Progress(100*float64(i+1)/float64(in.Reports), "storming")
 	}
 	return Done{0, call.Info().Attempt}, nil
 }
 
-// Bulk says what big makes too big: a chunk, the checkpoint, the result.
-type Bulk struct {
+type bigInput struct {
 	What string `json:"what" jsonschema:"enum=chunk,enum=checkpoint,enum=result"`
 	Size int    `json:"size" jsonschema:"minimum=0,maximum=1000000"`
 }
 
-// big returns, or emits, a text of so many bytes.
-func big(_ context.Context, in Bulk, call *streamer.Call[string]) (string, error) {
+// big returns, emits or stores a text of so many bytes.
+func big(_ context.Context, in bigInput, call *streamer.Call[string]) (string, error) {
 	text := strings.Repeat("x", in.Size)
 	switch in.What {
 	case "chunk":
@@ -196,12 +181,11 @@ func big(_ context.Context, in Bulk, call *streamer.Call[string]) (string, error
 	return "done", nil
 }
 
-// Riddle says what unencodable gives that JSON cannot hold.
-type Riddle struct {
+type unencodableInput struct {
 	What string `json:"what" jsonschema:"enum=chunk,enum=result"`
 }
 
-func unencodable(_ context.Context, in Riddle, call *streamer.Call[float64]) (float64, error) {
+func unencodable(_ context.Context, in unencodableInput, call *streamer.Call[float64]) (float64, error) {
 	if in.What == "chunk" {
 		call.Emit(math.NaN())
 		return 0, nil

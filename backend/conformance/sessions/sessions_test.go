@@ -9,18 +9,17 @@ import (
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/sessions"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What is built into programs can be played, without the repository.
-func TestTheyCanBeRead(t *testing.T) {
+func TestTranscriptsCanBeRead(t *testing.T) {
 	for side, dir := range map[conformance.Side]fs.FS{conformance.Server: sessions.Server(), conformance.Client: sessions.Client()} {
 		list, err := conformance.Load(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		for _, tr := range list {
 			if tr.Tests != side {
 				t.Errorf("%s tests a %s, and lies with those for a %s", tr.Name, tr.Tests, side)
@@ -30,7 +29,7 @@ func TestTheyCanBeRead(t *testing.T) {
 }
 
 // The copy is the same as what it is a copy of, file by file.
-func TestTheyAreTheRepositorys(t *testing.T) {
+func TestTranscriptsAreThoseOfTheRepository(t *testing.T) {
 	if _, err := os.Stat("../../../go.work"); err != nil {
 		t.Skip("SKIPPED: this module stands alone; there is nothing to compare with")
 	}

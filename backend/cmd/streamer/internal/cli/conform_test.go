@@ -79,7 +79,7 @@ func TestConformFails(t *testing.T) {
 	p = w.run(exitOK, "conform", "--transcripts", bad, "--known-failures", listed)
 	mustContain(t, p.out.String(), "✗ story", "a known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
 	p = w.run(exitFailed, "conform", "--transcripts", good, "--known-failures", listed)
-	mustContain(t, p.out.String(), "take it off the list", "does not conform")
+	mustContain(t, p.out.String(), "remove it from the list", "does not conform")
 	p = w.run(exitFailed, "conform", "--run", "^idle$")
 	mustContain(t, p.out.String(), "does not conform: 0 passed, 0 failed", "1 not played") // nothing was shown
 }
@@ -250,7 +250,7 @@ func TestSplitWordsUndoesQuote(t *testing.T) {
 
 func TestConformEntry(t *testing.T) {
 	tr := &conformance.Transcript{Name: "x", Tests: conformance.Client}
-	e := &conformance.Entry{Transcript: tr, Outcome: conformance.NotPlayed, Err: &conformance.Lacking{Transcript: "x", Abilities: []conformance.Ability{"clock"}}}
+	e := &conformance.Entry{Transcript: tr, Outcome: conformance.NotPlayed, Err: &conformance.UnsupportedError{Transcript: "x", Abilities: []conformance.Ability{"clock"}}}
 	text, err := json.Marshal(entryJSON(e))
 	if want := `{"transcript":"x","outcome":"notPlayed","ms":0,"lacks":["clock"],"reason":"the client lacks clock"}`; err != nil || string(text) != want {
 		t.Errorf("%s, %v", text, err)

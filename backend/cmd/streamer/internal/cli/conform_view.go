@@ -40,13 +40,13 @@ func (v *conformView) printList(all []*conformance.Transcript) error {
 				Covers     []string              `json:"covers"`
 				Needs      []conformance.Ability `json:"needs"`
 				WaitMs     int64                 `json:"waitMs"`
-			}{t.Name, t.Tests, t.Shows, t.Covers, append([]conformance.Ability{}, t.Needs...), t.Waits().Milliseconds()})
+			}{t.Name, t.Tests, t.Summary, t.Covers, append([]conformance.Ability{}, t.Needs...), t.Waits().Milliseconds()})
 		} else {
 			line = st.bold(t.Name)
 			if len(t.Needs) > 0 {
 				line += st.yellow("  needs " + joinAbilities(t.Needs))
 			}
-			line += "\n    " + clean(t.Shows) + "\n"
+			line += "\n    " + clean(t.Summary) + "\n"
 		}
 		if _, err := v.app.Stdout.Write([]byte(line)); err != nil {
 			return outputFailure(err)

@@ -1,10 +1,12 @@
 package conformance
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // client makes a fake client with one dial on which it says some frames, and
@@ -33,14 +35,14 @@ func TestClientVerbs(t *testing.T) {
 		"accept":                 {"", accept + `{"silenceMs": 1}`, client(nil), ""},
 		"accept with token":      {"", `{"accept": "main", "token": "first"}`, client(nil), ""},
 		"another token":          {"", `{"accept": "main", "token": "second"}`, client(nil), "another token"},
-		"nobody connects":        {"", accept + `{"accept": "again", "withinMs": 100}`, client(nil), "does not connect"},
+		"no connection":          {"", accept + `{"accept": "again", "withinMs": 100}`, client(nil), "does not connect"},
 		"another subprotocol":    {"", `{"accept": "main"}`, otherProtocol, "does not offer"},
 		"expect":                 {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo", "payload": 1}}`, client(say1(request)), ""},
 		"expect another":         {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo"}}`, client(say1(request)), ".payload: was not expected"},
-		"unlawful":               {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"request","id":"x"}`)), "unlawful"},
-		"unlawful in a batch":    {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`[` + request + `,{"type":"pong"}]`)), "unlawful"},
+		"forbidden":              {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"request","id":"x"}`)), "the protocol forbids"},
+		"forbidden in a batch":   {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`[` + request + `,{"type":"pong"}]`)), "the protocol forbids"},
 		"too big":                {"", accept + `{"silenceMs": 1}`, client(say1(`{"type":"ping"` + strings.Repeat(" ", 33000) + `}`)), "at most 32768 bytes"},
-		"no JSON":                {"", accept + `{"silenceMs": 1}`, client(say1(`{`)), "unlawful"},
+		"no JSON":                {"", accept + `{"silenceMs": 1}`, client(say1(`{`)), "the protocol forbids"},
 		"left over":              {"", accept + `{"silenceMs": 1}`, client(say1(request)), "nothing should have come"},
 		"a ping by the way":      {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"ping"}`, request)), ""},
 		"a ping that is awaited": {"", accept + `{"expect": {"type": "ping"}}, {"send": {"type": "pong"}}`, client(say1(`{"type":"ping"}`)), ""},
@@ -51,8 +53,8 @@ func TestClientVerbs(t *testing.T) {
 		"take no JSON":           {"", `{"take": "a", "events": [{"event": "result", "...": true}]}`, client(nil, `nonsense`), "no event"},
 		"take nothing":           {"", `{"takeNothing": "a", "forMs": 100}`, client(nil), ""},
 		"take something":         {"", `{"takeNothing": "a", "forMs": 100}`, client(nil, `{"event":"chunk","data":1}`), "should be handed nothing"},
-		"nobody comes back":      {"", accept + `{"noConnectMs": 100}`, client(nil), ""},
-		"somebody comes":         {"", `{"noConnectMs": 100}`, client(nil), "the client connects"},
+		"no reconnect":           {"", accept + `{"noConnectMs": 100}`, client(nil), ""},
+		"a reconnect":            {"", `{"noConnectMs": 100}`, client(nil), "the client connects"},
 		"advance":                {`"clock"`, accept + `{"advanceMs": 60000}, {"expect": {"type": "request", "...": true}, "withinMs": 1}`, lateClient, ""},
 		"another pattern":        {"", `{"accept": "main", "token": {"$oneOf": ["second", "third"]}}`, client(nil), "another token"},
 		"answer":                 {"", accept + `{"answer": {"type": "cancel", "ref": "$r", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"expect": {"type": "request", "...": true}}`, client(say1(cancel("1"), cancel("2"), request)), ""},
@@ -89,63 +91,40 @@ func TestClientIsAsked(t *testing.T) {
 		{"start": "a", "request": {"action": "echo", "payload": {"$repeat": ["x", 3]}, "mode": "async"}},
 		{"accept": "main"}, {"expect": {"type": "request", "id": "$id", "...": true}},
 		{"attach": "b", "id": "$id"}, {"cancel": "a"}, {"detach": "b"}`), client(say1(request)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	want := []string{
 		`start a {"action": "echo", "payload": "xxx", "mode": "async"}`, `attach b 01890a5d-ac96-774b-bcce-b302099a8057`, `cancel a`, `detach b`,
 	}
-	if !slices.Equal(c.did, want) {
-		t.Errorf("the client was asked for %q", c.did)
-	}
+	assert.Equal(t, want, c.did)
 }
 
 func TestClientIsAnswered(t *testing.T) {
-	var heard []string
+	var frames []string
 	var dial *fakeDial
-	make := func() *fakeClient {
-		dial = &fakeDial{offered: []string{"streamer.v1.1", "streamer.v1"}, conn: newFakeConn(func(f string) { heard = append(heard, f) })}
-		dial.conn.say(`{"type":"ping"}`)
-		return newFakeClient(dial)
+	play := func(needs, steps string) {
+		_, err := playClientFile(t, clientFile(needs, steps), func() *fakeClient {
+			dial = &fakeDial{offered: []string{"streamer.v1.1", "streamer.v1"}, conn: newFakeConn(func(f string) { frames = append(frames, f) })}
+			dial.conn.say(`{"type":"ping"}`)
+			return newFakeClient(dial)
+		})
+		require.NoError(t, err)
 	}
-	if _, err := playClientFile(t, clientFile("", `{"accept": "main"}, {"silenceMs": 10}, {"double": "sent"}, {"send": {"message": "foreign"}}, {"close": 1012}`), make); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{`{"type": "pong"}`, `{"message": "foreign"}`, `{"message": "foreign"}`}; !slices.Equal(heard, want) {
-		t.Errorf("the client heard %q", heard)
-	}
-	if dial.picked != "streamer.v1" || dial.conn.left != "closed" {
-		t.Errorf("picked %q, left %q", dial.picked, dial.conn.left)
-	}
-	if _, err := playClientFile(t, clientFile(`"handshake"`, `{"refuse": {"status": 401, "code": "token_expired", "message": "late"}}`), make); err != nil {
-		t.Fatal(err)
-	}
-	if dial.refused != `401 {"code": "token_expired", "message": "late"}` {
-		t.Errorf("refused with %s", dial.refused)
-	}
-	if _, err := playClientFile(t, clientFile("", `{"accept": "main", "pick": ""}, {"cut": "main"}`), make); err != nil {
-		t.Fatal(err)
-	}
-	if dial.picked != "" || dial.conn.left != "cut" {
-		t.Errorf("picked %q, left %q", dial.picked, dial.conn.left)
-	}
+	play("", `{"accept": "main"}, {"silenceMs": 10}, {"double": "sent"}, {"send": {"message": "foreign"}}, {"close": 1012}`)
+	require.Equal(t, []string{`{"type": "pong"}`, `{"message": "foreign"}`, `{"message": "foreign"}`}, frames)
+	require.Equal(t, "streamer.v1", dial.picked)
+	require.Equal(t, "closed", dial.conn.left)
+	play(`"handshake"`, `{"refuse": {"status": 401, "code": "token_expired", "message": "late"}}`)
+	require.Equal(t, `401 {"code": "token_expired", "message": "late"}`, dial.refused)
+	play("", `{"accept": "main", "pick": ""}, {"cut": "main"}`)
+	require.Empty(t, dial.picked)
+	require.Equal(t, "cut", dial.conn.left)
 }
 
-func TestClientLacking(t *testing.T) {
-	tr, err := Parse("story", []byte(clientFile(`"clock"`, `{"advanceMs": 1}`)))
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestClientUnsupported(t *testing.T) {
 	c := newFakeClient()
 	c.abilities = nil
 	tb := &fakeTB{ctx: t.Context()}
-	PlayClient(tb, tr, c, nil)
-	if tb.skips != 1 || !strings.Contains(tb.skipped, "clock") {
-		t.Errorf("skipped with %q", tb.skipped)
-	}
-	server, err := Parse("story", []byte(serverFile("", `{"silenceMs": 1}`)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	judge(t, RunClient(t.Context(), server, newFakeClient(), nil), "tests a server")
+	PlayClient(tb, parseFile(t, clientFile(`"clock"`, `{"advanceMs": 1}`)), c, nil)
+	tb.check(t, "clock", "")
+	judge(t, RunClient(t.Context(), parseFile(t, serverFile("", `{"silenceMs": 1}`)), newFakeClient(), nil), "tests a server")
 }

@@ -24,14 +24,14 @@ func TestServerSpeaksTheSchema(t *testing.T) {
 		t.Run(tr.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				queue := memory.New(nil)
-				target := newEmbedded(t, host{open: inMemory(queue), listen: listenPipe, bubble: true}, tr)
-				hear := func(frame []byte) {
+				target := newEmbedded(t, host{open: inMemory(queue), listen: listenInMemory, bubble: true}, tr)
+				onFrame := func(frame []byte) {
 					frames++
-					if bad := o.server(frame); bad != nil {
+					if bad := o.serverFrame(frame); bad != nil {
 						t.Errorf("the schema does not allow this: %v\n%s", bad, frame)
 					}
 				}
-				if err := conformance.Run(t.Context(), tr, listened{target, hear}, nil); err != nil {
+				if err := conformance.Run(t.Context(), tr, observed{target, onFrame}, nil); err != nil {
 					t.Log(err)
 				}
 			})
@@ -42,29 +42,29 @@ func TestServerSpeaksTheSchema(t *testing.T) {
 	}
 }
 
-// listened is an embedded server whose frames somebody listens to.
-type listened struct {
+// observed is an embedded server whose frames are passed on to a test.
+type observed struct {
 	*embedded
-	hear func(frame []byte)
+	onFrame func(frame []byte)
 }
 
-func (l listened) Connect(ctx context.Context, who conformance.Identity) (conformance.Conn, error) {
-	c, err := l.embedded.Connect(ctx, who)
+func (o observed) Connect(ctx context.Context, who conformance.Identity) (conformance.Conn, error) {
+	c, err := o.embedded.Connect(ctx, who)
 	if err != nil {
 		return nil, err
 	}
-	return &listenedConn{c.(*conformance.Socket), l.hear}, nil
+	return &observedConn{c.(*conformance.Socket), o.onFrame}, nil
 }
 
-type listenedConn struct {
+type observedConn struct {
 	*conformance.Socket
-	hear func(frame []byte)
+	onFrame func(frame []byte)
 }
 
-func (c *listenedConn) Recv(ctx context.Context) ([]byte, error) {
+func (c *observedConn) Recv(ctx context.Context) ([]byte, error) {
 	frame, err := c.Socket.Recv(ctx)
 	if err == nil {
-		c.hear(frame)
+		c.onFrame(frame)
 	}
 	return frame, err
 }

@@ -8,9 +8,9 @@ import (
 // Failure tells at which step a transcript failed, and why.
 type Failure struct {
 	Transcript string
-	// Step counts from 1; one more than Of: behind the last step.
+	// Step counts from 1; one more than Of: after the last step.
 	Step, Of int
-	// Source is the step as it stands in the file.
+	// Source is the step as it is written in the file.
 	Source string
 	// Why says what was wrong.
 	Why string
@@ -18,7 +18,7 @@ type Failure struct {
 	Expected, Came string
 	// Conversation holds the last messages of all connections.
 	Conversation []string
-	// Bound holds what the names stood for.
+	// Bound holds the values of the names.
 	Bound []string
 }
 
@@ -33,27 +33,24 @@ func (f *Failure) Error() string {
 	line("step", f.Source)
 	line("expected", f.Expected)
 	line("came", f.Came)
-	for i, text := range f.Conversation {
-		if i == 0 {
-			b.WriteString("  the last messages:\n")
-		}
-		fmt.Fprintf(&b, "    %s\n", text)
+	if len(f.Conversation) > 0 {
+		fmt.Fprintf(&b, "  the last messages:\n    %s\n", strings.Join(f.Conversation, "\n    "))
 	}
 	line("names", strings.Join(f.Bound, ", "))
 	return b.String()
 }
 
-// Lacking tells that a target cannot play a transcript.
-type Lacking struct {
+// UnsupportedError tells that a target cannot play a transcript.
+type UnsupportedError struct {
 	Transcript string
-	// Abilities are those that the target does not have.
+	// Abilities are those that the target lacks.
 	Abilities []Ability
 }
 
-func (l *Lacking) Error() string {
-	names := make([]string, len(l.Abilities))
-	for i, a := range l.Abilities {
+func (u *UnsupportedError) Error() string {
+	names := make([]string, len(u.Abilities))
+	for i, a := range u.Abilities {
 		names[i] = string(a)
 	}
-	return fmt.Sprintf("transcript %s NOT PLAYED: the target lacks %s", l.Transcript, strings.Join(names, ", "))
+	return fmt.Sprintf("transcript %s NOT PLAYED: the target lacks %s", u.Transcript, strings.Join(names, ", "))
 }

@@ -1,0 +1,151 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pay-theory/streamer/backend/internal/wire"
+)
+
+// dial returns the client's next attempt to connect, with the token that the
+// step expects.
+func (p *player) dial(ctx context.Context, s *Step) (Dial, error) {
+	dial, err := p.nextDial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the client does not connect: %w", err)
+	}
+	if !slices.Contains(dial.Offered(), wire.Subprotocol) {
+		return nil, &unmet{"the client does not offer " + wire.Subprotocol, nil, fmt.Append(nil, dial.Offered())}
+	}
+	if want, ok := s.with["token"]; ok {
+		came := encode(dial.Token())
+		if err := p.match(want, came); err != nil {
+			return nil, &unmet{"another token: " + err.Error(), want, came}
+		}
+	}
+	return dial, nil
+}
+
+func (p *player) accept(ctx context.Context, s *Step) error {
+	ctx, cancel := p.within(ctx, s)
+	defer cancel()
+	dial, err := p.dial(ctx, s)
+	if err != nil {
+		return err
+	}
+	pick := wire.Subprotocol
+	if n, ok := s.with["pick"]; ok {
+		pick = stringOf(n)
+	}
+	conn, err := dial.Accept(pick)
+	if err != nil {
+		return err
+	}
+	return p.open(s.text(), conn, checkClientFrame, pong)
+}
+
+// refuse refuses an attempt with {"status": …, "code": …}.
+func (p *player) refuse(ctx context.Context, s *Step) error {
+	ctx, cancel := p.within(ctx, s)
+	defer cancel()
+	dial, err := p.dial(ctx, s)
+	if err != nil {
+		return err
+	}
+	var head struct{ Status int }
+	if err := json.Unmarshal(s.Arg, &head); err != nil || head.Status == 0 {
+		return errors.New("refuse needs a status")
+	}
+	body := slices.DeleteFunc(members(s.Arg), func(m member) bool { return m.key == "status" })
+	p.note("— refused, %d", head.Status)
+	return dial.Refuse(head.Status, encodeObject(body))
+}
+
+func (p *player) noConnect(ctx context.Context, s *Step) error {
+	ctx, cancel := context.WithTimeout(ctx, milliseconds(s.Arg))
+	defer cancel()
+	dial, err := p.client.Accept(ctx)
+	if err != nil {
+		return ignoreTimeout(ctx, err)
+	}
+	return errors.Join(errors.New("the client connects"), dial.Refuse(503, []byte("{}")))
+}
+
+// ignoreTimeout returns nil for the error of a context whose time is over.
+func ignoreTimeout(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+func (p *player) start(ctx context.Context, s *Step) error {
+	request, err := p.expand(s.with["request"])
+	if err != nil {
+		return err
+	}
+	return p.client.Start(ctx, s.text(), request)
+}
+
+func (p *player) attach(ctx context.Context, s *Step) error {
+	id, err := p.expand(s.with["id"])
+	if err != nil {
+		return err
+	}
+	return p.client.Attach(ctx, s.text(), stringOf(id))
+}
+
+func (p *player) cancel(ctx context.Context, s *Step) error { return p.client.Cancel(ctx, s.text()) }
+func (p *player) detach(ctx context.Context, s *Step) error { return p.client.Detach(ctx, s.text()) }
+
+// take lets the reader of a call take events in the order of the patterns.
+func (p *player) take(ctx context.Context, s *Step) error {
+	list := elements(s.with["events"])
+	ctx, cancel := p.within(ctx, s)
+	defer cancel()
+	for i, pattern := range list {
+		e, err := p.nextEvent(ctx, s.text(), s.Ignoring)
+		if err == nil {
+			err = p.match(pattern, e)
+		}
+		if err != nil {
+			why := fmt.Sprintf("event %d of %d for the reader of %s: %v", i+1, len(list), s.text(), err)
+			return &unmet{why, pattern, e}
+		}
+	}
+	return nil
+}
+
+// nextEvent takes the next event of a call that is not ignored.
+func (p *player) nextEvent(ctx context.Context, call string, ignoring []string) (json.RawMessage, error) {
+	for {
+		e, err := p.client.Next(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		p.note("⇒ %s: %s", call, brief(e))
+		var head struct {
+			Event string `json:"event"`
+		}
+		if err := json.Unmarshal(e, &head); err != nil {
+			return nil, fmt.Errorf("the target hands on what is no event: %w", err)
+		}
+		if !slices.Contains(ignoring, head.Event) {
+			return bytes.Clone(e), nil
+		}
+	}
+}
+
+func (p *player) takeNothing(ctx context.Context, s *Step) error {
+	ctx, cancel := context.WithTimeout(ctx, milliseconds(s.with["forMs"]))
+	defer cancel()
+	e, err := p.nextEvent(ctx, s.text(), nil)
+	if err != nil {
+		return ignoreTimeout(ctx, err)
+	}
+	return &unmet{"the reader of " + s.text() + " should be handed nothing", nil, e}
+}

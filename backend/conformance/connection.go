@@ -1,0 +1,205 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/pay-theory/streamer/backend/internal/wire"
+)
+
+// errQuiet says that no message came in time.
+var errQuiet = errors.New("nothing came")
+
+// faults are what happens to the next frames of one direction.
+type faults struct {
+	lose, double, delay int
+	// held is a delayed frame; it is passed on behind the next one.
+	held []byte
+}
+
+// pass returns the frames that arrive when one is sent, and what happened to
+// it.
+func (f *faults) pass(frame []byte) (out [][]byte, note string) {
+	switch {
+	case f.lose > 0:
+		f.lose--
+		return nil, " (lost)"
+	case f.delay > 0:
+		f.delay--
+		f.held = frame
+		return nil, " (delayed)"
+	}
+	out = append(out, frame)
+	if f.double > 0 {
+		f.double--
+		out, note = append(out, frame), " (doubled)"
+	}
+	if f.held != nil {
+		out, f.held = append(out, f.held), nil
+	}
+	return out, note
+}
+
+// connection is one end of a connection, over a network that faults can be
+// injected into.
+type connection struct {
+	name           string
+	suffix         string // names it in a failure, unless it is the main one
+	conn           Conn
+	sent, received faults
+	// inbox holds messages that have come and were not asked for yet.
+	inbox []json.RawMessage
+	// followed is the position up to which a step has followed each stream, by
+	// id. The server may send events up to it once more, live.
+	followed map[string]uint64
+	// autoReplies are given to messages that no step expects.
+	autoReplies []autoReply
+	// gone is why nothing more will come; nil: it is open.
+	gone error
+	// check judges every frame that comes.
+	check func(frame []byte) error
+}
+
+// send sends a frame, and returns what happened to it on the way.
+func (c *connection) send(frame []byte) (note string, err error) {
+	if c.gone != nil {
+		return "", fmt.Errorf("the connection %s is gone: %w", c.name, c.gone)
+	}
+	out, note := c.sent.pass(frame)
+	for _, frame := range out {
+		if err := c.conn.Send(frame); err != nil {
+			return note, err
+		}
+	}
+	return note, nil
+}
+
+// next returns the next message, errQuiet when ctx is done first, or a
+// *CloseError.
+func (c *connection) next(ctx context.Context) (json.RawMessage, error) {
+	for len(c.inbox) == 0 {
+		if c.gone != nil {
+			return nil, c.gone
+		}
+		frame, err := c.conn.Recv(ctx)
+		if err != nil {
+			err = c.onReceiveTimeout(ctx, err)
+		} else {
+			err = c.arrive(frame)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	m := c.inbox[0]
+	c.inbox = c.inbox[1:]
+	return m, nil
+}
+
+// isDuplicate tells whether a message is an event of a stream that was followed
+// here up to it, or a lag before the end of it: a server may send an event in a
+// snapshot and live as well, and clients drop such duplicates.
+func (c *connection) isDuplicate(m json.RawMessage) bool {
+	var head wire.ServerMessage
+	if len(c.followed) == 0 || json.Unmarshal(m, &head) != nil {
+		return false
+	}
+	position, ok := c.followed[head.ID]
+	switch {
+	case !ok || head.Ref != "":
+		return false
+	case head.Type == wire.TypeLag:
+		return head.LastSeq <= position
+	}
+	return head.Seq > 0 && head.Seq <= position
+}
+
+// onReceiveTimeout delivers the delayed frame, if there is one, when no other
+// came in time.
+func (c *connection) onReceiveTimeout(ctx context.Context, err error) error {
+	var closed *CloseError
+	switch held := c.received.held; {
+	case errors.As(err, &closed):
+		c.gone = closed
+		return closed
+	case ctx.Err() == nil:
+		return fmt.Errorf("the target cannot receive: %w", err)
+	case held != nil:
+		c.received.held = nil
+		return c.deliver(held)
+	}
+	return errQuiet
+}
+
+// arrive passes a frame through the faults.
+func (c *connection) arrive(frame []byte) error {
+	out, _ := c.received.pass(frame)
+	for _, frame := range out {
+		if err := c.deliver(frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliver puts a frame's messages into the inbox.
+func (c *connection) deliver(frame []byte) error {
+	if err := c.check(frame); err != nil {
+		return fmt.Errorf("a frame that the protocol forbids came: %w: %s", err, brief(frame))
+	}
+	if kindOf(frame) == "array" {
+		c.inbox = append(c.inbox, elements(frame)...)
+	} else {
+		c.inbox = append(c.inbox, bytes.Clone(frame))
+	}
+	return nil
+}
+
+// receiveAll takes what has come without waiting. Why a target cannot receive
+// is left to the next step.
+func (c *connection) receiveAll(ctx context.Context) error {
+	for c.gone == nil {
+		soon, cancel := context.WithTimeout(ctx, transitTime)
+		frame, err := c.conn.Recv(soon)
+		cancel()
+		var closed *CloseError
+		if errors.As(err, &closed) {
+			c.gone = closed
+		}
+		if err != nil {
+			return nil //nolint:nilerr // the next step says it
+		}
+		if err := c.arrive(frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop ends the connection from the player's side.
+func (c *connection) drop(why string) {
+	if c.gone == nil {
+		c.gone = errors.New(why)
+	}
+	c.conn.Cut()
+}
+
+// checkClientFrame returns why a server would refuse a client's frame.
+func checkClientFrame(frame []byte) error {
+	if len(frame) > wire.MaxClientMessage {
+		return fmt.Errorf("a client's frame holds at most %d bytes, this one has %d", wire.MaxClientMessage, len(frame))
+	}
+	items, _, err := wire.DecodeClientFrame(frame)
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		if items[i].Err != nil {
+			return items[i].Err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package conformance
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// KnownFailures are transcripts that a target does not pass yet, and why, by
+// name. They are played all the same; one that passes must be removed.
+type KnownFailures map[string]string
+
+// ParseKnownFailures reads a JSON object of names and reasons. Each must be the
+// name of one of the transcripts, and have a reason.
+func ParseKnownFailures(data []byte, transcripts []*Transcript) (KnownFailures, error) {
+	var k KnownFailures
+	if err := json.Unmarshal(data, &k); err != nil {
+		return nil, fmt.Errorf("known failures are one JSON object of transcripts and reasons: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(k)) {
+		if !slices.ContainsFunc(transcripts, func(t *Transcript) bool { return t.Name == name }) {
+			return nil, fmt.Errorf("there is no transcript %q to be a known failure", name)
+		}
+		if strings.TrimSpace(k[name]) == "" {
+			return nil, fmt.Errorf("the known failure of %s has no reason", name)
+		}
+	}
+	return k, nil
+}
+
+// Judge says what the result of Run or RunClient means when some failures are
+// known. It returns a *KnownFailure when the transcript failed as expected, an
+// *UnexpectedPassError when it passed though it should not, and otherwise err.
+func (k KnownFailures) Judge(t *Transcript, err error) error {
+	reason, known := k[t.Name]
+	var failure *Failure
+	switch {
+	case known && err == nil:
+		return &UnexpectedPassError{t.Name, reason}
+	case known && errors.As(err, &failure):
+		return &KnownFailure{reason, failure}
+	}
+	return err
+}
+
+// KnownFailure tells that a transcript failed as expected.
+type KnownFailure struct {
+	// Reason is the one in the list.
+	Reason string
+	*Failure
+}
+
+func (k *KnownFailure) Error() string {
+	return fmt.Sprintf("KNOWN FAILURE (%s): %v", k.Reason, k.Failure)
+}
+
+func (k *KnownFailure) Unwrap() error { return k.Failure }
+
+// UnexpectedPassError tells that a transcript passed which is listed as a known
+// failure.
+type UnexpectedPassError struct {
+	Transcript string
+	// Reason is the one in the list.
+	Reason string
+}
+
+func (e *UnexpectedPassError) Error() string {
+	return fmt.Sprintf("transcript %s passes, and is listed as a known failure (%s): remove it from the list", e.Transcript, e.Reason)
+}
