@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +12,11 @@ import (
 
 	"github.com/pay-theory/streamer/bench/internal/load"
 	"github.com/pay-theory/streamer/bench/internal/machine"
-	"github.com/pay-theory/streamer/bench/internal/peer"
+	"github.com/pay-theory/streamer/bench/internal/servers"
 )
 
-// scenarios make the tables, in this order.
-var scenarios = []struct {
+// measurements make the tables, in this order.
+var measurements = []struct {
 	name string
 	run  func(b *bench, ctx context.Context) (*table, error)
 }{
@@ -36,8 +35,8 @@ var scenarios = []struct {
 
 func names() []string {
 	var out []string
-	for _, s := range scenarios {
-		out = append(out, s.name)
+	for _, m := range measurements {
+		out = append(out, m.name)
 	}
 	return out
 }
@@ -46,21 +45,20 @@ func names() []string {
 type bench struct {
 	*options
 	dir    string
-	status *status
-}
-
-// results are a run's, as JSON.
-type results struct {
-	Machine machine.Machine `json:"machine"`
-	Quick   bool            `json:"quick,omitempty"`
-	Tables  []*table        `json:"tables"`
+	stderr io.Writer
+	begun  time.Time
+	// table is what is being made, running are its servers.
+	table   string
+	running []*servers.Server
 }
 
 // run makes the tables that are wanted and prints them on out; what is being
-// measured it says on say. It leaves neither processes nor
-// files behind.
-func run(ctx context.Context, o *options, out io.Writer, say *status) (err error) {
+// measured it prints on stderr. It leaves neither processes nor files behind.
+func run(ctx context.Context, o *options, out, stderr io.Writer) (err error) {
 	dir, err := os.MkdirTemp(o.dir, "streamer-bench-")
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,77 +67,76 @@ func run(ctx context.Context, o *options, out io.Writer, say *status) (err error
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // what is in it is closed
 		return err
 	}
-	b := &bench{options: o, dir: dir, status: say}
-	defer b.status.clear()
-	r := results{Machine: machine.Describe(dir), Quick: o.quick, Tables: []*table{}}
-	if !o.json {
-		describe(out, &r)
+	b := &bench{options: o, dir: dir, stderr: stderr, begun: time.Now()}
+	_, _ = fmt.Fprintf(out, "Streamer on %v;\nload and servers on the same machine. Only ratios carry over.\n", machine.Describe(dir))
+	if machine.FileSystem(dir) == "tmpfs" {
+		_, _ = fmt.Fprintln(out, "These files are in memory: the figures of durable calls mean nothing. Name another place with -dir.")
 	}
-	b.status.of = len(scenarios)
-	if len(o.only) > 0 {
-		b.status.of = len(o.only)
+	if o.quick {
+		_, _ = fmt.Fprintln(out, "This was a quick run: its figures mean nothing.")
 	}
-	for _, s := range scenarios {
-		if !o.wants(s.name) {
+	for _, m := range measurements {
+		if len(o.only) > 0 && !slices.Contains(o.only, m.name) {
 			continue
 		}
-		b.status.begin(s.name)
-		t, err := s.run(b, ctx)
-		b.status.clear()
+		b.table = m.name
+		b.say("%s", m.name)
+		t, err := m.run(b, ctx)
+		failed := b.stopAll()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+		if err := errors.Join(err, failed); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
-		t.Name = s.name
-		if r.Tables = append(r.Tables, t); !o.json {
-			t.print(out)
-		}
-	}
-	if o.json {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(&r)
+		t.print(out, m.name)
 	}
 	return nil
 }
 
-// describe says what the figures below were made on.
-func describe(out io.Writer, r *results) {
-	m := &r.Machine
-	_, _ = fmt.Fprintf(out, "Streamer on %v;\nload and servers on the same machine. Only ratios carry over.\n", m)
-	if !m.Durable() {
-		_, _ = fmt.Fprintln(out, "These files are in memory: what is said of durable calls means nothing. Name another place with -dir.")
-	}
-	if r.Quick {
-		_, _ = fmt.Fprintln(out, "This was a quick run: its figures mean nothing.")
-	}
+// say prints what is being measured.
+func (b *bench) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.stderr, "%6s  %s\n", time.Since(b.begun).Round(time.Second), fmt.Sprintf(format, args...))
 }
 
-// start starts a peer with an empty directory of its own.
-func (b *bench) start(ctx context.Context, kind peer.Kind, o peer.Options) (*peer.Peer, error) {
-	dir, err := b.place(kind)
-	if err != nil {
-		return nil, err
-	}
-	return peer.Start(ctx, kind, dir, o)
-}
-
-// place makes an empty directory for a peer.
-func (b *bench) place(kind peer.Kind) (string, error) { return os.MkdirTemp(b.dir, string(kind)) }
-
-// stop stops peers; what one of them says counts if all was well so far.
-func stop(err *error, peers ...*peer.Peer) {
-	for _, p := range peers {
-		if failed := p.Stop(); *err == nil && failed != nil {
-			*err = fmt.Errorf("the server did not stop in good order: %w", failed)
+// start starts a server, which is stopped when the table is made. An empty dir
+// is a new one.
+func (b *bench) start(ctx context.Context, kind servers.Kind, dir string, o servers.Options) (*servers.Server, error) {
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp(b.dir, string(kind)); err != nil {
+			return nil, err
 		}
 	}
+	if b.profiles != "" && kind == servers.Streamer {
+		o.Profile = filepath.Join(b.profiles, fmt.Sprintf("%s-%d.pprof", b.table, len(b.running)))
+	}
+	s, err := servers.Start(ctx, kind, dir, o)
+	if err == nil {
+		b.running = append(b.running, s)
+	}
+	return s, err
 }
 
-// warm is how long a load lasts before it is measured.
-func (b *bench) warm() time.Duration { return max(b.duration/5, 10*time.Millisecond) }
+// startPair starts Streamer and the bare echo.
+func (b *bench) startPair(ctx context.Context) (ours, bare *servers.Server, err error) {
+	if ours, err = b.start(ctx, servers.Streamer, "", servers.Options{}); err != nil {
+		return nil, nil, err
+	}
+	bare, err = b.start(ctx, servers.Bare, "", servers.Options{})
+	return ours, bare, err
+}
+
+// stopAll stops the servers of a table.
+func (b *bench) stopAll() (err error) {
+	for _, s := range b.running {
+		if failed := s.Stop(); failed != nil {
+			err = errors.Join(err, fmt.Errorf("a server did not stop in good order: %w", failed))
+		}
+	}
+	b.running = nil
+	return err
+}
 
 // shape is how a load is spread: so many requests in flight on each of so many
 // connections.
@@ -147,59 +144,71 @@ type shape struct{ conns, window int }
 
 func (s shape) String() string { return fmt.Sprintf("%d × %d", s.conns, s.window) }
 
-// small makes shapes that a quick run can bear.
-func (b *bench) small(shapes []shape) []shape {
-	if !b.quick {
-		return shapes
+// small makes a shape that a quick run can bear.
+func (b *bench) small(s shape) shape {
+	if b.quick {
+		s.conns, s.window = min(s.conns, 8), min(s.window, 4)
 	}
-	out := slices.Clone(shapes)
-	for i := range out {
-		out[i].conns, out[i].window = min(out[i].conns, 8), min(out[i].window, 4)
-	}
-	return out
+	return s
+}
+
+// driver returns a driver for a round of a load on a server.
+func (b *bench) driver(s *servers.Server, slots int) *load.Driver {
+	return &load.Driver{Slots: slots, Warm: max(b.duration/5, 10*time.Millisecond), Measure: b.duration, Meter: s.Used}
+}
+
+// requests is a load of requests to Streamer or the bare echo.
+type requests struct {
+	server *servers.Server
+	// action and payload default to an echo of an order.
+	action  string
+	payload any
+	mode    string
+	// shape is that of a closed loop, rate that of an open loop.
+	shape shape
+	rate  float64
+	// pickup measures until the handler begins. Default: until the result comes.
+	pickup bool
+	// calls ends a closed loop after that many.
+	calls int
+	each  func(id string)
 }
 
 // order is what echoes carry.
-var order = peer.NewOrder()
+var order = servers.NewOrder()
 
-// request is the template of an echo.
-func request(mode string) (load.Template, error) {
-	payload, err := json.Marshal(order)
-	return load.NewTemplate(peer.Echo, mode, payload), err
-}
-
-// closed measures a closed loop.
-func (b *bench) closed(ctx context.Context, p *peer.Peer, conns []*load.Conn, t load.Template, window int) (*load.Measured, error) {
-	c := load.Closed{Conns: conns, Template: t, Window: window, Warm: b.warm(), Measure: b.duration, Meter: b.meter(p)}
-	return c.Run(ctx)
-}
-
-// meter tells what a peer, this process and the disk have used.
-func (b *bench) meter(p *peer.Peer) load.Meter {
-	return func() (load.Used, error) {
-		server, err := p.CPU()
-		own, failed := machine.Own()
-		if errors.Is(failed, machine.ErrUnknown) {
-			failed = nil
+// requests returns what runs a round of a load.
+func (b *bench) requests(r requests) func(context.Context) (*load.Result, error) {
+	if r.action == "" {
+		r.action, r.payload = servers.Echo, order
+	}
+	slots := r.shape.conns * r.shape.window
+	if r.rate > 0 {
+		// A second of the highest rates may be in flight.
+		r.shape, slots = shape{64, 0}, 1<<14
+	}
+	return func(ctx context.Context) (*load.Result, error) {
+		template, err := load.NewTemplate(r.action, r.mode, r.payload)
+		if err != nil {
+			return nil, err
 		}
-		written, unread := machine.Written(b.dir)
-		return load.Used{Server: server, Own: own, Written: written}, errors.Join(err, failed, unread)
+		conns, err := load.DialAll(ctx, r.server.Target, r.shape.conns)
+		if err != nil {
+			return nil, err
+		}
+		defer load.CloseAll(conns)
+		d := b.driver(r.server, slots)
+		d.Rate, d.SinceSent, d.Calls = r.rate, r.pickup, r.calls
+		if r.rate == 0 {
+			// A round has to see a call on each connection end a few times.
+			d.Measure = max(d.Measure, time.Duration(r.shape.conns)*400*time.Microsecond)
+		}
+		l := load.Requests{Conns: conns, Template: template, Pickup: r.pickup, Each: r.each}
+		return l.Run(ctx, d)
 	}
 }
 
-// profile writes a CPU profile of a peer while the load lasts, if profiles are
-// wanted. The figures of that load are not to be used.
-func (b *bench) profile(ctx context.Context, p *peer.Peer, name string, during func() error) (err error) {
-	if b.profiles == "" {
-		return nil
-	}
-	f, err := os.Create(filepath.Join(b.profiles, name+".pprof"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	written := make(chan error, 1)
-	go func() { written <- p.Profile(ctx, int(max(1, b.duration.Seconds())), f) }()
-	err = during()
-	return errors.Join(err, <-written)
+// fsync runs a round of bare fsyncs of the disk.
+func (b *bench) fsync(ctx context.Context) (*load.Result, error) {
+	return machine.Fsync(ctx, b.dir, b.duration/2)
 }

@@ -3,28 +3,22 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pay-theory/streamer/bench/internal/peer"
+	"github.com/pay-theory/streamer/bench/internal/load"
+	"github.com/pay-theory/streamer/bench/internal/servers"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 )
 
 // TestMain is also the main of the servers that the tests start.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == peer.Subcommand {
-		if err := peer.Serve(os.Args[2:], os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, "server:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	servers.Main()
 	goleak.VerifyTestMain(m)
 }
 
@@ -48,111 +42,73 @@ func quick(t *testing.T, args ...string) *options {
 	return o
 }
 
-// Every table is made, with something in each cell that has to have it, and
-// nothing is left behind.
+// Every table is made, with a figure in each cell that has to have one, and
+// nothing is left behind. On a busy machine a short round may see no call end.
 func TestQuickRun(t *testing.T) {
-	o := quick(t, "-json")
-	var out bytes.Buffer
-	if err := run(t.Context(), o, &out, &status{}); err != nil {
-		t.Fatal(err)
-	}
-	var got struct {
-		Tables []struct {
-			Name  string
-			Rows  []map[string]any
-			Notes []string
-		}
-	}
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	keys := map[string][]string{
-		"inline":      {"callsPerSecond", "p50Us", "p99Us"},
-		"durable":     {"callsPerSecond", "callsPerSync", "ackP50Us", "p50Us", "syncP50Us"},
-		"peers":       {"callsPerSecond", "p50Us", "wireBytes"},
-		"pickup":      {"requests", "p50Us", "p99Us"},
-		"progress":    {"share", "toldPerSecond", "p50Us"},
-		"idle":        {"connections", "afterKB"},
-		"resume":      {"connections", "listeningUs", "backUs"},
-		"cleanup":     {"calls", "p50Us", "logKB"},
-		"connections": {"inlinePerSecond", "durablePerSecond", "ratio", "wireBytes"},
-		"stored":      {"fileKB", "startUs", "durablePerSecond", "inlinePerSecond", "listP50Us", "subscribeP50Us"},
-		"client":      {"callsPerSecond", "p50Us"},
-	}
-	if len(got.Tables) != len(scenarios) {
-		t.Errorf("%d tables of %d scenarios", len(got.Tables), len(scenarios))
-	}
-	for _, table := range got.Tables {
-		for i, row := range table.Rows {
-			if row["queue"] == "River, until told" {
-				continue // which takes longer than a quick round
+	for _, m := range measurements {
+		for duration := 100 * time.Millisecond; ; duration *= 10 {
+			o := quick(t)
+			o.duration = duration
+			b := &bench{options: o, dir: o.dir, stderr: io.Discard, table: m.name}
+			table, err := m.run(b, t.Context())
+			if err := errors.Join(err, b.stopAll()); err != nil {
+				t.Fatalf("%s: %v", m.name, err)
 			}
-			for _, key := range keys[table.Name] {
-				if n, ok := row[key].(float64); !(ok && n > 0) {
-					t.Errorf("%s, row %d: %s is %v", table.Name, i, key, row[key])
-				}
+			var out bytes.Buffer
+			table.print(&out, m.name)
+			missing := missing(table)
+			if missing == "" && len(table.lines) > 0 {
+				t.Log(out.String())
+				break
 			}
-			for _, key := range []string{"gaps", "doubles", "lost"} {
-				if n, counted := row[key].(float64); counted && n != 0 {
-					t.Errorf("%s, row %d: %v %s", table.Name, i, n, key)
-				}
-			}
-		}
-		if len(table.Rows) == 0 || len(keys[table.Name]) == 0 {
-			t.Errorf("%s has %d rows", table.Name, len(table.Rows))
-		}
-		for _, note := range table.Notes {
-			if strings.HasPrefix(note, "MISSING") {
-				t.Logf("SKIPPED: %s: %s", table.Name, note)
+			if duration > 5*time.Second {
+				t.Fatalf("%s lacks %s\n%s", m.name, missing, out.String())
 			}
 		}
 	}
-	isEmpty(t, o.dir)
 }
 
-func TestRequestSize(t *testing.T) {
-	template, err := request("")
-	if err != nil || template.Size() != 300 {
-		t.Errorf("a request has %d bytes, not 300, %v", template.Size(), err)
+// missing names a figure that a table has to have and has not.
+func missing(t *table) string {
+	optional := map[string]bool{
+		"streamer is ×": true, "ack p50": true, "server CPU/call": true, "CPU/call": true, "client CPU/call": true, "deleted/s": true,
+		"file": true, "starts in": true, "RSS": true, "p50 × streamer": true,
 	}
+	zero := map[string]bool{"gaps": true, "duplicates": true, "lost": true}
+	for _, l := range t.lines {
+		for _, c := range t.columns {
+			if text := c.cell(l); (text == "–" || (text == "0") != zero[c.title]) && !optional[c.title] && (l.base != nil || !strings.HasPrefix(c.title, "×")) {
+				return l.group + ", " + l.name + ", " + c.title
+			}
+		}
+	}
+	return ""
 }
 
 // A Ctrl-C ends a run in the middle of a load, and leaves nothing behind.
 func TestInterrupt(t *testing.T) {
-	for _, name := range names() {
-		o := quick(t, "-only", name)
+	for _, m := range measurements {
+		o := quick(t, "-only", m.name)
 		o.duration, o.idle = time.Minute, time.Minute
 		ctx, interrupt := context.WithCancel(t.Context())
-		// What is said first is said just before something is measured.
-		err := run(ctx, o, io.Discard, &status{w: writer(func(string) { interrupt() })})
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%s, interrupted, says %v", name, err)
-		}
-		isEmpty(t, o.dir)
-	}
-}
-
-// So does one while other queues run, whose servers are programs of their own.
-func TestInterruptAmongPeers(t *testing.T) {
-	for _, name := range []string{"River"} {
-		o := quick(t, "-only", "peers")
-		ctx, interrupt := context.WithCancel(t.Context())
-		began := false
-		err := run(ctx, o, io.Discard, &status{w: writer(func(said string) {
-			if strings.Contains(said, name) && strings.Contains(said, "round") {
-				began = true
-				interrupt()
+		// The line is written just before something is measured.
+		err := run(ctx, o, io.Discard, writer(func(text string) {
+			if strings.Contains(text, "round") || strings.Contains(text, "storing") {
+				time.AfterFunc(50*time.Millisecond, interrupt)
 			}
-		})})
+		}))
 		interrupt()
-		if began && !errors.Is(err, context.Canceled) || !began && err != nil {
-			t.Errorf("interrupted while %s runs (%v), it says %v", name, began, err)
+		// One that lasts no longer ends by itself.
+		if err != nil && !errors.Is(err, context.Canceled) || err == nil && m.name != "resume" {
+			t.Errorf("%s, interrupted, returns %v", m.name, err)
 		}
-		isEmpty(t, o.dir)
+		if left, err := os.ReadDir(o.dir); err != nil || len(left) > 0 {
+			t.Errorf("%s left behind: %v, %v", m.name, left, err)
+		}
 	}
 }
 
-// writer is called with what a run says.
+// writer is called with what is written.
 type writer func(string)
 
 func (w writer) Write(p []byte) (int, error) {
@@ -160,19 +116,87 @@ func (w writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func isEmpty(t *testing.T, dir string) {
-	t.Helper()
-	left, err := os.ReadDir(dir)
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+func TestWrongOptionsAreRefused(t *testing.T) {
+	for _, args := range []string{"-duration 1ms", "-rounds 0", "-only nothing", "more", "-connections 0", "-stored 0", "-idle 11m", "-what"} {
+		var stderr bytes.Buffer
+		if _, err := parse(strings.Fields(args), &stderr); err == nil || stderr.Len() == 0 {
+			t.Errorf("%q: %v, and %q is written", args, err, stderr.String())
+		}
 	}
 }
 
-func TestWrongOptionsAreRefused(t *testing.T) {
-	for _, args := range []string{"-duration 1h", "-rounds 0", "-only nothing", "more", "-connections 0", "-stored 0", "-idle 11m", "-what"} {
-		var said bytes.Buffer
-		if _, err := parse(strings.Fields(args), &said); err == nil || said.Len() == 0 {
-			t.Errorf("%q: %v, and %q is said", args, err, said.String())
+func TestRequestSize(t *testing.T) {
+	template, err := load.NewTemplate(servers.Echo, "", order)
+	if err != nil || template.Size() != 300 {
+		t.Errorf("a request has %d bytes, not 300, %v", template.Size(), err)
+	}
+}
+
+// Ratios are of each round by itself: what slows a round down slows both.
+func TestRatios(t *testing.T) {
+	rounds := func(values ...float64) (rounds []*load.Result) {
+		for _, v := range values {
+			rounds = append(rounds, &load.Result{Values: map[string]float64{"x": v}})
+		}
+		return rounds
+	}
+	base := &line{rounds: rounds(50, 100, 10)}
+	l := &line{rounds: rounds(100, 50, 40), base: base}
+	c, m := ratios("×", value("x")), of("x", value("x"), count)
+	if c.cell(l) != "2.00" || m.cell(l) != "50" {
+		t.Errorf("the median of 2, 0.5 and 4 is %s, that of 100, 50 and 40 %s", c.cell(l), m.cell(l))
+	}
+	base.rounds = rounds(0, 0, 0)
+	if c.cell(l) != "–" || c.cell(base) != "–" {
+		t.Errorf("ratios to nothing are %s and %s", c.cell(l), c.cell(base))
+	}
+}
+
+// The median lies between the least and the most, and does not depend on the
+// order.
+func TestMedian(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		values := rapid.SliceOfN(rapid.Float64Range(0, 1e9), 1, 9).Draw(t, "values")
+		got := median(values)
+		below, above := 0, 0
+		for _, v := range values {
+			if v <= got {
+				below++
+			}
+			if v >= got {
+				above++
+			}
+		}
+		if 2*below < len(values) || 2*above < len(values) {
+			t.Fatalf("%v is no median of %v", got, values)
+		}
+		if other := median(rapid.Permutation(values).Draw(t, "order")); other != got {
+			t.Fatalf("%v in another order is %v", got, other)
+		}
+	})
+}
+
+func TestCells(t *testing.T) {
+	for want, got := range map[string]string{
+		"1,234,567": count(1234567), "999": count(999), "1.50": ratio(1.5), "–": span(0), "99.9 µs": span(99_900), "1.00 ms": span(1e6),
+		"1.70 s": span(1.7e9), "9,999 B": size(9999), "9.8 KB": size(10_000), "1,024 KB": size(1 << 20), "0": count(0),
+	} {
+		if got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}
+
+// Chunks that are missing and chunks that came twice are counted.
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		chunks                 []int
+		last, gaps, duplicates int
+	}{
+		{[]int{1, 2, 3}, 3, 0, 0}, {[]int{1, 3}, 3, 1, 0}, {[]int{1, 2, 2, 3}, 3, 0, 1}, {[]int{1, 2}, 3, 1, 0}, {[]int{1, 2, 1, 2, 3}, 3, 0, 2}, {nil, 1, 1, 0},
+	} {
+		if gaps, duplicates := check(c.chunks, c.last); gaps != c.gaps || duplicates != c.duplicates {
+			t.Errorf("%v of %d: %d gaps, %d duplicates", c.chunks, c.last, gaps, duplicates)
 		}
 	}
 }

@@ -5,220 +5,156 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/pay-theory/streamer/bench/internal/jobs"
 	"github.com/pay-theory/streamer/bench/internal/load"
-	"github.com/pay-theory/streamer/bench/internal/peer"
+	"github.com/pay-theory/streamer/bench/internal/queues"
+	"github.com/pay-theory/streamer/bench/internal/servers"
 )
 
-// rival is a job queue with its server.
-type rival struct {
+// peer is a job queue that people use today.
+type peer struct {
 	name   string
-	kind   peer.Kind
-	o      peer.Options
-	queue  jobs.Queue
-	server *peer.Peer
+	kind   servers.Kind
+	o      servers.Options
+	queue  queues.Queue
+	server *servers.Server
 }
 
-// rivals are what people use today. Those that have a server in common share
-// it.
-func rivals() []*rival {
-	return []*rival{
-		{name: "River", kind: peer.Postgres, queue: &jobs.River{}},
-		{name: "River, InsertMany", kind: peer.Postgres, queue: &jobs.River{Batches: true}},
-		{name: "River, until told", kind: peer.Postgres, queue: &jobs.River{Told: true}},
-		{name: "Asynq, fsync always", kind: peer.Redis, queue: &jobs.Asynq{}},
-		{name: "Asynq, fsync each second", kind: peer.Redis, o: peer.Options{EverySecond: true}, queue: &jobs.Asynq{}},
-		{name: "JetStream, sync always", kind: peer.NATS, queue: &jobs.JetStream{}},
+func allPeers() []*peer {
+	return []*peer{
+		{name: "River", kind: servers.Postgres, queue: &queues.River{}},
+		{name: "River, InsertMany", kind: servers.Postgres, queue: &queues.River{Batches: true}},
+		{name: "Asynq, fsync always", kind: servers.Redis, queue: &queues.Asynq{}},
+		{name: "Asynq, fsync each second", kind: servers.Redis, o: servers.Options{EverySecond: true}, queue: &queues.Asynq{}},
+		{name: "JetStream, sync always", kind: servers.NATS, queue: &queues.JetStream{}},
 	}
 }
 
-// started are rivals whose servers run, and what is missing.
-type started struct {
-	rivals  []*rival
-	servers []*peer.Peer
-	missing []string
-}
-
-// startRivals starts the servers of rivals. Those that are not installed are
-// left out, and named.
-func (b *bench) startRivals(ctx context.Context, all []*rival) (_ *started, err error) {
-	type server struct {
-		kind peer.Kind
-		o    peer.Options
+// startPeers starts the servers of peers, which those of the same kind and
+// options share. Peers whose server is missing are left out, and the table says
+// so.
+func (b *bench) startPeers(ctx context.Context, t *table) (running []*peer, err error) {
+	type key struct {
+		kind servers.Kind
+		o    servers.Options
 	}
-	running := map[server]*peer.Peer{}
-	absent := map[server]bool{}
-	s := new(started)
-	defer func() {
-		if err != nil {
-			stop(&err, s.servers...)
+	started, failed := map[key]*servers.Server{}, map[key]error{}
+	for _, p := range allPeers() {
+		k := key{p.kind, p.o}
+		if started[k] == nil && failed[k] == nil {
+			b.say("  starting %s", p.kind)
+			started[k], failed[k] = b.start(ctx, p.kind, "", p.o)
 		}
-	}()
-	for _, r := range all {
-		key := server{r.kind, r.o}
-		if running[key] == nil && !absent[key] {
-			b.status.say("starting %s", r.kind)
-			p, err := b.start(ctx, r.kind, r.o)
-			var missing *peer.MissingError
-			switch {
-			case errors.As(err, &missing):
-				absent[key] = true
-				s.missing = append(s.missing, missing.Error())
-			case err != nil:
-				return nil, err
-			default:
-				running[key] = p
-				s.servers = append(s.servers, p)
-			}
+		switch p.server = started[k]; {
+		case failed[k] == nil:
+			running = append(running, p)
+		case errors.Is(failed[k], servers.ErrMissing):
+			t.note("%s: %v", p.name, failed[k])
+		default:
+			return nil, failed[k]
 		}
-		if absent[key] {
-			s.missing = append(s.missing, r.name)
-			continue
-		}
-		r.server = running[key]
-		s.rivals = append(s.rivals, r)
 	}
-	return s, nil
+	return running, nil
 }
 
-// note says what is missing.
-func (s *started) note(t *table) {
-	for _, m := range s.missing {
-		t.note("MISSING: %s", m)
-	}
+// line measures a peer: a closed loop, or for pickup an open one.
+func (p *peer) line(b *bench, group string, inFlight int, rate float64) *line {
+	return &line{group: group, name: p.name, run: func(ctx context.Context) (*load.Result, error) {
+		d := b.driver(p.server, inFlight)
+		d.Rate, d.SinceSent = rate, rate > 0
+		return queues.Run(ctx, p.queue, p.server, d, rate > 0)
+	}}
 }
 
-// peerShapes are how many calls are in flight, and on how many connections of
-// Streamer's: a few, as the pools of the others have them, or one for each call.
-var peerShapes = []struct {
-	inFlight    int
-	few, widely shape
-}{
-	{1, shape{1, 1}, shape{}},
-	{64, shape{16, 4}, shape{64, 1}},
-	{1000, shape{20, 50}, shape{1000, 1}},
-}
-
-// peerWorkers is how many calls Streamer runs at once beside its peers, which
-// run all that are in flight.
-const peerWorkers = 1000
-
-// contender is one line of the table.
-type contender struct {
-	name   string
-	run    func(ctx context.Context) (*load.Measured, error)
-	rounds rounds
-}
-
-// peers measures whole lives of calls beside those of other queues' jobs.
-func (b *bench) peers(ctx context.Context) (_ *table, err error) {
-	ours, err := b.start(ctx, peer.Streamer, peer.Options{Workers: peerWorkers})
+// peers measures calls beside jobs of other queues, from request to end.
+func (b *bench) peers(ctx context.Context) (*table, error) {
+	ours, err := b.start(ctx, servers.Streamer, "", servers.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer stop(&err, ours)
-	others, err := b.startRivals(ctx, rivals())
+	t := &table{
+		title: "calls and jobs on other queues, from request to end, in turns; the same order of 200 B is decoded and encoded",
+		goal:  "≥ 3 × River (single inserts), Asynq and JetStream (synced always)",
+		group: "in flight", name: "queue",
+		columns: []column{
+			rate, ratios("streamer is ×", interval), p50, p99, of("CPU/call", (*load.Result).AllCPU, span),
+		},
+		notes: peerNotes,
+	}
+	running, err := b.startPeers(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	defer stop(&err, others.servers...)
-	t := peersTable()
-	for _, s := range peerShapes {
-		if b.quick {
-			s.inFlight, s.few, s.widely = min(s.inFlight, 16), b.small([]shape{s.few})[0], b.small([]shape{s.widely})[0]
+	// A few connections, as the pools of the others have them.
+	for _, s := range []shape{{1, 1}, {16, 4}, {20, 50}} {
+		s = b.small(s)
+		inFlight := s.conns * s.window
+		group := count(float64(inFlight))
+		streamer := &line{group: group, name: "streamer", run: b.requests(requests{server: ours, mode: "async", shape: s})}
+		lines := []*line{streamer}
+		for _, p := range running {
+			l := p.line(b, group, inFlight, 0)
+			l.base = streamer
+			lines = append(lines, l)
 		}
-		contenders, err := b.contend(ctx, ours, others, s.inFlight, s.few, s.widely)
-		if err != nil {
+		if err := b.measure(ctx, t, lines...); err != nil {
 			return nil, err
 		}
-		label := fmt.Sprint(s.inFlight)
-		for _, c := range contenders {
-			r, faster := c.rounds, none()
-			if c.name != contenders[0].name {
-				faster = ratio(contenders[0].rounds.share(r, (*load.Measured).Rate))
-			}
-			t.add(
-				text(label), text(c.name), count(r.rate()), faster, span(r.quantile(0.5)), span(r.quantile(0.99)),
-				span(r.all()), size(r.of((*load.Measured).WirePerCall)), size(r.of((*load.Measured).WrittenPerCall)),
-			)
-			label = ""
-		}
 	}
-	others.note(t)
 	return t, nil
 }
 
-// contend measures all in turns.
-func (b *bench) contend(ctx context.Context, ours *peer.Peer, others *started, inFlight int, few, widely shape) (_ []*contender, err error) {
-	var contenders []*contender
-	for _, s := range []shape{few, widely} {
-		if s.conns == 0 {
-			continue
-		}
-		template, err := request("async")
-		if err != nil {
-			return nil, err
-		}
-		name := "streamer"
-		if len(contenders) > 0 {
-			name += ", a connection a call"
-		}
-		contenders = append(contenders, &contender{name: name, run: func(ctx context.Context) (*load.Measured, error) {
-			conns, err := load.DialAll(ctx, ours.Target, s.conns)
-			if err != nil {
-				return nil, err
-			}
-			defer load.CloseAll(conns)
-			return b.closed(ctx, ours, conns, template, s.window)
-		}})
-	}
-	for _, r := range others.rivals {
-		contenders = append(contenders, &contender{name: r.name, run: func(ctx context.Context) (*load.Measured, error) {
-			c := jobs.Closed{
-				Queue: r.queue, Server: r.server, InFlight: inFlight, Warm: b.warm(), Measure: b.duration, Meter: b.meter(r.server),
-			}
-			return c.Run(ctx)
-		}})
-	}
-	for round := range b.rounds {
-		for _, c := range contenders {
-			b.status.say("%s, %d in flight, round %d of %d", c.name, inFlight, round+1, b.rounds)
-			m, err := c.run(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
-			}
-			c.rounds = append(c.rounds, m)
-		}
-	}
-	return contenders, nil
+// interval is the mean time from one call to the next.
+func interval(r *load.Result) float64 { return 1 / r.Rate() }
+
+var peerNotes = []string{
+	"CPU: of load, workers and server together",
+	"streamer: stored and synced before the ack, its result stored and synced before it is sent; from a client over a WebSocket to the server",
+	"  and back, on at most 20 connections. What the others do not have: progress and results to the client, resuming, cancelling",
+	"River on PostgreSQL: jobs are inserted in the transaction that changes your own data, can be asked for with SQL, on many machines; producers",
+	"  and workers are in the load's process, on 16 connections, LISTEN/NOTIFY, and fetch at most every 1 ms; stores no result here; done when",
+	"  the handler has returned. That this is committed, every 50 to 250 ms, is not waited for. InsertMany: what waits goes in together by",
+	"  InsertManyFast, at most 1,000 jobs; streamer has single submits alone, also beside it",
+	"Asynq on Redis: many machines, weighted queues, a web page for operators; checks every 1 ms; done when the handler has returned, before",
+	"  Redis knows; with fsync each second a crash loses up to 1 s of what was acknowledged",
+	"JetStream: many consumers, replicas on other machines (none here); a work queue on files; done when the server has confirmed the ack;",
+	"  stores no result",
 }
 
-func peersTable() *table {
-	t := &table{
-		Title: "whole lives of calls and of jobs on other queues, in turns; the same order of 200 B is decoded and encoded",
-		Goal:  "≥ 3 × River (single inserts), Asynq and JetStream (synced always)",
-		columns: []column{
-			{"in flight", "inFlight"},
-			{"queue", "queue"},
-			{"calls/s", "callsPerSecond"},
-			{"streamer is ×", "ratio"},
-			{"p50", "p50Us"},
-			{"p99", "p99Us"},
-			{"CPU/call", "cpuUs"},
-			{"wire/call", "wireBytes"},
-			{"disk/call", "diskBytes"},
-		},
+// pickupRate is requests per second.
+const pickupRate = 500
+
+// pickup measures how long it takes from a request to its handler, in turns with
+// other queues.
+func (b *bench) pickup(ctx context.Context) (*table, error) {
+	ours, err := b.start(ctx, servers.Streamer, "", servers.Options{})
+	if err != nil {
+		return nil, err
 	}
-	t.note("CPU: of load, workers and server together. wire: both ways, without TCP. disk: what the device wrote meanwhile, whoever asked it to")
-	t.note("streamer: stored and synced before the ack, its result stored and synced before it is told; from a client over a WebSocket to the")
-	t.note("  server and back, on at most 20 connections. What the others do not have: progress and results to the client, resuming, cancelling")
-	t.note("River on PostgreSQL: jobs are inserted in the transaction that changes your own data, can be asked for with SQL, on many machines")
-	t.note("  producers and workers are in the load's process, on 16 connections, LISTEN/NOTIFY, and fetch at most every 1 ms; stores no result here;")
-	t.note("  done when the handler has returned. That this is committed (every 50 to 250 ms) is waited for in \"until told\"")
-	t.note("  InsertMany: what waits goes in together by InsertManyFast, at most 1,000 jobs; streamer has single submits alone, also beside it")
-	t.note("Asynq on Redis: many machines, weighted queues, a web page for operators; checks every 1 ms; done when the handler has returned, before")
-	t.note("  Redis knows; with fsync each second a crash loses up to 1 s of what was acknowledged")
-	t.note("JetStream: many consumers, replicas on other machines (none here); a work queue on files; done when the server has confirmed the ack;")
-	t.note("  stores no result")
-	return t
+	t := &table{
+		title: fmt.Sprintf("from sending a request to its handler's first line, at %d requests per second in an open loop", pickupRate),
+		goal:  "p50 < 1 ms, p99 < 4 ms",
+		group: "requests per second", name: "queue",
+		columns: []column{calls, p50, p99, longest, ratios("p50 × streamer", quantile(0.5))},
+	}
+	t.note("the others' producers and workers are in one process, River and Asynq look every 1 ms; streamer's client and server are two")
+	running, err := b.startPeers(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	group := fmt.Sprint(pickupRate)
+	clock := requests{server: ours, action: servers.Clock, payload: struct{}{}, rate: pickupRate}
+	inline, durable := clock, clock
+	durable.mode = "async"
+	streamer := &line{group: group, name: "streamer, durable", run: b.requests(durable)}
+	lines := []*line{
+		{group: group, name: "bare fsync", run: b.fsync, base: streamer}, streamer,
+		{group: group, name: "streamer, inline", run: b.requests(inline), base: streamer},
+	}
+	for _, p := range running {
+		// As many may wait as fit into four seconds.
+		l := p.line(b, group, 4*pickupRate, pickupRate)
+		l.base = streamer
+		lines = append(lines, l)
+	}
+	return t, b.measure(ctx, t, lines...)
 }

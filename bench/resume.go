@@ -2,164 +2,165 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/bench/internal/load"
-	"github.com/pay-theory/streamer/bench/internal/peer"
+	"github.com/pay-theory/streamer/bench/internal/servers"
+	client "github.com/pay-theory/streamer/client-go"
+	"golang.org/x/sync/errgroup"
 )
 
-// comeback is how clients came back after their server was killed.
-type comeback struct {
-	// listening is how long the new server took to listen.
-	listening time.Duration
-	// back is when the last client knew where it stands, ended when the last
-	// call had ended, since the new server listened.
-	back, ended time.Duration
-	// lost calls have not ended; gaps and doubles are events.
-	gaps, doubles, lost int
-}
+// endTimeout is for how long calls may take to end. Then they count as lost.
+const endTimeout = 4 * time.Minute
 
-// resume kills servers under clients that follow calls.
-func (b *bench) resume(ctx context.Context) (_ *table, err error) {
+// resume kills a server under clients that follow calls.
+func (b *bench) resume(ctx context.Context) (*table, error) {
 	t := &table{
-		Title: "a server is killed (SIGKILL) and started again under clients that each follow a call that emits chunks",
-		Goal:  "0 gaps, 0 doubles, 0 lost",
+		title: "a server is killed (SIGKILL) and restarted while each client follows a call that emits chunks",
+		goal:  "0 gaps, 0 duplicates, 0 lost",
+		group: "connections", name: "clients", rounds: 1, // it takes long, and counts what must be 0
 		columns: []column{
-			{"clients", "clients"},
-			{"connections", "connections"},
-			{"listens after", "listeningUs"},
-			{"last one back", "backUs"},
-			{"× bare", "ratio"},
-			{"last call ended", "endedUs"},
-			{"gaps", "gaps"},
-			{"doubles", "doubles"},
-			{"lost", "lost"},
+			of("first chunk", value("first"), span), of("listens after", value("listening"), span), of("last one back", value("back"), span),
+			of("× first", func(r *load.Result) float64 { return r.Values["back"] / r.Values["first"] }, ratio),
+			of("last call ended", value("ended"), span), of("gaps", value("gaps"), count), of("duplicates", value("duplicates"), count),
+			of("lost", value("lost"), count),
 		},
 	}
-	n := b.bounded(t)
-	lines := []struct {
-		name string
-		run  func(ctx context.Context, n int) (*comeback, error)
-		seen []*comeback
-	}{
-		{name: "bare gorilla", run: b.bareComeback},
-		{name: "streamer, raw", run: b.rawComeback},
-		{name: "streamer, Go client", run: b.clientComeback},
+	t.note("first chunk: from when the clients begin to connect, 32 at a time, until the last one has received a chunk of its call")
+	t.note("back: from when the new server listens until the last one has its call's new attempt; with the client's backoff (random up to 250 ms, doubling)")
+	t.note("every call runs when the server dies, and continues from its checkpoint: a claim, an attempt, a chunk and an end each")
+	return t, b.measure(ctx, t, &line{group: count(float64(b.connections)), name: "Go client", run: b.resumeCalls})
+}
+
+// walk is the action that clients follow.
+const walk client.Action[servers.Pace, int, int] = servers.Walk
+
+// resumeCalls has Go clients, each with a connection and a call, resume after
+// their server was killed.
+func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
+	n := b.connections
+	dir, err := os.MkdirTemp(b.dir, "resume")
+	if err != nil {
+		return nil, err
 	}
-	// Each round takes long, and counts what must be 0.
-	for round := range min(b.rounds, 2) {
-		for i := range lines {
-			b.status.say("%s, round %d", lines[i].name, round+1)
-			c, err := lines[i].run(ctx, n)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", lines[i].name, err)
+	s, err := b.start(ctx, servers.Streamer, dir, servers.Options{Workers: n})
+	if err != nil {
+		return nil, err
+	}
+	// A server of any size can bear 2,000 chunks per second.
+	pace := servers.Pace{IntervalMs: max(20, n/2)}
+	waiting, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	running, waiting := errgroup.WithContext(waiting)
+	var mu sync.Mutex // for what is counted
+	gaps, duplicates, lost := 0, 0, 0
+	r, begun := load.NewResult(), time.Now()
+	walking, back, dialling := newBarrier(n), newBarrier(n), make(chan struct{}, 32)
+	for range n {
+		running.Go(func() error {
+			last, chunks, err := followWalk(waiting, s, pace, dialling, walking, back)
+			mu.Lock()
+			defer mu.Unlock()
+			if errors.Is(err, context.DeadlineExceeded) {
+				lost++
+				return nil
 			}
-			lines[i].seen = append(lines[i].seen, c)
-		}
+			g, d := check(chunks, last)
+			gaps, duplicates = gaps+g, duplicates+d
+			return err
+		})
 	}
-	for i, l := range lines {
-		of := func(f func(*comeback) time.Duration) time.Duration {
-			return time.Duration(median(l.seen, func(c *comeback) float64 { return float64(f(c)) }))
-		}
-		row := []cell{
-			text(l.name), count(float64(n)), span(of(func(c *comeback) time.Duration { return c.listening })),
-			span(of(func(c *comeback) time.Duration { return c.back })), none(), none(), none(), none(), none(),
-		}
-		if i > 0 {
-			total := comeback{}
-			for _, c := range l.seen {
-				total.gaps, total.doubles, total.lost = total.gaps+c.gaps, total.doubles+c.doubles, total.lost+c.lost
-			}
-			row[4] = ratio(backShare(l.seen, lines[0].seen))
-			row[5] = span(of(func(c *comeback) time.Duration { return c.ended }))
-			row[6], row[7], row[8] = count(float64(total.gaps)), count(float64(total.doubles)), count(float64(total.lost))
-		}
-		t.add(row...)
+	if err := walking.wait(waiting); err != nil {
+		return nil, errors.Join(running.Wait(), err)
 	}
-	t.note("times since the new server listens. Back: the client has its snapshot (of bare gorilla: its first echo). Gaps, doubles, lost: of all rounds together")
-	t.note("raw: comes back at once, 32 handshakes at a time, as bare gorilla does. Go client: with its own backoff (random up to 250 ms, doubling)")
-	t.note("every call runs when the server dies, and begins anew at its checkpoint: a claim, a mark, a chunk and an end each")
-	return t, nil
-}
-
-func backShare(ours, bare []*comeback) float64 {
-	var shares []float64
-	for i := range ours {
-		if bare[i].back > 0 {
-			shares = append(shares, float64(ours[i].back)/float64(bare[i].back))
-		}
-	}
-	return median(shares, func(f float64) float64 { return f })
-}
-
-// mortal is a server that is killed, and started again at the same address with
-// the same data.
-type mortal struct {
-	*bench
-	kind peer.Kind
-	dir  string
-	o    peer.Options
-	peer *peer.Peer
-}
-
-func (b *bench) mortal(ctx context.Context, kind peer.Kind, workers int) (*mortal, error) {
-	dir, err := b.place(kind)
+	r.Values["first"] = float64(time.Since(begun))
+	s.Kill()
+	begun = time.Now()
+	next, err := b.start(ctx, servers.Streamer, dir, servers.Options{Workers: n, Address: s.Address})
 	if err != nil {
-		return nil, err
+		cancel()
+		return nil, errors.Join(err, running.Wait())
 	}
-	m := &mortal{bench: b, kind: kind, dir: dir, o: peer.Options{Workers: workers}}
-	if m.peer, err = peer.Start(ctx, kind, dir, m.o); err != nil {
-		return nil, err
+	r.Values["listening"], begun = float64(time.Since(begun)), time.Now()
+	err = running.Wait()
+	r.Values["ended"] = float64(time.Since(begun))
+	if at := back.passed.Load(); at > 0 {
+		r.Values["back"] = float64(time.Unix(0, at).Sub(begun))
 	}
-	m.o.Address = m.peer.Address
-	return m, nil
+	r.Values["gaps"], r.Values["duplicates"], r.Values["lost"] = float64(gaps), float64(duplicates), float64(lost)
+	return r, errors.Join(err, next.Stop())
 }
 
-// die kills the server and starts the next. It returns how long that took to
-// listen.
-func (m *mortal) die(ctx context.Context) (listening time.Duration, err error) {
-	m.peer.Kill()
-	begun := time.Now()
-	if m.peer, err = peer.Start(ctx, m.kind, m.dir, m.o); err != nil {
-		return 0, fmt.Errorf("after the kill: %w", err)
+// followWalk makes a call on a connection of its own, and returns its result and
+// its chunks.
+func followWalk(ctx context.Context, s *servers.Server, pace servers.Pace, dialling chan struct{}, walking, back *barrier) (last int, chunks []int, err error) {
+	dialling <- struct{}{}
+	c, err := client.Dial(ctx, s.Target.URL, clientOptions(s))
+	<-dialling
+	if err != nil {
+		return 0, nil, err
 	}
-	return time.Since(begun), nil
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = c.Close(closing) // the server may be gone
+	}()
+	var first, attempt sync.Once
+	return walk.With(pace).
+		OnChunk(func(int) { first.Do(walking.arrive) }).
+		OnAttempt(func(client.Attempt) { attempt.Do(back.arrive) }).
+		Collect(ctx, c)
 }
 
-// bareComeback has sockets of bare gorilla come back, without anything to
-// resume.
-func (b *bench) bareComeback(ctx context.Context, n int) (_ *comeback, err error) {
-	m, err := b.mortal(ctx, peer.Bare, 0)
-	if err != nil {
-		return nil, err
+// check counts what is missing and what is there twice of the chunks 1, 2, …,
+// last.
+func check(chunks []int, last int) (gaps, duplicates int) {
+	at := 0
+	for _, chunk := range chunks {
+		switch {
+		case chunk <= at:
+			duplicates++
+		case chunk > at+1:
+			gaps++
+		}
+		at = max(at, chunk)
 	}
-	defer func() { stop(&err, m.peer) }()
-	conns, err := load.DialAll(ctx, m.peer.Target, n)
-	if err != nil {
-		return nil, err
+	if at != last {
+		gaps++
 	}
-	defer func() { load.CloseAll(conns) }()
-	c := new(comeback)
-	if c.listening, err = m.die(ctx); err != nil {
-		return nil, err
-	}
-	begun := time.Now()
-	load.CloseAll(conns)
-	if conns, err = load.DialAll(ctx, m.peer.Target, n); err != nil {
-		return nil, err
-	}
-	template, err := request("")
-	if err != nil {
-		return nil, err
-	}
-	if err := load.Follow(ctx, conns, template, func(int, int64, *load.Answer) {}); err != nil {
-		return nil, err
-	}
-	c.back = time.Since(begun)
-	return c, nil
+	return gaps, duplicates
 }
 
-// step is how fast calls walk so that a server of any size bears it: 2,000
-// chunks a second.
-func (b *bench) step(n int) peer.Step { return peer.Step{IntervalMs: max(20, n/2)} }
+// barrier notes when all have arrived.
+type barrier struct {
+	missing atomic.Int64
+	passed  atomic.Int64  // in Unix nanoseconds; 0: not yet
+	all     chan struct{} // closed then
+}
+
+func newBarrier(n int) *barrier {
+	b := &barrier{all: make(chan struct{})}
+	b.missing.Store(int64(n))
+	return b
+}
+
+func (b *barrier) arrive() {
+	if b.missing.Add(-1) == 0 {
+		b.passed.Store(time.Now().UnixNano())
+		close(b.all)
+	}
+}
+
+// wait waits until all have arrived.
+func (b *barrier) wait(ctx context.Context) error {
+	select {
+	case <-b.all:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,166 +1,214 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
-	"unicode/utf8"
+
+	"github.com/pay-theory/streamer/bench/internal/load"
 )
 
-// table is what one scenario found.
+// table is what one measurement found.
 type table struct {
-	Name string `json:"name"`
-	// Title says what was measured, Goal what is to be reached.
-	Title string   `json:"title"`
-	Goal  string   `json:"goal,omitempty"`
-	Rows  []row    `json:"rows"`
-	Notes []string `json:"notes,omitempty"`
-	// columns are the keys of the cells.
-	columns []column
+	// title says what was measured, goal what is to be reached.
+	title, goal string
+	notes       []string
+	// group and name are the headings of what names a line.
+	group, name string
+	columns     []column
+	lines       []*line
+	// rounds is how often each line is measured. 0: as often as the command
+	// line says.
+	rounds int
 }
 
-// column is a heading, and the key of its cells in JSON. Keys name units.
-type column struct{ title, key string }
-
-// row has a cell for each column. Cells of the type string are text.
-type row []cell
-
-// cell is a number with the text that it is printed as, or text alone.
-type cell struct {
-	text  string
-	value any
+// line is a load that is measured round by round.
+type line struct {
+	group, name string
+	run         func(ctx context.Context) (*load.Result, error)
+	// base is the yardstick, which is measured in the same rounds.
+	base   *line
+	rounds []*load.Result
 }
 
-func (t *table) add(cells ...cell) { t.Rows = append(t.Rows, cells) }
+// figure is a figure of one round; NaN: there is none.
+type figure func(*load.Result) float64
+
+// column is a heading and what its cells hold.
+type column struct {
+	title  string
+	value  func(*line) float64
+	format func(float64) string
+}
+
+// cell returns the text for a line: a dash if there is no figure.
+func (c *column) cell(l *line) string {
+	if v := c.value(l); !math.IsNaN(v) {
+		return c.format(v)
+	}
+	return "–"
+}
+
+// of is a column of medians over the rounds.
+func of(title string, f figure, format func(float64) string) column {
+	return column{title, func(l *line) float64 { return median(l.values(f)) }, format}
+}
+
+// ratios is a column of ratios to the yardstick: medians over the rounds of the
+// ratio within each, since what slows a round down slows both.
+func ratios(title string, f figure) column {
+	return column{title, func(l *line) float64 {
+		if l.base == nil {
+			return math.NaN()
+		}
+		shares, theirs := l.values(f), l.base.values(f)
+		for i := range shares {
+			if shares[i] /= theirs[i]; math.IsInf(shares[i], 0) {
+				shares[i] = math.NaN()
+			}
+		}
+		return median(shares)
+	}, ratio}
+}
+
+// value is the figure of that name.
+func value(name string) figure {
+	return func(r *load.Result) float64 {
+		if v, known := r.Values[name]; known {
+			return v
+		}
+		return math.NaN()
+	}
+}
+
+// quantile is a quantile of the latency.
+func quantile(q float64) figure {
+	return func(r *load.Result) float64 { return float64(r.Latency.Quantile(q)) }
+}
+
+// Columns that several tables have.
+var (
+	calls     = of("calls", (*load.Result).Calls, count)
+	rate      = of("calls/s", (*load.Result).Rate, count)
+	p50       = of("p50", quantile(0.5), span)
+	p99       = of("p99", quantile(0.99), span)
+	longest   = of("longest", quantile(1), span)
+	serverCPU = of("server CPU/call", (*load.Result).ServerCPU, span)
+)
+
+func (l *line) values(f figure) []float64 {
+	values := make([]float64, len(l.rounds))
+	for i, r := range l.rounds {
+		values[i] = f(r)
+	}
+	return values
+}
+
+// median returns the median of the values that are numbers, NaN if none is.
+func median(values []float64) float64 {
+	values = slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	slices.Sort(values)
+	n := len(values)
+	if n == 0 {
+		return math.NaN()
+	}
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+// measure adds lines, and measures them in turns, so that what else the machine
+// does meets all of them.
+func (b *bench) measure(ctx context.Context, t *table, lines ...*line) error {
+	rounds := t.rounds
+	if rounds == 0 {
+		rounds = b.rounds
+	}
+	for round := range rounds {
+		b.say("  %s, round %d of %d", lines[0].group, round+1, rounds)
+		for _, l := range lines {
+			r, err := l.run(ctx)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", l.group, l.name, err)
+			}
+			l.rounds = append(l.rounds, r)
+		}
+	}
+	t.lines = append(t.lines, lines...)
+	return nil
+}
 
 func (t *table) note(format string, args ...any) {
-	t.Notes = append(t.Notes, fmt.Sprintf(format, args...))
+	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
-// MarshalJSON writes rows as objects.
-func (t *table) MarshalJSON() ([]byte, error) {
-	type plain table
-	rows := make([]map[string]any, len(t.Rows))
-	for i, r := range t.Rows {
-		rows[i] = map[string]any{}
-		for j, c := range r {
-			if c.value != nil {
-				rows[i][t.columns[j].key] = c.value
-			}
-		}
+// print writes the table.
+func (t *table) print(out io.Writer, name string) {
+	_, _ = fmt.Fprintf(out, "\n%s: %s\n", strings.ToUpper(name), t.title)
+	if t.goal != "" {
+		_, _ = fmt.Fprintf(out, "goal: %s\n", t.goal)
 	}
-	return json.Marshal(struct {
-		*plain
-		Rows []map[string]any `json:"rows"`
-	}{(*plain)(t), rows})
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	cells, group := []string{t.group, t.name}, ""
+	for _, c := range t.columns {
+		cells = append(cells, c.title)
+	}
+	_, _ = fmt.Fprintln(w, "  "+strings.Join(cells, "\t"))
+	for _, l := range t.lines {
+		cells = append(cells[:0], l.group, l.name)
+		if l.group == group {
+			cells[0] = ""
+		}
+		group = l.group
+		for _, c := range t.columns {
+			cells = append(cells, c.cell(l))
+		}
+		_, _ = fmt.Fprintln(w, "  "+strings.Join(cells, "\t"))
+	}
+	_ = w.Flush()
+	for _, n := range t.notes {
+		_, _ = fmt.Fprintf(out, "  %s\n", n)
+	}
 }
-
-// print writes the table for people.
-func (t *table) print(w io.Writer) {
-	var out strings.Builder
-	fmt.Fprintf(&out, "\n%s: %s\n", strings.ToUpper(t.Name), t.Title)
-	if t.Goal != "" {
-		fmt.Fprintf(&out, "goal: %s\n", t.Goal)
-	}
-	widths := make([]int, len(t.columns))
-	for j, c := range t.columns {
-		widths[j] = utf8.RuneCountInString(c.title)
-		for _, r := range t.Rows {
-			widths[j] = max(widths[j], utf8.RuneCountInString(r[j].text))
-		}
-	}
-	line := func(text func(j int) string, left int) {
-		for j := range t.columns {
-			cell := text(j)
-			pad := strings.Repeat(" ", widths[j]-utf8.RuneCountInString(cell))
-			if j < left {
-				cell += pad
-			} else {
-				cell = pad + cell
-			}
-			out.WriteString("  " + cell)
-		}
-		out.WriteByte('\n')
-	}
-	left := t.texts()
-	line(func(j int) string { return t.columns[j].title }, left)
-	for _, r := range t.Rows {
-		line(func(j int) string { return r[j].text }, left)
-	}
-	for _, n := range t.Notes {
-		fmt.Fprintf(&out, "  %s\n", n)
-	}
-	_, _ = io.WriteString(w, out.String())
-}
-
-// texts tells how many columns, from the left, hold text.
-func (t *table) texts() int {
-	n := 0
-	for n < len(t.columns) && len(t.Rows) > 0 {
-		if _, ok := t.Rows[0][n].value.(string); !ok {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-func text(s string) cell { return cell{s, s} }
-
-// none is a cell without a value.
-func none() cell { return cell{text: "–"} }
 
 // count is a number without a fraction, with commas.
-func count(f float64) cell {
+func count(f float64) string {
 	digits := fmt.Sprintf("%.0f", f)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}
-	return cell{digits, f}
+	return digits
 }
 
-func ratio(f float64) cell {
-	if f == 0 {
-		return none()
-	}
-	return cell{fmt.Sprintf("%.2f", f), f}
-}
+func ratio(f float64) string { return fmt.Sprintf("%.2f", f) }
 
-// span is a duration; its value is in microseconds.
-func span(d time.Duration) cell {
-	if d == 0 {
-		return none()
-	}
-	us := float64(d) / float64(time.Microsecond)
-	switch {
+// span is a duration in nanoseconds, to about three digits; 0 is not known.
+func span(ns float64) string {
+	switch d := time.Duration(ns); {
+	case d == 0:
+		return "–"
 	case d < 100*time.Microsecond:
-		return cell{fmt.Sprintf("%.1f µs", us), us}
+		return fmt.Sprintf("%.1f µs", ns/1e3)
 	case d < 10*time.Millisecond:
-		return cell{fmt.Sprintf("%.2f ms", us/1e3), us}
+		return fmt.Sprintf("%.2f ms", ns/1e6)
 	case d < time.Second:
-		return cell{fmt.Sprintf("%.1f ms", us/1e3), us}
+		return fmt.Sprintf("%.1f ms", ns/1e6)
 	}
-	return cell{fmt.Sprintf("%.2f s", us/1e6), us}
+	return fmt.Sprintf("%.2f s", ns/1e9)
 }
 
-// size is a number of bytes, in KB of 1,024 from 10,000 on.
-func size(n float64) cell {
+// size is a number of bytes, from 10,000 on in KB of 1,024; 0 is not known.
+func size(n float64) string {
 	switch {
-	case n <= 0:
-		return none()
+	case n == 0:
+		return "–"
 	case n < 10_000:
-		return cell{count(n).text + " B", n}
+		return count(n) + " B"
+	case n < 1000<<10:
+		return fmt.Sprintf("%.1f KB", n/1024)
 	}
-	return cell{fmt.Sprintf("%.1f KB", n/1024), n}
-}
-
-// kilobytes is a number of bytes, in KB of 1,024.
-func kilobytes(bytes float64) cell {
-	kb := bytes / 1024
-	if kb >= 1000 {
-		return cell{count(kb).text + " KB", kb}
-	}
-	return cell{fmt.Sprintf("%.1f KB", kb), kb}
+	return count(n/1024) + " KB"
 }

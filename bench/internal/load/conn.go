@@ -1,225 +1,180 @@
-// Package load makes load on a WebSocket server and measures how it answers.
+// Package load makes load on servers and measures how they answer.
 //
-// It writes and reads frames itself, as cheaply as it can: what is to be
-// measured is the server, and both run on the same cores. All servers get the
-// same load: what a client has to say at one moment leaves in one write.
+// Frames of WebSockets it writes and reads itself, as cheaply as it can: what
+// is to be measured is the server, and both run on the same cores. All servers
+// get the same load: what a client has to say at one moment leaves in one
+// write.
 package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"github.com/gobwas/ws"
+	"golang.org/x/sync/errgroup"
 )
 
 // Target is the server to be loaded.
 type Target struct {
 	// URL begins with ws://.
-	URL         string
-	Subprotocol string
-	// Token is sent as a bearer's; empty: none.
+	URL string
+	// Token is for Streamer. Empty: it is another server.
 	Token string
 }
 
-// Conn is a client's connection. It is not safe for concurrent use, but one
-// goroutine may read while another writes.
+// Conn is a client's connection. One goroutine may read while others write.
 type Conn struct {
 	tcp    net.Conn
-	in     *bufio.Reader // made with the first reading: idle connections are many
+	in     *bufio.Reader // made by the first read: idle connections are many
 	frame  []byte
-	out    []byte
 	number uint32 // its own part of ids
-	count  uint32
-	// sent and received count bytes of frames.
-	sent, received atomic.Int64
+	count  atomic.Uint32
+	mu     sync.Mutex
+	out    bytes.Buffer // what is queued
 }
 
 var connections atomic.Uint32
 
 // Dial opens a connection.
 func Dial(ctx context.Context, t Target) (*Conn, error) {
-	dialer := websocket.Dialer{
-		HandshakeTimeout: 20 * time.Second, ReadBufferSize: 512, WriteBufferSize: 512, WriteBufferPool: &writeBuffers,
-	}
-	if t.Subprotocol != "" {
-		dialer.Subprotocols = []string{t.Subprotocol}
-	}
-	header := http.Header{}
+	dialer := ws.Dialer{Timeout: time.Minute, ReadBufferSize: 512, WriteBufferSize: 512}
 	if t.Token != "" {
-		header.Set("Authorization", "Bearer "+t.Token)
+		dialer.Protocols = []string{"streamer.v1"}
+		dialer.Header = ws.HandshakeHeaderHTTP{"Authorization": {"Bearer " + t.Token}}
 	}
-	ws, response, err := dialer.DialContext(ctx, t.URL, header)
-	if response != nil {
-		_ = response.Body.Close()
-	}
+	// No server here speaks first, so nothing waits in the reader.
+	tcp, _, _, err := dialer.Dial(ctx, t.URL)
 	if err != nil {
 		return nil, fmt.Errorf("dialling: %w", err)
 	}
-	// No server here speaks first, so nothing waits in the buffers of ws.
-	return &Conn{tcp: ws.NetConn(), number: connections.Add(1)}, nil
+	return &Conn{tcp: tcp, number: connections.Add(1)}, nil
 }
 
-var writeBuffers sync.Pool
-
-// DialAll opens n connections, some at a time. After an error none is open.
+// DialAll opens n connections, 32 at a time. After an error none is open.
 func DialAll(ctx context.Context, t Target, n int) ([]*Conn, error) {
-	const atOnce = 32
 	conns := make([]*Conn, n)
-	errs := make([]error, atOnce)
-	var next atomic.Int64
-	var dialers sync.WaitGroup
-	for d := range atOnce {
-		dialers.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n) && errs[d] == nil; i = next.Add(1) - 1 {
-				conns[i], errs[d] = Dial(ctx, t)
-			}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(32)
+	for i := range conns {
+		group.Go(func() (err error) {
+			conns[i], err = Dial(ctx, t)
+			return err
 		})
 	}
-	dialers.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := group.Wait(); err != nil {
 		CloseAll(conns)
 		return nil, err
 	}
 	return conns, nil
 }
 
-// CloseAll closes connections; nil ones are passed over.
+// CloseAll closes connections. Nil ones are passed over.
 func CloseAll(conns []*Conn) {
 	for _, c := range conns {
 		if c != nil {
-			_ = c.tcp.Close()
+			c.Close()
 		}
 	}
 }
 
-// Frames as RFC 6455, section 5.2, has them.
-const (
-	finalText = 0x81
-	finalByte = 0x80
-	opcode    = 0x0f
-	textFrame = 0x1
-	closing   = 0x8
-	masked    = 0x80
-	length    = 0x7f
-	length16  = 126
-	length64  = 127
-)
+// Close cuts the connection off.
+func (c *Conn) Close() { _ = c.tcp.Close() }
 
-// header appends the header of a masked frame for n bytes. The mask is zero,
-// which spares this side the work; the server's is the same for any mask.
-func header(b []byte, n int) []byte {
-	b = append(b, finalText)
-	if n < length16 {
-		b = append(b, masked|byte(n))
-	} else {
-		b = append(b, masked|length16, byte(n>>8), byte(n))
+// Each runs a function with every connection, each in a goroutine of its own,
+// and returns the first error. When one fails or ctx ends, the connections are
+// closed.
+func Each(ctx context.Context, conns []*Conn, run func(i int, c *Conn) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() { CloseAll(conns) })
+	defer stop()
+	var running sync.WaitGroup
+	for i, c := range conns {
+		running.Go(func() {
+			if err := run(i, c); err != nil {
+				cancel(err)
+			}
+		})
 	}
-	return append(b, 0, 0, 0, 0)
+	running.Wait()
+	return context.Cause(ctx)
 }
 
-// request queues a request whose answers will name the slot.
-func (c *Conn) request(t *Template, slot uint16) {
-	c.count++
-	c.out = header(c.out, t.Size())
-	c.out = t.append(c.out, c.number, slot, c.count)
+// write queues a frame and returns where its n bytes go. The mask is zero, which
+// spares this side the work; the server's is the same for any mask.
+func (c *Conn) write(n int) *bytes.Buffer {
+	_ = ws.WriteHeader(&c.out, ws.Header{Fin: true, OpCode: ws.OpText, Masked: true, Length: int64(n)}) // a buffer takes everything
+	return &c.out
+}
+
+// queue queues a request whose answers will name the slot.
+func (c *Conn) queue(t *Template, slot int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.write(t.Size())
+	out.Write(t.append(out.AvailableBuffer(), c.number, uint16(slot), c.count.Add(1)))
 }
 
 // flush writes what is queued.
 func (c *Conn) flush() error {
-	if len(c.out) == 0 {
-		return nil
-	}
-	n, err := c.tcp.Write(c.out)
-	c.sent.Add(int64(n))
-	c.out = c.out[:0]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.out.WriteTo(c.tcp)
 	return err
 }
 
-// Bytes tells how many bytes of frames went over connections, both ways
-// together. Handshakes do not count.
-func Bytes(conns []*Conn) (n int64) {
-	for _, c := range conns {
-		n += c.sent.Load() + c.received.Load()
+// Ask sends a message and hands every frame that comes to take, until take
+// returns true. A frame is valid until take returns.
+func (c *Conn) Ask(text []byte, take func(frame []byte) (bool, error)) error {
+	if err := c.Send(text); err != nil {
+		return err
 	}
-	return n
+	for {
+		frame, err := c.read()
+		if err != nil {
+			return err
+		}
+		if done, err := take(frame); done || err != nil {
+			return err
+		}
+	}
 }
 
-// Send writes a message.
+// Send sends a message.
 func (c *Conn) Send(text []byte) error {
-	c.out = append(header(c.out, len(text)), text...)
+	c.mu.Lock()
+	c.write(len(text)).Write(text)
+	c.mu.Unlock()
 	return c.flush()
 }
 
-// Receive returns the next frame, which is valid until the next one is asked
-// for.
-func (c *Conn) Receive() ([]byte, error) { return c.read() }
-
-// Close cuts the connection.
-func (c *Conn) Close() { _ = c.tcp.Close() }
-
-// more tells whether another frame, or its beginning, has come already.
-func (c *Conn) more() bool { return c.in.Buffered() > 0 }
-
-var errClosing = errors.New("the server closed the connection")
+// waiting tells whether another frame, or its beginning, has come already.
+func (c *Conn) waiting() bool { return c.in != nil && c.in.Buffered() > 0 }
 
 // read returns the next frame, which is valid until the next read.
 func (c *Conn) read() ([]byte, error) {
 	if c.in == nil {
 		c.in = bufio.NewReaderSize(c.tcp, 16<<10)
 	}
-	var head [10]byte
-	if _, err := io.ReadFull(c.in, head[:2]); err != nil {
-		return nil, err
-	}
+	header, err := ws.ReadHeader(c.in)
 	switch {
-	case head[0]&opcode == closing:
-		return nil, errClosing
-	case head[0]&opcode != textFrame, head[0]&finalByte == 0, head[1]&masked != 0:
-		return nil, fmt.Errorf("the server sent a frame that begins with %#x, which is not expected", head[:2])
+	case err != nil:
+		return nil, err
+	case header.OpCode == ws.OpClose:
+		return nil, errors.New("the server closed the connection")
+	case header.OpCode != ws.OpText || !header.Fin || header.Masked || header.Length > 1<<20:
+		return nil, fmt.Errorf("the server sent an unexpected frame: %+v", header)
 	}
-	n := int(head[1] & length)
-	switch n {
-	case length16:
-		if _, err := io.ReadFull(c.in, head[:2]); err != nil {
-			return nil, err
-		}
-		n = int(binary.BigEndian.Uint16(head[:2]))
-	case length64:
-		if _, err := io.ReadFull(c.in, head[:8]); err != nil {
-			return nil, err
-		}
-		n = int(min(binary.BigEndian.Uint64(head[:8]), maxFrame+1))
-	}
-	if n > maxFrame {
-		return nil, errors.New("the server sent a frame of more than 1 MiB")
-	}
-	if cap(c.frame) < n {
-		c.frame = make([]byte, n, max(n, 1024))
-	}
-	c.frame = c.frame[:n]
-	_, err := io.ReadFull(c.in, c.frame)
-	c.received.Add(int64(n + headerSize(n)))
+	c.frame = slices.Grow(c.frame[:0], int(header.Length))[:header.Length]
+	_, err = io.ReadFull(c.in, c.frame)
 	return c.frame, err
 }
-
-// headerSize is the size of the header of an unmasked frame of n bytes.
-func headerSize(n int) int {
-	switch {
-	case n < length16:
-		return 2
-	case n < 1<<16:
-		return 4
-	}
-	return 10
-}
-
-const maxFrame = 1 << 20

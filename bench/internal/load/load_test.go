@@ -1,6 +1,8 @@
 package load
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,50 +22,53 @@ func TestAnswers(t *testing.T) {
 		`{"type":"result","id":"` + id + `","seq":2,"payload":456},{"type":"pong"}]`
 	var got []string
 	for a := range Answers([]byte(frame)) {
-		ended, err := a.end()
+		ended, err := a.Ends()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := string(a.Type) != "pong"; (a.Slot == 7) != want {
-			t.Errorf("%s has slot %d", a.Type, a.Slot)
+		kind := string(a.Type)
+		if (a.Slot == 7) != (kind != "pong") || (a.ID() == id) != (kind != "pong") || ended != (kind == "result") {
+			t.Errorf("%s has id %s, slot %d, ends: %v", kind, a.ID(), a.Slot, ended)
 		}
-		if ended != (string(a.Type) == "result") {
-			t.Errorf("%s ends: %v", a.Type, ended)
+		if a.Number("message") == 123 || a.Number("payload") == 456 {
+			kind += "+"
 		}
-		got = append(got, string(a.Type)+string(a.Field("message"))+string(a.Field("payload")))
+		got = append(got, kind)
 	}
-	if s := strings.Join(got, " "); s != "ack progress123 result456 pong" {
+	if s := strings.Join(got, " "); s != "ack progress+ result+ pong" {
 		t.Errorf("found %s", s)
 	}
 	for a := range Answers([]byte(`{"type":"error","code":"overloaded","final":false}`)) {
-		if _, err := a.end(); err == nil || !strings.Contains(err.Error(), "overloaded") {
+		if _, err := a.Ends(); err == nil || !strings.Contains(err.Error(), "overloaded") {
 			t.Errorf("an error is reported as %v", err)
 		}
 	}
 }
 
+func template(t *testing.T, payload any) Template {
+	t.Helper()
+	template, err := NewTemplate("a", "async", payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template
+}
+
 // Ids are UUIDv7, and different for each connection and request.
 func TestIDs(t *testing.T) {
-	template := NewTemplate("a", "async", []byte(`1`))
+	template := template(t, 1)
 	seen := map[string]bool{}
 	for number := uint32(4090); number < 4100; number++ {
 		for count := range uint32(10) {
 			b := template.append(nil, number, 513, count)
-			if len(b) != template.Size() {
-				t.Fatalf("%d bytes, not %d", len(b), template.Size())
-			}
-			id := string(b[len(template.head):][:idSize])
-			if seen[id] || id[14] != '7' || id[19] != '8' || strings.Count(id, "-") != 4 {
-				t.Fatalf("%s is no new UUIDv7", id)
-			}
-			if slot := slotOf(b); slot != 513 {
-				t.Fatalf("slot 513 is read as %d", slot)
+			id := string(idOf(b))
+			if len(b) != template.Size() || seen[id] || id[14] != '7' || id[19] != '8' || strings.Count(id, "-") != 4 || slotOf(b) != 513 {
+				t.Fatalf("%s is no new UUIDv7 of slot 513", b)
 			}
 			seen[id] = true
 		}
 	}
-	want := `","action":"a","mode":"async","payload":1}`
-	if b := template.append(nil, 1, 1, 1); !strings.HasSuffix(string(b), want) {
+	if b := template.Request(); !strings.HasSuffix(string(b), `","action":"a","mode":"async","payload":1}`) {
 		t.Errorf("a request is %s", b)
 	}
 }
@@ -86,7 +91,7 @@ func echo(t *testing.T, answer func(string) string) Target {
 			}
 			text := answer(string(data))
 			if text == "" {
-				_ = ws.WriteControl(websocket.CloseMessage, nil, time.Now().Add(time.Second))
+				_ = ws.WriteControl(websocket.CloseMessage, nil, time.Now().Add(time.Minute))
 				return
 			}
 			if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
@@ -108,62 +113,133 @@ func dial(t *testing.T, target Target, n int) []*Conn {
 	return conns
 }
 
-var short = NewTemplate("a", "", []byte(`1`))
+func driver(slots int) *Driver {
+	return &Driver{Slots: slots, Warm: time.Millisecond, Measure: 30 * time.Millisecond, Meter: func() Used { return Used{} }}
+}
 
-// long makes frames whose lengths take 16 and, of answers, 64 bits.
-var long = NewTemplate("a", "", []byte(`"`+strings.Repeat("y", 30_000)+`"`))
+// until runs a load for longer and longer until it has measured something: on a
+// busy machine a short one may not.
+func until(t *testing.T, d *Driver, run func(context.Context, *Driver) (*Result, error), enough func(*Result) bool) *Result {
+	t.Helper()
+	for {
+		again := &Driver{Slots: d.Slots, Rate: d.Rate, SinceSent: d.SinceSent, Call: d.Call, Warm: d.Warm, Measure: d.Measure, Meter: d.Meter}
+		m, err := run(t.Context(), again)
+		if err != nil || !enough(m) && d.Measure > 10*time.Second {
+			t.Fatalf("%v: %v calls in %v", err, m.Calls(), d.Measure)
+		}
+		if enough(m) {
+			return m
+		}
+		d.Measure *= 4
+	}
+}
 
-func TestLoops(t *testing.T) {
-	target := echo(t, func(s string) string { return s })
-	batches := echo(t, func(s string) string {
+// Requests are measured in both loops, with frames of all lengths, and the
+// connections can be used again.
+func TestRequests(t *testing.T) {
+	target := echo(t, func(s string) string {
 		return "[" + strings.Replace(s, "request", "ack", 1) + "," + s + "," + strings.Replace(s, "request", "chunk", 1) + "]"
 	})
-	for _, template := range []Template{short, long} {
-		c := Closed{Conns: dial(t, target, 3), Template: template, Window: 4, Warm: time.Millisecond, Measure: 30 * time.Millisecond}
-		for range 2 { // connections can be used again
-			m, err := c.Run(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if m.Calls == 0 || m.Latency.Count() != m.Calls || m.During < c.Measure || m.Rate() <= 0 || m.Ack.Count() != 0 ||
-				m.WirePerCall() < float64(template.Size()) {
-				t.Errorf("%d calls, %d latencies, %d acks in %v", m.Calls, m.Latency.Count(), m.Ack.Count(), m.During)
-			}
+	for _, payload := range []string{"", strings.Repeat("y", 1000), strings.Repeat("y", 30_000)} {
+		ended := make(chan string, 1000)
+		r := &Requests{Conns: dial(t, target, 3), Template: template(t, payload), Each: func(id string) { ended <- id }}
+		closed := driver(12)
+		closed.Calls = 100
+		_, err := r.Run(t.Context(), closed)
+		if err != nil || len(ended) != 100 {
+			t.Errorf("%v: %d of 100 ended", err, len(ended))
 		}
-		c.Conns = dial(t, batches, 2)
-		if m, err := c.Run(t.Context()); err != nil || m.Ack.Count() == 0 {
-			t.Errorf("%v; no acks are measured", err)
+		r.Each = nil
+		m := until(t, driver(12), r.Run, func(m *Result) bool { return m.Calls() > 0 && m.Ack.Count() > 0 })
+		if m.Rate() <= 0 || m.During < 30*time.Millisecond {
+			t.Errorf("%v per second within %v", m.Rate(), m.During)
 		}
-		o := Open{Conns: dial(t, target, 3), Template: template, Rate: 1000, Measure: 50 * time.Millisecond, Took: SinceDue}
-		h, err := o.Run(t.Context())
-		if err != nil || h.Count() != 50 {
-			t.Errorf("%v; %d of 50 are measured", err, h.Count())
+		open := driver(100)
+		open.Rate, open.Warm = 1000, 0
+		if m, err = r.Run(t.Context(), open); err != nil || m.Calls() != 30 {
+			t.Errorf("%v: %v of 30 calls are measured", err, m.Calls())
 		}
 	}
 }
 
-// What goes wrong is said, and ends the load at once.
-func TestLoopsEndWithErrors(t *testing.T) {
+// A driver without a connection makes calls, and measures until the time that
+// they return.
+func TestCalls(t *testing.T) {
+	for _, rate := range []float64{0, 1000} {
+		d := driver(8)
+		d.Rate, d.SinceSent = rate, true
+		d.Call = func(_ context.Context, _ int) (int64, error) { return time.Now().Add(time.Hour).UnixNano(), nil }
+		run := func(ctx context.Context, d *Driver) (*Result, error) { return d.Run(ctx) }
+		m := until(t, d, run, func(m *Result) bool { return m.Calls() > 0 })
+		if m.Latency.Quantile(0) < maxLatency/2 {
+			t.Errorf("a call took %v", m.Latency.Quantile(0))
+		}
+		d = driver(8)
+		d.Rate, d.Measure = rate, time.Hour
+		failed := errors.New("failed")
+		d.Call = func(context.Context, int) (int64, error) { return 0, failed }
+		if _, err := d.Run(t.Context()); !errors.Is(err, failed) {
+			t.Errorf("a call that failed ends the run with %v", err)
+		}
+	}
+	behind := driver(1)
+	behind.Rate, behind.Measure = 1000, time.Hour
+	behind.Call = func(ctx context.Context, _ int) (int64, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	if _, err := behind.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "behind") {
+		t.Errorf("a server that answers nothing ends the run with %v", err)
+	}
+}
+
+// What goes wrong is returned, and ends the load at once.
+func TestRequestsEndWithErrors(t *testing.T) {
 	servers := map[string]func(string) string{
 		"closed":     func(string) string { return "" },
 		"overloaded": func(string) string { return `{"type":"error","code":"overloaded"}` },
 		"not asked":  func(string) string { return `{"type":"result","payload":1}` },
 	}
 	for want, answer := range servers {
-		target := echo(t, answer)
-		c := Closed{Conns: dial(t, target, 2), Template: short, Window: 1, Measure: time.Hour}
-		if _, err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: a closed loop says %v", want, err)
+		for _, rate := range []float64{0, 1000} {
+			r := &Requests{Conns: dial(t, echo(t, answer), 2), Template: template(t, 1)}
+			d := driver(1000)
+			d.Rate, d.Measure = rate, time.Hour
+			// Writing may fail before the reason is read.
+			if _, err := r.Run(t.Context(), d); err == nil || !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "write") {
+				t.Errorf("%s, rate %v: %v", want, rate, err)
+			}
 		}
-		if want == "not asked" {
-			continue // nobody waits for an answer in an open loop
+	}
+	failed := errors.New("failed")
+	conns := dial(t, echo(t, func(s string) string { return s }), 2)
+	err := Each(t.Context(), conns, func(i int, c *Conn) error {
+		if i == 0 {
+			return failed
 		}
-		o := Open{Conns: dial(t, target, 2), Template: short, Rate: 1000, Measure: 10 * time.Millisecond, Took: SinceDue}
-		if _, err := o.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "pipe") {
-			t.Errorf("%s: an open loop says %v", want, err)
+		return c.Ask([]byte("{}"), func([]byte) (bool, error) { return false, nil })
+	})
+	if !errors.Is(err, failed) {
+		t.Errorf("one of several connections failed with %v", err)
+	}
+}
+
+func TestRecorder(t *testing.T) {
+	r := NewRecorder()
+	if r.Quantile(0.5) != 0 || r.Count() != 0 {
+		t.Error("an empty recorder has quantiles")
+	}
+	for i := range 1000 {
+		r.Record(time.Duration(i+1) * time.Millisecond)
+	}
+	for q, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 1: time.Second} {
+		if got := r.Quantile(q); got < want*999/1000 || got > want*1001/1000 {
+			t.Errorf("quantile %v is %v, not %v", q, got, want)
 		}
-		if err := Follow(t.Context(), dial(t, target, 2), short, func(int, int64, *Answer) {}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: following says %v", want, err)
-		}
+	}
+	r.Record(-time.Second)
+	r.Record(time.Hour)
+	if r.Count() != 1002 || r.Quantile(0) != 0 || r.Quantile(1) < maxLatency {
+		t.Errorf("%d durations from %v to %v", r.Count(), r.Quantile(0), r.Quantile(1))
 	}
 }

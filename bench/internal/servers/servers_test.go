@@ -1,0 +1,152 @@
+package servers
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// startAndWait is an argument that has this program start a PostgreSQL in a
+// directory, write where it listens, and wait.
+const startAndWait = "start-and-wait"
+
+// TestMain is also the main of the servers that the tests start.
+func TestMain(m *testing.M) {
+	Main()
+	if len(os.Args) > 2 && os.Args[1] == startAndWait {
+		s, err := Start(context.Background(), Postgres, os.Args[2], Options{})
+		if err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		fmt.Println(s.Address)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// dir returns a directory that other users may reach: PostgreSQL does not run as
+// root.
+func dir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "servers-test-") //nolint:usetesting // t.TempDir is closed to other users
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// Every kind starts, and stops in good order.
+func TestKinds(t *testing.T) {
+	for _, kind := range []Kind{Streamer, Bare, Centrifuge, NATS, Postgres, Redis} {
+		s, err := Start(t.Context(), kind, dir(t), Options{})
+		if errors.Is(err, ErrMissing) {
+			t.Logf("SKIPPED: %v", err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used := s.Used(); used.Load == 0 && used.Server == 0 {
+			t.Logf("%s: this system does not tell what processes use", kind)
+		}
+		if err := errors.Join(s.Stop(), s.Stop()); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if reaches(s.Address) {
+			t.Errorf("%s has not stopped", kind)
+		}
+	}
+	if _, err := Start(t.Context(), Streamer, dir(t)+"/missing", Options{}); err == nil {
+		t.Error("a server starts in a directory that is not there")
+	}
+}
+
+// A server that was killed can be started again at the same address, and
+// deletes what has expired.
+func TestKillAndExpire(t *testing.T) {
+	dir := dir(t)
+	s, err := Start(t.Context(), Streamer, dir, Options{Age: 10 * 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := s.Address
+	s.Kill()
+	if s, err = Start(t.Context(), Streamer, dir, Options{Address: address}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if s.Address != address {
+		t.Errorf("it listens at %s, not %s", s.Address, address)
+	}
+	var deleted bytes.Buffer
+	if err := s.Control(t.Context(), "/expire?for=1m", &deleted); err != nil || deleted.String() != "0" {
+		t.Errorf("%s of no calls were deleted, %v", deleted.String(), err)
+	}
+}
+
+// Programs end with the process that has started them, even if that is killed.
+func TestProgramsEndWithTheirParent(t *testing.T) {
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		t.Skip("SKIPPED: this system cannot do that")
+	}
+	parent := exec.Command(os.Args[0], startAndWait, dir(t)) //nolint:gosec // it is this program
+	in, err := parent.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _, err := bufio.NewReader(out).ReadLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Process.Kill()
+	_ = parent.Wait()
+	if bytes.Contains(line, []byte(ErrMissing.Error())) {
+		t.Skipf("SKIPPED: %s", line)
+	}
+	for deadline := time.Now().Add(time.Minute); reaches(string(line)); {
+		if time.Now().After(deadline) {
+			t.Fatal("PostgreSQL has outlived its parent by a minute")
+		}
+	}
+}
+
+func TestMissingPrograms(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := find("no-server", "/no/server"); !errors.Is(err, ErrMissing) {
+		t.Errorf("a program that is not installed: %v", err)
+	}
+}
+
+// reaches tells whether something listens at an address.
+func reaches(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
