@@ -80,7 +80,7 @@ func run(ctx context.Context, o *options, out, stderr io.Writer) (err error) {
 			continue
 		}
 		b.table = m.name
-		b.say("%s", m.name)
+		b.announce("%s", m.name)
 		t, err := m.run(b, ctx)
 		failed := b.stopAll()
 		if ctx.Err() != nil {
@@ -94,8 +94,8 @@ func run(ctx context.Context, o *options, out, stderr io.Writer) (err error) {
 	return nil
 }
 
-// say prints what is being measured.
-func (b *bench) say(format string, args ...any) {
+// announce prints what is being measured.
+func (b *bench) announce(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.stderr, "%6s  %s\n", time.Since(b.begun).Round(time.Second), fmt.Sprintf(format, args...))
 }
 
@@ -184,8 +184,8 @@ func (b *bench) requests(r requests) func(context.Context) (*load.Result, error)
 	}
 	slots := r.shape.conns * r.shape.window
 	if r.rate > 0 {
-		// A second of the highest rates may be in flight.
-		r.shape, slots = shape{64, 0}, 1<<14
+		// Seconds of the highest rates may be in flight.
+		r.shape, slots = shape{64, 0}, 60_000
 	}
 	return func(ctx context.Context) (*load.Result, error) {
 		template, err := load.NewTemplate(r.action, r.mode, r.payload)

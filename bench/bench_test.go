@@ -13,7 +13,6 @@ import (
 	"github.com/pay-theory/streamer/bench/internal/load"
 	"github.com/pay-theory/streamer/bench/internal/servers"
 	"go.uber.org/goleak"
-	"pgregory.net/rapid"
 )
 
 // TestMain is also the main of the servers that the tests start.
@@ -142,7 +141,7 @@ func TestRatios(t *testing.T) {
 	}
 	base := &line{rounds: rounds(50, 100, 10)}
 	l := &line{rounds: rounds(100, 50, 40), base: base}
-	c, m := ratios("×", value("x")), of("x", value("x"), count)
+	c, m := ratios("×", value("x")), medians("x", value("x"), count)
 	if c.cell(l) != "2.00" || m.cell(l) != "50" {
 		t.Errorf("the median of 2, 0.5 and 4 is %s, that of 100, 50 and 40 %s", c.cell(l), m.cell(l))
 	}
@@ -152,34 +151,10 @@ func TestRatios(t *testing.T) {
 	}
 }
 
-// The median lies between the least and the most, and does not depend on the
-// order.
-func TestMedian(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		values := rapid.SliceOfN(rapid.Float64Range(0, 1e9), 1, 9).Draw(t, "values")
-		got := median(values)
-		below, above := 0, 0
-		for _, v := range values {
-			if v <= got {
-				below++
-			}
-			if v >= got {
-				above++
-			}
-		}
-		if 2*below < len(values) || 2*above < len(values) {
-			t.Fatalf("%v is no median of %v", got, values)
-		}
-		if other := median(rapid.Permutation(values).Draw(t, "order")); other != got {
-			t.Fatalf("%v in another order is %v", got, other)
-		}
-	})
-}
-
 func TestCells(t *testing.T) {
 	for want, got := range map[string]string{
-		"1,234,567": count(1234567), "999": count(999), "1.50": ratio(1.5), "–": span(0), "99.9 µs": span(99_900), "1.00 ms": span(1e6),
-		"1.70 s": span(1.7e9), "9,999 B": size(9999), "9.8 KB": size(10_000), "1,024 KB": size(1 << 20), "0": count(0),
+		"1,234,567": count(1234567), "999": count(999), "1.50": ratio(1.5), "–": timeSpan(0), "99.9 µs": timeSpan(99_900), "1.00 ms": timeSpan(1e6),
+		"1.70 s": timeSpan(1.7e9), "9,999 B": byteSize(9999), "9.8 KB": byteSize(10_000), "1,024 KB": byteSize(1 << 20), "0": count(0),
 	} {
 		if got != want {
 			t.Errorf("%q, not %q", got, want)

@@ -56,7 +56,7 @@ func (b *bench) durable(ctx context.Context) (*table, error) {
 		goal:  "≥ 10,000 calls a second, then 15,000; at low load, ack p50 ≤ 2 × the disk's bare fsync",
 		group: "connections × in flight", name: "what",
 		columns: []column{
-			rate, ratios("× fsync", (*load.Result).Rate), of("ack p50", func(r *load.Result) float64 { return float64(r.Ack.Quantile(0.5)) }, span),
+			rate, ratios("× fsync", (*load.Result).Rate), medians("ack p50", func(r *load.Result) float64 { return float64(r.Ack.Quantile(0.5)) }, timeSpan),
 			ratios("× fsync", ackOrLatency), p50, p99, serverCPU,
 		},
 	}
@@ -122,7 +122,7 @@ func (b *bench) client(ctx context.Context) (_ *table, err error) {
 		title: fmt.Sprintf("the Go client beside the raw load; one connection, %d calls in flight, the same request", s.window),
 		group: "call", name: "through",
 		columns: []column{
-			rate, ratios("× raw", (*load.Result).Rate), p50, p99, of("client CPU/call", (*load.Result).LoadCPU, span), serverCPU,
+			rate, ratios("× raw", (*load.Result).Rate), p50, p99, medians("client CPU/call", (*load.Result).LoadCPU, timeSpan), serverCPU,
 		},
 	}
 	t.note("client CPU: of this whole process; what it is more than raw is the client's own cost, the encoding and decoding of payloads included")

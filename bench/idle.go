@@ -16,8 +16,8 @@ func (b *bench) idleConnections(ctx context.Context) (*table, error) {
 		goal:  "≤ 15 KB a connection, then ≤ 10 KB, at 10,000 on plain TCP",
 		group: "connections", name: "server", rounds: 1, // memory does not vary as speed does
 		columns: []column{
-			of("RSS before", value("before"), size), of("after", value("after"), size),
-			of("a connection", value("each"), size), ratios("× bare", value("each")),
+			medians("RSS before", value("before"), byteSize), medians("after", value("after"), byteSize),
+			medians("a connection", value("each"), byteSize), ratios("× bare", value("each")),
 		},
 	}
 	t.note("centrifuge: each connection has authenticated, and follows nothing. Tuned: a pool of write buffers, buffers of 512 B, commands")

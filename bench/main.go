@@ -4,8 +4,8 @@
 //
 //	cd bench && GOWORK=off go run .
 //
-// Only the ratios carry over to other machines. RESULTS.md says what the
-// figures mean.
+// Only the ratios carry over to other machines. RESULTS.md explains the
+// figures.
 package main
 
 import (
@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-// options are what the command line says.
+// options are those of the command line.
 type options struct {
 	// duration is that of one measurement, rounds how often each is made.
 	duration time.Duration

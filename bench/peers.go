@@ -30,8 +30,8 @@ func allPeers() []*peer {
 }
 
 // startPeers starts the servers of peers, which those of the same kind and
-// options share. Peers whose server is missing are left out, and the table says
-// so.
+// options share. Peers whose server is missing are left out, and the table has a
+// note.
 func (b *bench) startPeers(ctx context.Context, t *table) (running []*peer, err error) {
 	type key struct {
 		kind servers.Kind
@@ -41,7 +41,7 @@ func (b *bench) startPeers(ctx context.Context, t *table) (running []*peer, err 
 	for _, p := range allPeers() {
 		k := key{p.kind, p.o}
 		if started[k] == nil && failed[k] == nil {
-			b.say("  starting %s", p.kind)
+			b.announce("  starting %s", p.kind)
 			started[k], failed[k] = b.start(ctx, p.kind, "", p.o)
 		}
 		switch p.server = started[k]; {
@@ -76,7 +76,7 @@ func (b *bench) peers(ctx context.Context) (*table, error) {
 		goal:  "≥ 3 × River (single inserts), Asynq and JetStream (synced always)",
 		group: "in flight", name: "queue",
 		columns: []column{
-			rate, ratios("streamer is ×", interval), p50, p99, of("CPU/call", (*load.Result).AllCPU, span),
+			rate, ratios("streamer is ×", interval), p50, p99, medians("CPU/call", (*load.Result).AllCPU, timeSpan),
 		},
 		notes: peerNotes,
 	}
@@ -151,8 +151,8 @@ func (b *bench) pickup(ctx context.Context) (*table, error) {
 		{group: group, name: "streamer, inline", run: b.requests(inline), base: streamer},
 	}
 	for _, p := range running {
-		// As many may wait as fit into four seconds.
-		l := p.line(b, group, 4*pickupRate, pickupRate)
+		// As many may be in flight as begin within eight seconds.
+		l := p.line(b, group, 8*pickupRate, pickupRate)
 		l.base = streamer
 		lines = append(lines, l)
 	}

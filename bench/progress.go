@@ -35,7 +35,7 @@ func (b *bench) progress(ctx context.Context) (*table, error) {
 		title: "from a handler's report to its clients; 10 reports per second on each stream",
 		goal:  "1,000 calls: p99 < 100 ms, then < 20 ms",
 		group: "streams × subscribers", name: "server",
-		columns: []column{of("of those made", value("share"), ratio), of("received/s", (*load.Result).Rate, count), p50, p99, longest},
+		columns: []column{medians("of those made", value("share"), ratio), medians("received/s", (*load.Result).Rate, count), p50, p99, longest},
 	}
 	t.note("progress that newer progress replaces within 50 ms is not sent: that is the protocol's rule. Chunks are stored and synced first")
 	t.note("centrifuge publishes in its server's process, without history. It serves any number of channels per connection, presence, more than")

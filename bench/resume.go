@@ -24,10 +24,10 @@ func (b *bench) resume(ctx context.Context) (*table, error) {
 		goal:  "0 gaps, 0 duplicates, 0 lost",
 		group: "connections", name: "clients", rounds: 1, // it takes long, and counts what must be 0
 		columns: []column{
-			of("first chunk", value("first"), span), of("listens after", value("listening"), span), of("last one back", value("back"), span),
-			of("× first", func(r *load.Result) float64 { return r.Values["back"] / r.Values["first"] }, ratio),
-			of("last call ended", value("ended"), span), of("gaps", value("gaps"), count), of("duplicates", value("duplicates"), count),
-			of("lost", value("lost"), count),
+			medians("first chunk", value("first"), timeSpan), medians("listens after", value("listening"), timeSpan), medians("last one back", value("back"), timeSpan),
+			medians("× first", func(r *load.Result) float64 { return r.Values["back"] / r.Values["first"] }, ratio),
+			medians("last call ended", value("ended"), timeSpan), medians("gaps", value("gaps"), count), medians("duplicates", value("duplicates"), count),
+			medians("lost", value("lost"), count),
 		},
 	}
 	t.note("first chunk: from when the clients begin to connect, 32 at a time, until the last one has received a chunk of its call")

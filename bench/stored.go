@@ -15,10 +15,10 @@ import (
 	"github.com/pay-theory/streamer/bench/internal/servers"
 )
 
-// fill stores n calls in the database in a directory, and returns the ids of
+// storeCalls stores n calls in the database in a directory, and returns the ids of
 // some of them.
-func (b *bench) fill(ctx context.Context, dir string, o servers.Options, n int) (ids []string, err error) {
-	b.say("  storing %d calls", n)
+func (b *bench) storeCalls(ctx context.Context, dir string, o servers.Options, n int) (ids []string, err error) {
+	b.announce("  storing %d calls", n)
 	s, err := b.start(ctx, servers.Streamer, dir, o)
 	if err != nil {
 		return nil, err
@@ -48,14 +48,14 @@ func (b *bench) storedGrowth(ctx context.Context) (*table, error) {
 		title: "a server with so many calls in its file, as they grow; loads on 64 connections",
 		group: "stored calls", name: "what",
 		columns: []column{
-			rate, p50, p99, serverCPU, of("file", value("file"), size), of("starts in", value("start"), span), of("RSS", value("rss"), size),
+			rate, p50, p99, serverCPU, medians("file", value("file"), byteSize), medians("starts in", value("start"), timeSpan), medians("RSS", value("rss"), byteSize),
 		},
 	}
 	t.note("list: 50 of the caller's own, newest first. subscribe: to any of the calls, which has ended. Calls of the loads themselves are stored, too")
 	t.note("starts in: from starting the process to its listening. Inline calls ask a filter whether their id is known; it is of a fixed size")
 	var ids []string
 	for stored, n := 0, min(1000, b.stored); ; n = min(10*n, b.stored) {
-		more, err := b.fill(ctx, dir, servers.Options{}, n-stored)
+		more, err := b.storeCalls(ctx, dir, servers.Options{}, n-stored)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (b *bench) cleanup(ctx context.Context) (*table, error) {
 	// 20,000 per second are more than are deleted. The server keeps calls for 7
 	// days after their end.
 	n := int(20_000*b.duration.Seconds()) * b.rounds
-	if _, err := b.fill(ctx, dir, servers.Options{Age: 10 * 24 * time.Hour}, n); err != nil {
+	if _, err := b.storeCalls(ctx, dir, servers.Options{Age: 10 * 24 * time.Hour}, n); err != nil {
 		return nil, err
 	}
 	s, err := b.start(ctx, servers.Streamer, dir, servers.Options{})
@@ -145,7 +145,7 @@ func (b *bench) cleanup(ctx context.Context) (*table, error) {
 		title: fmt.Sprintf("durable calls at 1,000 per second in an open loop, while of %s expired calls some are deleted", count(float64(n))),
 		group: "calls per second", name: "clean-up",
 		columns: []column{
-			calls, p50, ratios("× none", quantile(0.5)), p99, ratios("× none", quantile(0.99)), longest, of("deleted/s", value("deleted"), count),
+			calls, p50, ratios("× none", quantile(0.5)), p99, ratios("× none", quantile(0.99)), longest, medians("deleted/s", value("deleted"), count),
 		},
 	}
 	t.note("latency since the time each request was due; both lines are measured in turns on the same file")

@@ -15,15 +15,14 @@ import (
 
 // table is what one measurement found.
 type table struct {
-	// title says what was measured, goal what is to be reached.
+	// title describes what was measured, goal what is to be reached.
 	title, goal string
 	notes       []string
 	// group and name are the headings of what names a line.
 	group, name string
 	columns     []column
 	lines       []*line
-	// rounds is how often each line is measured. 0: as often as the command
-	// line says.
+	// rounds is how often each line is measured. Default: options.rounds.
 	rounds int
 }
 
@@ -54,8 +53,8 @@ func (c *column) cell(l *line) string {
 	return "–"
 }
 
-// of is a column of medians over the rounds.
-func of(title string, f figure, format func(float64) string) column {
+// medians is a column of medians over the rounds.
+func medians(title string, f figure, format func(float64) string) column {
 	return column{title, func(l *line) float64 { return median(l.values(f)) }, format}
 }
 
@@ -93,12 +92,12 @@ func quantile(q float64) figure {
 
 // Columns that several tables have.
 var (
-	calls     = of("calls", (*load.Result).Calls, count)
-	rate      = of("calls/s", (*load.Result).Rate, count)
-	p50       = of("p50", quantile(0.5), span)
-	p99       = of("p99", quantile(0.99), span)
-	longest   = of("longest", quantile(1), span)
-	serverCPU = of("server CPU/call", (*load.Result).ServerCPU, span)
+	calls     = medians("calls", (*load.Result).Calls, count)
+	rate      = medians("calls/s", (*load.Result).Rate, count)
+	p50       = medians("p50", quantile(0.5), timeSpan)
+	p99       = medians("p99", quantile(0.99), timeSpan)
+	longest   = medians("longest", quantile(1), timeSpan)
+	serverCPU = medians("server CPU/call", (*load.Result).ServerCPU, timeSpan)
 )
 
 func (l *line) values(f figure) []float64 {
@@ -120,15 +119,15 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-// measure adds lines, and measures them in turns, so that what else the machine
-// does meets all of them.
+// measure adds lines, and measures them in turns, so that other work of the
+// machine affects all of them.
 func (b *bench) measure(ctx context.Context, t *table, lines ...*line) error {
 	rounds := t.rounds
 	if rounds == 0 {
 		rounds = b.rounds
 	}
 	for round := range rounds {
-		b.say("  %s, round %d of %d", lines[0].group, round+1, rounds)
+		b.announce("  %s, round %d of %d", lines[0].group, round+1, rounds)
 		for _, l := range lines {
 			r, err := l.run(ctx)
 			if err != nil {
@@ -185,8 +184,8 @@ func count(f float64) string {
 
 func ratio(f float64) string { return fmt.Sprintf("%.2f", f) }
 
-// span is a duration in nanoseconds, to about three digits; 0 is not known.
-func span(ns float64) string {
+// timeSpan is a duration in nanoseconds, to about three digits; 0 is not known.
+func timeSpan(ns float64) string {
 	switch d := time.Duration(ns); {
 	case d == 0:
 		return "–"
@@ -200,8 +199,8 @@ func span(ns float64) string {
 	return fmt.Sprintf("%.2f s", ns/1e9)
 }
 
-// size is a number of bytes, from 10,000 on in KB of 1,024; 0 is not known.
-func size(n float64) string {
+// byteSize is a number of bytes, from 10,000 on in KB of 1,024; 0 is not known.
+func byteSize(n float64) string {
 	switch {
 	case n == 0:
 		return "–"

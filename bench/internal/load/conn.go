@@ -2,7 +2,7 @@
 //
 // Frames of WebSockets it writes and reads itself, as cheaply as it can: what
 // is to be measured is the server, and both run on the same cores. All servers
-// get the same load: what a client has to say at one moment leaves in one
+// get the same load: what a client has to send at one moment leaves in one
 // write.
 package load
 
@@ -157,7 +157,7 @@ func (c *Conn) Send(text []byte) error {
 	return c.flush()
 }
 
-// waiting tells whether another frame, or its beginning, has come already.
+// waiting reports whether another frame, or its beginning, has come already.
 func (c *Conn) waiting() bool { return c.in != nil && c.in.Buffered() > 0 }
 
 // read returns the next frame, which is valid until the next read.

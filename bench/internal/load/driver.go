@@ -76,7 +76,7 @@ func (d *Driver) Run(ctx context.Context) (*Result, error) {
 	d.sent, d.due = make([]atomic.Int64, d.Slots), make([]int64, d.Slots)
 	d.ctx, d.cancel = context.WithCancelCause(ctx)
 	if d.Send == nil {
-		d.Send, d.Flush, d.Stop = d.call, func() {}, func() {}
+		d.Send, d.Flush, d.Stop = d.startCall, func() {}, func() {}
 	}
 	defer d.routines.Wait()
 	defer d.Stop()
@@ -92,9 +92,9 @@ func (d *Driver) Run(ctx context.Context) (*Result, error) {
 		}
 		start := time.Now()
 		d.from = start.Add(d.Warm).UnixNano()
-		d.routines.Go(func() { d.pace(start) })
+		d.routines.Go(func() { d.beginAtTimes(start) })
 	} else {
-		for slot := 0; slot < d.Slots && d.more(); slot++ {
+		for slot := 0; slot < d.Slots && d.beginsNext(); slot++ {
 			d.pending.Add(1)
 			d.begin(slot, time.Now().UnixNano())
 		}
@@ -142,8 +142,8 @@ func (d *Driver) measure() error {
 	return nil
 }
 
-// pace begins the calls of an open loop at their times.
-func (d *Driver) pace(start time.Time) {
+// beginAtTimes begins the calls of an open loop at their times.
+func (d *Driver) beginAtTimes(start time.Time) {
 	defer d.release()
 	interval := time.Duration(float64(time.Second) / d.Rate)
 	end := start.Add(d.Warm + d.Measure)
@@ -171,7 +171,7 @@ func (d *Driver) begin(slot int, due int64) {
 	d.Send(slot)
 }
 
-func (d *Driver) call(slot int) {
+func (d *Driver) startCall(slot int) {
 	d.routines.Go(func() {
 		at, err := d.Call(d.ctx, slot)
 		if err != nil {
@@ -182,12 +182,12 @@ func (d *Driver) call(slot int) {
 	})
 }
 
-// more tells whether another call of a closed loop begins.
-func (d *Driver) more() bool {
+// beginsNext reports whether another call of a closed loop begins.
+func (d *Driver) beginsNext() bool {
 	return d.phase.Load() != stopping && (d.Calls == 0 || d.started.Add(1) <= int64(d.Calls))
 }
 
-// release says that a call has ended for good, or that no more begin.
+// release counts down when a slot is not used again, or no more calls begin.
 func (d *Driver) release() {
 	if d.pending.Add(-1) == 0 {
 		close(d.drained)
@@ -225,7 +225,7 @@ func (d *Driver) Ended(slot int, at int64) bool {
 	case d.Rate > 0:
 		d.free <- slot
 		d.release()
-	case d.more():
+	case d.beginsNext():
 		d.begin(slot, time.Now().UnixNano())
 	default:
 		d.release()

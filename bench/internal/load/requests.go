@@ -130,7 +130,7 @@ func leadingNumber(text []byte) (n int64) {
 // ID returns the id of the request that a message is about; empty: none.
 func (a *Answer) ID() string { return string(idOf(a.Body)) }
 
-// Ends tells whether a message is the last about its request. It returns an
+// Ends reports whether a message is the last about its request. It returns an
 // error if the server answers with one, or with what no load asks for.
 func (a *Answer) Ends() (bool, error) {
 	switch string(a.Type) {
@@ -146,8 +146,8 @@ func (a *Answer) Ends() (bool, error) {
 type Requests struct {
 	Conns    []*Conn
 	Template Template
-	// Pickup measures until the handler began, which the payload of the result
-	// says in Unix nanoseconds. Default: until the result came.
+	// Pickup measures until the handler began, whose time in Unix nanoseconds is
+	// the payload of the result. Default: until the result came.
 	Pickup bool
 	// Each is called with the id of each request that ended. Nil: none is.
 	Each func(id string)

@@ -1,4 +1,5 @@
-// Package machine says what a benchmark ran on, and what its processes used.
+// Package machine describes what a benchmark ran on, and measures what its
+// processes use.
 // Most of it is known on Linux only; elsewhere it is empty or 0.
 package machine
 
@@ -50,7 +51,7 @@ func RSS(pid int) int64 {
 	return int64(os.Getpagesize()) * number(bytes.Fields(text), 1)
 }
 
-// tick is the unit of processor time in /proc: Linux says USER_HZ = 100 to
+// tick is the unit of processor time in /proc: Linux reports USER_HZ = 100 to
 // programs on every architecture that Go runs on.
 const tick = 10 * time.Millisecond
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Asynq is Asynq on Redis. A job is stored when Redis has answered, and counts
-// as completed when its handler has returned: nobody is told when Asynq has
+// as completed when its handler has returned: Asynq does not report when it has
 // removed it, which comes after that.
 type Asynq struct {
 	client *asynq.Client

@@ -44,7 +44,7 @@ func (q *JetStream) Open(ctx context.Context, server *servers.Server, w *Work) (
 	//nolint:contextcheck // work goes on when ctx, which is for the start, has ended
 	q.consume, err = consumer.Consume(func(m jetstream.Msg) {
 		q.workers.Go(func() {
-			if err := work(m, w); err != nil {
+			if err := handleMessage(m, w); err != nil {
 				w.fail(err)
 			}
 		})
@@ -52,7 +52,7 @@ func (q *JetStream) Open(ctx context.Context, server *servers.Server, w *Work) (
 	return err
 }
 
-func work(m jetstream.Msg, w *Work) error {
+func handleMessage(m jetstream.Msg, w *Work) error {
 	j, err := decode(m.Data())
 	if err == nil {
 		err = w.Handle(j)

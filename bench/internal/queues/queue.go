@@ -19,7 +19,7 @@ import (
 type Queue interface {
 	// Open connects to the server, and starts workers.
 	Open(ctx context.Context, server *servers.Server, w *Work) error
-	// Submit returns when the queue says that the job is stored. It is safe
+	// Submit returns when the queue confirms that the job is stored. It is safe
 	// for concurrent use.
 	Submit(ctx context.Context, j *Job) error
 	// Close waits until no job runs, and disconnects, also after an error of
@@ -29,7 +29,7 @@ type Queue interface {
 
 // Job is what is submitted: the order that Streamer's echoes carry.
 type Job struct {
-	// Run tells jobs of this load from those that an earlier one left behind.
+	// Run distinguishes jobs of this load from those that an earlier one left behind.
 	Run   int64         `json:"run"`
 	Slot  int           `json:"slot"`
 	Order servers.Order `json:"order"`
@@ -74,7 +74,7 @@ func (w *Work) Handle(j *Job) error {
 	return err
 }
 
-// Done is called when the queue says that the job is completed.
+// Done is called when the queue reports that the job is completed.
 func (w *Work) Done(j *Job) {
 	if j.Run == w.run {
 		select {

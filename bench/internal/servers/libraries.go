@@ -60,7 +60,7 @@ func serveCentrifuge(ctx context.Context, s *settings, controls *http.ServeMux) 
 	if err != nil {
 		return err
 	}
-	// Idle connections are not read, so there is nobody to answer pings.
+	// Idle connections are not read, so pings would not be answered.
 	reply := centrifuge.ConnectReply{
 		Credentials: &centrifuge.Credentials{UserID: subject}, PingPongConfig: &centrifuge.PingPongConfig{PingInterval: time.Hour},
 	}

@@ -31,7 +31,7 @@ var postgresOptions = []string{
 
 // startPostgres makes a database and starts PostgreSQL on it.
 func (s *Server) startPostgres(ctx context.Context) error {
-	program, err := find("postgres", "/usr/lib/postgresql/*/bin/postgres")
+	program, err := findProgram("postgres", "/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (s *Server) startPostgres(ctx context.Context) error {
 
 // startRedis starts a Redis that logs all writes.
 func (s *Server) startRedis(ctx context.Context, everySecond bool) error {
-	program, err := find("redis-server", "/usr/bin/redis-server")
+	program, err := findProgram("redis-server", "/usr/bin/redis-server")
 	if err != nil {
 		return err
 	}
@@ -87,9 +87,9 @@ func (s *Server) startRedis(ctx context.Context, everySecond bool) error {
 	return s.launch(ctx, cmd, func() error { return cmd.Process.Signal(syscall.SIGTERM) }, s.listens)
 }
 
-// find returns the path of a program: where Debian puts it, of several versions
+// findProgram returns the path of a program: where Debian puts it, of several versions
 // the newest, or in the path.
-func find(name, pattern string) (string, error) {
+func findProgram(name, pattern string) (string, error) {
 	if found, _ := filepath.Glob(pattern); len(found) > 0 {
 		return slices.Max(found), nil
 	}

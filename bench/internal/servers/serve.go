@@ -17,7 +17,7 @@ import (
 // Subcommand is the first argument of a program that is to be a server.
 const Subcommand = "serve"
 
-// settings are what a server is told on its standard input: arguments can be
+// settings are what a server reads from its standard input: arguments can be
 // read by all.
 type settings struct {
 	Kind Kind

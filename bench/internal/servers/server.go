@@ -73,7 +73,7 @@ type Server struct {
 	wait    func() error
 }
 
-// ErrMissing says that a server's program is not on this machine, or cannot run
+// ErrMissing means that a server's program is not on this machine, or cannot run
 // here.
 var ErrMissing = errors.New("MISSING")
 
@@ -109,7 +109,7 @@ func Start(ctx context.Context, kind Kind, dir string, o Options) (_ *Server, er
 }
 
 // freeAddress returns an address at which nothing listens. Systems choose ports
-// of their own from 32768 on, so nobody is likely to take this one meanwhile.
+// of their own from 32768 on, so no other program is likely to take this one meanwhile.
 func freeAddress() (string, error) {
 	for {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(20_000)))

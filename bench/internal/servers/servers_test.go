@@ -137,7 +137,7 @@ func TestProgramsEndWithTheirParent(t *testing.T) {
 
 func TestMissingPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := find("no-server", "/no/server"); !errors.Is(err, ErrMissing) {
+	if _, err := findProgram("no-server", "/no/server"); !errors.Is(err, ErrMissing) {
 		t.Errorf("a program that is not installed: %v", err)
 	}
 }
