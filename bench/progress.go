@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"time"
 
@@ -13,8 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// reportInterval is that of a handler's reports.
-const reportInterval = 100 * time.Millisecond
+// reportInterval is that of a handler's reports, spareReports how many are made
+// besides those that are measured: before all follow, and at the end.
+const (
+	reportInterval = 100 * time.Millisecond
+	spareReports   = 20
+)
 
 // progress measures how long what a handler reports takes to its clients, in
 // turns with centrifuge.
@@ -62,26 +65,32 @@ type delivery struct {
 	n, times int
 }
 
-// receiver measures the reports that were made since all follow.
+// receiver measures the reports that were made within a time since all follow.
 type receiver struct {
 	*barrier
+	window time.Duration
 	result *load.Result
 }
 
-func newReceiver(n int) *receiver { return &receiver{newBarrier(n), load.NewResult()} }
+func (d *delivery) receiver() *receiver {
+	return &receiver{newBarrier(d.n), time.Duration(d.times) * reportInterval, load.NewResult()}
+}
 
-// take takes a report, made at a time and received at another.
-func (r *receiver) take(at, made int64) {
-	if from := r.passed.Load(); from > 0 && made >= from {
+// take takes a report, made at a time and received at another. It returns true
+// after the last that is measured.
+func (r *receiver) take(at, made int64) bool {
+	from := r.passed.Load()
+	end := from + int64(r.window)
+	if from > 0 && from <= made && made < end {
 		r.result.Latency.Record(time.Duration(at - made))
 	}
+	return from > 0 && made >= end
 }
 
 // end returns the result when all have ended.
-func (r *receiver) end(n int, err error) (*load.Result, error) {
-	r.result.During = time.Since(time.Unix(0, r.passed.Load()))
-	made := float64(n) * math.Floor(float64(r.result.During)/float64(reportInterval))
-	r.result.Values["share"] = r.result.Calls() / max(made, 1)
+func (d *delivery) end(r *receiver, err error) (*load.Result, error) {
+	r.result.During = r.window
+	r.result.Values["share"] = r.result.Calls() / float64(d.n*d.times)
 	return r.result, err
 }
 
@@ -113,10 +122,8 @@ func (r *receiver) follow(c *load.Conn, text []byte) error {
 // call.
 func (d *delivery) calls(shared, chunks bool) func(context.Context) (*load.Result, error) {
 	return func(ctx context.Context) (*load.Result, error) {
-		// What is reported before all follow is not measured.
-		before := int(time.Second / reportInterval)
 		template, err := load.NewTemplate(servers.Report, "", servers.Pace{
-			Reports: d.times + before, IntervalMs: int(reportInterval.Milliseconds()), Chunks: chunks,
+			Reports: d.times + spareReports, IntervalMs: int(reportInterval.Milliseconds()), Chunks: chunks,
 		})
 		if err != nil {
 			return nil, err
@@ -142,8 +149,8 @@ func (d *delivery) calls(shared, chunks bool) func(context.Context) (*load.Resul
 				return nil, err
 			}
 		}
-		r := newReceiver(d.n)
-		return r.end(d.n, load.Each(ctx, conns[:d.n], func(_ int, c *load.Conn) error { return r.follow(c, message()) }))
+		r := d.receiver()
+		return d.end(r, load.Each(ctx, conns[:d.n], func(_ int, c *load.Conn) error { return r.follow(c, message()) }))
 	}
 }
 
@@ -156,25 +163,20 @@ func (d *delivery) channels(channels int) func(context.Context) (*load.Result, e
 			return nil, err
 		}
 		defer load.CloseAll(conns)
-		r := newReceiver(d.n)
+		r := d.receiver()
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error {
 			if err := r.wait(ctx); err != nil {
 				return err
 			}
-			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times, reportInterval)
+			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times+spareReports, reportInterval)
 			return d.theirs.Control(ctx, path, io.Discard)
 		})
 		group.Go(func() error {
 			return load.Each(ctx, conns, func(i int, c *load.Conn) error {
-				received := 0
-				return load.Centrifuge(c, strconv.Itoa(i%channels), r.arrive, func(at, made int64) bool {
-					r.take(at, made)
-					received++
-					return received == d.times
-				})
+				return load.Centrifuge(c, strconv.Itoa(i%channels), r.arrive, r.take)
 			})
 		})
-		return r.end(d.n, group.Wait())
+		return d.end(r, group.Wait())
 	}
 }

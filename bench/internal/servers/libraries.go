@@ -101,14 +101,14 @@ func publish(r *http.Request, node *centrifuge.Node) error {
 			ticker := time.NewTicker(max(every, time.Millisecond))
 			defer ticker.Stop()
 			for range times {
+				now := strconv.AppendInt(nil, time.Now().UnixNano(), 10)
+				if _, err := node.Publish(strconv.Itoa(channel), now); err != nil {
+					return err
+				}
 				select {
 				case <-ticker.C:
 				case <-ctx.Done():
 					return ctx.Err()
-				}
-				now := strconv.AppendInt(nil, time.Now().UnixNano(), 10)
-				if _, err := node.Publish(strconv.Itoa(channel), now); err != nil {
-					return err
 				}
 			}
 			return nil
