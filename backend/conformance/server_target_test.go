@@ -87,7 +87,7 @@ func (e *embedded) start() error {
 	p := &process{}
 	o := server.Options{
 		Auth: verify, Queue: p.connect(queue), Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
-		PoisonAfter: e.settings.PoisonAfter,
+		MaxQuarantineCrashes: e.settings.PoisonAfter,
 	}
 	if !e.host.bubble { // on a busy machine a step may take long
 		o.Threshold, o.WriteTimeout = time.Minute, 10*time.Minute

@@ -1,95 +1,221 @@
 package server
 
 import (
-	"container/list"
-	"net"
+	"context"
+	"encoding/json"
+	"errors"
 	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/session"
+	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
-// patienceForHandshakes is how long a socket may take for its handshake when
-// others wait to be accepted.
-const patienceForHandshakes = time.Second
-
-// handshaking holds the sockets of an http.Server that are not WebSockets yet,
-// and bounds them: who opens sockets and says little, or nothing, costs others
-// at most a moment's wait. It is safe for concurrent use.
-type handshaking struct {
-	max int
-	// patience is patienceForHandshakes, but in tests.
-	patience time.Duration
-
-	mu      sync.Mutex
-	sockets list.List // of socket, the oldest first
-	places  map[net.Conn]*list.Element
-	// left is closed when a socket leaves; nil: nobody waits for that.
-	left chan struct{}
+var upgrader = websocket.Upgrader{
+	HandshakeTimeout: 10 * time.Second,
+	ReadBufferSize:   1024,
+	WriteBufferSize:  1024,
+	WriteBufferPool:  &sync.Pool{},
+	// The origin was checked before.
+	CheckOrigin: func(*http.Request) bool { return true },
+	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+		refuse(w, status, wire.CodeNotStreamer, reason.Error())
+	},
 }
 
-type socket struct {
-	conn  net.Conn
-	since time.Time
-}
+// responseHeader picks the subprotocol; that it is offered was checked before.
+var responseHeader = http.Header{"Sec-Websocket-Protocol": {wire.Subprotocol}}
 
-func newHandshaking(max int) *handshaking {
-	return &handshaking{max: max, patience: patienceForHandshakes, places: map[net.Conn]*list.Element{}}
-}
-
-// watch is an http.Server's ConnState. Of a new socket it is told by the
-// goroutine that accepts: while that waits, nobody else is accepted, and the
-// system's queue holds them.
-func (h *handshaking) watch(c net.Conn, state http.ConnState) {
-	if state == http.StateNew {
-		h.enter(c)
+// refuse answers a request with an error.
+func refuse(w http.ResponseWriter, status int, code, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
 	}
-	if state == http.StateHijacked || state == http.StateClosed {
-		h.leave(c)
-	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"code": code, "message": text})
 }
 
-// enter waits for a place, and makes one by closing the oldest socket once that
-// has had time enough.
-func (h *handshaking) enter(c net.Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for h.sockets.Len() >= h.max {
-		oldest := h.sockets.Front().Value.(socket)
-		wait := time.Until(oldest.since.Add(h.patience))
-		if wait <= 0 {
-			h.drop(oldest.conn)
-			_ = oldest.conn.Close()
-			continue
-		}
-		if h.left == nil {
-			h.left = make(chan struct{})
-		}
-		left := h.left
-		h.mu.Unlock()
-		select {
-		case <-left:
-		case <-time.After(wait):
-		}
-		h.mu.Lock()
-	}
-	h.places[c] = h.sockets.PushBack(socket{c, time.Now()})
-}
-
-func (h *handshaking) leave(c net.Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.drop(c)
-}
-
-func (h *handshaking) drop(c net.Conn) {
-	place := h.places[c]
-	if place == nil {
+// upgrade turns a handshake into a connection. Reading continues on another
+// goroutine, so that net/http frees its buffers of this request.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case s.draining.Load():
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, shuttingDown)
+		return
+	case s.hub.isFull():
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, serverFull)
+		return
+	case !s.originAllowed(r):
+		refuse(w, http.StatusForbidden, wire.CodeOriginRefused, "this origin is not allowed")
+		return
+	case !websocket.IsWebSocketUpgrade(r):
+		w.Header().Set("Upgrade", "websocket")
+		refuse(w, http.StatusUpgradeRequired, wire.CodeNotStreamer, "this is a WebSocket endpoint; connect with the subprotocol "+wire.Subprotocol)
+		return
+	case !offered(r.Header.Values("Sec-Websocket-Protocol")):
+		refuse(w, http.StatusBadRequest, wire.CodeNotStreamer, "offer the subprotocol "+wire.Subprotocol+", in a header of at most 9 KiB")
 		return
 	}
-	delete(h.places, c)
-	h.sockets.Remove(place)
-	if h.left != nil {
-		close(h.left)
-		h.left = nil
+	if s.handshakes.Take(time.Now()) > 0 {
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, "too many handshakes at once")
+		return
 	}
+	token, ok := auth.FromRequest(r, s.options.AllowQueryToken)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		refuse(w, http.StatusUnauthorized, wire.CodeUnauthorized, "a bearer token is required")
+		return
+	}
+	id, err := s.authenticate(r.Context(), token)
+	if err != nil {
+		code, text, status := authRefusal(err)
+		refuse(w, status, code, text)
+		return
+	}
+	t, refusal := s.hub.reserve(&id)
+	if refusal != "" {
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, refusal)
+		return
+	}
+	ws, err := upgrader.Upgrade(w, r, responseHeader)
+	if err != nil {
+		s.hub.release(id.Tenant, id.Subject)
+		return // answered by upgrader.Error
+	}
+	s.open(ws, id, t)
+}
+
+// maxOffer bounds the bytes of Sec-WebSocket-Protocol that are read: a token and
+// some names of versions.
+const maxOffer = wire.MaxToken + 1024
+
+// offered reports whether a client offers our subprotocol, within maxOffer bytes.
+func offered(lines []string) (ours bool) {
+	size := 0
+	for _, line := range lines {
+		if size += len(line); size > maxOffer {
+			return false
+		}
+		for entry := range strings.SplitSeq(line, ",") {
+			ours = ours || strings.Trim(entry, " \t") == wire.Subprotocol
+		}
+	}
+	return ours
+}
+
+// authenticate verifies a token, and checks the identity that the authenticator
+// returns.
+func (s *Server) authenticate(ctx context.Context, token string) (id auth.Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = auth.ErrUnavailable
+			s.options.Logger.Error("the authenticator panicked", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	id, err = s.auth.Authenticate(ctx, token)
+	if err != nil {
+		return auth.Identity{}, err
+	}
+	if err := id.Validate(); err != nil {
+		return auth.Identity{}, &auth.Error{Kind: auth.ErrUnauthorized, Reason: err.Error()}
+	}
+	return id, nil
+}
+
+// authRefusal is what a refused token is answered with.
+func authRefusal(err error) (code, text string, status int) {
+	switch {
+	case errors.Is(err, auth.ErrExpired):
+		return wire.CodeTokenExpired, "the token has expired", http.StatusUnauthorized
+	case errors.Is(err, auth.ErrUnauthorized):
+		return wire.CodeUnauthorized, "the token does not verify", http.StatusUnauthorized
+	}
+	return wire.CodeUnavailable, "tokens cannot be verified now", http.StatusServiceUnavailable
+}
+
+// originAllowed checks the page that a browser connects from. Other clients send
+// no origin.
+func (s *Server) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(s.options.Origins, "*") {
+		return true
+	}
+	if len(s.options.Origins) > 0 {
+		return slices.ContainsFunc(s.options.Origins, func(o string) bool { return strings.EqualFold(o, origin) })
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}
+
+// open adds a connection, for which there is room, and begins to read it.
+func (s *Server) open(ws *websocket.Conn, id auth.Identity, t *tenant) {
+	o := &s.options
+	now := time.Now()
+	c := &connection{
+		shared: &s.shared, ws: ws, connectedAt: now, pages: make(chan struct{}, maxPages),
+		info: session.ConnInfo{Connection: wire.NewID(), Identity: sessionIdentity(id)},
+	}
+	address := c.info.Address()
+	c.info.AcquirePageSlot = c.acquirePageSlot
+	c.log = o.Logger.With("connection", c.info.Connection, "tenant", id.Tenant)
+	c.lastReceived.Store(now.UnixNano())
+	c.limits.options, c.limits.ctx, c.limits.tenant = o, s.ctx, t
+	c.limits.budget.pool, c.limits.budget.share = s.memory, &t.memory
+	c.limits.messages.Limit(o.MessageRate)
+	c.limits.countStreams = func() int { return s.subscriptions.Count(address) }
+	c.onDisconnect = func() { s.disconnected(c) }
+	d := &drain{ctx: s.ctx}
+	c.out = s.notifier.Open(address, deliver.OutboxOptions{
+		Sender: c, Limit: o.OutboxBytes, HardLimit: o.OutboxBytes + 2*o.PendingBytes,
+		Budget: &memoryBudget{pool: s.memory, share: &t.memory},
+		Start:  func(*deliver.Outbox) { s.pool.start(d) },
+	})
+	d.out = c.out
+	c.lease.out, c.lease.pool, c.lease.read = c.out, s.pool, c.read
+	if !s.hub.add(c) {
+		c.Close(s.ctx, address, wire.CloseRestart)
+		c.closeNow()
+		_ = s.session.Disconnected(s.ctx, address)
+		return
+	}
+	c.log.Debug("connected")
+	c.checkEnd()
+	ws.SetReadLimit(wire.MaxClientMessage)
+	if o.MessageRate > 0 {
+		c.limitPings()
+	}
+	go c.read()
+}
+
+// disconnected cleans up after a connection whose reading has ended.
+func (s *Server) disconnected(c *connection) {
+	defer s.hub.remove(c)
+	if err := s.session.Disconnected(context.Background(), c.info.Address()); err != nil {
+		c.log.Warn("the subscriptions of a connection could not be removed", "error", err)
+	}
+	c.log.Debug("disconnected")
+}
+
+func sessionIdentity(id auth.Identity) session.Identity {
+	return session.Identity{Tenant: id.Tenant, Subject: id.Subject, Scopes: id.Scopes, Expires: id.Expires}
+}
+
+// authenticateInBand is the session's Authenticate.
+func (s *Server) authenticateInBand(ctx context.Context, token string) (session.Identity, *wire.Error) {
+	id, err := s.authenticate(ctx, token)
+	if err != nil {
+		code, text, _ := authRefusal(err)
+		return session.Identity{}, &wire.Error{Code: code, Message: text}
+	}
+	return sessionIdentity(id), nil
 }

@@ -5,124 +5,99 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
-	"github.com/pay-theory/streamer/backend/internal/deliver"
 )
 
-// hub knows the connections of this process, and posts to them. It is safe for
-// concurrent use.
+// hub knows the connections of this process. It is safe for concurrent use.
 type hub struct {
-	mu     sync.RWMutex
-	conns  map[string]*conn
-	places register
-	closed bool
+	mu          sync.RWMutex
+	connections map[*connection]struct{}
+	limiter     connectionLimiter
+	closed      bool
 	// readers counts the connections whose reading has not ended.
 	readers sync.WaitGroup
 }
 
-var _ deliver.Poster = (*hub)(nil)
+func newHub(o *Options) *hub {
+	return &hub{connections: map[*connection]struct{}{}, limiter: newConnectionLimiter(o)}
+}
 
-// reserve takes a place for a connection, or says why there is none.
-func (h *hub) reserve(id auth.Identity, o *Options) (t *tenant, refusal string) {
+// reserve takes room for a connection, or says why there is none.
+func (h *hub) reserve(id *auth.Identity) (t *tenant, refusal string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, shuttingDown
 	}
-	return h.places.reserve(id, o, time.Now())
+	return h.limiter.reserve(id, time.Now())
 }
 
-// release gives back a place that no connection has come to take.
-func (h *hub) release(id auth.Identity) {
+// release gives back room that was not used.
+func (h *hub) release(tenant, subject string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.places.release(id.Tenant, id.Subject, time.Now())
+	h.limiter.release(tenant, subject, time.Now())
 }
 
-// add takes a connection in, whose place was reserved, unless the hub is
-// closed.
-func (h *hub) add(c *conn) bool {
+// add adds a connection, for which there is room, unless the hub is closed.
+func (h *hub) add(c *connection) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		h.places.release(c.address.Tenant, c.subject, time.Now())
+		h.limiter.release(c.info.Identity.Tenant, c.info.Identity.Subject, time.Now())
 		return false
 	}
-	h.conns[c.address.Connection] = c
+	h.connections[c] = struct{}{}
 	h.readers.Add(1)
 	return true
 }
 
-func (h *hub) remove(c *conn) {
+func (h *hub) remove(c *connection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.conns, c.address.Connection)
-	h.places.release(c.address.Tenant, c.subject, time.Now())
+	delete(h.connections, c)
+	h.limiter.release(c.info.Identity.Tenant, c.info.Identity.Subject, time.Now())
 	h.readers.Done()
 }
 
-// full tells whether there is no place for anybody.
-func (h *hub) full(o *Options) bool {
+// isFull reports whether there is no room for any connection.
+func (h *hub) isFull() bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.places.taken >= o.MaxConnections
+	return h.limiter.taken >= h.limiter.options.MaxConnections
 }
 
-// close takes no more connections in, and returns those that are there.
-func (h *hub) close() []*conn {
+// close refuses further connections, and returns those that are there.
+func (h *hub) close() []*connection {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
 	return h.all()
 }
 
-func (h *hub) all() []*conn {
+func (h *hub) all() []*connection {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	out := make([]*conn, 0, len(h.conns))
-	for _, c := range h.conns {
+	out := make([]*connection, 0, len(h.connections))
+	for c := range h.connections {
 		out = append(out, c)
 	}
 	return out
 }
 
-// find returns a connection of a tenant; ids alone cross no wall.
-func (h *hub) find(a deliver.Address) *conn {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if c := h.conns[a.Connection]; c != nil && c.address == a {
-		return c
+// awaitReaders waits until the clients have answered the close, or ends their
+// connections after closeTimeout.
+func (h *hub) awaitReaders() {
+	ended := make(chan struct{})
+	go func() {
+		h.readers.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closeTimeout):
+		for _, c := range h.all() {
+			c.closeNow()
+		}
+		<-ended
 	}
-	return nil
-}
-
-// Alive implements deliver.Poster.
-func (h *hub) Alive(to deliver.Address) bool {
-	c := h.find(to)
-	return c != nil && !c.closed.Load()
-}
-
-// Post implements deliver.Poster.
-func (h *hub) Post(to deliver.Address, messages ...[]byte) error {
-	c := h.find(to)
-	if c == nil {
-		return deliver.ErrGone
-	}
-	start, err := c.out.add(false, messages...)
-	if start {
-		c.s.crew.run(writing{c})
-	}
-	return err
-}
-
-// Put implements deliver.Poster.
-func (h *hub) Put(to deliver.Address, slot deliver.Slot, message []byte) error {
-	c := h.find(to)
-	if c == nil {
-		return deliver.ErrGone
-	}
-	start, err := c.out.put(slot, message)
-	if start {
-		c.s.crew.run(writing{c})
-	}
-	return err
 }

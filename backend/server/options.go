@@ -43,9 +43,9 @@ type Options struct {
 	// bounds what their handlers hold, as memory and connections to a database.
 	// Default 1,000.
 	Workers int
-	// PoisonAfter is how often a suspect may die alone before it is a dead
-	// letter. Default 3.
-	PoisonAfter int
+	// MaxQuarantineCrashes is how often a quarantined call may crash the process
+	// before it is a dead letter. Default 3.
+	MaxQuarantineCrashes int
 	// Grace is how long Shutdown lets handlers run on. Default 30 s.
 	Grace time.Duration
 

@@ -28,40 +28,36 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/embedded"
-	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/pay-theory/streamer/backend/streamer"
 )
 
 // Server serves a router's actions. It is safe for concurrent use.
 type Server struct {
+	shared
 	options Options
 	auth    auth.Authenticator
-	issuer  *auth.Issuer
+	issuer  *auth.Issuer // nil when Options.Auth was given
 	queue   store.RequestQueue
-	own     *embedded.Store // nil when Options.Queue was given
-	people  *memory.Store   // connections and subscriptions
-	hub     *hub
-	teller  *deliver.Teller
-	engine  *engine.Engine
-	session *session.Session
-	mux     *http.ServeMux
+	file    *embedded.Store // nil when Options.Queue was given
 
-	// ctx ends when the last word has been said.
-	ctx      context.Context
+	hub           *hub
+	subscriptions *deliver.Subscriptions
+	notifier      *deliver.Notifier
+	scheduler     *engine.Scheduler
+	engine        *engine.Engine
+	mux           *http.ServeMux
+
 	quit     context.CancelFunc
 	draining atomic.Bool
 	once     sync.Once
-	// crew performs what the goroutines that read do not perform themselves.
-	crew  *crew
-	paces map[*core.Action]*pace
-	// handshakes is how often one is judged.
+	// handshakes is how often a handshake is judged.
 	handshakes *quota.Rate
 	// memory is what messages may hold.
 	memory *quota.Pool
 }
 
-// Run serves until ctx ends, and then shuts down in good order. It returns nil
-// after that, and an error when the server cannot start or listen.
+// Run serves until ctx ends, and then shuts down gracefully. It returns nil after
+// that, and an error when the server cannot start or listen.
 func Run(ctx context.Context, r *streamer.Router, o *Options) error {
 	s, err := New(r, o)
 	if err != nil {
@@ -70,7 +66,7 @@ func Run(ctx context.Context, r *streamer.Router, o *Options) error {
 	return s.Run(ctx)
 }
 
-// New opens the store, begins to work off what it holds, and returns a server
+// New opens the store, begins to run the calls that it holds, and returns a server
 // that is ready to be mounted. Close it with Shutdown.
 func New(r *streamer.Router, o *Options) (*Server, error) {
 	options, err := o.withDefaults()
@@ -81,7 +77,7 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, auth: options.Auth, queue: options.Queue, hub: &hub{conns: map[string]*conn{}}}
+	s := &Server{options: options, auth: options.Auth, queue: options.Queue}
 	if s.auth == nil {
 		if s.issuer, err = auth.NewIssuer(nil); err == nil {
 			s.auth, err = s.issuer.Authenticator()
@@ -91,34 +87,43 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 		}
 	}
 	if s.queue == nil {
-		s.own, err = embedded.Open(options.Data, &embedded.Options{Retention: options.Retention, Logger: options.Logger})
+		s.file, err = embedded.Open(options.Data, &embedded.Options{Retention: options.Retention, Logger: options.Logger})
 		if err != nil {
 			return nil, err
 		}
-		s.queue = s.own
+		s.queue = s.file
 	}
+	s.build(registry)
+	if err := s.scheduler.Start(s.ctx, s.engine); err != nil {
+		s.quit()
+		return nil, errors.Join(fmt.Errorf("server: the queue could not be read: %w", err), s.closeStore())
+	}
+	return s, nil
+}
+
+// build makes the parts and connects them.
+func (s *Server) build(registry *core.Registry) {
+	o := &s.options
 	s.ctx, s.quit = context.WithCancel(context.Background())
-	s.crew, s.paces = newCrew(s.ctx), newPaces(registry)
-	s.handshakes, s.memory = quota.NewRate(options.HandshakeRate), quota.NewPool(options.MaxMemory)
-	s.people = memory.New(nil)
-	s.teller = deliver.NewTeller(s.people, s.hub, options.Logger)
+	s.handshakes, s.memory = quota.NewRate(o.HandshakeRate), quota.NewPool(o.MaxMemory)
+	s.hub = newHub(o)
+	s.subscriptions = deliver.NewSubscriptions(nil)
+	s.notifier = deliver.New(s.subscriptions, o.Logger)
+	s.scheduler = engine.NewScheduler(engine.SchedulerOptions{Workers: o.Workers, Logger: o.Logger})
 	s.engine = engine.New(engine.Options{
-		Store: s.queue, Registry: registry, Teller: s.teller, Logger: options.Logger, Workers: options.Workers,
-		PoisonAfter: options.PoisonAfter, Threshold: options.Threshold, MaxInline: options.MaxInline,
+		Store: s.queue, Registry: registry, Notifier: s.notifier, Dispatcher: s.scheduler, Logger: o.Logger,
+		MaxQuarantineCrashes: o.MaxQuarantineCrashes, Threshold: o.Threshold, MaxInline: o.MaxInline,
 	})
+	s.shared.options, s.pool, s.latency = o, newWorkerPool(s.ctx), newLatencyStats(registry)
 	s.session = &session.Session{
-		Rules:  session.Rules{Registry: registry, Retention: options.Retention},
-		Engine: s.engine, Store: s.queue, Teller: s.teller, Logger: options.Logger,
+		Registry: registry, Engine: s.engine, Store: s.queue, Notifier: s.notifier, Logger: o.Logger,
+		Authenticate: s.authenticateInBand, Retention: o.Retention, Threshold: o.Threshold,
+		HandlerContext: context.Background(),
 	}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /healthz", s.health)
 	s.mux.HandleFunc("GET /readyz", s.ready)
 	s.mux.HandleFunc("GET /", s.upgrade)
-	if err := s.engine.Start(s.ctx); err != nil {
-		s.quit()
-		return nil, errors.Join(fmt.Errorf("server: the queue could not be read: %w", err), s.closeStore())
-	}
-	return s, nil
 }
 
 // Handler serves WebSockets on every path but /healthz and /readyz.
@@ -141,7 +146,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return s.Serve(ctx, l)
 }
 
-// canceled returns a context that is over: no grace.
+// canceled returns a context that has ended: no grace.
 func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -171,10 +176,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), s.options.Grace)
 	defer cancel()
-	// The listeners close first, and nobody new comes; sockets live on.
+	// The listeners close first; WebSockets stay open.
 	for _, h := range servers {
-		quick, stop := context.WithTimeout(context.Background(), time.Second)
-		if h.Shutdown(quick) != nil {
+		short, stop := context.WithTimeout(context.Background(), time.Second)
+		if h.Shutdown(short) != nil {
 			_ = h.Close()
 		}
 		stop()
@@ -188,78 +193,52 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: s.options.HandshakeTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-		ConnState: newHandshaking(s.options.MaxHandshakes).watch,
+		ConnState: newHandshakeLimiter(s.options.MaxHandshakes).onState,
 	}
 }
 
-// Shutdown says goodbye: new connections and calls are refused, clients are
-// told, handlers may end until ctx does, the rest is put back into the queue,
-// and the connections are closed. It may be called again; that waits, too.
+// Shutdown drains the server: it refuses new connections and calls, announces the
+// end to clients, lets handlers run until ctx ends, puts the rest back into the
+// queue, and closes the connections. It may be called again, and then waits, too.
 func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	s.once.Do(func() {
 		s.draining.Store(true)
 		for _, c := range s.hub.close() {
-			c.say(c.closing("shutdown", true))
+			c.send(c.closing("shutdown", true))
 		}
-		err = s.engine.Stop(ctx)
+		s.scheduler.Stop()
+		s.engine.Stop(ctx)
+		s.scheduler.Wait()
 		for _, c := range s.hub.all() {
-			c.goodbye("", true, wire.CloseRestart)
+			c.closeWithReason("", true, wire.CloseRestart)
 		}
-		s.awaitReaders()
+		s.hub.awaitReaders()
 		s.quit()
 		s.awaitTasks()
-		err = errors.Join(err, s.closeStore())
+		err = s.closeStore()
 	})
 	return err
 }
 
-// awaitReaders waits until the peers have answered the close, or cuts them off.
-func (s *Server) awaitReaders() {
-	gone := make(chan struct{})
-	go func() {
-		s.hub.readers.Wait()
-		close(gone)
-	}()
-	select {
-	case <-gone:
-	case <-time.After(closeTimeout):
-		for _, c := range s.hub.all() {
-			c.shut()
-		}
-		<-gone
-	}
-}
-
-// awaitTasks waits for the messages that are being performed. Handlers that
-// ignore their context's end are left behind.
+// awaitTasks waits for the messages that are being carried out. Handlers that
+// ignore the end of their context are not waited for.
 func (s *Server) awaitTasks() {
 	done := make(chan struct{})
 	go func() {
-		s.crew.busy.Wait()
+		s.pool.busy.Wait()
 		close(done)
 	}()
 	select {
 	case <-done:
 	case <-time.After(closeTimeout):
-		s.options.Logger.Warn("handlers that ignore their context's end are left behind")
+		s.options.Logger.Warn("handlers that ignore the end of their context still run")
 	}
 }
 
 func (s *Server) closeStore() error {
-	if s.own == nil {
+	if s.file == nil {
 		return nil
 	}
-	return s.own.Close()
-}
-
-// left cleans up behind a connection that has ended.
-func (s *Server) left(c *conn) {
-	defer s.hub.remove(c)
-	c.shut()
-	ctx := context.Background()
-	if err := errors.Join(s.teller.Leave(ctx, c.address), s.people.DeleteConnection(ctx, c.address.Tenant, c.address.Connection)); err != nil {
-		c.log.Warn("a connection could not be forgotten", "error", err)
-	}
-	c.log.Debug("disconnected")
+	return s.file.Close()
 }

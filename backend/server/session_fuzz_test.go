@@ -322,7 +322,7 @@ func (w *scripted) send(n int, frame []byte) error {
 // receive hands what has come to the model.
 func (w *scripted) receive() error {
 	synctest.Wait()
-	time.Sleep(2 * patience) // fake; for messages behind a call that was taken for quick
+	time.Sleep(2 * handOffAfter) // fake; for messages behind a call that was taken for a fast one
 	synctest.Wait()
 	for n, u := range w.users {
 		u.mu.Lock()
@@ -428,15 +428,12 @@ func (w *scripted) settle() error {
 // leftovers are what the server holds of connections, calls and tenants.
 func (w *scripted) leftovers() error {
 	s := w.server
-	if n := s.engine.Running(); n != 0 {
-		return fmt.Errorf("%d calls run on", n)
-	}
 	conns := s.hub.all()
 	for _, c := range conns {
-		if c.pending.Load() != 0 || c.held.Load() != 0 {
-			return fmt.Errorf("a connection counts %d unanswered messages of %d bytes", c.pending.Load(), c.held.Load())
+		if c.limits.pending.Load() != 0 || c.limits.held.Load() != 0 {
+			return fmt.Errorf("a connection counts %d unanswered messages of %d bytes", c.limits.pending.Load(), c.limits.held.Load())
 		}
-		if !c.tenant.inline.Idle() {
+		if !c.limits.tenant.inline.Idle() {
 			return errors.New("a tenant counts calls that run")
 		}
 	}
@@ -445,11 +442,11 @@ func (w *scripted) leftovers() error {
 	}
 	synctest.Wait()
 	for _, c := range conns {
-		if n := s.people.Following(c.address.Tenant, c.address.Connection); n != 0 {
+		if n := s.subscriptions.Count(c.info.Address()); n != 0 {
 			return fmt.Errorf("a connection that is gone follows %d streams", n)
 		}
 	}
-	if r := &s.hub.places; r.taken != 0 || len(r.tenants) != 0 || len(s.hub.all()) != 0 {
+	if r := &s.hub.limiter; r.taken != 0 || len(r.tenants) != 0 || len(s.hub.all()) != 0 {
 		return fmt.Errorf("%d places are taken by nobody, of %d tenants", r.taken, len(r.tenants))
 	}
 	return nil

@@ -9,11 +9,11 @@ import (
 
 // tenant is what one tenant holds of the server. Its connections share it.
 type tenant struct {
-	// connections and subjects, the connections of each subject, are the
-	// register's. subjects is nil when they are not limited.
+	// connections and subjects, the connections of each subject, belong to the
+	// connectionLimiter. subjects is nil when they are not limited.
 	connections int
 	subjects    map[string]int
-	// inline is its share of the calls that run inline.
+	// inline is its share of the inline calls.
 	inline quota.Share
 	// memory is its share of what messages may hold.
 	memory quota.Share
@@ -21,22 +21,23 @@ type tenant struct {
 	calls quota.Rate
 }
 
-// idle tells whether forgetting the tenant would give it nothing.
-func (t *tenant) idle(now time.Time) bool {
+// isIdle reports whether the tenant would gain nothing by being forgotten.
+func (t *tenant) isIdle(now time.Time) bool {
 	return t.connections == 0 && t.inline.Idle() && t.memory.Idle() && t.calls.Full(now)
 }
 
-// register counts connections, those of handshakes that are not over included,
-// and knows the tenants that hold anything. It is guarded by the hub's lock.
-type register struct {
+// connectionLimiter counts connections, including those whose handshake is not
+// over, and knows the tenants that hold anything. It belongs to the hub's lock.
+type connectionLimiter struct {
+	options *Options
 	taken   int
 	tenants map[string]*tenant
-	// left holds tenants without connections whose calls run on, or who called
-	// so often that they must not be met as strangers again.
-	left map[string]struct{}
+	// disconnected holds tenants without connections whose calls still run, or
+	// that would get a new burst of calls by being forgotten.
+	disconnected map[string]struct{}
 }
 
-// Why there is no place for a connection.
+// Why there is no room for a connection.
 const (
 	shuttingDown = "the server is shutting down"
 	serverFull   = "the server has no room for more connections"
@@ -44,18 +45,23 @@ const (
 	subjectFull  = "the subject has as many connections as it may have"
 )
 
-// reserve takes a place for a connection, or says why there is none.
-func (r *register) reserve(id auth.Identity, o *Options, now time.Time) (t *tenant, refusal string) {
-	r.forget(now)
-	t = r.tenants[id.Tenant]
+func newConnectionLimiter(o *Options) connectionLimiter {
+	return connectionLimiter{options: o, tenants: map[string]*tenant{}, disconnected: map[string]struct{}{}}
+}
+
+// reserve takes room for a connection, or says why there is none.
+func (l *connectionLimiter) reserve(id *auth.Identity, now time.Time) (t *tenant, refusal string) {
+	o := l.options
+	l.forget(now)
+	t = l.tenants[id.Tenant]
 	if t == nil {
 		t = &tenant{}
 		t.calls.Limit(o.CallRate)
 	}
 	switch {
-	case r.taken >= o.MaxConnections:
+	case l.taken >= o.MaxConnections:
 		return nil, serverFull
-	case !quota.Fair(int64(t.connections), int64(r.taken), int64(o.MaxConnections)),
+	case !quota.Fair(int64(t.connections), int64(l.taken), int64(o.MaxConnections)),
 		o.MaxTenantConnections > 0 && t.connections >= o.MaxTenantConnections:
 		return nil, tenantFull
 	case o.MaxSubjectConnections > 0 && t.subjects[id.Subject] >= o.MaxSubjectConnections:
@@ -67,20 +73,17 @@ func (r *register) reserve(id auth.Identity, o *Options, now time.Time) (t *tena
 		}
 		t.subjects[id.Subject]++
 	}
-	if r.tenants == nil {
-		r.tenants, r.left = map[string]*tenant{}, map[string]struct{}{}
-	}
-	r.tenants[id.Tenant] = t
-	delete(r.left, id.Tenant)
-	r.taken++
+	l.tenants[id.Tenant] = t
+	delete(l.disconnected, id.Tenant)
+	l.taken++
 	t.connections++
 	return t, ""
 }
 
-// release gives a place back.
-func (r *register) release(name, subject string, now time.Time) {
-	t := r.tenants[name]
-	r.taken--
+// release gives room back.
+func (l *connectionLimiter) release(name, subject string, now time.Time) {
+	t := l.tenants[name]
+	l.taken--
 	t.connections--
 	if t.subjects[subject] > 1 {
 		t.subjects[subject]--
@@ -89,21 +92,21 @@ func (r *register) release(name, subject string, now time.Time) {
 	}
 	switch {
 	case t.connections > 0:
-	case t.idle(now):
-		delete(r.tenants, name)
+	case t.isIdle(now):
+		delete(l.tenants, name)
 	default:
-		r.left[name] = struct{}{}
+		l.disconnected[name] = struct{}{}
 	}
 }
 
-// forget drops a few tenants who left and by now hold nothing. More are dropped
-// than can have left since the last time; so few are left.
-func (r *register) forget(now time.Time) {
+// forget evicts up to four idle tenants that have no connections. Each call of
+// reserve adds at most one, so the map stays bounded.
+func (l *connectionLimiter) forget(now time.Time) {
 	looked := 0
-	for name := range r.left {
-		if r.tenants[name].idle(now) {
-			delete(r.tenants, name)
-			delete(r.left, name)
+	for name := range l.disconnected {
+		if l.tenants[name].isIdle(now) {
+			delete(l.tenants, name)
+			delete(l.disconnected, name)
 		}
 		if looked++; looked == 4 {
 			return

@@ -46,7 +46,8 @@ type New struct {
 	// CancelAfter cancels the request when no connection has followed it for
 	// so long. Nil: never.
 	CancelAfter *time.Duration
-	// Connection is the caller's own, which follows from the start.
+	// Connection is the caller's own, which follows from the start. Empty: no
+	// connection follows yet.
 	Connection string
 	// RetryOf is the id of the dead letter that an operator retries.
 	RetryOf string
@@ -67,8 +68,6 @@ type Acceptance struct {
 
 // Claimant is who claims.
 type Claimant struct {
-	// Worker names the process, for operators.
-	Worker string
 	// Lease is for how long the claim holds unless renewed by Record. Stores
 	// with one owner ignore it: their leases hold until they are opened again.
 	Lease time.Duration
@@ -120,13 +119,17 @@ type State struct {
 	Status   Status
 	Accepted time.Time // to the millisecond; the epoch of the stream
 	Deadline time.Time
-	// Due is when someone must look at the request again. Zero after the end,
-	// and while it runs in a store whose leases time does not void.
+	// Due is when a queued request may run, or when a running one's lease ends.
+	// Zero after the end, and while it runs in a store whose leases time does
+	// not void. See CheckAt.
 	Due     time.Time
 	Ended   time.Time
 	RetryOf string
 	// CancelAfter: see New.
 	CancelAfter *time.Duration
+	// UnsubscribedAt is when the last connection that followed a request with
+	// CancelAfter left. Zero: a connection follows it, or it has no CancelAfter.
+	UnsubscribedAt time.Time
 
 	// Fence counts claims, Attempt runs, Failures what is charged against
 	// Retry, Deaths workers that died holding the request.
@@ -150,8 +153,28 @@ type State struct {
 	CancelRequested bool
 	// Watch is raised by every change of who follows the request.
 	Watch uint64
-	// Connection is the caller's own.
+	// Connection is the caller's own. Empty: there was none, or it has left.
 	Connection string
+}
+
+// CancelAt returns when the request is to be cancelled because no connection
+// follows it. Zero: a connection follows it, it has no CancelAfter, its cancel
+// was requested already, or it has ended.
+func (s *State) CancelAt() time.Time {
+	if s.CancelAfter == nil || s.UnsubscribedAt.IsZero() || s.CancelRequested || s.Status.Ended() {
+		return time.Time{}
+	}
+	return Milli(s.UnsubscribedAt.Add(*s.CancelAfter))
+}
+
+// CheckAt returns when the engine must look at the request: the earlier of Due
+// and CancelAt, of those that are set.
+func (s *State) CheckAt() time.Time {
+	at := s.CancelAt()
+	if at.IsZero() || !s.Due.IsZero() && s.Due.Before(at) {
+		return s.Due
+	}
+	return at
 }
 
 // Suspect tells whether the request must run with no other suspect beside it.
@@ -176,6 +199,9 @@ type Report struct {
 	CheckpointKeep uint64
 	// Progress is nil when unchanged.
 	Progress *Progress
+	// ClearConnection tells that the caller's own connection has left or was
+	// replaced: State.Connection becomes empty.
+	ClearConnection bool
 }
 
 // Outcome is how an attempt ended.
@@ -254,20 +280,24 @@ func (s *State) Summary() Summary {
 // Hint says that a request wants to be looked at. The store is the truth.
 type Hint struct {
 	Key
-	At       time.Time
+	// Due is State.CheckAt.
+	Due      time.Time
 	Status   Status
 	Action   string
 	Deadline time.Time
 	Deaths   int
 	// Fence is the request's newest.
-	Fence       uint64
-	CancelAfter *time.Duration
+	Fence uint64
+	// CancelAt is State.CancelAt, and Watch the revision at which it holds; see
+	// Watcher.
+	CancelAt time.Time
+	Watch    uint64
 }
 
 // Hint returns what an index of due requests says of the request.
 func (s *State) Hint() Hint {
 	return Hint{
-		Key: s.Key, At: s.Due, Status: s.Status, Action: s.Action, Deadline: s.Deadline, Deaths: s.Deaths,
-		Fence: s.Fence, CancelAfter: s.CancelAfter,
+		Key: s.Key, Due: s.CheckAt(), Status: s.Status, Action: s.Action, Deadline: s.Deadline, Deaths: s.Deaths,
+		Fence: s.Fence, CancelAt: s.CancelAt(), Watch: s.Watch,
 	}
 }

@@ -8,9 +8,9 @@
 // it expired, whether or not it was deleted yet.
 //
 // The rules of a request's life are written once, as pure functions of its
-// [State] (Born, State.Claim, State.Record, State.Finish, State.Cancel), and
-// stores share them. What the pointers of a returned State point to is not to
-// be changed.
+// [State] (Born, State.Claim, State.Record, State.Finish, State.Cancel,
+// State.SetSubscribed, State.CancelUnsubscribed), and stores share them. What
+// the pointers of a returned State point to is not to be changed.
 //
 // Implementations are safe for concurrent use. Package storetest holds the one
 // suite that each of them passes.
@@ -22,8 +22,9 @@ import (
 	"time"
 )
 
-// Shards is into how many shards the index of due requests is split.
-const Shards = 16
+// DefaultShards is into how many shards the index of due requests is split
+// unless a store was opened with another number.
+const DefaultShards = 16
 
 // CancelMemory is how old an unknown id may be for a cancel of it to be
 // remembered, and for how long it is.
@@ -93,8 +94,10 @@ type RequestQueue interface {
 	// Errors: ErrCursor.
 	List(ctx context.Context, q Query, cursor string) ([]Summary, string, error)
 
-	// Due returns requests of one shard (0 to Shards-1) that have not ended
-	// and must be looked at by until, earliest first.
+	// Due returns requests of one shard (from 0) that have not ended and whose
+	// State.CheckAt is no later than until, the earliest first: queued ones;
+	// running ones if their lease is void, or ends by then, or if
+	// State.CancelAt is set.
 	Due(ctx context.Context, shard int, until time.Time, max int) ([]Hint, error)
 }
 
@@ -117,12 +120,22 @@ type Operator interface {
 	Input(ctx context.Context, key Key) (input, metadata []byte, err error)
 }
 
-// Abandoner is the optional role of a store that knows which calls end when
-// nobody follows them.
-type Abandoner interface {
-	// Abandonable returns requests that have not ended and have CancelAfter,
-	// in the order of their keys, behind the given one.
-	Abandonable(ctx context.Context, after Key, max int) ([]Hint, error)
+// Watcher is the optional role of a store that cancels requests which no
+// connection follows.
+type Watcher interface {
+	// Watch notes that connections follow the request (subscribed), or that the
+	// last one has left: it adds 1 to State.Watch, and of a request with
+	// CancelAfter it sets State.UnsubscribedAt to zero or, where that is zero,
+	// to now. A repeated Watch(false) does not postpone the cancel.
+	//
+	// Errors: ErrNotFound, and ErrEnded with the state.
+	Watch(ctx context.Context, key Key, subscribed bool) (State, error)
+	// CancelUnsubscribed cancels as Cancel does (a queued request ends, a
+	// running one is flagged) if State.Watch is still watch and State.CancelAt
+	// has come. Otherwise it changes nothing and returns the state.
+	//
+	// Errors: ErrNotFound, and ErrEnded with the state.
+	CancelUnsubscribed(ctx context.Context, key Key, watch uint64) (State, error)
 }
 
 // Absenter is the optional role of a store that knows without looking, most of
@@ -138,11 +151,12 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// ShardOf returns the shard of a request in the index of due requests.
-func ShardOf(k Key) int {
+// ShardOf returns the shard of a request in an index of due requests that is
+// split into so many.
+func ShardOf(k Key, shards int) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(k.Tenant))
 	_, _ = h.Write([]byte{0})
 	_, _ = h.Write([]byte(k.ID))
-	return int(h.Sum32() % Shards)
+	return int(h.Sum32() % uint32(shards))
 }

@@ -23,13 +23,22 @@ func TestShards(t *testing.T) {
 	for key, want := range map[store.Key]int{
 		{}: 15, {Tenant: "tenant", ID: "0190a1b2-0000-7000-8000-000000000000"}: 4, {Tenant: "a", ID: "b"}: 2,
 	} {
-		require.Equal(t, want, store.ShardOf(key), "%+v", key)
+		require.Equal(t, want, store.ShardOf(key, store.DefaultShards), "%+v", key)
 	}
 	seen := map[int]int{}
 	for i := range 1600 {
-		seen[store.ShardOf(store.Key{Tenant: "t", ID: fmt.Sprint(i)})]++
+		seen[store.ShardOf(store.Key{Tenant: "t", ID: fmt.Sprint(i)}, store.DefaultShards)]++
 	}
-	require.Len(t, seen, store.Shards)
+	for _, shards := range []int{1, 3, 64} {
+		counts := make([]int, shards)
+		for i := range 100 * shards {
+			counts[store.ShardOf(store.Key{Tenant: "t", ID: fmt.Sprint(i)}, shards)]++
+		}
+		for shard, n := range counts {
+			require.InDelta(t, 100, n, 60, "shard %d of %d", shard, shards)
+		}
+	}
+	require.Len(t, seen, store.DefaultShards)
 	for shard, n := range seen {
 		require.InDelta(t, 100, n, 60, "shard %d", shard)
 	}
@@ -185,6 +194,42 @@ func TestStatesAreValues(t *testing.T) {
 	report.Progress.Rev = 9
 	require.Equal(t, uint64(1), next.Progress.Rev)
 	require.Nil(t, third.Progress)
+}
+
+// TestCheckAt looks when a request is to be looked at.
+func TestCheckAt(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(1_700_000_000+int64(s), 0) }
+	s := store.State{Status: store.Queued, Due: at(5)}
+	require.Equal(t, at(5), s.CheckAt())
+	s.UnsubscribedAt = at(0)
+	require.Zero(t, s.CancelAt(), "it has no CancelAfter")
+	s.CancelAfter = new(3 * time.Second)
+	require.Equal(t, at(3), s.CancelAt())
+	require.Equal(t, at(3), s.CheckAt())
+	s.Due = at(2)
+	require.Equal(t, at(2), s.CheckAt())
+	s.Status, s.Due = store.Running, time.Time{}
+	require.Equal(t, at(3), s.CheckAt())
+	require.Equal(t, at(3), s.Hint().Due)
+	require.Equal(t, at(3), s.Hint().CancelAt)
+	s.CancelRequested = true
+	require.Zero(t, s.CancelAt())
+	require.Zero(t, s.CheckAt())
+	s.CancelRequested, s.Status = false, store.Succeeded
+	require.Zero(t, s.CheckAt())
+	s.Status, s.UnsubscribedAt, s.Due = store.Queued, time.Time{}, at(2)
+	require.Zero(t, s.CancelAt(), "a connection follows it")
+	require.Equal(t, at(2), s.CheckAt())
+}
+
+// TestEmptyReport looks that each thing that a report may say counts.
+func TestEmptyReport(t *testing.T) {
+	require.True(t, (&store.Report{}).Empty())
+	for _, r := range []store.Report{
+		{Segment: &store.Segment{}}, {Checkpoint: []byte{}}, {Progress: &store.Progress{}}, {ClearConnection: true},
+	} {
+		require.False(t, r.Empty())
+	}
 }
 
 // TestExpired looks at the moment itself: expired means absent from then on.

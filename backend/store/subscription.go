@@ -16,6 +16,8 @@ type Subscription struct {
 	// Live tells that events are sent as they come. A follower that pages, or
 	// lags, is not live; it gets state alone.
 	Live bool
+	// Watched tells that the stream is a call with CancelAfter.
+	Watched bool
 	// Expires is until when it holds. Zero: until it is deleted.
 	Expires time.Time
 }
@@ -29,10 +31,9 @@ type SubscriptionStore interface {
 	Unsubscribe(ctx context.Context, tenant, stream, connection string) (removed bool, err error)
 	// Subscribers returns who follows a stream, oldest first.
 	Subscribers(ctx context.Context, tenant, stream string) ([]Subscription, error)
-	// Subscriptions returns what a connection follows.
-	Subscriptions(ctx context.Context, tenant, connection string) ([]Subscription, error)
-	// SubscriptionsOf returns what a subject's connections follow.
-	SubscriptionsOf(ctx context.Context, tenant, subject string) ([]Subscription, error)
 	// Drop forgets all that a connection follows, and returns it.
 	Drop(ctx context.Context, tenant, connection string) ([]Subscription, error)
+	// End forgets the live subscriptions of a stream that has ended, and
+	// returns them, oldest first. Those that page stay.
+	End(ctx context.Context, tenant, stream string) ([]Subscription, error)
 }

@@ -45,6 +45,9 @@ func Born(n *New, now time.Time, cancelled bool) State {
 		p := *n.Progress
 		s.Progress = &p
 	}
+	if s.CancelAfter != nil && n.Connection == "" && !cancelled {
+		s.UnsubscribedAt = Milli(now)
+	}
 	switch {
 	case cancelled:
 		s.CancelRequested = true
@@ -120,7 +123,7 @@ func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
 
 // Empty tells whether the report says nothing.
 func (r *Report) Empty() bool {
-	return r.Segment == nil && r.Checkpoint == nil && r.Progress == nil
+	return r.Segment == nil && r.Checkpoint == nil && r.Progress == nil && !r.ClearConnection
 }
 
 // Record returns the state after a report under the given fence. Repeated
@@ -158,6 +161,9 @@ func (s State) report(r *Report) (next State, repeated bool, err error) {
 	if r.Progress != nil {
 		p := *r.Progress
 		next.Progress = &p
+	}
+	if r.ClearConnection {
+		next.Connection = ""
 	}
 	return next, false, nil
 }
@@ -288,6 +294,37 @@ func (s State) Cancel(now time.Time) (next State, end *End, err error) {
 	}
 	end = CancelledEnd()
 	return s.end(end, now), end, nil
+}
+
+// SetSubscribed returns the state after a change of who follows the request;
+// see [Watcher]. With an error the state is unchanged.
+//
+// Errors: ErrEnded.
+func (s State) SetSubscribed(subscribed bool, now time.Time) (State, error) {
+	if s.Status.Ended() {
+		return s, ErrEnded
+	}
+	s.Watch++
+	switch {
+	case subscribed:
+		s.UnsubscribedAt = time.Time{}
+	case s.CancelAfter != nil && s.UnsubscribedAt.IsZero():
+		s.UnsubscribedAt = Milli(now)
+	}
+	return s, nil
+}
+
+// CancelUnsubscribed returns the state after a cancel because no connection
+// follows the request. If Watch is not watch, or CancelAt has not come, the state
+// is unchanged. End is not nil if the cancel ended the request.
+//
+// Errors: ErrEnded.
+func (s State) CancelUnsubscribed(watch uint64, now time.Time) (next State, end *End, err error) {
+	at := s.CancelAt()
+	if !s.Status.Ended() && (s.Watch != watch || at.IsZero() || now.Before(at)) {
+		return s, nil, nil
+	}
+	return s.Cancel(now)
 }
 
 func (s State) end(e *End, now time.Time) State {

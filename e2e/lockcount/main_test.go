@@ -12,7 +12,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // maxLocks is how many locks a durable call may acquire.
-const maxLocks = 36
+const maxLocks = 20
 
 func TestLocksOfADurableCall(t *testing.T) {
 	report, err := count("../..", 300)

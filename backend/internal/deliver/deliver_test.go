@@ -1,8 +1,8 @@
 package deliver
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
@@ -19,58 +18,38 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// box is a Poster that keeps what it is given, and refuses what it is told to.
+// box is a Sender that keeps what it is given.
 type box struct {
-	mu     sync.Mutex
-	got    map[Address][]wire.ServerMessage
-	refuse map[Address]error
+	mu   sync.Mutex
+	sent map[Address][]wire.ServerMessage
 }
 
-func newBox() *box { return &box{got: map[Address][]wire.ServerMessage{}, refuse: map[Address]error{}} }
-
-func (b *box) Post(to Address, messages ...[]byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.refuse[to]; err != nil {
+func (b *box) Send(_ context.Context, to Address, frame []byte) error {
+	decoded, err := wire.DecodeServerFrame(frame)
+	if err != nil {
 		return err
 	}
-	for _, m := range messages {
-		decoded, err := wire.DecodeServerFrame(m)
-		if err != nil {
-			return err
-		}
-		b.got[to] = append(b.got[to], decoded...)
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent[to] = append(b.sent[to], decoded...)
 	return nil
 }
 
-func (b *box) Put(to Address, _ Slot, message []byte) error {
+func (b *box) Close(context.Context, Address, int) {}
+
+func (b *box) types(a Address) (out []string) {
 	b.mu.Lock()
-	full := errors.Is(b.refuse[to], ErrFull)
-	b.mu.Unlock()
-	if full { // a slot has room where the rest has not
-		decoded, _ := wire.DecodeServerFrame(message)
-		b.mu.Lock()
-		b.got[to] = append(b.got[to], decoded...)
-		b.mu.Unlock()
-		return nil
+	defer b.mu.Unlock()
+	for _, m := range b.sent[a] {
+		out = append(out, m.Type)
 	}
-	return b.Post(to, message)
+	return out
 }
 
-func (b *box) Alive(to Address) bool { return to != dead }
+// sendNow has the goroutine that adds a message send it.
+func sendNow(o *Outbox) { _ = o.Drain(context.Background()) }
 
-var dead = Address{"acme", "dead"}
-
-// Who is gone by the time that it is made to follow follows nothing.
-func TestTheDeadDoNotFollow(t *testing.T) {
-	teller := NewTeller(memory.New(nil), newBox(), slog.New(slog.DiscardHandler))
-	var left []store.Key
-	teller.Watch(func(store.Key) { t.Error("nobody has come") }, func(k store.Key) { left = append(left, k) })
-	require.NoError(t, teller.Follow(t.Context(), dead, "ann", key.ID, true))
-	require.False(t, teller.Followed(t.Context(), key))
-	require.Equal(t, []store.Key{key}, left)
-}
+func newNotifier() *Notifier { return New(nil, slog.New(slog.DiscardHandler)) }
 
 var (
 	key  = store.Key{Tenant: "acme", ID: "call"}
@@ -80,6 +59,15 @@ var (
 	page = Address{"acme", "pages"}
 )
 
+func (n *Notifier) subscribe(t *testing.T, a Address, live bool) Change {
+	t.Helper()
+	change, err := n.Subscribe(t.Context(), store.Subscription{
+		Tenant: a.Tenant, Stream: key.ID, Connection: a.Connection, Subject: "ann", Live: live, Watched: true,
+	})
+	require.NoError(t, err)
+	return change
+}
+
 func state(last uint64) *store.State {
 	return &store.State{Key: key, Status: store.Running, Accepted: time.UnixMilli(1000), LastSeq: last}
 }
@@ -88,86 +76,185 @@ func chunk(seq uint64) store.Event {
 	return store.Event{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: []byte(`{"a":1}`)}
 }
 
-// Events go to who is live; who is full lags, who is gone is forgotten, and
-// one's trouble is not another's.
-func TestEventsReachTheLive(t *testing.T) {
-	b, subs := newBox(), memory.New(nil)
-	teller := NewTeller(subs, b, slog.New(slog.DiscardHandler))
-	var left []store.Key
-	teller.Watch(func(store.Key) {}, func(k store.Key) { left = append(left, k) })
-	for _, a := range []Address{full, gone, here} {
-		require.NoError(t, teller.Follow(t.Context(), a, "ann", key.ID, true))
-	}
-	require.NoError(t, teller.Follow(t.Context(), page, "ann", key.ID, false))
-	require.NoError(t, teller.Follow(t.Context(), Address{"evil", "here"}, "ann", key.ID, true))
-	b.refuse[full], b.refuse[gone] = ErrFull, ErrGone
-
-	teller.Events(t.Context(), state(2), chunk(2))
-	b.refuse[full] = nil
-	teller.Events(t.Context(), state(3), chunk(3))
-	teller.Progress(t.Context(), key, &store.Progress{Attempt: 1, Rev: 1, Percent: 5})
-	end := (&store.End{Status: store.Succeeded, Payload: []byte(`1`)}).Event(4)
-	teller.Events(t.Context(), state(4), end)
-
-	types := func(a Address) (out []string) {
-		for _, m := range b.got[a] {
-			out = append(out, m.Type)
-		}
-		return out
-	}
-	require.Equal(t, []string{"chunk", "chunk", "progress", "result"}, types(here))
-	require.Equal(t, []string{"lag", "progress"}, types(full), "no event is sent behind a hole; state goes on")
-	require.EqualValues(t, 2, b.got[full][0].LastSeq)
-	require.Equal(t, []string{"progress"}, types(page))
-	require.Empty(t, types(gone))
-	require.Empty(t, types(Address{"evil", "here"}), "a tenant is a wall")
-	following, err := subs.Subscribers(t.Context(), "acme", key.ID)
-	require.NoError(t, err)
-	require.Len(t, following, 2, "the live one is done with, the two that page are not")
-	require.Empty(t, left)
-	require.NoError(t, teller.Leave(t.Context(), full))
-	require.NoError(t, teller.Unfollow(t.Context(), page, key.ID))
-	require.Equal(t, []store.Key{key}, left, "told once, when the last has left")
+// A connection that has ended by the time it is subscribed follows nothing.
+func TestEndedConnectionIsNotSubscribed(t *testing.T) {
+	n := newNotifier()
+	require.Equal(t, Change{Key: key, Last: true}, n.subscribe(t, gone, true))
+	require.False(t, n.HasSubscribers(t.Context(), key))
 }
 
-// Law 8, as a property: whatever is reported when, the first is told at once,
-// the last is told before Close returns, order holds, and no two tellings are
+// Events go to live subscribers; one whose outbox is full lags, one that is gone
+// is skipped, and neither affects the others.
+func TestEventsReachLiveSubscribers(t *testing.T) {
+	b, n := &box{sent: map[Address][]wire.ServerMessage{}}, newNotifier()
+	for _, a := range []Address{gone, here, page, {"evil", "here"}} {
+		n.Open(a, OutboxOptions{Sender: b, Limit: 1 << 20, Start: sendNow})
+	}
+	behind := n.Open(full, OutboxOptions{Sender: b, Limit: 1 << 20, Start: func(*Outbox) {}})
+	require.Equal(t, Change{Key: key, First: true}, n.subscribe(t, full, true))
+	for _, a := range []Address{gone, here, {"evil", "here"}} {
+		n.subscribe(t, a, true)
+	}
+	require.Equal(t, Change{}, n.subscribe(t, page, false), "it is not the first")
+	n.outbox(gone).Close()
+	_, err := behind.Reply(make([]byte, 1<<20)) // it waits
+
+	require.NoError(t, err)
+	n.Publish(t.Context(), state(2), chunk(2))
+	frame, _, _ := behind.take(nil) // the reply leaves
+	require.Len(t, frame, 1<<20)
+	n.Publish(t.Context(), state(3), chunk(3))
+	f := n.Feed(t.Context(), key)
+	f.Progress(&store.Progress{Attempt: 1, Rev: 1, Percent: 5})
+	end := (&store.End{Status: store.Succeeded, Payload: []byte(`1`)}).Event(4)
+	n.Publish(t.Context(), state(4), end)
+	require.NoError(t, behind.Drain(t.Context()))
+
+	require.Equal(t, []string{"chunk", "chunk", "progress", "result"}, b.types(here))
+	require.Equal(t, []string{"lag", "progress"}, b.types(full), "no event follows a gap; progress does")
+	require.EqualValues(t, 2, b.sent[full][0].LastSeq)
+	require.Equal(t, []string{"progress"}, b.types(page))
+	require.Empty(t, b.types(gone))
+	require.Empty(t, b.types(Address{"evil", "here"}), "another tenant's stream has the same id")
+	following, err := n.subscriptions.Subscribers(t.Context(), "acme", key.ID)
+	require.NoError(t, err)
+	require.Len(t, following, 2, "those that page still follow, the live ones do not")
+	changes, err := n.Disconnect(t.Context(), full)
+	require.NoError(t, err)
+	require.Empty(t, changes)
+	change, err := n.Unsubscribe(t.Context(), page, key.ID)
+	require.NoError(t, err)
+	require.Equal(t, Change{Key: key, Last: true}, change)
+}
+
+// slowSender takes 100 ms for a frame.
+type slowSender struct {
+	mu     sync.Mutex
+	frames int
+	inSend int // at the moment
+	most   int
+}
+
+func (s *slowSender) Send(context.Context, Address, []byte) error {
+	s.mu.Lock()
+	s.inSend++
+	s.most = max(s.most, s.inSend)
+	s.mu.Unlock()
+	time.Sleep(100 * time.Millisecond) // fake
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inSend--
+	s.frames++
+	return nil
+}
+
+func (s *slowSender) Close(context.Context, Address, int) {}
+
+// A Sender that takes 100 ms delays neither who publishes nor another connection:
+// no lock is held while it sends, and each connection has one frame in flight.
+func TestNoLockIsHeldWhileSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, slow, n := &box{sent: map[Address][]wire.ServerMessage{}}, &slowSender{}, newNotifier()
+		n.Open(full, OutboxOptions{Sender: slow, Limit: 1 << 20})
+		n.Open(here, OutboxOptions{Sender: b, Limit: 1 << 20})
+		n.subscribe(t, full, true)
+		n.subscribe(t, here, true)
+		f := n.Feed(t.Context(), key)
+		begin := time.Now()
+		for seq := uint64(2); seq < 12; seq++ {
+			n.Publish(t.Context(), state(seq), chunk(seq))
+			f.Progress(&store.Progress{Attempt: 1, Rev: seq})
+			synctest.Wait()
+			require.Len(t, b.types(here), int(seq), "each event at once; one progress")
+			require.True(t, n.HasSubscribers(t.Context(), key))
+		}
+		n.subscribe(t, full, false)
+		_, err := n.Unsubscribe(t.Context(), full, key.ID)
+		require.NoError(t, err)
+		require.Zero(t, time.Since(begin))
+		f.Close()
+		time.Sleep(time.Second) // fake
+		slow.mu.Lock()
+		defer slow.mu.Unlock()
+		require.Equal(t, 1, slow.most, "one frame at a time")
+		require.Equal(t, 2, slow.frames, "what waits leaves in one batch")
+	})
+}
+
+// busySender is busy some times.
+type busySender struct {
+	slowSender
+	busy int
+}
+
+func (s *busySender) Send(ctx context.Context, to Address, frame []byte) error {
+	if s.busy--; s.busy >= 0 {
+		return ErrBusy
+	}
+	return s.slowSender.Send(ctx, to, frame)
+}
+
+// A frame that the Sender was too busy for is sent again, later and later.
+func TestBusySender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &busySender{busy: 8}
+		o := newNotifier().Open(here, OutboxOptions{Sender: s, Limit: 1 << 20})
+		begin := time.Now()
+		start, err := o.Reply([]byte(`{"type":"pong"}`))
+		require.NoError(t, err)
+		require.True(t, start)
+		require.NoError(t, o.Drain(t.Context()))
+		require.Equal(t, 1, s.frames)
+		require.Equal(t, 100*time.Millisecond+50*time.Millisecond*(1+2+4+8+16+32)+2*2*time.Second, time.Since(begin))
+
+		s.busy = 1000
+		_, _ = o.Reply([]byte(`{"type":"pong"}`))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, o.Drain(ctx), context.DeadlineExceeded)
+		_, err = o.Reply([]byte(`{}`))
+		require.ErrorIs(t, err, ErrGone, "what was not sent is dropped")
+	})
+}
+
+// Invariant 8, as a property: whatever is reported when, the first is sent at
+// once, the last is sent before Close returns, in order, and no two sends are
 // closer than the interval but for the last.
-func TestCoalescer(t *testing.T) {
+func TestFeed(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
-			type telling struct {
+			type send struct {
 				rev uint64
 				at  time.Time
 			}
-			var told []telling
-			c := &Coalescer{tell: func(p *store.Progress) { told = append(told, telling{p.Rev, time.Now()}) }}
+			var sent []send
+			c := newFeed(func(p *store.Progress) { sent = append(sent, send{p.Rev, time.Now()}) })
 			n := rapid.IntRange(0, 50).Draw(r, "reports")
 			begin := time.Now()
 			for i := range n {
-				c.Report(&store.Progress{Rev: uint64(i + 1)})
+				c.Progress(&store.Progress{Rev: uint64(i + 1)})
 				if i == 0 {
-					require.Len(t, told, 1)
+					require.Len(t, sent, 1)
 				}
 				time.Sleep(time.Duration(rapid.IntRange(0, 80).Draw(r, "ms")) * time.Millisecond) // fake
 				synctest.Wait()
 			}
 			spent := time.Since(begin)
 			c.Close()
-			c.Report(&store.Progress{Rev: 1 << 20})
+			c.Progress(&store.Progress{Rev: 1 << 20})
 			c.Close()
 			if n == 0 {
-				require.Empty(t, told)
+				require.Empty(t, sent)
 				return
 			}
-			require.EqualValues(t, n, told[len(told)-1].rev, "the newest is told")
-			for i := 1; i < len(told); i++ {
-				require.Greater(t, told[i].rev, told[i-1].rev, "none twice, none late")
-				if i < len(told)-1 {
-					require.GreaterOrEqual(t, told[i].at.Sub(told[i-1].at), ProgressInterval)
+			require.EqualValues(t, n, sent[len(sent)-1].rev, "the newest is sent")
+			for i := 1; i < len(sent); i++ {
+				require.Greater(t, sent[i].rev, sent[i-1].rev, "none twice, none late")
+				if i < len(sent)-1 {
+					require.GreaterOrEqual(t, sent[i].at.Sub(sent[i-1].at), ProgressInterval)
 				}
 			}
-			require.LessOrEqual(t, len(told), int(spent/ProgressInterval)+2)
+			require.LessOrEqual(t, len(sent), int(spent/ProgressInterval)+2)
 		})
 	})
 }

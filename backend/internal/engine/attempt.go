@@ -4,443 +4,403 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
-	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// phase is how far an attempt has come.
+// phase is how far an attempt has come. The transitions are
+//
+//	inline → promoting → stored → decided
+//	inline, promoting → decided
+//
+// and only advance, markDecided and leave make them.
 type phase uint8
 
 const (
-	inline    phase = iota // runs, not stored
-	promoting              // is being stored
-	stored                 // runs under its fence
-	finishing              // the outcome is decided, and being written
-	settled                // the outcome is written, answered, or lost
+	inline    phase = iota // it runs, and is not stored
+	promoting              // its call is being stored
+	stored                 // it runs under its fence
+	decided                // its outcome is decided: it is answered, or being written
 )
 
-// attempt is one run of a handler. Its methods are safe for concurrent use.
-type attempt struct {
+// Attempt is one run of a handler. Its methods are safe for concurrent use.
+//
+// Lock order: an attempt's lock, then its runner's or its reporter's. Neither is
+// held while another lock of the engine is taken, or the store is called.
+type Attempt struct {
 	e      *Engine
 	key    store.Key
-	action *core.Action
-	in     any
-	call   core.Call
-	ctx    runContext
-	// timer promotes an inline call, and ends the context at its deadline.
-	timer *time.Timer
-	// release ends other timers that belong to the run.
-	release []func()
+	runner runner
+	// request is an inline call's; nil: it was stored before it ran.
+	request *Request
+	// release gives the dispatcher its worker back; nil: it reserved none.
+	release func(handler <-chan struct{})
 
 	mu    sync.Mutex
-	moved sync.Cond // phase, flushing or pending changed
+	moved sync.Cond // phase changed
 	phase phase
-	// request and waiters are an inline call's.
-	request *Request
-	waiters []waiter
-	// slot, suspect and deaf are what the attempt holds of the engine.
-	slot, suspect, deaf, returned bool
-	// waits tells that the context has ended, and the handler is waited for.
-	waits bool
-
-	// why is the reason that the engine ended the context for; cause, what the
-	// context said of its end when the handler returned.
-	why, cause error
-
-	fence    store.Fence
-	accepted time.Time
-	deadline time.Time
-	failures int
-	record   record
+	// reporter is made when it is needed: most inline calls report nothing.
+	reporter *reporter
+	// early takes the answer of an inline call before Run returns; nil: it was
+	// answered. joined are further callers.
+	early  func(Answer)
+	joined []joinedCall
+	// late is the answer, if there was one before Run was called.
+	late *Answer
+	// fatal is what Sink.Fail was called with.
 	fatal    error
-	coalesce *deliver.Coalescer
+	fence    store.Fence
+	failures int
+	accepted time.Time
+	deadline time.Time // the whole call's
+	// done takes what Engine.Run returns; nil: the attempt is not Engine.Run's, and
+	// what comes next is handed to the dispatcher.
+	done chan Ran
 }
 
-// waiter waits for the answer of an inline call.
-type waiter struct {
-	from   deliver.Address
-	answer func(Answer)
+// joinedCall is a request with the id of a call that runs inline.
+type joinedCall struct {
+	request *Request
+	answer  chan Answer // takes one
 }
 
 // newAttempt returns an attempt whose context carries info and ends, with the
-// right cause, after the action's timeout or at the call's deadline.
-func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info core.Info, timeout time.Duration) *attempt {
-	a := &attempt{e: e, key: key, action: action, in: in}
+// right cause, after the timeout or at the call's deadline.
+func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info core.Info, timeout time.Duration) *Attempt {
+	a := &Attempt{e: e, key: key, accepted: info.Accepted, deadline: info.Deadline}
 	a.moved.L = &a.mu
-	a.accepted, a.deadline = info.Accepted, info.Deadline
-	info.Correlation = key.ID
-	info.Report = a.Progress
-	a.call = core.Call{Info: info, Sink: a}
-	end, cause := time.Now().Add(timeout), core.ErrTimeout
-	if info.Deadline.Before(end) {
-		end, cause = info.Deadline, core.ErrDeadline
-	}
-	a.ctx.parent, a.ctx.info, a.ctx.deadline, a.ctx.overdue = e.ctx, &a.call.Info, end, cause
+	info.Correlation, info.Report = key.ID, a.Progress
+	a.runner.init(action, in, core.Call{Info: info, Sink: a}, timeout)
+	a.runner.grace, a.runner.owner = e.CancelGrace, a
 	return a
 }
 
-// wind sets the timer: to the context's deadline, or to d if that is earlier.
-func (a *attempt) wind(d time.Duration) {
+// claimed takes over what the store says of a claimed call, before other
+// goroutines know the attempt: no lock is needed.
+func (a *Attempt) claimed(s *store.State) {
+	a.phase = stored
+	a.setClaim(s)
+	a.reporter = newReporter(a.e, a.key, s.Attempt, a)
+	a.reporter.start(s, a.fence)
+	a.reporter.startTimer()
+}
+
+func (a *Attempt) setClaim(s *store.State) {
+	a.fence = store.Fence{Key: s.Key, Fence: s.Fence, Lease: a.e.Lease}
+	a.failures, a.accepted, a.deadline = s.Failures, s.Accepted, s.Deadline
+}
+
+// Run runs the handler on this goroutine, and sees its outcome through. If ctx
+// ends, the handler's context ends with the same cause, which decides the outcome
+// (ErrHandover, ErrShutdown). An inline call's answer is returned, or given to
+// early before Run returns: when the call is promoted, or its handler ignores the
+// end of its context. Nobody needs early for a call that was answered before.
+func (a *Attempt) Run(ctx context.Context, early func(Answer)) (answer Answer, ok bool) {
+	threshold := time.Duration(0)
+	if a.request != nil {
+		if late := a.setEarly(early); late != nil {
+			a.releaseUnrun()
+			return *late, true
+		}
+		if a.request.promotable() {
+			threshold = a.e.Threshold
+		}
+	}
+	out, err, cause := a.runner.run(ctx, threshold)
+	answer, waiting := a.decideOutcome(verdict{out: out, err: err, cause: cause}, nil)
+	if a.request != nil {
+		a.e.inlineCalls.Give(a.request.Share, 1)
+	}
+	return answer, waiting != nil
+}
+
+// setEarly returns the answer if the call was decided before it ran.
+func (a *Attempt) setEarly(early func(Answer)) (late *Answer) {
+	if early == nil {
+		early = func(Answer) {}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.timer = time.AfterFunc(min(d, time.Until(a.ctx.deadline)), a.alarm)
+	a.early = early
+	return a.late
 }
 
-// alarm is called by the timer.
-func (a *attempt) alarm() {
-	left := time.Until(a.ctx.deadline)
-	a.mu.Lock()
-	if a.returned {
-		a.mu.Unlock()
-		return
-	}
-	if left > 0 {
-		a.timer.Reset(left)
-	}
-	promotable := a.request != nil && a.request.promotable()
-	a.mu.Unlock()
-	switch {
-	case left <= 0:
-		a.end(a.ctx.overdue)
-	case promotable:
-		a.promote()
-	}
-}
-
-// log returns a logger that names the call. It is made when there is something
-// to say, which is seldom.
-func (a *attempt) log() *slog.Logger {
-	return a.e.Logger.With("id", a.key.ID, "action", a.action.Name, "tenant", a.key.Tenant, "attempt", a.call.Info.Attempt)
-}
-
-// end ends the context; the first reason counts.
-func (a *attempt) end(why error) {
-	a.mu.Lock()
-	if a.why == nil {
-		a.why = why
-	}
-	a.mu.Unlock()
-	a.ctx.end(why)
-	a.ended()
-}
-
-// reason is why the context has ended; nil if it has not. It is called with
-// the lock held.
-func (a *attempt) reason() error {
-	switch {
-	case a.why != nil:
-		return a.why
-	case a.returned:
-		return a.cause
-	}
-	return a.ctx.cause()
-}
-
-// ended has the handler, whose context has ended, waited for no longer than it
-// may be deaf.
-func (a *attempt) ended() {
+// reports returns the attempt's reporter.
+func (a *Attempt) reports() *reporter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.returned || a.phase == settled || a.waits {
-		return
+	if a.reporter == nil {
+		a.reporter = newReporter(a.e, a.key, a.runner.call.Info.Attempt, a)
 	}
-	a.waits = true
-	deaf := time.AfterFunc(a.e.Deaf, a.abandonHandler)
-	a.release = append(a.release, func() { deaf.Stop() })
+	return a.reporter
 }
 
-var errGoexit = errors.New("the handler ended its goroutine")
-
-// run calls the handler and sees its outcome through.
-func (a *attempt) run() {
-	if a.timer == nil {
-		a.wind(math.MaxInt64)
-	}
-	var out []byte
-	err := errGoexit
-	defer func() {
-		if v := recover(); v != nil {
-			err = recovered(v)
-		}
-		a.mu.Lock()
-		a.returned, a.cause = true, a.ctx.cause()
-		a.mu.Unlock()
-		a.free()
-		a.settle(out, err)
-		a.e.left(a)
-	}()
-	out, err = a.action.Run(&a.ctx, a.in, &a.call)
+// log returns a logger that names the call.
+func (a *Attempt) log() *slog.Logger {
+	info := &a.runner.call.Info
+	return a.e.Logger.With("id", a.key.ID, "action", info.Action, "tenant", a.key.Tenant, "attempt", info.Attempt)
 }
 
-// free ends the context, for the handler has returned, and its timers.
-func (a *attempt) free() {
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-	a.mu.Lock()
-	release := a.release
-	a.mu.Unlock()
-	for _, f := range release {
-		f()
-	}
-	a.ctx.close()
+// cancel ends the handler's context; the first cause counts.
+func (a *Attempt) cancel(cause error) { a.runner.cancel(cause) }
+
+func (a *Attempt) onThreshold() { a.promote() }
+
+func (a *Attempt) onCancelled() { a.cancel(core.ErrCancelled) }
+
+// onFenced ends the handler's context. The attempt holds its worker until the
+// handler has returned, or has ignored that for the grace period.
+func (a *Attempt) onFenced(err error) {
+	a.log().Warn("the attempt lost its claim", "error", err)
+	a.cancel(core.ErrFenced)
 }
 
-// abandonHandler settles an attempt whose handler does not come back.
-func (a *attempt) abandonHandler() {
-	a.mu.Lock()
-	waiting := !a.returned && a.phase != settled && a.phase != finishing
-	lost := !a.returned && a.phase == settled && a.record.lost
-	a.deaf = a.deaf || waiting || lost
-	cause := a.reason()
-	a.mu.Unlock()
-	if lost {
-		a.log().Warn("a handler ignores that its claim is lost")
-		a.e.remove(a) // of what it still held
-		return
-	}
-	if waiting {
-		if cause == nil { // nobody has told the handler yet
-			cause = core.ErrShutdown
-			a.end(cause)
-		}
-		a.log().Warn("a handler ignores its context's end", "cause", cause)
-		a.settle(nil, cause)
-	}
-}
-
-// settle decides the outcome and brings it about. The first one counts.
-func (a *attempt) settle(out []byte, err error) {
-	a.mu.Lock()
+// awaitPromotion waits while another goroutine promotes. The lock is held.
+func (a *Attempt) awaitPromotion() {
 	for a.phase == promoting {
 		a.moved.Wait()
 	}
-	if a.phase == finishing || a.phase == settled {
-		a.mu.Unlock()
-		return
-	}
-	v := verdict{
-		out: out, err: err, cause: a.reason(), fatal: a.fatal, failures: a.failures,
-		action: a.action, now: time.Now(), deadline: a.deadline,
-	}
-	o := v.outcome()
-	a.logOutcome(&v, &o)
-	if a.phase == inline {
-		if !a.settleInline(&v, &o) {
-			return
-		}
-		if o.End == nil && errors.Is(a.why, core.ErrCancelled) {
-			o = ended(store.CancelledEnd()) // it came while the call was stored
-		}
-	}
-	a.finish(o)
 }
 
-// settleInline answers an inline call. It returns true, with the lock held, if
-// the call was stored instead because another attempt is to follow. Without
-// that the lock is released.
-func (a *attempt) settleInline(v *verdict, o *store.Outcome) bool {
-	if o.End == nil && a.request.promotable() {
-		a.mu.Unlock()
-		a.promote()
-		a.mu.Lock()
-		if a.phase == stored {
-			return true
-		}
-		a.mu.Unlock()
+// advance moves from one phase to the next, and reports whether the attempt was
+// in the first. While another goroutine promotes, it waits.
+func (a *Attempt) advance(from, to phase) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaitPromotion()
+	if a.phase != from {
 		return false
 	}
-	answer := Answer{Kind: Inline, End: o.End}
+	a.phase = to
+	return true
+}
+
+// leave moves on from promoting, or from inline before the attempt has run.
+func (a *Attempt) leave(to phase) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.phase = to
+	a.moved.Broadcast()
+}
+
+// join adds a request with the same id to an inline call. It returns false if
+// the call is no longer inline.
+func (a *Attempt) join(r *Request) (Submission, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaitPromotion()
+	switch {
+	case a.phase != inline:
+		return Submission{}, false
+	case !a.request.isSame(r):
+		return answered(refused(core.CodeConflict, "the id is in use for another call", true)), true
+	}
+	answer := make(chan Answer, 1)
+	a.joined = append(a.joined, joinedCall{r, answer})
+	return Submission{Joined: answer}, true
+}
+
+// cancelInline ends the context of an inline call of the subject, and reports
+// whether it is one. A promotion that begins later knows of the cancel.
+func (a *Attempt) cancelInline(subject string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaitPromotion()
+	if a.phase != inline || a.request.Subject != subject {
+		return false
+	}
+	a.cancel(core.ErrCancelled)
+	return true
+}
+
+// abort settles an attempt that has not run, and releases it. Those that joined
+// it get the answer; without one they submit their requests again.
+func (a *Attempt) abort(answer *Answer) {
+	a.leave(decided)
+	a.e.calls.removeAttempt(a)
+	_, joined := a.takeCallers()
+	for _, j := range joined {
+		if answer != nil {
+			j.answer <- *answer
+		}
+		close(j.answer)
+	}
+	a.releaseUnrun()
+}
+
+// releaseUnrun frees what an attempt holds that never runs.
+func (a *Attempt) releaseUnrun() {
+	a.runner.closeUnrun()
+	a.e.inlineCalls.Give(a.request.Share, 1)
+}
+
+// takeCallers returns who waits for the answer of an inline call.
+func (a *Attempt) takeCallers() (early func(Answer), joined []joinedCall) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	early, joined = a.early, a.joined
+	a.early, a.joined = nil, nil
+	return early, joined
+}
+
+// onUnresponsive settles an attempt whose handler does not return.
+func (a *Attempt) onUnresponsive() {
+	handler := a.runner.handler()
+	if handler == nil {
+		return
+	}
+	cause := a.runner.why()
+	if cause == nil { // Stop has not reached it yet
+		cause = core.ErrShutdown
+		a.cancel(cause)
+	}
+	a.log().Warn("a handler ignores the end of its context", "cause", cause)
+	if answer, early := a.decideOutcome(verdict{err: cause, cause: cause}, handler); early != nil {
+		early(answer)
+	}
+}
+
+// decideOutcome decides the outcome and writes it; the first call counts. Handler is
+// closed when the handler returns; nil: it has returned. If early is not nil,
+// answer is an inline call's, and the caller gives it.
+func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) (answer Answer, early func(Answer)) {
+	if a.request != nil {
+		a.complete(&v)
+		o := v.outcome()
+		if o.End == nil && a.request.promotable() {
+			a.promote()
+		}
+		if a.advance(inline, decided) {
+			a.logOutcome(&v, &o)
+			return a.answerInline(&v, &o)
+		}
+	}
+	if !a.markDecided(&v) {
+		return Answer{}, nil
+	}
+	o := v.outcome()
+	if o.End == nil && a.request != nil && errors.Is(a.runner.why(), core.ErrCancelled) {
+		o = ended(store.CancelledEnd()) // it was cancelled before it was stored
+	}
+	a.logOutcome(&v, &o)
+	a.finish(o, handler)
+	return Answer{}, nil
+}
+
+// complete adds to a verdict what the attempt knows.
+func (a *Attempt) complete(v *verdict) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaitPromotion()
+	a.fill(v)
+}
+
+// markDecided is complete, and then advances from stored to decided. It reports whether
+// the attempt was stored.
+func (a *Attempt) markDecided(v *verdict) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaitPromotion()
+	if a.phase != stored {
+		return false
+	}
+	a.fill(v)
+	a.phase = decided
+	return true
+}
+
+// fill adds to a verdict what the attempt knows. The lock is held.
+func (a *Attempt) fill(v *verdict) {
+	v.fatal, v.failures, v.deadline, v.action, v.now = a.fatal, a.failures, a.deadline, a.runner.action, time.Now()
+}
+
+// answerInline answers those that joined an inline call, and returns the answer
+// for its own caller.
+func (a *Attempt) answerInline(v *verdict, o *store.Outcome) (Answer, func(Answer)) {
+	answer := Answer{Kind: Ended, End: o.End}
 	if o.End == nil {
 		answer = lastOutcome(v)
 	}
-	a.phase = settled
-	waiters := a.waiters
-	a.mu.Unlock()
-	a.e.remove(a)
-	for _, w := range waiters {
-		w.answer(answer)
+	a.e.calls.removeAttempt(a)
+	early, joined := a.takeCallers()
+	if early == nil {
+		a.setLate(&answer)
 	}
-	return false
+	for _, j := range joined {
+		j.answer <- answer
+	}
+	return answer, early
+}
+
+func (a *Attempt) setLate(answer *Answer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.late = answer
 }
 
 // lastOutcome is the answer of a call that cannot be stored and has no attempt
 // left.
 func lastOutcome(v *verdict) Answer {
 	if errors.Is(v.cause, core.ErrShutdown) {
-		return refused(core.CodeUnavailable, "the server is shutting down", false)
+		return stopping()
 	}
-	return Answer{Kind: Inline, End: failed(v.err)}
+	return Answer{Kind: Ended, End: failed(v.err)}
 }
 
-// finish writes the outcome and tells it. It is called with the lock held, in
-// phase stored, and releases it.
-func (a *attempt) finish(o store.Outcome) {
-	a.phase = finishing
-	a.moved.Broadcast()
-	for a.record.flushing {
-		a.moved.Wait()
+// finish writes the outcome and publishes it.
+func (a *Attempt) finish(o store.Outcome, handler <-chan struct{}) {
+	var next store.Hint
+	report, events, ok := a.reporter.close()
+	if ok {
+		o.Report = report
+		next = a.write(o, events)
 	}
-	if a.record.lost {
-		a.mu.Unlock()
-		a.close()
+	a.e.calls.removeAttempt(a)
+	if a.done != nil {
+		a.done <- Ran{Next: next, Handler: handler}
 		return
 	}
-	report, events := a.take()
-	a.mu.Unlock()
-	o.Report = report
+	if a.release != nil {
+		a.release(handler)
+	}
+	if !next.Due.IsZero() {
+		a.e.Dispatcher.Enqueue(next)
+	}
+}
+
+// write returns the hint for the next attempt, if there is one.
+func (a *Attempt) write(o store.Outcome, events []store.Event) (next store.Hint) {
 	var state store.State
 	err := a.e.persist(func(ctx context.Context) (err error) {
 		state, err = a.e.Store.Finish(ctx, a.fence, o)
 		return err
 	})
-	a.coalesce.Close()
+	a.reporter.closeFeed()
 	if err != nil {
 		a.log().Error("an outcome could not be written; the call will be run again", "error", err)
-		a.close()
-		return
+		return store.Hint{}
 	}
 	if state.Status.Ended() {
-		end := o.End
-		if end == nil {
-			end = store.CancelledEnd() // a retry met the cancel flag
-		}
-		events = append(events, end.Event(state.LastSeq))
-		a.e.abandon.forget(a.key)
-	}
-	a.e.Teller.Events(a.e.ctx, &state, events...)
-	a.close()
-	if !state.Status.Ended() {
-		a.e.push(hintOf(&state))
-	}
-}
-
-// close ends an attempt whose outcome is settled.
-func (a *attempt) close() {
-	a.mu.Lock()
-	a.phase = settled
-	a.moved.Broadcast()
-	a.mu.Unlock()
-	a.e.remove(a)
-}
-
-// promote stores an inline call under its own lease; it goes on where it is.
-func (a *attempt) promote() {
-	a.mu.Lock()
-	for a.phase == promoting {
-		a.moved.Wait()
-	}
-	if a.phase != inline {
-		a.mu.Unlock()
-		return
-	}
-	a.phase = promoting
-	n := a.request.new(a.accepted, a.deadline)
-	n.Claim = a.e.claimant(false)
-	n.Progress = a.record.progress
-	a.mu.Unlock()
-
-	got, err := a.e.Store.Accept(a.e.ctx, n)
-	if err != nil || !got.Fresh {
-		a.unpromoted(err)
-		return
-	}
-	a.e.adopt(a)
-	a.mu.Lock()
-	a.begin(&got.State)
-	waiters := a.waiters
-	cancelled := errors.Is(a.why, core.ErrCancelled)
-	a.mu.Unlock()
-	if cancelled {
-		// It was answered ok, and must outlive this process as the call does:
-		// nobody learns that the call is stored before that is true. Only the
-		// process's own end leaves it to the handler's end, which meets it here.
-		err := a.e.persist(func(ctx context.Context) error {
-			_, err := a.e.Store.Cancel(ctx, a.key, a.request.Subject)
-			return err
-		})
-		got.State.CancelRequested = got.State.CancelRequested || err == nil
-	}
-	for _, w := range waiters {
-		a.e.follow(w.from, a.request.Subject, a.key.ID)
-		w.answer(Answer{Kind: Accepted, State: got.State})
-	}
-	a.mu.Lock()
-	a.waiters = nil
-	if got.State.Status.Ended() { // a cancel of the id was remembered
-		a.phase = settled
+		events = append(events, endOf(&o).Event(state.LastSeq))
 	} else {
-		a.phase = stored
+		next = state.Hint()
 	}
-	a.moved.Broadcast()
-	if p := a.record.progress; p != nil {
-		a.coalesce.Report(p)
-	}
-	a.mu.Unlock()
-	if got.State.Status.Ended() {
-		a.end(core.ErrCancelled)
-		a.e.Teller.Events(a.e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
-		a.e.remove(a)
-	}
+	a.e.Notifier.Publish(a.e.ctx, &state, events...)
+	return next
 }
 
-// unpromoted ends an inline call that could not be stored, or that another run
-// of the same id has overtaken.
-func (a *attempt) unpromoted(err error) {
-	cause, answer := core.ErrSuperseded, refused(core.CodeSuperseded, "another run of this id was stored first", false)
-	if err != nil {
-		cause, answer = core.ErrUnstored, refusal(err)
-		a.log().Warn("a call could not be promoted", "error", err)
+// endOf is the end that an outcome came to, which ended its request.
+func endOf(o *store.Outcome) *store.End {
+	if o.End == nil {
+		return store.CancelledEnd() // a retry met the cancel flag
 	}
-	a.end(cause)
-	a.mu.Lock()
-	a.phase = settled
-	waiters := a.waiters
-	a.moved.Broadcast()
-	a.mu.Unlock()
-	a.e.remove(a)
-	for _, w := range waiters {
-		w.answer(answer)
-	}
-	if errors.Is(err, store.ErrUnavailable) {
-		a.e.unsure(store.Hint{Key: a.key})
-	}
+	return o.End
 }
 
-// begin takes over what the store says of a claimed call. It is called with
-// the lock held.
-func (a *attempt) begin(s *store.State) {
-	a.fence = store.Fence{Key: s.Key, Fence: s.Fence, Lease: a.e.Lease}
-	a.failures = s.Failures
-	a.accepted, a.deadline = s.Accepted, s.Deadline
-	a.record.begin(s)
-	a.coalesce = a.e.Teller.Coalesce(a.e.ctx, a.key)
-	if a.e.Lease > 0 {
-		a.renewEvery(a.e.Lease / 3)
-	}
-}
-
-// renewEvery renews the lease, by Record, until the attempt is settled.
-func (a *attempt) renewEvery(d time.Duration) {
-	var timer *time.Timer
-	timer = time.AfterFunc(d, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.phase == stored {
-			a.record.renew = true
-			a.kick()
-			timer.Reset(d)
-		}
-	})
-	a.release = append(a.release, func() { timer.Stop() })
-}
-
-func (a *attempt) logOutcome(v *verdict, o *store.Outcome) {
+func (a *Attempt) logOutcome(v *verdict, o *store.Outcome) {
 	switch {
 	case o.End != nil && o.End.Status == store.Succeeded, errors.Is(v.cause, core.ErrShutdown):
 		if a.e.Logger.Enabled(a.e.ctx, slog.LevelDebug) {
@@ -456,5 +416,3 @@ func (a *attempt) logOutcome(v *verdict, o *store.Outcome) {
 		a.log().Warn("attempt failed", "error", v.err, "cause", v.cause)
 	}
 }
-
-var _ core.Sink = (*attempt)(nil)

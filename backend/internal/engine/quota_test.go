@@ -15,13 +15,13 @@ import (
 // Law 5: a tenant that holds all the inline calls it can get takes none from
 // others; what it gives back, it gets again.
 func TestLaw05NoTenantTakesAllInlineCalls(t *testing.T) {
-	inBubble(t, Options{MaxInline: 100}, func(w *world) {
+	inBubble(t, settings{Options: Options{MaxInline: 100}}, func(w *world) {
 		var greedy, modest quota.Share
 		submit := func(tenant string, s *quota.Share) AnswerKind {
 			r := w.request("slow", wire.ModeAuto)
 			r.Tenant, r.Share = tenant, s
 			kind := AnswerKind(99)
-			w.e.Submit(r, func(a Answer) {
+			w.handle(r, func(a Answer) {
 				kind = a.Kind
 				if kind == Refused {
 					require.Equal(w, core.CodeOverloaded, a.Err.Code)
@@ -46,57 +46,24 @@ func TestLaw05NoTenantTakesAllInlineCalls(t *testing.T) {
 	}, &core.Action{Name: "slow", Run: takes(time.Hour)})
 }
 
-// Calls that end when nobody follows them are watched in memory: so many, and
-// not all of one tenant's.
-func TestAbandonableCallsAreShared(t *testing.T) {
-	inBubble(t, Options{}, func(w *world) {
-		after := time.Hour
-		submit := func(tenant string) string {
-			r := w.request("quick", wire.ModeAsync)
-			r.Tenant, r.CancelAfter, r.Delay = tenant, &after, time.Hour
-			code := ""
-			w.e.Submit(r, func(a Answer) {
-				if a.Kind == Refused {
-					code = a.Err.Code
-				}
-			})
-			return code
-		}
-		const most = maxAbandonable * quota.Generosity / (quota.Generosity + 1)
-		b := &w.e.abandon
-		b.mu.Lock()
-		for n := range most - 1 {
-			b.calls[store.Key{Tenant: "greedy", ID: fmt.Sprint(n)}] = &abandonable{}
-		}
-		b.own["greedy"] = most - 1
-		b.mu.Unlock()
-		require.Empty(w, submit("greedy"))
-		require.Equal(w, core.CodeOverloaded, submit("greedy"))
-		require.Empty(w, submit("modest"))
-		b.forget(store.Key{Tenant: "greedy", ID: "0"})
-		require.Empty(w, submit("greedy"))
-		require.Equal(w, core.CodeOverloaded, submit("greedy"))
-	}, &core.Action{Name: "quick", Run: ok(`1`)})
-}
-
 // Cancels of ids that never come cost neither time nor anybody else's memory.
 func TestMissedCancelsAreShared(t *testing.T) {
-	var m missed
+	var m pendingCancels
 	now := time.Now()
-	key := func(tenant string, n int) owned {
-		return owned{store.Key{Tenant: tenant, ID: fmt.Sprint(n)}, "ann"}
+	key := func(tenant string, n int) callOwner {
+		return callOwner{store.Key{Tenant: tenant, ID: fmt.Sprint(n)}, "ann"}
 	}
-	for n := range 2 * maxMissed {
-		m.remember(key("greedy", n), now)
+	for n := range 2 * maxPendingCancels {
+		m.add(key("greedy", n), now)
 	}
-	require.Len(t, m.until, maxMissed*quota.Generosity/(quota.Generosity+1))
-	m.remember(key("modest", 1), now)
+	require.Len(t, m.until, maxPendingCancels*quota.Generosity/(quota.Generosity+1))
+	m.add(key("modest", 1), now)
 	require.True(t, m.take(key("modest", 1), now))
 	require.False(t, m.take(key("modest", 1), now), "once")
 	require.False(t, m.take(key("modest", 2), now))
 	later := now.Add(store.CancelMemory + time.Second)
 	require.False(t, m.take(key("greedy", 1), later), "its time is over")
-	m.remember(key("modest", 3), later)
+	m.add(key("modest", 3), later)
 	require.Len(t, m.queue, 1, "the old ones are gone")
-	require.Equal(t, map[string]int{"modest": 1}, m.own)
+	require.Equal(t, map[string]int{"modest": 1}, m.counts)
 }

@@ -9,143 +9,176 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// schedule is the queue in memory: hints that wait for their time, and hints
-// that wait for a worker, by tenant, so that tenants take turns, and none fills
-// it alone. It knows no clock and no lock.
+// schedule is the scheduler's queue: hints that wait for their time, and hints
+// that wait for a worker, by tenant, so that tenants take turns. It has no clock
+// and no lock.
 type schedule struct {
-	limit   int
-	items   map[store.Key]*item
-	own     map[string]int // items of each tenant
-	moments moments
-	ready   map[string]*line
-	turns   []*line
-	// suspects wait in a line of their own: one runs at a time.
-	suspects line
-	waiting  int // items that are ready, and no suspects
+	limit  int
+	items  map[store.Key]*item
+	counts map[string]int // items of each tenant
+	timed  timedItems
+	ready  map[string]*readyQueue
+	turns  []*readyQueue
+	// quarantined requests wait in a queue of their own: one runs at a time.
+	quarantined readyQueue
+	waiting     int // ready items that are not quarantined
 }
 
-// item is one hint. Its moment is when it is due, or once it is ready, when
-// its deadline passes.
+// item is one hint.
 type item struct {
-	hint   store.Hint
+	hint store.Hint
+	// moment is when something must be done about it: until it is ready, its
+	// Due; then, the earlier of its Deadline and its CancelAt.
 	moment time.Time
-	index  int // in moments; -1: not there
-	line   *line
+	index  int // in timed; -1: not there
+	queue  *readyQueue
 	gone   bool
 }
 
-// line is a line of ready items, first come first served. Who has gone leaves
-// a place behind, which is closed when half of the places are such.
-type line struct {
+func (it *item) setMoment() {
+	it.moment = it.hint.Due
+	if it.queue == nil {
+		return
+	}
+	it.moment = it.hint.Deadline
+	if at := it.hint.CancelAt; !at.IsZero() && at.Before(it.moment) {
+		it.moment = at
+	}
+}
+
+// readyQueue holds ready items, first in, first out. A removed item leaves a
+// place that is closed when half of the places are such.
+type readyQueue struct {
 	tenant string
 	items  []*item
 	gone   int
 }
 
-func (l *line) add(it *item) {
-	it.line = l
-	l.items = append(l.items, it)
+func (q *readyQueue) add(it *item) {
+	it.queue = q
+	q.items = append(q.items, it)
 }
 
-func (l *line) leave(it *item) {
-	it.line = nil
-	if l.gone++; l.gone > 32 && 2*l.gone > len(l.items) {
-		l.items = slices.DeleteFunc(l.items, func(it *item) bool { return it.gone })
-		l.gone = 0
+func (q *readyQueue) remove(it *item) {
+	it.queue = nil
+	if q.gone++; q.gone > 32 && 2*q.gone > len(q.items) {
+		q.items = slices.DeleteFunc(q.items, func(it *item) bool { return it.gone })
+		q.gone = 0
 	}
 }
 
-// take takes the first one out; nil: nobody is there.
-func (l *line) take() *item {
-	for len(l.items) > 0 {
-		it := l.items[0]
-		l.items[0] = nil
-		l.items = l.items[1:]
+// take removes the first item; nil: there is none.
+func (q *readyQueue) take() *item {
+	for len(q.items) > 0 {
+		it := q.items[0]
+		q.items[0] = nil
+		q.items = q.items[1:]
 		if !it.gone {
-			it.line = nil
+			it.queue = nil
 			return it
 		}
-		l.gone--
+		q.gone--
 	}
 	return nil
 }
 
 func newSchedule(limit int) *schedule {
-	return &schedule{limit: limit, items: map[store.Key]*item{}, own: map[string]int{}, ready: map[string]*line{}}
+	return &schedule{limit: limit, items: map[store.Key]*item{}, counts: map[string]int{}, ready: map[string]*readyQueue{}}
 }
 
 func (s *schedule) len() int { return len(s.items) }
 
-// push takes a hint, and tells whether there was room for one more of its
-// tenant's. Of two hints for one request the earlier counts.
+// push adds a hint, and reports whether there was room for it; no tenant gets all
+// the room. Of two hints for one request the earlier Due counts, and the CancelAt
+// of the newer Watch.
 func (s *schedule) push(h store.Hint, now time.Time) bool {
-	switch old := s.items[h.Key]; {
-	case old == nil:
-		if !quota.Fair(int64(s.own[h.Tenant]), int64(len(s.items)), int64(s.limit)) {
-			return false
-		}
-	case old.line != nil || !h.At.Before(old.hint.At):
+	if old := s.items[h.Key]; old != nil {
+		s.merge(old, &h, now)
 		return true
-	default:
-		s.drop(old)
 	}
-	it := &item{hint: h, moment: h.At, index: -1}
+	if !quota.Fair(int64(s.counts[h.Tenant]), int64(len(s.items)), int64(s.limit)) {
+		return false
+	}
+	it := &item{hint: h, index: -1}
 	s.items[h.Key] = it
-	s.own[h.Tenant]++
-	if h.At.After(now) {
-		heap.Push(&s.moments, it)
-	} else {
-		s.makeReady(it)
-	}
+	s.counts[h.Tenant]++
+	s.place(it, now)
 	return true
 }
 
-// suspect tells whether a claim of the hint's request would be a suspect's.
-func suspect(h *store.Hint) bool {
-	deaths := h.Deaths
-	if h.Status == store.Running {
-		deaths++
+func (s *schedule) merge(old *item, h *store.Hint, now time.Time) {
+	if h.Watch > old.hint.Watch {
+		old.hint.Watch, old.hint.CancelAt = h.Watch, h.CancelAt
 	}
-	return deaths >= store.SuspectAfter
+	if old.queue == nil && h.Due.Before(old.hint.Due) {
+		old.hint = *h
+		heap.Remove(&s.timed, old.index)
+		s.place(old, now)
+		return
+	}
+	old.setMoment()
+	heap.Fix(&s.timed, old.index)
+}
+
+// place puts an item where it waits for its time, or for a worker.
+func (s *schedule) place(it *item, now time.Time) {
+	if h := &it.hint; !h.Due.After(now) && !isLate(h, now) {
+		s.makeReady(it)
+		return
+	}
+	it.setMoment()
+	heap.Push(&s.timed, it)
+}
+
+// isQuarantined reports whether a claim of the hint's request would be in
+// quarantine.
+func isQuarantined(h *store.Hint) bool {
+	crashes := h.Deaths
+	if h.Status == store.Running {
+		crashes++
+	}
+	return crashes >= store.SuspectAfter
 }
 
 func (s *schedule) makeReady(it *item) {
-	it.moment = it.hint.Deadline
-	heap.Push(&s.moments, it)
-	if suspect(&it.hint) {
-		s.suspects.add(it)
-		return
-	}
-	s.waiting++
-	q := s.ready[it.hint.Tenant]
-	if q == nil {
-		q = &line{tenant: it.hint.Tenant}
+	switch q := s.ready[it.hint.Tenant]; {
+	case isQuarantined(&it.hint):
+		s.quarantined.add(it)
+	case q != nil:
+		s.waiting++
+		q.add(it)
+	default:
+		s.waiting++
+		q = &readyQueue{tenant: it.hint.Tenant}
 		s.ready[q.tenant] = q
 		s.turns = append(s.turns, q)
+		q.add(it)
 	}
-	q.add(it)
+	it.setMoment()
+	heap.Push(&s.timed, it)
 }
 
-// advance makes ready what has become due, and returns what was ready when its
-// deadline passed; that is out of the schedule.
+// advance makes ready what has become due, and returns what is late: it is
+// removed from the schedule.
 func (s *schedule) advance(now time.Time) (late []store.Hint) {
-	for len(s.moments) > 0 && !s.moments[0].moment.After(now) {
-		it := heap.Pop(&s.moments).(*item)
-		if it.line != nil {
+	for len(s.timed) > 0 && !s.timed[0].moment.After(now) {
+		it := s.timed[0]
+		if isLate(&it.hint, now) {
 			s.drop(it)
 			late = append(late, it.hint)
 			continue
 		}
+		heap.Pop(&s.timed)
 		s.makeReady(it)
 	}
 	return late
 }
 
-// pop takes the next ready hint of the tenant whose turn it is; with alone, a
-// suspect first.
-func (s *schedule) pop(alone bool) (store.Hint, bool) {
-	if alone {
-		if it := s.suspects.take(); it != nil {
+// pop removes the next ready hint of the tenant whose turn it is; with
+// quarantine, a quarantined one first.
+func (s *schedule) pop(quarantine bool) (store.Hint, bool) {
+	if quarantine {
+		if it := s.quarantined.take(); it != nil {
 			s.drop(it)
 			return it.hint, true
 		}
@@ -175,53 +208,53 @@ func (s *schedule) remove(k store.Key) {
 	}
 }
 
-// drop takes an item out; in its line it stays, marked.
+// drop removes an item; in its queue its place stays, marked.
 func (s *schedule) drop(it *item) {
 	if it.index >= 0 {
-		heap.Remove(&s.moments, it.index)
+		heap.Remove(&s.timed, it.index)
 	}
 	it.gone = true
-	if l := it.line; l != nil {
-		l.leave(it)
-		if l != &s.suspects {
+	if q := it.queue; q != nil {
+		q.remove(it)
+		if q != &s.quarantined {
 			s.waiting--
 		}
 	}
 	delete(s.items, it.hint.Key)
-	if s.own[it.hint.Tenant]--; s.own[it.hint.Tenant] == 0 {
-		delete(s.own, it.hint.Tenant)
+	if s.counts[it.hint.Tenant]--; s.counts[it.hint.Tenant] == 0 {
+		delete(s.counts, it.hint.Tenant)
 	}
 }
 
 // next is when advance has something to do.
 func (s *schedule) next() (time.Time, bool) {
-	if len(s.moments) == 0 {
+	if len(s.timed) == 0 {
 		return time.Time{}, false
 	}
-	return s.moments[0].moment, true
+	return s.timed[0].moment, true
 }
 
-// moments is a heap of items, the earliest moment first.
-type moments []*item
+// timedItems is a heap of items, the earliest moment first.
+type timedItems []*item
 
-func (m moments) Len() int           { return len(m) }
-func (m moments) Less(i, j int) bool { return m[i].moment.Before(m[j].moment) }
-func (m moments) Swap(i, j int) {
-	m[i], m[j] = m[j], m[i]
-	m[i].index, m[j].index = i, j
+func (t timedItems) Len() int           { return len(t) }
+func (t timedItems) Less(i, j int) bool { return t[i].moment.Before(t[j].moment) }
+func (t timedItems) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].index, t[j].index = i, j
 }
 
-func (m *moments) Push(x any) {
+func (t *timedItems) Push(x any) {
 	it := x.(*item)
-	it.index = len(*m)
-	*m = append(*m, it)
+	it.index = len(*t)
+	*t = append(*t, it)
 }
 
-func (m *moments) Pop() any {
-	old := *m
+func (t *timedItems) Pop() any {
+	old := *t
 	it := old[len(old)-1]
 	old[len(old)-1] = nil
 	it.index = -1
-	*m = old[:len(old)-1]
+	*t = old[:len(old)-1]
 	return it
 }

@@ -16,7 +16,7 @@ var zero = time.Unix(1_000_000_000, 0)
 func at(seconds int) time.Time { return zero.Add(time.Duration(seconds) * time.Second) }
 
 func hint(tenant, id string, due, deadline int) store.Hint {
-	return store.Hint{Key: store.Key{Tenant: tenant, ID: id}, At: at(due), Status: store.Queued, Deadline: at(deadline)}
+	return store.Hint{Key: store.Key{Tenant: tenant, ID: id}, Due: at(due), Status: store.Queued, Deadline: at(deadline)}
 }
 
 // Tenants take turns, however much one of them has asked for first.
@@ -51,7 +51,7 @@ func TestLaw05NoTenantFillsTheQueue(t *testing.T) {
 		_, ok := s.pop(true)
 		require.True(t, ok)
 	}
-	require.Equal(t, map[string]int{"greedy": 60}, s.own)
+	require.Equal(t, map[string]int{"greedy": 60}, s.counts)
 }
 
 // Suspects wait in a line of their own, and are taken one at a time.

@@ -2,86 +2,65 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// load fills the schedule from the store: of every shard what is due first, up
-// to the horizon.
-func (e *Engine) load(ctx context.Context) error {
-	e.mu.Lock()
-	e.truncated = false
-	e.mu.Unlock()
-	share := max(e.MaxHints/store.Shards, 1)
-	until := time.Now().Add(e.horizon())
-	for shard := range store.Shards {
-		hints, err := e.Store.Due(ctx, shard, until, share)
+// finishers bounds the requests that Sweep ends at a time.
+const finishers = 64
+
+// Sweep reads from the store what must be looked at until the given time, of the
+// given shards at most max requests each. It ends requests whose deadline has
+// passed, cancels those that nobody has followed for their CancelAfter, and
+// enqueues the rest. More says that some shard holds more.
+func (e *Engine) Sweep(ctx context.Context, shards []int, until time.Time, max int) (more bool, err error) {
+	var late sync.WaitGroup
+	defer late.Wait()
+	free := make(chan struct{}, finishers)
+	for _, shard := range shards {
+		hints, err := e.Store.Due(ctx, shard, until, max)
 		if err != nil {
+			return false, err
+		}
+		more = more || len(hints) == max
+		now := time.Now()
+		for _, h := range hints {
+			if !isLate(&h, now) {
+				e.Dispatcher.Enqueue(h)
+				continue
+			}
+			free <- struct{}{}
+			late.Go(func() {
+				defer func() { <-free }()
+				e.FinishLate(ctx, h)
+			})
+		}
+	}
+	return more, nil
+}
+
+// isLate reports whether a request is to be ended rather than run.
+func isLate(h *store.Hint, now time.Time) bool {
+	return !h.Deadline.After(now) || !h.CancelAt.IsZero() && !h.CancelAt.After(now)
+}
+
+// reapPage is how many requests are deleted in one write.
+const reapPage = 200
+
+// Reap deletes the requests whose retention is over, if the store does not do
+// that by itself.
+func (e *Engine) Reap(ctx context.Context) error {
+	retainer, ok := e.Store.(store.Retainer)
+	if !ok {
+		return nil
+	}
+	for ctx.Err() == nil {
+		n, err := retainer.Expire(ctx, reapPage)
+		if err != nil || n < reapPage {
 			return err
 		}
-		if len(hints) == share {
-			e.mu.Lock()
-			e.truncated = true
-			e.mu.Unlock()
-		}
-		e.push(hints...)
 	}
 	return nil
-}
-
-// reload fetches hints that had found no room.
-func (e *Engine) reload() {
-	defer e.settled.Done()
-	err := e.load(e.ctx)
-	if err != nil && e.ctx.Err() == nil {
-		e.Logger.Warn("the queue could not be read", "error", err)
-		e.mu.Lock()
-		e.truncated = true
-		e.mu.Unlock()
-	}
-	e.mu.Lock()
-	e.loading = false
-	// Where nothing waits or runs any more, nobody else would ask for the rest.
-	idle := e.schedule.len()+len(e.running)+len(e.entering) == 0
-	e.mu.Unlock()
-	if err == nil && idle {
-		e.dispatch()
-	}
-}
-
-// sweep asks the store now and then for what was forgotten, and has it delete
-// what has expired. Hints may be lost; the store is the truth.
-func (e *Engine) sweep() {
-	defer e.settled.Done()
-	ticker := time.NewTicker(e.Sweep)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-e.ctx.Done():
-			return
-		}
-		e.sweepOnce()
-	}
-}
-
-func (e *Engine) sweepOnce() {
-	if err := e.load(e.ctx); err != nil {
-		if e.ctx.Err() == nil {
-			e.Logger.Warn("the sweeper could not read the queue", "error", err)
-		}
-		return
-	}
-	retainer, ok := e.Store.(store.Retainer)
-	for ok && e.ctx.Err() == nil {
-		n, err := retainer.Expire(e.ctx, 200)
-		if err != nil {
-			e.Logger.Warn("clean-up failed", "error", err)
-			return
-		}
-		if n < 200 {
-			return
-		}
-	}
 }

@@ -22,51 +22,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// inbox is a Poster that keeps what each connection is sent.
+// inbox is a Sender that keeps what each connection is sent.
 type inbox struct {
 	mu       sync.Mutex
 	messages map[string][]wire.ServerMessage
-	refuse   map[string]error
 }
 
-func newInbox() *inbox {
-	return &inbox{messages: map[string][]wire.ServerMessage{}, refuse: map[string]error{}}
-}
-
-func (b *inbox) Post(to deliver.Address, messages ...[]byte) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.refuse[to.Connection]; err != nil {
-		return err
-	}
-	for _, data := range messages {
-		got, err := wire.DecodeServerFrame(data)
-		if err != nil {
-			panic(err)
-		}
-		b.messages[to.Connection] = append(b.messages[to.Connection], got...)
-	}
-	return nil
-}
-
-func (b *inbox) Put(to deliver.Address, _ deliver.Slot, message []byte) error {
-	b.mu.Lock()
-	err := b.refuse[to.Connection]
-	b.mu.Unlock()
-	if errors.Is(err, deliver.ErrGone) {
+func (b *inbox) Send(_ context.Context, to deliver.Address, frame []byte) error {
+	got, err := wire.DecodeServerFrame(frame)
+	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	got, bad := wire.DecodeServerFrame(message)
-	if bad != nil {
-		panic(bad)
-	}
 	b.messages[to.Connection] = append(b.messages[to.Connection], got...)
 	return nil
 }
 
-func (b *inbox) Alive(deliver.Address) bool { return true }
+func (b *inbox) Close(context.Context, deliver.Address, int) {}
 
 // of returns what a connection was sent of some types, all if none is named.
 func (b *inbox) of(connection string, types ...string) (out []wire.ServerMessage) {
@@ -92,10 +65,17 @@ type world struct {
 	faults faultstore.Hooks
 	link   *link
 	box    *inbox
-	tell   *deliver.Teller
+	tell   *deliver.Notifier
 	reg    *core.Registry
 	e      *Engine
-	opts   Options
+	s      *Scheduler
+	opts   settings
+}
+
+// settings are an engine's and its scheduler's.
+type settings struct {
+	Options
+	SchedulerOptions
 }
 
 // link is an engine's way to the store.
@@ -122,11 +102,11 @@ func (l *link) connect(base faultstore.Roles, faults faultstore.Hooks) *faultsto
 }
 
 // inBubble runs a test in a bubble, with an engine that is started.
-func inBubble(t *testing.T, o Options, test func(w *world), actions ...*core.Action) {
+func inBubble(t *testing.T, o settings, test func(w *world), actions ...*core.Action) {
 	inBubbleOn(t, faultstore.Hooks{}, o, test, actions...)
 }
 
-func inBubbleOn(t *testing.T, faults faultstore.Hooks, o Options, test func(w *world), actions ...*core.Action) {
+func inBubbleOn(t *testing.T, faults faultstore.Hooks, o settings, test func(w *world), actions ...*core.Action) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, store: memory.New(nil), faults: faults, opts: o, reg: &core.Registry{Actions: map[string]*core.Action{}}}
@@ -145,50 +125,122 @@ func inBubbleOn(t *testing.T, faults faultstore.Hooks, o Options, test func(w *w
 	})
 }
 
-// boot starts an engine on the store, as a new process would.
+// boot starts an engine on the store, as a new process would. The connections c1
+// and c2 of acme are there.
 func (w *world) boot() {
 	w.Helper()
-	w.box = newInbox()
+	w.box = &inbox{messages: map[string][]wire.ServerMessage{}}
 	w.link = &link{}
-	w.tell = deliver.NewTeller(memory.New(nil), w.box, discard)
-	o := w.opts
-	o.Store, o.Registry, o.Teller, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.tell, time.Minute
+	w.tell = deliver.New(nil, discard)
+	for _, name := range []string{"c1", "c2"} {
+		w.connect(deliver.Address{Tenant: "acme", Connection: name})
+	}
+	w.s = NewScheduler(w.opts.SchedulerOptions)
+	o := w.opts.Options
+	o.Store, o.Registry, o.Notifier, o.Dispatcher, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.tell, w.s, time.Minute
 	w.e = New(o)
-	require.NoError(w, w.e.Start(w.Context()))
+	require.NoError(w, w.s.Start(w.Context(), w.e))
+}
+
+// connect opens a connection whose messages are sent by who adds them.
+func (w *world) connect(a deliver.Address) {
+	w.tell.Open(a, deliver.OutboxOptions{
+		Sender: w.box, Limit: 1 << 20, Start: func(o *deliver.Outbox) { _ = o.Drain(context.Background()) },
+	})
+}
+
+// disconnect ends a connection.
+func (w *world) disconnect(a deliver.Address) {
+	changes, err := w.tell.Disconnect(w.Context(), a)
+	require.NoError(w, err)
+	w.e.SubscribersChanged(w.Context(), changes)
+}
+
+// follow makes ann's connection follow a call, and opens it if it is gone.
+func (w *world) follow(a deliver.Address, id string) {
+	w.connect(a)
+	s := w.state(store.Key{Tenant: a.Tenant, ID: id})
+	change, err := w.tell.Subscribe(w.Context(), store.Subscription{
+		Tenant: a.Tenant, Stream: id, Connection: a.Connection, Subject: "ann", Live: true, Watched: s.CancelAfter != nil,
+	})
+	require.NoError(w, err)
+	w.e.SubscribersChanged(w.Context(), []deliver.Change{change})
+}
+
+func (w *world) unfollow(a deliver.Address, id string) {
+	change, err := w.tell.Unsubscribe(w.Context(), a, id)
+	require.NoError(w, err)
+	w.e.SubscribersChanged(w.Context(), []deliver.Change{change})
 }
 
 // kill ends the engine without a word, and waits until its leases are void.
 func (w *world) kill() {
 	w.link.closed.Store(true)
-	w.e.stopping.Store(true)
-	for _, a := range w.e.attempts() {
-		a.end(errors.New("killed"))
+	w.s.Stop()
+	w.e.calls.refuseNew()
+	for _, a := range w.e.calls.attempts() {
+		a.cancel(errors.New("killed"))
 	}
 	w.e.quit()
 	synctest.Wait()
 	time.Sleep(61 * time.Second) // fake: the leases run out
 }
 
-func (w *world) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func (w *world) stop() { w.stopAfter(time.Minute) }
+
+// stopNow stops without a grace period.
+func (w *world) stopNow() { w.stopAfter(0) }
+
+func (w *world) stopAfter(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	require.NoError(w, w.e.Stop(ctx))
+	w.s.Stop()
+	w.e.Stop(ctx)
+	w.s.Wait()
 }
 
 // request returns a request of acme's ann for an action.
 func (w *world) request(action string, mode string) *Request {
 	a := w.reg.Actions[action]
 	require.NotNil(w, a, action)
-	return &Request{
+	r := &Request{
 		Key: store.Key{Tenant: "acme", ID: wire.NewID()}, Subject: "ann", Connection: "c1", Action: a,
-		In: json.RawMessage(`{}`), Payload: []byte(`{}`), Sync: mode == wire.ModeSync, Async: mode == wire.ModeAsync,
+		In: json.RawMessage(`{}`), Payload: []byte(`{}`), Sync: mode == wire.ModeSync,
+	}
+	if mode == wire.ModeAsync {
+		r.Placement = Stored
+	}
+	return r
+}
+
+// handle carries a request out on this goroutine, as a session does.
+func (w *world) handle(r *Request, answer func(Answer)) {
+	r.Placement = r.Place(r.Placement == Stored, w.e.Threshold)
+	s := w.e.Submit(context.Background(), r)
+	for s.Joined != nil {
+		if a, ok := <-s.Joined; ok {
+			answer(a)
+			return
+		}
+		s = w.e.Submit(context.Background(), r)
+	}
+	if s.Answer != nil {
+		answer(*s.Answer)
+	}
+	if s.Then != nil {
+		s.Then()
+	}
+	if s.Attempt != nil {
+		if a, ok := s.Attempt.Run(context.Background(), answer); ok {
+			answer(a)
+		}
 	}
 }
 
 // submit submits beside the test, and returns where the answer will be.
 func (w *world) submit(r *Request) *answers {
 	got := &answers{}
-	go w.e.Submit(r, func(a Answer) {
+	go w.handle(r, func(a Answer) {
 		got.mu.Lock()
 		defer got.mu.Unlock()
 		got.list = append(got.list, a)

@@ -1,11 +1,13 @@
 package session
 
 import (
-	"log/slog"
+	"context"
+	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/engine"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
@@ -13,41 +15,45 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// post is a Poster that keeps the numbers of the events it was given.
-type post struct {
+// recorder is a Sender that keeps the seqs of the events it was given.
+type recorder struct {
 	mu   sync.Mutex
 	seqs []uint64
 }
 
-func (p *post) Post(_ deliver.Address, messages ...[]byte) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, data := range messages {
-		got, err := wire.DecodeServerFrame(data)
-		if err != nil {
-			return err
-		}
-		p.seqs = append(p.seqs, got[0].Seq)
+func (r *recorder) Send(_ context.Context, _ deliver.Address, frame []byte) error {
+	got, err := wire.DecodeServerFrame(frame)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range got {
+		r.seqs = append(r.seqs, got[i].Seq)
 	}
 	return nil
 }
 
-func (p *post) Put(deliver.Address, deliver.Slot, []byte) error { return nil }
-func (p *post) Alive(deliver.Address) bool                      { return true }
+func (r *recorder) Close(context.Context, deliver.Address, int) {}
+
+// answers is a Replier that keeps the last answer.
+type answers struct{ last *wire.ServerMessage }
+
+func (a *answers) Reply(_ *Command, m wire.ServerMessage) { a.last = &m }
 
 // stream is a running call in a store, with a session beside it.
 type stream struct {
 	*testing.T
 	queue   store.RequestQueue
 	session *Session
-	post    *post
+	sent    *recorder
 	state   store.State
 	// afterRead is called once, when a page was read and not answered yet.
 	afterRead func()
 }
 
 func newStream(t *testing.T) *stream {
-	w := &stream{T: t, post: &post{}}
+	w := &stream{T: t, sent: &recorder{}}
 	w.queue = faultstore.New(memory.New(nil), faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
 		if f := w.afterRead; op == faultstore.Read && f != nil {
 			w.afterRead = nil
@@ -55,13 +61,15 @@ func newStream(t *testing.T) *stream {
 		}
 		return nil
 	})})
-	w.session = &Session{
-		Rules: *rules(), Store: w.queue, Logger: slog.New(slog.DiscardHandler),
-		Teller: deliver.NewTeller(memory.New(nil), w.post, slog.New(slog.DiscardHandler)),
-	}
+	w.session = newSession()
+	w.session.Store, w.session.Notifier = w.queue, deliver.New(nil, w.session.Logger)
+	w.session.Engine = engine.New(engine.Options{Store: w.queue, Notifier: w.session.Notifier})
+	w.session.Notifier.Open(newInfo().Address(), deliver.OutboxOptions{
+		Sender: w.sent, Limit: 1 << 20, Start: func(o *deliver.Outbox) { _ = o.Drain(context.Background()) },
+	})
 	got, err := w.queue.Accept(t.Context(), store.New{
 		Key: store.Key{Tenant: "acme", ID: wire.NewIDAt(now)}, Subject: "ann", Action: "stream", Input: []byte(`null`),
-		Hash: store.Hash("stream", []byte(`null`)), Deadline: now.AddDate(0, 0, 1), Claim: &store.Claimant{Worker: "w"},
+		Hash: store.Hash("stream", []byte(`null`)), Deadline: now.AddDate(0, 0, 1), Claim: &store.Claimant{},
 	})
 	require.NoError(t, err)
 	w.state = got.State
@@ -76,16 +84,20 @@ func (w *stream) emit(data []byte) {
 	})
 	require.NoError(w, err)
 	w.state = s
-	w.session.Teller.Events(w.Context(), &s, e)
+	w.session.Notifier.Publish(w.Context(), &s, e)
 }
 
-func (w *stream) subscribe(after uint64) (answer wire.ServerMessage) {
-	w.session.Perform(w.Context(), facts(), Subscribe{Ref: "r", ID: w.state.ID, After: after}, func(m wire.ServerMessage) { answer = m })
-	require.Equal(w, wire.TypeSnapshot, answer.Type)
-	return answer
+func (w *stream) subscribe(after uint64) *wire.ServerMessage {
+	frame := fmt.Sprintf(`{"type":"subscribe","ref":"r","id":"%s","after":%d}`, w.state.ID, after)
+	c, got := newInfo(), &answers{}
+	commands := w.session.Decode(c, []byte(frame), now)
+	require.Nil(w, commands[0].Answer())
+	w.session.Handle(w.Context(), c, commands[0], got)
+	require.Equal(w, wire.TypeSnapshot, got.last.Type)
+	return got.last
 }
 
-// Live first, read second: an event that falls between the two is told twice
+// Live first, read second: an event that falls between the two is sent twice
 // rather than never.
 func TestNoEventFallsBetweenPageAndLive(t *testing.T) {
 	w := newStream(t)
@@ -95,7 +107,7 @@ func TestNoEventFallsBetweenPageAndLive(t *testing.T) {
 	page := w.subscribe(0)
 	require.False(t, *page.More)
 	require.Len(t, page.Events, 2)
-	require.Equal(t, []uint64{3}, w.post.seqs, "the event behind the page comes live")
+	require.Equal(t, []uint64{3}, w.sent.seqs, "the event behind the page comes live")
 }
 
 // While pages are still to be asked for, events are not sent live: they would
@@ -111,9 +123,9 @@ func TestPagesBeforeTheLastAreNotLive(t *testing.T) {
 	page := w.subscribe(0)
 	require.True(t, *page.More)
 	w.emit([]byte(`3`))
-	require.Empty(t, w.post.seqs, "a page is missing, and the subscription is live")
+	require.Empty(t, w.sent.seqs, "a page is missing, and the subscription is live")
 	page = w.subscribe(page.Events[len(page.Events)-1].Seq)
 	require.False(t, *page.More)
 	w.emit([]byte(`4`))
-	require.Equal(t, []uint64{5}, w.post.seqs)
+	require.Equal(t, []uint64{5}, w.sent.seqs)
 }

@@ -118,7 +118,7 @@ func acceptFinish(b *testing.B, callers int, ask func(caller int) store.New) {
 	s := openBench(b)
 	concurrently(b, callers, func(caller int) error {
 		request := ask(caller)
-		request.Claim = &store.Claimant{Worker: "w"}
+		request.Claim = &store.Claimant{}
 		a, err := s.Accept(b.Context(), request)
 		if err != nil {
 			return err
@@ -140,7 +140,7 @@ func BenchmarkWholeStream(b *testing.B) {
 				if _, err := s.Accept(b.Context(), request); err != nil {
 					return err
 				}
-				w, err := s.Claim(b.Context(), request.Key, store.Claimant{Worker: "w"})
+				w, err := s.Claim(b.Context(), request.Key, store.Claimant{})
 				if err != nil {
 					return err
 				}

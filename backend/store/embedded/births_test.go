@@ -39,7 +39,7 @@ func copyFile(t require.TestingT, from, to string) {
 // due returns the ids that are due at once, and in which state.
 func due(t require.TestingT, s *Store) map[string]store.Status {
 	out := map[string]store.Status{}
-	for shard := range store.Shards {
+	for shard := range store.DefaultShards {
 		hints, err := s.Due(bg, shard, time.Now(), 10_000)
 		require.NoError(t, err)
 		for _, h := range hints {

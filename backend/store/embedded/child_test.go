@@ -108,7 +108,7 @@ func writeChild(path string) error {
 func liveOnce(s *embedded.Store, worker int, say func(string, ...any)) error {
 	ctx := contextBackground()
 	n := ask(worker)
-	n.Claim = &store.Claimant{Worker: "child"}
+	n.Claim = &store.Claimant{}
 	a, err := s.Accept(ctx, n)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,16 +13,22 @@ const probeEvery = time.Second
 
 // health knows whether the last transaction that wrote succeeded.
 type health struct {
-	mu     sync.Mutex
-	err    error
-	probed time.Time
+	// failing spares note the lock while all goes well.
+	failing atomic.Bool
+	mu      sync.Mutex
+	err     error
+	probed  time.Time
 }
 
-// note takes how a transaction went; logs when that changes.
+// note records how a transaction went, and logs when that changes.
 func (h *health) note(err error, log *slog.Logger) {
+	if err == nil && !h.failing.Load() {
+		return
+	}
 	h.mu.Lock()
 	before := h.err
 	h.err = err
+	h.failing.Store(err != nil)
 	h.mu.Unlock()
 	switch {
 	case err != nil && before == nil:

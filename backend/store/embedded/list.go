@@ -22,11 +22,12 @@ const (
 		ORDER BY r.accepted DESC, r.id DESC LIMIT ?`
 	listDead = `SELECT ` + requestColumns + ` FROM lives l INDEXED BY lives_dead CROSS JOIN requests r ON r.n = l.n
 		WHERE l.dead AND (l.ended, l.n) < (?, ?) ORDER BY l.ended DESC, l.n DESC LIMIT ?`
-	// What runs stands in the index, but is due only when its lease is void.
+	// What runs stands in the index, but is due only when its lease is void or
+	// it is to be cancelled.
 	listDue = `SELECT ` + requestColumns + ` FROM lives l INDEXED BY lives_due CROSS JOIN requests r ON r.n = l.n
-		WHERE l.shard = ? AND l.due <= ? AND (l.status = 1 OR l.lease < ?) ORDER BY l.due, l.n LIMIT ?`
-	listAbandonable = `SELECT ` + requestColumns + ` FROM abandonable a CROSS JOIN requests r USING (tenant, id)` + withLife + `
-		WHERE (a.tenant, a.id) > (?, ?) ORDER BY a.tenant, a.id LIMIT ?`
+		WHERE l.shard = ? AND l.due <= ? AND 
+			(l.status = 1 OR l.lease < ? OR l.unsubscribed_at IS NOT NULL AND NOT l.cancel_requested)
+		ORDER BY l.due, l.n LIMIT ?`
 )
 
 // List plays store.RequestQueue. A filter that few requests pass is looked for
@@ -194,28 +195,18 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 	return input, metadata, err
 }
 
-// Due plays store.RequestQueue. What runs is due once the file is opened again.
-func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([]store.Hint, error) {
-	if shard < 0 || shard >= store.Shards {
-		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.Shards-1)
+// Due plays store.RequestQueue. What runs is due once the file is opened again,
+// and when it is to be cancelled because no connection follows it.
+func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) (out []store.Hint, err error) {
+	if shard < 0 || shard >= store.DefaultShards {
+		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.DefaultShards-1)
 	}
-	return s.hints(ctx, listDue, func(b *binding) {
-		b.int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
-	})
-}
-
-// Abandonable plays store.Abandoner.
-func (s *Store) Abandonable(ctx context.Context, after store.Key, max int) ([]store.Hint, error) {
-	return s.hints(ctx, listAbandonable, func(b *binding) { b.text(after.Tenant).text(after.ID).int(int64(max)) })
-}
-
-func (s *Store) hints(ctx context.Context, query string, args func(*binding)) (out []store.Hint, err error) {
 	err = s.read(ctx, func(r *reader) error {
-		stmt, err := prepare(r.conn, query)
+		stmt, err := prepare(r.conn, listDue)
 		if err != nil {
 			return err
 		}
-		args(bind(stmt))
+		bind(stmt).int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
 		return rows(stmt, func(row *row) (bool, error) {
 			out = append(out, row.entry(s.incarnation).state.Hint())
 			return true, nil

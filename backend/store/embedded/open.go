@@ -259,6 +259,7 @@ func migrate(conn *sqlite.Conn, version int) error {
 }
 
 // begin raises the incarnation, which voids all leases: what runs is due now.
+// No connection follows anything.
 func (s *Store) begin(w *writer) error {
 	return transact(w.conn, func() error {
 		text, err := pragma(w.conn, "UPDATE meta SET value = value + 1 WHERE name = 'incarnation' RETURNING value")
@@ -271,13 +272,42 @@ func (s *Store) begin(w *writer) error {
 		if err := w.resume(); err != nil {
 			return err
 		}
-		stmt, err := w.conn.Prepare("UPDATE lives SET due = ? WHERE due IS NOT NULL AND status = 2")
+		stmt, err := w.conn.Prepare("UPDATE lives SET due = ?, run_at = NULL WHERE due IS NOT NULL AND status = 2")
 		if err != nil {
 			return err
 		}
-		bind(stmt).int(s.opt.Now().UnixMilli())
-		return run(stmt)
+		now := s.opt.Now()
+		bind(stmt).int(now.UnixMilli())
+		if err := run(stmt); err != nil {
+			return err
+		}
+		return w.unsubscribe(now)
 	})
+}
+
+// unsubscribe sets UnsubscribedAt where it is zero. Where it is not, it puts the
+// request back into its place in the index, which begin has changed.
+func (w *writer) unsubscribe(now time.Time) error {
+	stmt, err := prepare(w.conn, `SELECT `+requestColumns+` FROM lives l INDEXED BY lives_due CROSS JOIN requests r ON r.n = l.n
+		WHERE l.due IS NOT NULL AND r.cancel_after IS NOT NULL`)
+	if err != nil {
+		return err
+	}
+	var found []*entry
+	err = rows(stmt, func(r *row) (bool, error) {
+		found = append(found, r.entry(w.store.incarnation))
+		return true, nil
+	})
+	for _, e := range found {
+		to := e.state
+		if err == nil && to.UnsubscribedAt.IsZero() {
+			to, err = to.SetSubscribed(false, now)
+		}
+		if err == nil {
+			err = w.change(change{from: e, to: to, lease: e.lease})
+		}
+	}
+	return err
 }
 
 // resume takes up the count of requests, and writes the rows that those lack

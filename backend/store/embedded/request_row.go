@@ -25,7 +25,7 @@ type input struct{ payload, metadata []byte }
 const (
 	requestColumns = `r.n, r.tenant, r.id, r.subject, r.action, r.hash, r.accepted, r.deadline, r.retry_of, r.cancel_after, r.connection,
 	r.idempotency_key, l.status, l.due, l.ended, l.dead, l.fence, l.lease, l.attempt, l.failures, l.deaths, l.last_seq, l.keep, l.code,
-	l.cancel_requested, l.mark_seq, l.mark_keep, l.mark_from, l.mark_code,
+	l.cancel_requested, l.run_at, l.unsubscribed_at, l.watch, l.connection_left, l.mark_seq, l.mark_keep, l.mark_from, l.mark_code,
 	l.progress_attempt, l.progress_rev, l.progress_percent, l.progress_message`
 
 	withLife = ` LEFT JOIN lives l ON l.n = r.n `
@@ -39,18 +39,18 @@ const (
 	// with what most never have, or without.
 	plainColumns = `n, shard, status, due, ended, dead, fence, lease, attempt, failures, deaths, last_seq, keep, code, cancel_requested,
 		message, retryable, payload`
-	fullColumns = plainColumns + `, mark_seq, mark_keep, mark_from, mark_code,
+	fullColumns = plainColumns + `, run_at, unsubscribed_at, watch, connection_left, mark_seq, mark_keep, mark_from, mark_code,
 		progress_attempt, progress_rev, progress_percent, progress_message`
 
 	insertPlain = `INSERT INTO lives (` + plainColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	insertFull = `INSERT INTO lives (` + fullColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 	// updateLife changes whatever may change, updateRunning what changes when
 	// a request begins to run or runs on: it touches no index.
 	updateLife = `UPDATE lives SET due = ?, ended = ?, dead = ?, message = ?, retryable = ?, payload = ?,
-		` + runningColumns + updateWhere
+		run_at = ?, unsubscribed_at = ?, watch = ?, connection_left = ?, ` + runningColumns + updateWhere
 	updateRunning  = `UPDATE lives SET ` + runningColumns + updateWhere
 	runningColumns = `status = ?, fence = ?, lease = ?, attempt = ?, failures = ?, deaths = ?, last_seq = ?, keep = ?, code = ?,
 		cancel_requested = ?, mark_seq = ?, mark_keep = ?, mark_from = ?, mark_code = ?,
@@ -88,13 +88,34 @@ func (b *binding) request(e *entry, n *store.New) *binding {
 	return b.optional(s.Connection).optional(e.idempotencyKey).bytes(n.Input).bytes(n.Metadata)
 }
 
-// due binds when a request is due. What runs stands in the index of what is
-// due, too, where it is found when the file is opened again.
-func (b *binding) due(s *store.State) *binding {
-	if s.Status == store.Running {
-		return b.time(s.Accepted)
+// indexTime returns when a request must be looked at, as the index has it. What
+// runs and need not be looked at stands there, too, where it is found when the
+// file is opened again.
+func indexTime(s *store.State) time.Time {
+	at := s.CheckAt()
+	if at.IsZero() && s.Status == store.Running {
+		return s.Accepted
 	}
-	return b.time(s.Due)
+	return at
+}
+
+// watched binds run_at, unsubscribed_at, watch and connection_left.
+func (b *binding) watched(s *store.State) *binding {
+	if s.Due.IsZero() || s.Due.Equal(indexTime(s)) {
+		b.null()
+	} else {
+		b.time(s.Due)
+	}
+	b.time(s.UnsubscribedAt)
+	if s.Watch == 0 {
+		b.null()
+	} else {
+		b.int(int64(s.Watch))
+	}
+	if s.Connection == "" {
+		return b.bool(true)
+	}
+	return b.null()
 }
 
 // counts binds what changes in every life.
@@ -151,8 +172,15 @@ func (r *row) entry(owner int64) *entry {
 	s.Fence, e.lease, s.Attempt = uint64(r.int()), r.int(), int(r.int())
 	s.Failures, s.Deaths = int(r.int()), int(r.int())
 	s.LastSeq, s.Keep, s.Code, s.CancelRequested = uint64(r.int()), uint64(r.int()), r.text(), r.bool()
+	if runAt := r.time(); !runAt.IsZero() {
+		s.Due = runAt
+	}
 	if s.Status == store.Running && e.lease == owner {
 		s.Due = time.Time{}
+	}
+	s.UnsubscribedAt, s.Watch = r.time(), uint64(r.int())
+	if r.bool() {
+		s.Connection = ""
 	}
 	r.mark(s)
 	r.progress(s)

@@ -42,7 +42,8 @@ CREATE TABLE lives (
 	n        INTEGER PRIMARY KEY,
 	status   INTEGER NOT NULL,          -- 1 queued, 2 running, 3 succeeded, 4 failed, 5 cancelled
 	shard    INTEGER NOT NULL,
-	due      INTEGER,                   -- while it runs, of when it was queued; NULL after the end
+	due      INTEGER,                   -- State.CheckAt; any time while it runs and CheckAt is zero; NULL after the end
+	run_at   INTEGER,                   -- State.Due where it differs from due
 	ended    INTEGER,
 	dead     INTEGER NOT NULL,
 	fence    INTEGER NOT NULL,
@@ -54,6 +55,9 @@ CREATE TABLE lives (
 	keep     INTEGER NOT NULL,
 	code     TEXT,
 	cancel_requested INTEGER NOT NULL,
+	unsubscribed_at  INTEGER,           -- since when no connection follows it, if it has cancel_after
+	watch            INTEGER,           -- NULL: 0
+	connection_left  INTEGER,           -- 1: requests.connection does not hold any more
 
 	mark_seq  INTEGER,                  -- the mark of the running attempt; NULL during the first
 	mark_keep INTEGER,
@@ -70,6 +74,7 @@ CREATE TABLE lives (
 	payload   BLOB
 ) STRICT;
 
+-- All that has not ended. What runs is found here when the file is opened.
 CREATE INDEX lives_due ON lives (shard, due) WHERE due IS NOT NULL;
 CREATE INDEX lives_dead ON lives (ended) WHERE dead;
 
@@ -91,13 +96,6 @@ CREATE TABLE segments (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX segments_marks ON segments (n, first, last, mark) WHERE mark IS NOT NULL;
-
--- Requests that end when nobody follows them, and have not ended.
-CREATE TABLE abandonable (
-	tenant TEXT NOT NULL,
-	id     TEXT NOT NULL,
-	PRIMARY KEY (tenant, id)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE idempotency_keys (
 	tenant  TEXT NOT NULL,

@@ -22,7 +22,6 @@ type statements struct {
 	selectInput, selectCheckpoint, putCheckpoint, selectEnd *sqlite.Stmt
 
 	selectSegment, insertSegment    *sqlite.Stmt
-	putAbandonable, dropAbandonable *sqlite.Stmt
 	selectKey, replaceKey, setMark  *sqlite.Stmt
 	selectUnwritten, countUnwritten *sqlite.Stmt
 	anyCancel, selectCancel         *sqlite.Stmt
@@ -55,8 +54,6 @@ func (w *writer) prepare() error {
 
 		`SELECT first, fence FROM segments WHERE n = ? AND last = ?`:                                        &w.selectSegment,
 		`INSERT INTO segments (n, last, first, fence, mark, events) VALUES (?, ?, ?, ?, ?, ?)`:              &w.insertSegment,
-		`INSERT INTO abandonable (tenant, id) VALUES (?, ?) ON CONFLICT DO NOTHING`:                         &w.putAbandonable,
-		`DELETE FROM abandonable WHERE tenant = ? AND id = ?`:                                               &w.dropAbandonable,
 		`SELECT id FROM idempotency_keys WHERE tenant = ? AND subject = ? AND action = ? AND key = ?`:       &w.selectKey,
 		`INSERT OR REPLACE INTO idempotency_keys (tenant, subject, action, key, id) VALUES (?, ?, ?, ?, ?)`: &w.replaceKey,
 
@@ -134,6 +131,12 @@ type change struct {
 	end *store.End
 }
 
+// plain tells whether the step changes no column that watched binds, and the
+// index knows of no cancel.
+func (c *change) plain() bool {
+	return c.to.CancelAfter == nil && c.to.Watch == c.from.state.Watch && c.to.Connection == c.from.state.Connection
+}
+
 // change writes a request's new state.
 func (w *writer) change(c change) error {
 	changed := &entry{n: c.from.n, state: c.to, lease: c.lease, idempotencyKey: c.from.idempotencyKey, input: c.input}
@@ -141,19 +144,19 @@ func (w *writer) change(c change) error {
 	switch {
 	case c.from.unwritten:
 		stmt = w.insertPlain
-		if c.to.Mark != nil || c.to.Progress != nil {
+		if c.to.Mark != nil || c.to.Progress != nil || !c.plain() {
 			stmt = w.insertFull
 		}
-		b := bind(stmt).int(changed.n).int(int64(store.ShardOf(c.to.Key))).int(statusCode(c.to.Status)).due(&c.to).
-			time(c.to.Ended).bool(c.to.Dead).counts(&c.to, c.lease).end(c.end)
+		b := bind(stmt).int(changed.n).int(int64(store.ShardOf(c.to.Key, store.DefaultShards))).int(statusCode(c.to.Status)).
+			time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.Dead).counts(&c.to, c.lease).end(c.end)
 		if stmt == w.insertFull {
-			b.extras(&c.to)
+			b.watched(&c.to).extras(&c.to)
 		}
-	case c.to.Status == store.Running:
+	case c.to.Status == store.Running && c.plain():
 		bind(stmt).running(&c.to, c.lease).where(c.from)
 	default:
 		stmt = w.updateLife
-		bind(stmt).due(&c.to).time(c.to.Ended).bool(c.to.Dead).end(c.end).running(&c.to, c.lease).where(c.from)
+		bind(stmt).time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.Dead).end(c.end).watched(&c.to).running(&c.to, c.lease).where(c.from)
 	}
 	if err := w.exec(stmt); err != nil {
 		return err
@@ -165,10 +168,6 @@ func (w *writer) change(c change) error {
 		w.births.written(c.from.n)
 	}
 	w.cache.put(changed)
-	if c.end != nil && c.to.CancelAfter != nil {
-		bind(w.dropAbandonable).text(c.to.Tenant).text(c.to.ID)
-		return w.exec(w.dropAbandonable)
-	}
 	return nil
 }
 

@@ -69,7 +69,7 @@ var (
 	_ store.RequestQueue = (*Store)(nil)
 	_ store.Retainer     = (*Store)(nil)
 	_ store.Operator     = (*Store)(nil)
-	_ store.Abandoner    = (*Store)(nil)
+	_ store.Watcher      = (*Store)(nil)
 	_ store.Absenter     = (*Store)(nil)
 	_ store.Checker      = (*Store)(nil)
 )
@@ -77,7 +77,7 @@ var (
 // Open opens the database at path, makes it if there is none, and brings an
 // older one up to date. A lock file and SQLite's own files lie beside it: path
 // with .lock, -wal and -shm. Options may be nil. All leases of the owner before
-// are void from now on.
+// are void from now on, and no connection follows anything.
 //
 // Errors: *LockedError if the file has an owner; ErrForeign, ErrNewer,
 // ErrCorrupt, ErrReadOnly.

@@ -34,7 +34,7 @@ func fixture(t *testing.T) *storetest.Fixture {
 	open()
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return &storetest.Fixture{
-		Queue: s, Now: clock.Now, Advance: clock.Advance,
+		Queue: s, Now: clock.Now, Advance: clock.Advance, Reopens: true,
 		VoidLeases: func() store.RequestQueue {
 			require.NoError(t, s.Close())
 			return open()

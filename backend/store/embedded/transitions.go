@@ -108,19 +108,13 @@ func (w *writer) furnish(e *entry, n *store.New, cancelled bool) error {
 			return err
 		}
 	}
-	if n.CancelAfter != nil && !cancelled {
-		bind(w.putAbandonable).text(n.Tenant).text(n.ID)
-		if err := w.exec(w.putAbandonable); err != nil {
-			return err
-		}
-	}
 	switch {
 	case cancelled:
 		if err := w.change(change{from: e, to: e.state, lease: e.lease, end: store.CancelledEnd()}); err != nil {
 			return err
 		}
 		return w.deleteCancel(n)
-	case e.state.Status == store.Running && e.state.Progress == nil:
+	case e.state.Status == store.Running && e.state.Progress == nil && e.state.UnsubscribedAt.IsZero():
 		w.cache.put(e)
 		return nil
 	}

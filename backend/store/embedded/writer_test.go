@@ -121,7 +121,8 @@ func TestWithoutCache(t *testing.T) {
 func withoutCache(queue store.RequestQueue) store.RequestQueue {
 	s := queue.(*embedded.Store)
 	return faultstore.New(s, faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Claim || op == faultstore.Record || op == faultstore.Finish {
+		switch op {
+		case faultstore.Claim, faultstore.Record, faultstore.Finish, faultstore.Watch, faultstore.CancelUnsubscribed:
 			s.Forget()
 		}
 		return nil
@@ -420,7 +421,7 @@ func TestShrinks(t *testing.T) {
 	}
 	require.Less(t, count("page_count"), before-1000)
 	require.LessOrEqual(t, count("freelist_count"), 1024)
-	for _, table := range []string{"requests", "lives", "checkpoints", "segments", "abandonable", "idempotency_keys", "cancels"} {
+	for _, table := range []string{"requests", "lives", "checkpoints", "segments", "idempotency_keys", "cancels"} {
 		text, err := s.Exec("SELECT count(*) FROM " + table)
 		require.NoError(t, err)
 		require.Equal(t, "0", text, table)

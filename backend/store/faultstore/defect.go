@@ -57,6 +57,8 @@ func writeDefects() []Defect {
 		{"Cancel of an unknown id is not remembered", 6, "Cancel/a cancel that comes before its request ends it", func(s Roles) Roles { return cancelIsForgotten{s} }},
 		{"Cancel of a running call is not stored", 6, "Cancel/a running request is flagged", func(s Roles) Roles { return cancelSetsNoFlag{s} }},
 		{"Cancel ends a call that has ended", 3, "Cancel/an ended request stays as it is", func(s Roles) Roles { return cancelReplacesEnd{s} }},
+		{"Watch returns before it stored anything", 6, "Watch/the time starts when the last connection leaves, once", func(s Roles) Roles { return watchStoresNothing{s} }},
+		{"CancelUnsubscribed does not compare the revision", 6, "Watch/a cancel with another revision changes nothing", func(s Roles) Roles { return cancelIgnoresRevision{s} }},
 	}
 }
 
@@ -73,6 +75,7 @@ func readDefects() []Defect {
 		{"List takes a cursor of another filter", 5, "List/cursors belong to their filter", func(s Roles) Roles { return listTakesAnyCursor{s} }},
 		{"Due forgets requests that are due later", 12, "Due/queued requests are due in their shard, earliest first", func(s Roles) Roles { return dueForgetsLater{s} }},
 		{"Due forgets calls of workers that were lost", 12, "Due/a running request is due when its lease is void", func(s Roles) Roles { return dueForgetsRunning{s} }},
+		{"Due forgets calls that no connection follows", 12, "Watch/a request that is to be cancelled is due, in order", func(s Roles) Roles { return dueForgetsUnsubscribed{s} }},
 		{"Due returns requests before their time", 12, "Due/a retry moves when a request is due", func(s Roles) Roles { return dueTooEarly{s} }},
 		{"Expire deletes nothing and says that it did", 9, "Roles/Retainer deletes expired requests", func(s Roles) Roles { return expireDeletesNothing{s} }},
 	}

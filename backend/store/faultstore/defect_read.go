@@ -132,7 +132,7 @@ type dueForgetsLater struct{ Roles }
 func (q dueForgetsLater) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
 	hints, err := q.Roles.Due(ctx, shard, until, limit)
 	return slices.DeleteFunc(hints, func(h store.Hint) bool {
-		return h.Status == store.Queued && h.At.After(current(ctx, q.Roles, h.Key).Accepted)
+		return h.Status == store.Queued && h.Due.After(current(ctx, q.Roles, h.Key).Accepted)
 	}), err
 }
 
@@ -140,7 +140,16 @@ type dueForgetsRunning struct{ Roles }
 
 func (q dueForgetsRunning) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
 	hints, err := q.Roles.Due(ctx, shard, until, limit)
-	return slices.DeleteFunc(hints, func(h store.Hint) bool { return h.Status == store.Running }), err
+	return slices.DeleteFunc(hints, func(h store.Hint) bool {
+		return h.Status == store.Running && !h.Due.Equal(h.CancelAt)
+	}), err
+}
+
+type dueForgetsUnsubscribed struct{ Roles }
+
+func (q dueForgetsUnsubscribed) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
+	hints, err := q.Roles.Due(ctx, shard, until, limit)
+	return slices.DeleteFunc(hints, func(h store.Hint) bool { return h.Due.Equal(h.CancelAt) }), err
 }
 
 type dueTooEarly struct{ Roles }

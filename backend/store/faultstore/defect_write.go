@@ -296,3 +296,19 @@ func (q cancelReplacesEnd) Cancel(ctx context.Context, key store.Key, subject st
 	}
 	return s, err
 }
+
+type watchStoresNothing struct{ Roles }
+
+func (q watchStoresNothing) Watch(ctx context.Context, key store.Key, subscribed bool) (store.State, error) {
+	s, _, err := q.Roles.Read(ctx, key, 0, 0)
+	if err != nil {
+		return store.State{}, err
+	}
+	return s.SetSubscribed(subscribed, time.Now())
+}
+
+type cancelIgnoresRevision struct{ Roles }
+
+func (q cancelIgnoresRevision) CancelUnsubscribed(ctx context.Context, key store.Key, _ uint64) (store.State, error) {
+	return q.Roles.CancelUnsubscribed(ctx, key, current(ctx, q.Roles, key).Watch)
+}

@@ -19,7 +19,7 @@ type Roles interface {
 	store.RequestQueue
 	store.Retainer
 	store.Operator
-	store.Abandoner
+	store.Watcher
 	store.Checker
 }
 
@@ -28,19 +28,20 @@ type Op string
 
 // The operations of a store, named after its methods.
 const (
-	Accept      Op = "accept"
-	Claim       Op = "claim"
-	Record      Op = "record"
-	Finish      Op = "finish"
-	Cancel      Op = "cancel"
-	Read        Op = "read"
-	List        Op = "list"
-	Due         Op = "due"
-	Expire      Op = "expire"
-	DeadLetters Op = "dead letters"
-	Input       Op = "input"
-	Abandonable Op = "abandonable"
-	Check       Op = "check"
+	Accept             Op = "accept"
+	Claim              Op = "claim"
+	Record             Op = "record"
+	Finish             Op = "finish"
+	Cancel             Op = "cancel"
+	Read               Op = "read"
+	List               Op = "list"
+	Due                Op = "due"
+	Expire             Op = "expire"
+	DeadLetters        Op = "dead letters"
+	Input              Op = "input"
+	Watch              Op = "watch"
+	CancelUnsubscribed Op = "cancel unsubscribed"
+	Check              Op = "check"
 )
 
 // Hooks are called around each operation, in the goroutine that called it; they
@@ -180,9 +181,14 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 	return p.first, p.second, err
 }
 
-// Abandonable implements store.Abandoner.
-func (s *Store) Abandonable(ctx context.Context, after store.Key, limit int) ([]store.Hint, error) {
-	return call(s, Abandonable, after, func() ([]store.Hint, error) { return s.base.Abandonable(ctx, after, limit) })
+// Watch implements store.Watcher.
+func (s *Store) Watch(ctx context.Context, key store.Key, subscribed bool) (store.State, error) {
+	return call(s, Watch, key, func() (store.State, error) { return s.base.Watch(ctx, key, subscribed) })
+}
+
+// CancelUnsubscribed implements store.Watcher.
+func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uint64) (store.State, error) {
+	return call(s, CancelUnsubscribed, key, func() (store.State, error) { return s.base.CancelUnsubscribed(ctx, key, watch) })
 }
 
 // Absent implements store.Absenter, without hooks: it asks memory alone. A

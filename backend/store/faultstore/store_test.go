@@ -56,6 +56,8 @@ func TestHooks(t *testing.T) {
 		{faultstore.Accept, func() { result, err = s.Accept(ctx, n) }, nil},
 		{faultstore.Claim, func() { result, err = s.Claim(ctx, n.Key, store.Claimant{Lease: time.Minute}) }, store.ErrLeased},
 		{faultstore.Record, func() { result, err = s.Record(ctx, f, chunk) }, nil},
+		{faultstore.Watch, func() { result, err = s.Watch(ctx, n.Key, true) }, nil},
+		{faultstore.CancelUnsubscribed, func() { result, err = s.CancelUnsubscribed(ctx, n.Key, 0) }, nil},
 		{faultstore.Cancel, func() { result, err = s.Cancel(ctx, n.Key, "s") }, nil},
 		{faultstore.Finish, func() { result, err = s.Finish(ctx, f, end) }, nil},
 		{faultstore.Read, func() { result, _, err = s.Read(ctx, n.Key, 0, 1) }, nil},
@@ -63,7 +65,6 @@ func TestHooks(t *testing.T) {
 		{faultstore.Due, func() { _, err = s.Due(ctx, 0, time.Now(), 1) }, nil},
 		{faultstore.DeadLetters, func() { _, result, err = s.DeadLetters(ctx, 1, "") }, nil},
 		{faultstore.Input, func() { _, _, err = s.Input(ctx, n.Key) }, nil},
-		{faultstore.Abandonable, func() { _, err = s.Abandonable(ctx, store.Key{}, 1) }, nil},
 		{faultstore.Expire, func() { result, err = s.Expire(ctx, 1) }, nil},
 		{faultstore.Check, func() { err = s.Check(ctx) }, nil},
 	} {

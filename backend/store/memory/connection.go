@@ -10,8 +10,8 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// stripes is into how many parts, each with a lock of its own, connections and
-// subscriptions are split.
+// stripes is into how many parts, each with a lock of its own, connections are
+// split.
 const stripes = 64
 
 var seed = maphash.MakeSeed()
@@ -27,7 +27,7 @@ type connectionStripe struct {
 	m  map[store.Key]*store.Connection
 }
 
-// PutConnection plays store.ConnectionStore.
+// PutConnection implements store.ConnectionStore.
 func (s *Store) PutConnection(ctx context.Context, c store.Connection) error {
 	key := store.Key{Tenant: c.Tenant, ID: c.ID}
 	if err := ctx.Err(); err != nil {
@@ -43,7 +43,7 @@ func (s *Store) PutConnection(ctx context.Context, c store.Connection) error {
 	return nil
 }
 
-// UpdateConnection plays store.ConnectionStore.
+// UpdateConnection implements store.ConnectionStore.
 func (s *Store) UpdateConnection(ctx context.Context, tenant, id string, status store.ConnectionStatus, expires time.Time) error {
 	key := store.Key{Tenant: tenant, ID: id}
 	if err := ctx.Err(); err != nil {
@@ -61,7 +61,7 @@ func (s *Store) UpdateConnection(ctx context.Context, tenant, id string, status 
 	return nil
 }
 
-// Connection plays store.ConnectionStore.
+// Connection implements store.ConnectionStore.
 func (s *Store) Connection(ctx context.Context, tenant, id string) (store.Connection, error) {
 	key := store.Key{Tenant: tenant, ID: id}
 	if err := ctx.Err(); err != nil {
@@ -77,7 +77,7 @@ func (s *Store) Connection(ctx context.Context, tenant, id string) (store.Connec
 	return *c, nil
 }
 
-// DeleteConnection plays store.ConnectionStore.
+// DeleteConnection implements store.ConnectionStore.
 func (s *Store) DeleteConnection(ctx context.Context, tenant, id string) error {
 	key := store.Key{Tenant: tenant, ID: id}
 	if err := ctx.Err(); err != nil {
@@ -90,7 +90,7 @@ func (s *Store) DeleteConnection(ctx context.Context, tenant, id string) error {
 	return nil
 }
 
-// Connections plays store.ConnectionStore. It looks at all connections of the
+// Connections implements store.ConnectionStore. It looks at all connections of the
 // process: it is for operators.
 func (s *Store) Connections(ctx context.Context, q store.ConnectionQuery, cursor string) ([]store.Connection, string, error) {
 	if err := ctx.Err(); err != nil {

@@ -2,7 +2,6 @@ package memory_test
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,11 +34,11 @@ func TestLeases(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		_, err = s.Claim(t.Context(), n.Key, by)
 		require.ErrorIs(t, err, store.ErrLeased)
-		hints, err := s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		hints, err := s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
 		require.NoError(t, err)
 		require.Empty(t, hints)
 		time.Sleep(20 * time.Second)
-		hints, err = s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		hints, err = s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
 		require.NoError(t, err)
 		require.Len(t, hints, 1)
 		w, err = s.Claim(t.Context(), n.Key, by)
@@ -62,57 +61,18 @@ func TestLeaseOfZero(t *testing.T) {
 		time.Sleep(99 * time.Hour)
 		_, err = s.Claim(t.Context(), n.Key, store.Claimant{})
 		require.ErrorIs(t, err, store.ErrLeased)
-		hints, err := s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		hints, err := s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
 		require.NoError(t, err)
 		require.Empty(t, hints)
 
 		s.VoidLeases()
-		hints, err = s.Due(t.Context(), store.ShardOf(n.Key), time.Now(), 1)
+		hints, err = s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
 		require.NoError(t, err)
 		require.Len(t, hints, 1)
 		w, err := s.Claim(t.Context(), n.Key, store.Claimant{})
 		require.NoError(t, err)
 		require.Equal(t, 1, w.State.Deaths)
 	})
-}
-
-// TestTellingIsCheap looks that asking who follows a stream makes no garbage
-// while nobody comes or goes.
-func TestTellingIsCheap(t *testing.T) {
-	s := memory.New(nil)
-	for i := range 100 {
-		_, err := s.Subscribe(t.Context(), store.Subscription{Tenant: "t", Stream: "followed", Connection: fmt.Sprint(i)})
-		require.NoError(t, err)
-	}
-	ctx := t.Context()
-	for _, stream := range []string{"followed", "lonely"} {
-		require.Zero(t, testing.AllocsPerRun(100, func() {
-			_, _ = s.Subscribers(ctx, "t", stream)
-		}), stream)
-	}
-}
-
-// TestSharedAudience changes an audience while others read what they were
-// given.
-func TestSharedAudience(t *testing.T) {
-	s := memory.New(nil)
-	var wg sync.WaitGroup
-	for i := range 4 {
-		wg.Go(func() {
-			for j := range 200 {
-				connection := fmt.Sprint(i, "-", j%10)
-				_, _ = s.Subscribe(t.Context(), store.Subscription{Tenant: "t", Stream: "s", Connection: connection, Live: j%2 == 0})
-				all, _ := s.Subscribers(t.Context(), "t", "s")
-				for k := range all {
-					_ = all[k].Live
-				}
-				if j%3 == 0 {
-					_, _ = s.Drop(t.Context(), "t", connection)
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // TestExpireForgets looks that nothing is left of what has expired.
@@ -122,35 +82,12 @@ func TestExpireForgets(t *testing.T) {
 	ctx := t.Context()
 	until := now.Add(time.Minute)
 	for i := range 10 {
-		id := fmt.Sprint(i)
-		require.NoError(t, s.PutConnection(ctx, store.Connection{Tenant: "t", ID: id, Expires: until}))
-		_, err := s.Subscribe(ctx, store.Subscription{Tenant: "t", Stream: "s", Connection: id, Expires: until})
-		require.NoError(t, err)
+		require.NoError(t, s.PutConnection(ctx, store.Connection{Tenant: "t", ID: fmt.Sprint(i), Expires: until}))
 	}
-	_, err := s.Subscribe(ctx, store.Subscription{Tenant: "t", Stream: "s", Connection: "stays"})
-	require.NoError(t, err)
-	require.Equal(t, 21, s.Size())
+	require.NoError(t, s.PutConnection(ctx, store.Connection{Tenant: "t", ID: "stays"}))
+	require.Equal(t, 11, s.Size())
 	now = until
-	_, err = s.Expire(ctx, 1)
+	_, err := s.Expire(ctx, 1)
 	require.NoError(t, err)
 	require.Equal(t, 1, s.Size())
-	all, err := s.Subscribers(ctx, "t", "s")
-	require.NoError(t, err)
-	require.Len(t, all, 1)
-}
-
-func BenchmarkSubscribers(b *testing.B) {
-	for _, n := range []int{0, 1, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := memory.New(nil)
-			for i := range n {
-				_, _ = s.Subscribe(b.Context(), store.Subscription{Tenant: "t", Stream: "s", Connection: fmt.Sprint(i)})
-			}
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					_, _ = s.Subscribers(b.Context(), "t", "s")
-				}
-			})
-		})
-	}
 }

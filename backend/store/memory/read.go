@@ -12,7 +12,7 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// Read plays store.RequestQueue.
+// Read implements store.RequestQueue.
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
 	if err := ctx.Err(); err != nil {
 		return store.State{}, nil, err
@@ -74,17 +74,7 @@ func (r *record) event(p uint64) (store.Event, bool) {
 	return store.Event{}, false
 }
 
-// PlantOrphan stores a segment that no state makes true: what a worker leaves
-// that was fenced, or died, between a body and its state. For tests.
-func (s *Store) PlantOrphan(key store.Key, fence uint64, g store.Segment) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := s.requests[key]; r != nil {
-		r.segments = append(r.segments, cloneSegment(&g, fence))
-	}
-}
-
-// List plays store.RequestQueue.
+// List implements store.RequestQueue.
 func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
@@ -137,7 +127,7 @@ func (s *Store) summaries(want func(*store.State) bool) []store.Summary {
 
 const deadFilter = "dead letters"
 
-// DeadLetters plays store.Operator.
+// DeadLetters implements store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
@@ -165,7 +155,7 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 	return found, next, nil
 }
 
-// Input plays store.Operator.
+// Input implements store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
@@ -186,29 +176,16 @@ func across(k store.Key) string {
 	return string(binary.AppendUvarint(nil, uint64(len(k.Tenant)))) + k.Tenant + k.ID
 }
 
-// Due plays store.RequestQueue.
+// Due implements store.RequestQueue.
 func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([]store.Hint, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if shard < 0 || shard >= store.Shards {
-		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.Shards-1)
+	if shard < 0 || shard >= len(s.live) {
+		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, len(s.live)-1)
 	}
-	out := s.hints(s.live[shard:shard+1], func(t *store.State) bool { return !t.Due.IsZero() && !t.Due.After(until) })
-	slices.SortFunc(out, func(a, b store.Hint) int { return cmp.Or(a.At.Compare(b.At), compareKeys(a.Key, b.Key)) })
-	out = out[:min(len(out), max)]
-	return out, nil
-}
-
-// Abandonable plays store.Abandoner.
-func (s *Store) Abandonable(ctx context.Context, after store.Key, max int) ([]store.Hint, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	out := s.hints(s.live[:], func(t *store.State) bool {
-		return t.CancelAfter != nil && compareKeys(t.Key, after) > 0
-	})
-	slices.SortFunc(out, func(a, b store.Hint) int { return compareKeys(a.Key, b.Key) })
+	out := s.hints(shard, until)
+	slices.SortFunc(out, func(a, b store.Hint) int { return cmp.Or(a.Due.Compare(b.Due), compareKeys(a.Key, b.Key)) })
 	out = out[:min(len(out), max)]
 	return out, nil
 }
@@ -217,22 +194,19 @@ func compareKeys(a, b store.Key) int {
 	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.ID, b.ID))
 }
 
-func (s *Store) hints(shards []map[store.Key]*record, want func(*store.State) bool) []store.Hint {
+func (s *Store) hints(shard int, until time.Time) (out []store.Hint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []store.Hint
-	for _, live := range shards {
-		for _, r := range live {
-			if want(&r.state) {
-				out = append(out, r.state.Hint())
-			}
+	for _, r := range s.live[shard] {
+		if at := r.state.CheckAt(); !at.IsZero() && !at.After(until) {
+			out = append(out, r.state.Hint())
 		}
 	}
 	return out
 }
 
-// Expire plays store.Retainer. It forgets cancels, connections and
-// subscriptions whose time is over, too.
+// Expire implements store.Retainer. It also deletes remembered cancels and
+// connections that have expired.
 func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -240,7 +214,6 @@ func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 	now := s.opt.Now()
 	n := s.expireRequests(now, max)
 	s.expireConnections(now)
-	s.expireSubscriptions(now)
 	return n, nil
 }
 

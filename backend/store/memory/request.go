@@ -31,7 +31,7 @@ type idempotencyKey struct{ tenant, subject, action, key string }
 
 type cancelKey struct{ tenant, subject, id string }
 
-// Accept plays store.RequestQueue.
+// Accept implements store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Acceptance{}, err
@@ -99,15 +99,20 @@ func (s *Store) find(key store.Key, now time.Time) *record {
 
 func (s *Store) forget(r *record) {
 	delete(s.requests, r.state.Key)
-	delete(s.live[store.ShardOf(r.state.Key)], r.state.Key)
+	delete(s.shard(r), r.state.Key)
 	if r.key != nil && s.keys[*r.key] == r.state.Key {
 		delete(s.keys, *r.key)
 	}
 }
 
+// shard returns the part of live that the record belongs to.
+func (s *Store) shard(r *record) map[store.Key]*record {
+	return s.live[store.ShardOf(r.state.Key, len(s.live))]
+}
+
 // index keeps the record among those that have not ended while that is so.
 func (s *Store) index(r *record) {
-	live := s.live[store.ShardOf(r.state.Key)]
+	live := s.shard(r)
 	if r.state.Status.Ended() {
 		delete(live, r.state.Key)
 	} else {
@@ -130,8 +135,8 @@ func (r *record) hold(now time.Time, lease time.Duration) {
 func (r *record) leased(now time.Time) bool { return r.lasting || now.Before(r.lease) }
 
 // VoidLeases ends every lease, as opening the file does for a store with one
-// owner: what runs can be claimed again, and is due now. A test calls it when
-// it restarts a server on this store.
+// owner: what runs can be claimed again, and is due now; no connection follows
+// anything. A test calls it when it restarts a server on this store.
 func (s *Store) VoidLeases() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,11 +146,14 @@ func (s *Store) VoidLeases() {
 			if r.state.Status == store.Running {
 				r.lease, r.lasting, r.state.Due = time.Time{}, false, store.Milli(now)
 			}
+			if r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero() {
+				r.state, _ = r.state.SetSubscribed(false, now) // what is live has not ended
+			}
 		}
 	}
 }
 
-// Claim plays store.RequestQueue.
+// Claim implements store.RequestQueue.
 func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Work{}, err
@@ -172,7 +180,7 @@ func (s *Store) claim(key store.Key, by store.Claimant) (store.Work, error) {
 	}, nil
 }
 
-// Record plays store.RequestQueue.
+// Record implements store.RequestQueue.
 func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
 	if err := ctx.Err(); err != nil {
 		return store.State{}, err
@@ -232,7 +240,7 @@ func cloneSegment(g *store.Segment, fence uint64) segment {
 	return out
 }
 
-// Finish plays store.RequestQueue.
+// Finish implements store.RequestQueue.
 func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
 	if err := ctx.Err(); err != nil {
 		return store.State{}, err
@@ -270,7 +278,7 @@ func (s *Store) finish(f store.Fence, o *store.Outcome) (store.State, error) {
 	return r.state, nil
 }
 
-// Cancel plays store.RequestQueue.
+// Cancel implements store.RequestQueue.
 func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
 	if err := ctx.Err(); err != nil {
 		return store.State{}, err

@@ -1,7 +1,7 @@
-// Package memory plays every role of package store in the memory of one
-// process: for tests, with a clock of their own, and for the connections and
-// subscriptions of a server that holds its sockets itself. Nothing outlives the
-// process.
+// Package memory implements [store.RequestQueue] with its optional roles, and
+// [store.ConnectionStore], in the memory of one process: for tests, with a clock
+// of their own, and for the connections of a server that holds its sockets
+// itself. Nothing outlives the process.
 package memory
 
 import (
@@ -19,6 +19,9 @@ type Options struct {
 	// Retention is for how long a request is kept after its end. Default
 	// store.DefaultRetention.
 	Retention time.Duration
+	// Shards is into how many shards Due is split. Default
+	// store.DefaultShards.
+	Shards int
 }
 
 // Store is a store in memory. It is safe for concurrent use. It starts no
@@ -28,23 +31,20 @@ type Store struct {
 
 	mu       sync.Mutex
 	requests map[store.Key]*record
-	live     [store.Shards]map[store.Key]*record
+	live     []map[store.Key]*record // by shard
 	keys     map[idempotencyKey]store.Key
 	cancels  map[cancelKey]time.Time // until when it is remembered
 
 	connections [stripes]connectionStripe
-	streams     [stripes]streamStripe
-	followers   [stripes]followerStripe
 }
 
 var (
-	_ store.RequestQueue      = (*Store)(nil)
-	_ store.Retainer          = (*Store)(nil)
-	_ store.Operator          = (*Store)(nil)
-	_ store.Abandoner         = (*Store)(nil)
-	_ store.Checker           = (*Store)(nil)
-	_ store.ConnectionStore   = (*Store)(nil)
-	_ store.SubscriptionStore = (*Store)(nil)
+	_ store.RequestQueue    = (*Store)(nil)
+	_ store.Retainer        = (*Store)(nil)
+	_ store.Operator        = (*Store)(nil)
+	_ store.Watcher         = (*Store)(nil)
+	_ store.Checker         = (*Store)(nil)
+	_ store.ConnectionStore = (*Store)(nil)
 )
 
 // New returns an empty store. Options may be nil.
@@ -63,6 +63,10 @@ func New(options *Options) *Store {
 	if s.opt.Retention <= 0 {
 		s.opt.Retention = store.DefaultRetention
 	}
+	if s.opt.Shards <= 0 {
+		s.opt.Shards = store.DefaultShards
+	}
+	s.live = make([]map[store.Key]*record, s.opt.Shards)
 	for i := range s.live {
 		s.live[i] = map[store.Key]*record{}
 	}

@@ -33,7 +33,7 @@ func TestRequestQueueWithoutLeaseExpiry(t *testing.T) {
 		clock := storetest.NewClock()
 		s := memory.New(&memory.Options{Now: clock.Now})
 		return &storetest.Fixture{
-			Queue: endless{s}, Now: clock.Now, Advance: clock.Advance,
+			Queue: endless{s}, Now: clock.Now, Advance: clock.Advance, Reopens: true,
 			VoidLeases: func() store.RequestQueue {
 				s.VoidLeases()
 				return endless{s}
@@ -64,19 +64,25 @@ func (e endless) Record(ctx context.Context, f store.Fence, r store.Report) (sto
 	return e.Store.Record(ctx, f, r)
 }
 
-func TestConnectionStore(t *testing.T) {
-	storetest.RunConnections(t, func(*testing.T) *storetest.ConnectionFixture {
+// TestRequestQueueOfManyShards runs the suite on an index of another size.
+func TestRequestQueueOfManyShards(t *testing.T) {
+	storetest.Run(t, func(*testing.T) *storetest.Fixture {
 		clock := storetest.NewClock()
-		return &storetest.ConnectionFixture{
-			Store: memory.New(&memory.Options{Now: clock.Now}), Now: clock.Now, Advance: clock.Advance,
+		s := memory.New(&memory.Options{Now: clock.Now, Shards: 64})
+		return &storetest.Fixture{
+			Queue: s, Now: clock.Now, Advance: clock.Advance, Shards: 64,
+			VoidLeases: func() store.RequestQueue {
+				clock.Advance(storetest.Lease)
+				return s
+			},
 		}
 	})
 }
 
-func TestSubscriptionStore(t *testing.T) {
-	storetest.RunSubscriptions(t, func(*testing.T) *storetest.SubscriptionFixture {
+func TestConnectionStore(t *testing.T) {
+	storetest.RunConnections(t, func(*testing.T) *storetest.ConnectionFixture {
 		clock := storetest.NewClock()
-		return &storetest.SubscriptionFixture{
+		return &storetest.ConnectionFixture{
 			Store: memory.New(&memory.Options{Now: clock.Now}), Now: clock.Now, Advance: clock.Advance,
 		}
 	})

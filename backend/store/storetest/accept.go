@@ -152,18 +152,25 @@ func (r *rig) requireOneFresh(request func() store.New) {
 // requireOneWinner runs f sixteen times at once and requires that it returns
 // true once.
 func (r *rig) requireOneWinner(f func(i int) bool) {
-	var wg sync.WaitGroup
 	var winners atomic.Int32
+	atOnce(func(i int) {
+		if f(i) {
+			winners.Add(1)
+		}
+	})
+	require.EqualValues(r, 1, winners.Load())
+}
+
+// atOnce runs f sixteen times at once.
+func atOnce(f func(i int)) {
+	var wg sync.WaitGroup
 	start := make(chan struct{})
 	for i := range 16 {
 		wg.Go(func() {
 			<-start
-			if f(i) {
-				winners.Add(1)
-			}
+			f(i)
 		})
 	}
 	close(start)
 	wg.Wait()
-	require.EqualValues(r, 1, winners.Load())
 }

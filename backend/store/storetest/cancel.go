@@ -45,7 +45,7 @@ var cancelCases = []Case{
 	}},
 	{"a cancel that comes before its request ends it", func(r *rig) {
 		r.accept()
-		for _, change := range []func(*store.New){func(*store.New) {}, claimed} {
+		for _, change := range queuedOrClaimed {
 			n := r.newRequest(change)
 			r.refuseCancel(n.Key, subject, store.ErrNotFound)
 			r.requireNotFound(n.Key)

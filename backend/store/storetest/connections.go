@@ -3,7 +3,6 @@ package storetest
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -145,19 +144,15 @@ func testConnectionIsolation(t *testing.T, f *ConnectionFixture) {
 }
 
 func testConnectionsAtOnce(t *testing.T, f *ConnectionFixture) {
-	var wg sync.WaitGroup
-	for i := range 16 {
-		wg.Go(func() {
-			for j := range 50 {
-				id := fmt.Sprintf("%d-%d", i, j)
-				assert.NoError(t, f.Store.PutConnection(t.Context(), f.connection(tenant, id)))
-				assert.NoError(t, f.Store.UpdateConnection(t.Context(), tenant, id, store.Closing, f.Now().Add(time.Hour)))
-				_, _, err := f.Store.Connections(t.Context(), store.ConnectionQuery{Tenant: tenant, Limit: 5}, "")
-				assert.NoError(t, err)
-				assert.NoError(t, f.Store.DeleteConnection(t.Context(), tenant, id))
-			}
-		})
-	}
-	wg.Wait()
+	atOnce(func(i int) {
+		for j := range 50 {
+			id := fmt.Sprintf("%d-%d", i, j)
+			assert.NoError(t, f.Store.PutConnection(t.Context(), f.connection(tenant, id)))
+			assert.NoError(t, f.Store.UpdateConnection(t.Context(), tenant, id, store.Closing, f.Now().Add(time.Hour)))
+			_, _, err := f.Store.Connections(t.Context(), store.ConnectionQuery{Tenant: tenant, Limit: 5}, "")
+			assert.NoError(t, err)
+			assert.NoError(t, f.Store.DeleteConnection(t.Context(), tenant, id))
+		}
+	})
 	require.Empty(t, f.list(t, store.ConnectionQuery{Tenant: tenant}))
 }

@@ -18,26 +18,20 @@ var dueCases = []Case{
 				want = append(want, s.ID)
 			}
 		}
-		for shard := range store.Shards {
-			hints, err := r.Queue.Due(r.Context(), shard, until, 100)
-			require.NoError(r, err)
-			require.True(r, slices.IsSortedFunc(hints, func(a, b store.Hint) int { return a.At.Compare(b.At) }))
+		for shard := range r.Shards {
+			hints := r.dueIn(shard, until, 100)
 			for i, h := range hints {
-				require.Equal(r, shard, store.ShardOf(h.Key))
 				got = append(got, h.ID)
-				some, err := r.Queue.Due(r.Context(), shard, until, i+1)
-				require.NoError(r, err)
-				require.Equal(r, hints[:i+1], some)
+				require.Equal(r, hints[:i+1], r.dueIn(shard, until, i+1))
 			}
 		}
 		require.ElementsMatch(r, want, got)
 	}},
 	{"a hint has what the scheduler needs", func(r *rig) {
-		s := r.accept(claimed, func(n *store.New) { n.CancelAfter = new(3 * time.Second) })
+		s := r.accept(claimed, func(n *store.New) { n.CancelAfter, n.Connection = new(3*time.Second), "conn" })
 		s = r.finish(s, store.Outcome{Code: "x", Due: r.Now().Add(time.Hour)})
 		require.Equal(r, []store.Hint{{
-			Key: s.Key, At: s.Due, Status: store.Queued, Action: action, Deadline: s.Deadline, Fence: 1,
-			CancelAfter: new(3 * time.Second),
+			Key: s.Key, Due: s.Due, Status: store.Queued, Action: action, Deadline: s.Deadline, Fence: 1,
 		}}, r.due(r.Now().Add(time.Hour)))
 		require.Empty(r, r.due(r.Now().Add(time.Hour-time.Second)))
 	}},
@@ -90,7 +84,7 @@ var dueCases = []Case{
 		require.Equal(r, `{"a":1}`, string(w.Input))
 	}},
 	{"a shard that does not exist is refused", func(r *rig) {
-		for _, shard := range []int{-1, store.Shards} {
+		for _, shard := range []int{-1, r.Shards} {
 			_, err := r.Queue.Due(r.Context(), shard, r.Now(), 1)
 			require.Error(r, err)
 		}
@@ -99,10 +93,19 @@ var dueCases = []Case{
 
 // due returns what is due in all shards.
 func (r *rig) due(until time.Time) (all []store.Hint) {
-	for shard := range store.Shards {
-		hints, err := r.Queue.Due(r.Context(), shard, until, 1000)
-		require.NoError(r, err)
-		all = append(all, hints...)
+	for shard := range r.Shards {
+		all = append(all, r.dueIn(shard, until, 1000)...)
 	}
 	return all
+}
+
+// dueIn returns what is due in one shard. It must belong there, earliest first.
+func (r *rig) dueIn(shard int, until time.Time, limit int) []store.Hint {
+	hints, err := r.Queue.Due(r.Context(), shard, until, limit)
+	require.NoError(r, err)
+	require.True(r, slices.IsSortedFunc(hints, func(a, b store.Hint) int { return a.Due.Compare(b.Due) }))
+	for _, h := range hints {
+		require.Equal(r, shard, store.ShardOf(h.Key, r.Shards))
+	}
+	return hints
 }

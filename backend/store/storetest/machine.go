@@ -32,6 +32,8 @@ func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
 			"old fence":    m.useOldFence,
 			"cancel":       m.cancel,
 			"cancel first": m.cancelFirst,
+			"watch":        m.watch,
+			"unsubscribed": m.cancelUnsubscribed,
 			"advance":      m.advance,
 			"crash":        m.crash,
 			"":             m.check,
@@ -74,13 +76,6 @@ func (m *machine) skipWhenFull(t *rapid.T) {
 	}
 }
 
-func (m *machine) newRequest(subject, action, input string, deadline time.Duration) store.New {
-	return store.New{
-		Key: store.Key{Tenant: m.tenant, ID: newID(m.Now())}, Subject: subject, Action: action, Input: []byte(input),
-		Hash: store.Hash(action, []byte(input)), Deadline: m.Now().Add(deadline),
-	}
-}
-
 // draw chooses one of some values.
 func draw[V any](t *rapid.T, name string, values ...V) V {
 	return rapid.SampledFrom(values).Draw(t, name)
@@ -88,16 +83,21 @@ func draw[V any](t *rapid.T, name string, values ...V) V {
 
 func (m *machine) accept(t *rapid.T) {
 	m.skipWhenFull(t)
-	n := m.newRequest(draw(t, "subject", "s1", "s2"), draw(t, "action", "a1", "a2"), draw(t, "input", "1", "2"),
-		draw(t, "deadline", time.Second, time.Hour, 1000*time.Hour))
-	n.IdempotencyKey = draw(t, "key", "", "", "k")
-	if d := draw(t, "delay", 0, 0, 2*time.Second); d > 0 {
-		n.NotBefore = m.Now().Add(d)
-	}
-	if rapid.Bool().Draw(t, "claim") {
-		n.Claim = &worker
-	}
-	m.submit(t, n)
+	m.submit(t, m.newRequest(func(n *store.New) {
+		n.Tenant, n.Subject, n.Action = m.tenant, draw(t, "subject", "s1", "s2"), draw(t, "action", "a1", "a2")
+		n.Input, n.IdempotencyKey = []byte(draw(t, "input", "1", "2")), draw(t, "key", "", "", "k")
+		n.Deadline = m.Now().Add(draw(t, "deadline", time.Second, time.Hour, 1000*time.Hour))
+		if d := draw(t, "delay", 0, 0, 2*time.Second); d > 0 {
+			n.NotBefore = m.Now().Add(d)
+		}
+		if rapid.Bool().Draw(t, "claim") {
+			n.Claim = &worker
+		}
+		if _, ok := m.Queue.(store.Watcher); ok && rapid.Bool().Draw(t, "watched") {
+			n.CancelAfter = new(draw(t, "cancel after", 0, time.Second, time.Hour))
+		}
+		n.Connection = draw(t, "connection", "", "conn")
+	}))
 }
 
 // submit accepts in both.
@@ -208,6 +208,9 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 		report.Progress = &store.Progress{Attempt: s.Attempt, Rev: rev, Percent: float64(rev) / 3, Message: "at it"}
 		s.Progress = report.Progress
 	}
+	if rapid.IntRange(0, 3).Draw(t, "left") == 0 {
+		report.ClearConnection, s.Connection = true, ""
+	}
 	return report, s, chunks
 }
 
@@ -306,10 +309,7 @@ func (m *machine) cancel(t *rapid.T) {
 		require.ErrorIs(t, err, store.ErrEnded)
 	default:
 		require.NoError(t, err)
-		r.state.CancelRequested = true
-		if r.state.Status == store.Queued {
-			r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
-		}
+		r.cancel(now)
 		r.newest = nil
 	}
 	requireSame(t, r.state, got)
@@ -319,8 +319,7 @@ func (m *machine) cancel(t *rapid.T) {
 func (m *machine) cancelFirst(t *rapid.T) {
 	m.skipWhenFull(t)
 	now := m.Now()
-	n := m.newRequest("s1", "a1", "1", time.Hour)
-	n.Claim = &worker
+	n := m.newRequest(claimed, func(n *store.New) { n.Tenant, n.Subject, n.Action = m.tenant, "s1", "a1" })
 	subject := draw(t, "subject", "s1", "s2")
 	m.refuseCancel(n.Key, subject, store.ErrNotFound)
 	m.cancels[subject+n.ID] = now.Add(store.CancelMemory)
@@ -329,6 +328,53 @@ func (m *machine) cancelFirst(t *rapid.T) {
 		m.crash(nil)
 	}
 	m.submit(t, n)
+}
+
+// watcher returns the store in this role; it skips the step if it has another.
+func (m *machine) watcher(t *rapid.T) store.Watcher {
+	q, ok := m.Queue.(store.Watcher)
+	if !ok {
+		t.Skip("no Watcher")
+	}
+	return q
+}
+
+// watch has connections follow a request, or the last one leave.
+func (m *machine) watch(t *rapid.T) {
+	q, r := m.watcher(t), m.anyRequest(t)
+	subscribed := rapid.Bool().Draw(t, "subscribed")
+	got, err := q.Watch(m.Context(), r.state.Key, subscribed)
+	if r.state.Status.Ended() {
+		require.ErrorIs(t, err, store.ErrEnded)
+	} else {
+		require.NoError(t, err)
+		r.newest = nil
+		r.setSubscribed(subscribed, m.Now())
+	}
+	requireSame(t, r.state, got)
+}
+
+// cancelUnsubscribed cancels what no connection follows, now and then with a
+// revision that is not the newest.
+func (m *machine) cancelUnsubscribed(t *rapid.T) {
+	q, r, now := m.watcher(t), m.anyRequest(t), m.Now()
+	ahead := rapid.IntRange(0, 3).Draw(t, "ahead") == 0
+	watch := r.state.Watch
+	if ahead {
+		watch++
+	}
+	at := r.cancelAt()
+	got, err := q.CancelUnsubscribed(m.Context(), r.state.Key, watch)
+	if r.state.Status.Ended() {
+		require.ErrorIs(t, err, store.ErrEnded)
+	} else {
+		require.NoError(t, err)
+		if !ahead && !at.IsZero() && !at.After(now) {
+			r.cancel(now)
+			r.newest = nil
+		}
+	}
+	requireSame(t, r.state, got)
 }
 
 func (m *machine) advance(t *rapid.T) {
@@ -342,6 +388,9 @@ func (m *machine) crash(*rapid.T) {
 	m.rig.crash()
 	for _, r := range m.requests {
 		r.leased, r.newest = false, nil
+		if m.Reopens && r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero() && !r.state.Status.Ended() {
+			r.setSubscribed(false, m.Now())
+		}
 	}
 	m.expire()
 }
@@ -360,7 +409,7 @@ func (m *machine) check(t *rapid.T) {
 	}
 	r := m.requests[rapid.SampledFrom(m.order).Draw(t, "looked at")]
 	m.compare(t, r)
-	m.compareDue(t, store.ShardOf(r.state.Key))
+	m.compareDue(t, store.ShardOf(r.state.Key, m.Shards))
 }
 
 // compare reads a request's stream from anywhere, in pages of any size.
@@ -371,27 +420,32 @@ func (m *machine) compare(t *rapid.T, r *request) {
 	require.Equal(t, format(r.stream(after)), format(got))
 }
 
-// compareDue compares what is due now. When what runs is due is the store's
-// matter, but for one thing: not while its lease holds.
+// compareDue compares what is due now. When the lease of what runs ends is the
+// store's matter, but for one thing: it is not due for that while it holds.
 func (m *machine) compareDue(t *rapid.T, shard int) {
 	due := map[string]bool{}
 	for id, r := range m.requests {
-		if store.ShardOf(r.state.Key) == shard && r.state.Status == store.Queued && !r.state.Due.After(m.Now()) {
+		at := r.checkAt()
+		if store.ShardOf(r.state.Key, m.Shards) == shard && !at.IsZero() && !at.After(m.Now()) {
 			due[id] = true
 		}
 	}
-	hints, err := m.Queue.Due(m.Context(), shard, m.Now(), 1000)
-	require.NoError(t, err)
-	for _, h := range hints {
-		switch r := m.requests[h.ID]; {
-		case h.Tenant != m.tenant:
-		case h.Status == store.Queued:
-			require.True(t, due[h.ID], "%s is not due", h.ID)
-			require.Equal(t, r.state.Due, h.At)
-			delete(due, h.ID)
-		default:
-			require.False(t, r.leased, "%s is due and leased", h.ID)
+	for _, h := range m.dueIn(shard, m.Now(), 1000) {
+		if h.Tenant != m.tenant {
+			continue
 		}
+		r := m.requests[h.ID]
+		if h.Status == store.Queued {
+			require.True(t, due[h.ID], "%s is not due", h.ID)
+			require.Equal(t, r.checkAt(), h.Due)
+		} else {
+			require.True(t, due[h.ID] || !r.leased, "%s is due and leased", h.ID)
+		}
+		require.Equal(t, r.cancelAt(), h.CancelAt)
+		require.Equal(t, r.state.Watch, h.Watch)
+		require.Equal(t, r.state.Fence, h.Fence)
+		require.False(t, h.Due.After(m.Now()))
+		delete(due, h.ID)
 	}
 	require.Empty(t, due, "due, and not returned")
 }

@@ -57,10 +57,48 @@ func (r *request) stream(after uint64) (events []store.Event) {
 	return events
 }
 
+// cancelAt returns when the request is to be cancelled because no connection
+// follows it.
+func (r *request) cancelAt() time.Time {
+	s := &r.state
+	if s.CancelAfter == nil || s.UnsubscribedAt.IsZero() || s.CancelRequested || s.Status.Ended() {
+		return time.Time{}
+	}
+	return s.UnsubscribedAt.Add(*s.CancelAfter)
+}
+
+// checkAt returns when the request is due. The end of a lease is left out.
+func (r *request) checkAt() time.Time {
+	at := r.cancelAt()
+	if r.state.Status == store.Queued && (at.IsZero() || r.state.Due.Before(at)) {
+		return r.state.Due
+	}
+	return at
+}
+
 func (r *request) finish(status store.Status, code string, now time.Time, e store.Event) {
 	r.state, r.leased = ended(r.state, status, code, now), false
 	e.Seq = r.state.LastSeq
 	r.end = &e
+}
+
+// cancel flags a running request and ends a queued one.
+func (r *request) cancel(now time.Time) {
+	r.state.CancelRequested = true
+	if r.state.Status == store.Queued {
+		r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
+	}
+}
+
+// setSubscribed notes that connections follow the request, or that none does.
+func (r *request) setSubscribed(subscribed bool, now time.Time) {
+	r.state.Watch++
+	switch {
+	case subscribed:
+		r.state.UnsubscribedAt = time.Time{}
+	case r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero():
+		r.state.UnsubscribedAt = store.Milli(now)
+	}
 }
 
 var cancelledEvent = store.Event{Kind: store.Error, Code: "cancelled", Message: "the call was cancelled"}
@@ -118,8 +156,10 @@ func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fres
 	cancel := n.Subject + n.ID
 	if until, ok := m.cancels[cancel]; ok && now.Before(until) {
 		delete(m.cancels, cancel)
-		r.state.Status, r.state.Fence, r.state.Attempt, r.state.CancelRequested = store.Queued, 0, 0, true
-		r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
+		r.state.Status, r.state.Fence, r.state.Attempt = store.Queued, 0, 0
+		r.cancel(now)
+	} else if n.CancelAfter != nil && n.Connection == "" {
+		r.state.UnsubscribedAt = store.Milli(now)
 	}
 	m.requests[n.ID] = r
 	m.order = append(m.order, n.ID)

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -92,40 +91,6 @@ var roleCases = []Case{
 		r.Advance(r.Retention)
 		_, _, err = q.Input(r.Context(), s.Key)
 		require.ErrorIs(r, err, store.ErrNotFound)
-	})},
-	{"Abandoner lists calls that end without subscribers", withRole(func(r *rig, q store.Abandoner) {
-		var want []store.Key
-		for i := range 9 {
-			s := r.accept(func(n *store.New) { n.Tenant, n.CancelAfter = fmt.Sprint("t", i%2), new(time.Minute) })
-			switch i % 3 {
-			case 0:
-				r.claim(s.Key)
-			case 1:
-				r.cancel(s.Key)
-				continue
-			}
-			want = append(want, s.Key)
-			r.accept()
-		}
-		slices.SortFunc(want, func(a, b store.Key) int {
-			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.ID, b.ID))
-		})
-		for _, max := range []int{1, 2, 5, 100} {
-			var got []store.Key
-			for after := (store.Key{}); ; after = got[len(got)-1] {
-				page, err := q.Abandonable(r.Context(), after, max)
-				require.NoError(r, err)
-				require.LessOrEqual(r, len(page), max)
-				for _, h := range page {
-					require.Equal(r, time.Minute, *h.CancelAfter)
-					got = append(got, h.Key)
-				}
-				if len(page) < max {
-					break
-				}
-			}
-			require.Equal(r, want, got, max)
-		}
 	})},
 	{"Checker returns nil", withRole(func(r *rig, q store.Checker) {
 		require.NoError(r, q.Check(r.Context()))

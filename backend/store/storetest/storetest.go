@@ -30,6 +30,11 @@ type Fixture struct {
 	// by the clock moves it past Lease, a store with one owner is opened again.
 	// It returns the queue to go on with.
 	VoidLeases func() store.RequestQueue
+	// Reopens tells that VoidLeases opens the store again: then no connection
+	// follows anything.
+	Reopens bool
+	// Shards is how many Due is split into. Default store.DefaultShards.
+	Shards int
 	// Retention is the store's. Default store.DefaultRetention.
 	Retention time.Duration
 }
@@ -79,6 +84,9 @@ func withDefaults(f *Fixture) *Fixture {
 	if f.Retention == 0 {
 		f.Retention = store.DefaultRetention
 	}
+	if f.Shards == 0 {
+		f.Shards = store.DefaultShards
+	}
 	return f
 }
 
@@ -91,7 +99,7 @@ func Cases() []Case {
 	}{
 		{"Accept", acceptCases}, {"Claim", claimCases}, {"Record", recordCases}, {"Finish", finishCases},
 		{"Cancel", cancelCases}, {"Read", readCases}, {"List", listCases}, {"Due", dueCases},
-		{"Isolation", isolationCases}, {"Roles", roleCases},
+		{"Watch", watchCases}, {"Connection", connectionCases}, {"Isolation", isolationCases}, {"Roles", roleCases},
 	} {
 		for _, c := range part.cases {
 			all = append(all, Case{part.name + "/" + c.Name, c.run})
@@ -149,9 +157,12 @@ func (r *rig) newRequest(change ...func(*store.New)) store.New {
 // claimed makes a request claimed when it is accepted.
 func claimed(n *store.New) { n.Claim = &worker }
 
+// queuedOrClaimed are the two ways to accept a request.
+var queuedOrClaimed = []func(*store.New){func(*store.New) {}, claimed}
+
 var (
-	worker           = store.Claimant{Worker: "w1", Lease: Lease}
-	quarantineWorker = store.Claimant{Worker: "w1", Lease: Lease, Alone: true}
+	worker           = store.Claimant{Lease: Lease}
+	quarantineWorker = store.Claimant{Lease: Lease, Alone: true}
 )
 
 // submitFresh accepts a request that the store does not have yet.

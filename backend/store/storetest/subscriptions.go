@@ -3,7 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +27,7 @@ func RunSubscriptions(t *testing.T, open func(t *testing.T) *SubscriptionFixture
 		"expiry":               testSubscriptionExpiry,
 		"all ways to ask":      testSubscriptionQueries,
 		"tenants are isolated": testSubscriptionIsolation,
+		"the end":              testSubscriptionEnd,
 		"at once":              testSubscriptionsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -89,8 +90,6 @@ func testSubscriptionExpiry(t *testing.T, f *SubscriptionFixture) {
 	require.Equal(t, []store.Subscription{a, b, c}, get(t, f.Store.Subscribers, tenant, "s"))
 	f.Advance(time.Minute)
 	require.Equal(t, []store.Subscription{b, c}, get(t, f.Store.Subscribers, tenant, "s"))
-	require.Empty(t, get(t, f.Store.Subscriptions, tenant, "a"))
-	require.Equal(t, []store.Subscription{b, c}, get(t, f.Store.SubscriptionsOf, tenant, subject))
 	require.False(t, f.unsubscribe(t, "s", "a"))
 	f.Advance(time.Minute)
 	require.Equal(t, []store.Subscription{c}, get(t, f.Store.Subscribers, tenant, "s"))
@@ -101,34 +100,27 @@ func testSubscriptionExpiry(t *testing.T, f *SubscriptionFixture) {
 }
 
 func testSubscriptionQueries(t *testing.T, f *SubscriptionFixture) {
-	all := map[string][]store.Subscription{} // by stream, connection and subject
+	byStream, byConnection := map[string][]store.Subscription{}, map[string][]store.Subscription{}
 	for i := range 40 {
 		f.Advance(time.Millisecond)
 		s := f.follow(t, tenant, fmt.Sprint("s", i%5), fmt.Sprint("c", i%8), func(s *store.Subscription) {
 			s.Subject = fmt.Sprint("u", i%8%3)
 		})
-		for _, key := range []string{s.Stream, s.Connection, s.Subject} {
-			all[key] = append(all[key], s)
+		byStream[s.Stream] = append(byStream[s.Stream], s)
+		byConnection[s.Connection] = append(byConnection[s.Connection], s)
+	}
+	for stream, want := range byStream {
+		require.Equal(t, want, get(t, f.Store.Subscribers, tenant, stream), "oldest first")
+	}
+	for connection, want := range byConnection {
+		require.ElementsMatch(t, want, get(t, f.Store.Drop, tenant, connection))
+		require.Empty(t, get(t, f.Store.Drop, tenant, connection))
+		for stream := range byStream {
+			for _, s := range get(t, f.Store.Subscribers, tenant, stream) {
+				require.NotEqual(t, connection, s.Connection)
+			}
 		}
 	}
-	for key, want := range all {
-		switch key[0] {
-		case 's':
-			require.Equal(t, want, get(t, f.Store.Subscribers, tenant, key), "oldest first")
-		case 'c':
-			require.ElementsMatch(t, want, get(t, f.Store.Subscriptions, tenant, key))
-		case 'u':
-			require.ElementsMatch(t, want, get(t, f.Store.SubscriptionsOf, tenant, key))
-		}
-	}
-	require.ElementsMatch(t, all["c3"], get(t, f.Store.Drop, tenant, "c3"))
-	require.Empty(t, get(t, f.Store.Drop, tenant, "c3"))
-	for i := range 5 {
-		for _, s := range get(t, f.Store.Subscribers, tenant, fmt.Sprint("s", i)) {
-			require.NotEqual(t, "c3", s.Connection)
-		}
-	}
-	require.Empty(t, get(t, f.Store.Subscriptions, tenant, "c3"))
 }
 
 func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
@@ -143,32 +135,59 @@ func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
 		dropped := get(t, f.Store.Drop, k[0], k[1]+"-")
 		require.Len(t, dropped, 1, "%q", k)
 		require.Equal(t, fmt.Sprint(i), dropped[0].Subject)
-		require.Len(t, get(t, f.Store.SubscriptionsOf, k[0], fmt.Sprint(i)), 1)
+		require.Equal(t, got, get(t, f.Store.End, k[0], k[1]), "%q", k)
 	}
 }
 
-func testSubscriptionsAtOnce(t *testing.T, f *SubscriptionFixture) {
-	var wg sync.WaitGroup
-	for i := range 16 {
-		wg.Go(func() {
-			connection := fmt.Sprint("c", i)
-			for j := range 50 {
-				for k := range 3 {
-					s := store.Subscription{Tenant: tenant, Stream: fmt.Sprint("s", k), Connection: connection, Since: f.Now()}
-					_, err := f.Store.Subscribe(t.Context(), s)
-					assert.NoError(t, err)
-				}
-				_, err := f.Store.Subscribers(t.Context(), tenant, fmt.Sprint("s", j%3))
-				assert.NoError(t, err)
-				_, err = f.Store.Unsubscribe(t.Context(), tenant, "s1", connection)
-				assert.NoError(t, err)
-				dropped, err := f.Store.Drop(t.Context(), tenant, connection)
-				assert.NoError(t, err)
-				assert.Len(t, dropped, 2)
-			}
-		})
+func testSubscriptionEnd(t *testing.T, f *SubscriptionFixture) {
+	watched := func(s *store.Subscription) { s.Watched = true }
+	pages := func(s *store.Subscription) { s.Live = false }
+	expires := func(s *store.Subscription) { s.Expires = store.Milli(f.Now().Add(time.Second)) }
+	var live []store.Subscription
+	for i := range 5 {
+		f.Advance(time.Millisecond)
+		live = append(live, f.follow(t, tenant, "s", fmt.Sprint("c", 9-i), watched))
 	}
-	wg.Wait()
+	paging := f.follow(t, tenant, "s", "pages", pages, watched)
+	f.Advance(time.Millisecond)
+	behind := f.follow(t, tenant, "s", "behind", pages)
+	other := f.follow(t, tenant, "other", "c9")
+	f.follow(t, tenant, "s", "expired", expires)
+	f.Advance(time.Second)
+	require.Equal(t, append(slices.Clone(live), paging, behind), get(t, f.Store.Subscribers, tenant, "s"))
+	require.Empty(t, get(t, f.Store.End, "another", "s"))
+	require.Equal(t, live, get(t, f.Store.End, tenant, "s"), "oldest first")
+	require.Equal(t, []store.Subscription{paging, behind}, get(t, f.Store.Subscribers, tenant, "s"))
+	require.Equal(t, []store.Subscription{other}, get(t, f.Store.Subscribers, tenant, "other"))
+	for _, stream := range []string{"s", "unknown"} {
+		require.Empty(t, get(t, f.Store.End, tenant, stream))
+	}
+	for connection, want := range map[string][]store.Subscription{"c9": {other}, "c8": nil, "pages": {paging}} {
+		require.ElementsMatch(t, want, get(t, f.Store.Drop, tenant, connection))
+	}
+	behind.Live = true
+	require.False(t, f.subscribe(t, behind))
+	require.Equal(t, []store.Subscription{behind}, get(t, f.Store.End, tenant, "s"), "once it is live")
+}
+
+func testSubscriptionsAtOnce(t *testing.T, f *SubscriptionFixture) {
+	atOnce(func(i int) {
+		connection := fmt.Sprint("c", i)
+		for j := range 50 {
+			for k := range 3 {
+				s := store.Subscription{Tenant: tenant, Stream: fmt.Sprint("s", k), Connection: connection, Since: f.Now()}
+				_, err := f.Store.Subscribe(t.Context(), s)
+				assert.NoError(t, err)
+			}
+			_, err := f.Store.Subscribers(t.Context(), tenant, fmt.Sprint("s", j%3))
+			assert.NoError(t, err)
+			_, err = f.Store.Unsubscribe(t.Context(), tenant, "s1", connection)
+			assert.NoError(t, err)
+			dropped, err := f.Store.Drop(t.Context(), tenant, connection)
+			assert.NoError(t, err)
+			assert.Len(t, dropped, 2)
+		}
+	})
 	for k := range 3 {
 		require.Empty(t, get(t, f.Store.Subscribers, tenant, fmt.Sprint("s", k)))
 	}

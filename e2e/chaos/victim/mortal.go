@@ -20,7 +20,7 @@ var (
 	_ store.RequestQueue = (*mortal)(nil)
 	_ store.Retainer     = (*mortal)(nil)
 	_ store.Operator     = (*mortal)(nil)
-	_ store.Abandoner    = (*mortal)(nil)
+	_ store.Watcher      = (*mortal)(nil)
 	_ store.Absenter     = (*mortal)(nil)
 	_ store.Checker      = (*mortal)(nil)
 )

@@ -65,7 +65,7 @@ func serve(ctx context.Context, s *Settings, queue *mortal, notes *journal.Write
 		return err
 	}
 	srv, err := server.New(router(s.Run, notes), &server.Options{ //nolint:contextcheck // the store writes for itself, too, and nobody waits for that
-		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: poison,
+		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, MaxQuarantineCrashes: poison,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})
 	if err != nil {

@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// calls knows the calls of this process: those that run, and those that are
+// being stored or claimed. It is safe for concurrent use.
+type calls struct {
+	mu      sync.Mutex
+	inline  map[store.Key]*Attempt
+	running map[store.Key]*Attempt
+	// inFlight are calls that a goroutine is storing or claiming.
+	inFlight map[store.Key]*storeOp
+	// refusing says that Stop was called, shuttingDown that attempts which are
+	// added now are to end at once.
+	refusing, shuttingDown bool
+	// changed wakes Stop when a call has left.
+	changed chan struct{}
+}
+
+// storeOp is what happens to a call while it is being stored or claimed, before
+// there is an attempt.
+type storeOp struct {
+	count int
+	// cancelled says that the attempt's context is to end, ended that the call
+	// has ended and its end may have reached no subscriber.
+	cancelled, ended bool
+}
+
+func newCalls() calls {
+	return calls{
+		inline: map[store.Key]*Attempt{}, running: map[store.Key]*Attempt{}, inFlight: map[store.Key]*storeOp{},
+		changed: make(chan struct{}, 1),
+	}
+}
+
+// inlineEntry is what addInline found.
+type inlineEntry struct {
+	added   bool
+	refused bool     // Stop was called
+	other   *Attempt // the same id runs inline
+	// Otherwise the call is stored, or is being stored.
+}
+
+// addInline adds an attempt that is not stored, unless its id is known here.
+func (c *calls) addInline(a *Attempt) inlineEntry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch other := c.inline[a.key]; {
+	case c.refusing:
+		return inlineEntry{refused: true}
+	case other != nil:
+		return inlineEntry{other: other}
+	case c.running[a.key] != nil || c.inFlight[a.key] != nil:
+		return inlineEntry{}
+	}
+	c.inline[a.key] = a
+	return inlineEntry{added: true}
+}
+
+// beginStoreOp notes that a call is about to be stored, unless the same id runs
+// inline, or Stop was called.
+func (c *calls) beginStoreOp(k store.Key) (other *Attempt, refused bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refusing {
+		return nil, true
+	}
+	if other = c.inline[k]; other == nil {
+		c.countStoreOp(k)
+	}
+	return other, false
+}
+
+// beginClaim notes that a call is about to be claimed, unless Stop was called.
+func (c *calls) beginClaim(k store.Key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.refusing {
+		c.countStoreOp(k)
+	}
+	return !c.refusing
+}
+
+func (c *calls) countStoreOp(k store.Key) {
+	op := c.inFlight[k]
+	if op == nil {
+		op = &storeOp{}
+		c.inFlight[k] = op
+	}
+	op.count++
+}
+
+// endStoreOp adds the attempt that came of it, if any, and returns what happened
+// meanwhile. The attempt is to end at once if shuttingDown.
+func (c *calls) endStoreOp(k store.Key, a *Attempt) (met storeOp, shuttingDown bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	op := c.inFlight[k]
+	if op.count--; op.count == 0 {
+		delete(c.inFlight, k)
+	}
+	if a != nil {
+		c.running[k] = a
+	}
+	c.notify()
+	return *op, c.shuttingDown
+}
+
+// promote moves an inline attempt to the stored ones.
+func (c *calls) promote(a *Attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.inline, a.key)
+	c.running[a.key] = a
+}
+
+// removeAttempt takes an attempt out.
+func (c *calls) removeAttempt(a *Attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inline[a.key] == a {
+		delete(c.inline, a.key)
+	}
+	if c.running[a.key] == a {
+		delete(c.running, a.key)
+	}
+	c.notify()
+}
+
+func (c *calls) findInline(k store.Key) *Attempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inline[k]
+}
+
+// find reports whether a call runs here, and whether it is being stored or
+// claimed.
+func (c *calls) find(k store.Key) (runs, inFlight bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[k] != nil || c.inline[k] != nil, c.inFlight[k] != nil
+}
+
+// onCancelled returns the attempt of a stored call that was cancelled, and has
+// the one that is about to be added find out.
+func (c *calls) onCancelled(k store.Key, ended bool) *Attempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if op := c.inFlight[k]; op != nil {
+		op.ended = op.ended || ended
+		op.cancelled = op.cancelled || !ended
+	}
+	return c.running[k]
+}
+
+// goOn adds to a group of goroutines, unless the engine shuts down.
+func (c *calls) goOn(group *sync.WaitGroup) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shuttingDown {
+		return false
+	}
+	group.Add(1)
+	return true
+}
+
+// refuseNew reports whether it is the first call.
+func (c *calls) refuseNew() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.refusing
+	c.refusing = true
+	return first
+}
+
+// shutDown has attempts that are added from now on end at once, and returns the
+// others.
+func (c *calls) shutDown() []*Attempt {
+	c.mu.Lock()
+	c.shuttingDown = true
+	c.mu.Unlock()
+	return c.attempts()
+}
+
+func (c *calls) attempts() []*Attempt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*Attempt, 0, len(c.inline)+len(c.running))
+	for _, a := range c.inline {
+		out = append(out, a)
+	}
+	for _, a := range c.running {
+		out = append(out, a)
+	}
+	return out
+}
+
+func (c *calls) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.inline)+len(c.running)+len(c.inFlight) == 0
+}
+
+// awaitIdle reports whether nothing runs any more before ctx ends.
+func (c *calls) awaitIdle(ctx context.Context) bool {
+	for !c.idle() {
+		if !c.awaitChange(ctx) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *calls) awaitChange(ctx context.Context) bool {
+	select {
+	case <-c.changed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *calls) notify() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,331 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
+	"github.com/stretchr/testify/require"
+)
+
+func takes(d time.Duration) handler {
+	return func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
+		call.Sink.Progress(10, "begun")
+		select {
+		case <-time.After(d):
+			return []byte(`1`), nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func TestInlineLeavesNoTrace(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("quick", wire.ModeAuto)
+		got := w.submit(r)
+		w.after(5 * time.Second)
+		require.Equal(w, Ended, got.one(w).Kind)
+		_, _, err := w.store.Read(w.Context(), r.Key, 0, 0)
+		require.ErrorIs(w, err, store.ErrNotFound)
+		require.Empty(w, w.box.of("c1"))
+	}, &core.Action{Name: "quick", Run: takes(4999 * time.Millisecond)})
+}
+
+// An inline call that overruns its threshold is stored as running, and goes on
+// where it is; its progress so far is kept.
+func TestPromotion(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("slow", wire.ModeAuto)
+		got := w.submit(r)
+		joined := w.submit(r)
+		w.after(4 * time.Second)
+		got.none(w)
+		w.after(time.Second)
+		for _, a := range []*answers{got, joined} {
+			require.Equal(w, Accepted, a.one(w).Kind)
+		}
+		s := w.state(r.Key)
+		require.Equal(w, store.Running, s.Status)
+		require.Equal(w, "begun", s.Progress.Message)
+		require.Len(w, w.box.of("c1", wire.TypeProgress), 1)
+		w.after(time.Minute)
+		require.Equal(w, `ack ok1`, list(w.events(r.Key)))
+		require.Equal(w, 1, w.state(r.Key).Attempt)
+	}, &core.Action{Name: "slow", Run: takes(10 * time.Second)})
+}
+
+func TestWhatPromotes(t *testing.T) {
+	var runs atomic.Int32
+	inBubble(t, settings{}, func(w *world) {
+		for _, name := range []string{"emits", "checkpoints", "fails", "continues"} {
+			runs.Store(0)
+			r := w.request(name, wire.ModeAuto)
+			got := w.submit(r)
+			w.after(time.Minute)
+			require.Equal(w, Accepted, got.one(w).Kind, name)
+			require.Equal(w, store.Succeeded, w.state(r.Key).Status, name)
+		}
+		// Of mode sync nothing is ever stored.
+		runs.Store(0)
+		r := w.request("fails", wire.ModeSync)
+		require.Equal(w, core.CodeInternal, w.submit(r).one(w).End.Code)
+	},
+		&core.Action{Name: "emits", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+			chunk(call, 1)
+			return []byte(`1`), nil
+		}},
+		&core.Action{Name: "checkpoints", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+			call.Sink.Checkpoint(json.RawMessage(`1`))
+			return []byte(`1`), nil
+		}},
+		&core.Action{Name: "fails", Retries: 1, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+			if runs.Add(1) == 1 {
+				return nil, errors.New("first")
+			}
+			return []byte(`1`), nil
+		}},
+		&core.Action{Name: "continues", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+			if runs.Add(1) == 1 {
+				return nil, &core.ContinueError{After: time.Second}
+			}
+			return []byte(`1`), nil
+		}})
+}
+
+// An inline call that cannot be stored ends, and its caller may send it again.
+func TestPromotionRefused(t *testing.T) {
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Accept {
+			return store.ErrUnavailable
+		}
+		return nil
+	}}
+	inBubbleOn(t, faults, settings{}, func(w *world) {
+		r := w.request("slow", wire.ModeAuto)
+		got := w.submit(r)
+		w.after(time.Minute)
+		a := got.one(w)
+		require.Equal(w, core.CodeUnavailable, a.Err.Code)
+		require.False(w, a.Final)
+		require.True(w, w.e.calls.idle())
+	}, &core.Action{Name: "slow", Run: takes(time.Hour)})
+}
+
+// Another process has stored the same id meanwhile.
+func TestPromotionSuperseded(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("slow", wire.ModeAuto)
+		got := w.submit(r)
+		_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(time.Hour)))
+		require.NoError(w, err)
+		w.after(6 * time.Second)
+		a := got.one(w)
+		require.Equal(w, core.CodeSuperseded, a.Err.Code)
+		require.False(w, a.Final)
+	}, &core.Action{Name: "slow", Run: takes(time.Minute)})
+}
+
+func TestSyncEndsInTime(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		got := w.submit(w.request("slow", wire.ModeSync))
+		w.after(core.SyncTimeout - time.Second)
+		got.none(w)
+		w.after(time.Second)
+		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
+	}, &core.Action{Name: "slow", Run: takes(time.Hour)})
+}
+
+// A cancel reaches a call wherever it is: queued, running, inline, on its way
+// into the store, or not there yet.
+func TestCancelEverywhere(t *testing.T) {
+	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+		running := w.request("slow", wire.ModeAsync)
+		w.submit(running)
+		queued := w.request("slow", wire.ModeAsync)
+		w.submit(queued)
+		in := w.request("slow", wire.ModeAuto)
+		answer := w.submit(in)
+		early := w.request("slow", wire.ModeAsync)
+		for _, r := range []*Request{queued, running, in} {
+			_, err := w.e.Cancel(w.Context(), r.Key, "ann")
+			require.NoError(w, err)
+		}
+		_, err := w.e.Cancel(w.Context(), early.Key, "ann")
+		require.ErrorIs(w, err, store.ErrNotFound)
+		require.Equal(w, Accepted, w.submit(early).one(w).Kind)
+		synctest.Wait()
+		for _, r := range []*Request{queued, running, early} {
+			require.Equal(w, `ack error:cancelled`, list(w.events(r.Key)))
+		}
+		require.Equal(w, core.CodeCancelled, answer.one(w).End.Code)
+		_, err = w.e.Cancel(w.Context(), queued.Key, "ann")
+		require.ErrorIs(w, err, store.ErrEnded)
+		require.Len(w, w.box.of("c1", wire.TypeError), 3)
+	}, &core.Action{Name: "slow", Run: takes(time.Hour)})
+}
+
+// Deadlines end calls while they wait for a time, for a worker, and while they
+// run; an attempt's timeout charges a retry.
+func TestDeadlines(t *testing.T) {
+	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+		runs := w.request("slow", wire.ModeAsync)
+		runs.Timeout = time.Minute
+		w.submit(runs)
+		waits := w.request("slow", wire.ModeAsync)
+		waits.Timeout = 30 * time.Second
+		w.submit(waits)
+		w.after(31 * time.Second)
+		require.Equal(w, core.CodeDeadlineExceeded, w.state(waits.Key).Code)
+		require.Zero(w, w.state(waits.Key).Attempt, "it never ran")
+		w.after(30 * time.Second)
+		require.Equal(w, core.CodeDeadlineExceeded, w.state(runs.Key).Code)
+
+		often := w.request("limited", wire.ModeAsync)
+		w.submit(often)
+		w.after(time.Minute)
+		s := w.state(often.Key)
+		require.Equal(w, core.CodeTimeout, s.Code)
+		require.Equal(w, 3, s.Attempt)
+		require.True(w, s.Dead)
+	}, &core.Action{Name: "slow", Run: takes(time.Hour)},
+		&core.Action{Name: "limited", Timeout: time.Second, Retries: 2, Backoff: core.Backoff{Base: time.Second}, Run: takes(time.Hour)})
+}
+
+func TestDelay(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("quick", wire.ModeAuto)
+		r.Delay = time.Hour
+		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
+		w.after(time.Hour - time.Millisecond)
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+		w.after(time.Millisecond)
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
+}
+
+// A handler that ignores its context's end is given up after a while; its
+// worker is free again, and what it says later counts for nothing.
+func TestDeafHandlers(t *testing.T) {
+	deaf := func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		time.Sleep(time.Hour)
+		chunk(call, 1)
+		return []byte(`"late"`), nil
+	}
+	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+		r := w.request("deaf", wire.ModeAsync)
+		w.submit(r)
+		next := w.request("quick", wire.ModeAsync)
+		w.submit(next)
+		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
+		require.NoError(w, err)
+		w.after(9 * time.Second)
+		require.Equal(w, store.Running, w.state(r.Key).Status)
+		w.after(2 * time.Second)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Succeeded, w.state(next.Key).Status)
+		w.after(2 * time.Hour)
+		require.Equal(w, `ack error:cancelled`, list(w.events(r.Key)))
+		w.s.mu.Lock()
+		defer w.s.mu.Unlock()
+		require.Equal(w, 1, w.s.free)
+		require.Zero(w, w.s.unresponsive)
+	}, &core.Action{Name: "deaf", Run: deaf}, &core.Action{Name: "quick", Run: ok(`1`)})
+}
+
+// A retry keeps what a checkpoint has made certain, and resumes from it.
+func TestCheckpoints(t *testing.T) {
+	act := &core.Action{Name: "stages", Retries: 5, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		switch call.Info.Attempt {
+		case 1:
+			chunk(call, 1)
+			call.Sink.Checkpoint(json.RawMessage(`"one"`))
+			chunk(call, 2)
+			return nil, errors.New("once")
+		case 2:
+			require.Equal(t, `"one"`, string(call.Checkpoint))
+			return nil, errors.New("twice, before it did anything")
+		case 3:
+			chunk(call, 2)
+			call.Sink.Checkpoint(json.RawMessage(`"two"`))
+			return nil, &core.ContinueError{}
+		}
+		require.Equal(t, `"two"`, string(call.Checkpoint))
+		chunk(call, 3)
+		return []byte(`1`), nil
+	}}
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("stages", wire.ModeAsync)
+		w.submit(r)
+		w.after(time.Hour)
+		require.Equal(w, `ack c1 attempt3:internal c2 attempt4:continue c3 ok1`, list(w.events(r.Key)))
+		marks := w.box.of("c1", wire.TypeAttempt)
+		require.Len(w, marks, 3, "each was told when it was made")
+		require.EqualValues(w, 2, marks[0].Keep)
+		require.EqualValues(w, 3, marks[0].From)
+		require.EqualValues(w, 2, marks[1].Keep)
+		require.Equal(w, 2, w.state(r.Key).Failures, "a Continue charges nothing")
+	}, act)
+}
+
+// Fail ends the attempt for good, whatever the handler returns.
+func TestFailIsFinal(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("bad", wire.ModeAsync)
+		w.submit(r)
+		synctest.Wait()
+		require.Equal(w, `ack error:chunk_too_large`, list(w.events(r.Key)))
+	}, &core.Action{Name: "bad", Retries: 3, Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
+		call.Sink.Fail(&core.Error{Code: core.CodeChunkTooLarge, Message: "a chunk is at most 64 KiB"})
+		<-ctx.Done()
+		return []byte(`1`), nil
+	}})
+}
+
+// The reply to a birth under a claim is lost: nobody would run the call, for
+// no lease runs out where the store has one owner.
+func TestBirthWhoseReplyWasLost(t *testing.T) {
+	var lost atomic.Bool
+	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Accept && !lost.Swap(true) {
+			return store.ErrUnavailable
+		}
+		return nil
+	})}
+	inBubbleOn(t, faults, settings{}, func(w *world) {
+		w.e.Lease = 0 // as on a store with one owner
+		r := w.request("quick", wire.ModeAsync)
+		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code)
+		w.after(time.Second)
+		require.Equal(w, Known, w.submit(r).one(w).Kind)
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
+}
+
+// A stored call whose action is gone waits for a version that has it.
+func TestActionWithoutHandler(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("old", wire.ModeAsync)
+		r.Delay = time.Minute
+		w.submit(r)
+		with := w.reg
+		w.stop()
+		w.reg = &core.Registry{}
+		w.boot()
+		w.after(10 * time.Minute)
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+		w.stop()
+		w.reg = with
+		w.boot()
+		w.after(2 * time.Minute)
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+	}, &core.Action{Name: "old", Run: ok(`1`)})
+}

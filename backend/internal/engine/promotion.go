@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/store"
+)
+
+// promote stores an inline call under a claim, while its handler runs on. When it
+// returns the call is no longer inline, whoever promoted it.
+func (a *Attempt) promote() {
+	if !a.advance(inline, promoting) {
+		return
+	}
+	n := a.request.forStore(a.accepted, a.deadline)
+	n.Claim = a.e.claimant(false)
+	n.Progress = a.reports().newestProgress()
+	got, err := a.e.Store.Accept(a.e.ctx, n)
+	if err != nil || !got.Fresh {
+		a.failPromotion(err)
+		return
+	}
+	a.e.calls.promote(a)
+	if errors.Is(a.runner.why(), core.ErrCancelled) {
+		a.storeCancel(&got.State)
+	}
+	a.answerPromoted(&got.State)
+	if !got.State.Status.Ended() {
+		a.setClaim(&got.State)
+		a.reports().startStored(&got.State, a.fence)
+		a.leave(stored)
+		return
+	}
+	// A cancel of the id was remembered.
+	a.leave(decided)
+	a.cancel(core.ErrCancelled)
+	a.e.Notifier.Publish(a.e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
+	a.e.calls.removeAttempt(a)
+}
+
+// storeCancel flags a call that was cancelled while it was inline. The cancel was
+// answered, so it must be stored before anybody learns that the call is. If the
+// process ends before that, nobody has.
+func (a *Attempt) storeCancel(s *store.State) {
+	err := a.e.persist(func(ctx context.Context) error {
+		_, err := a.e.Store.Cancel(ctx, a.key, a.request.Subject)
+		return err
+	})
+	s.CancelRequested = s.CancelRequested || err == nil
+}
+
+// answerPromoted subscribes the callers to their call, and tells them that it is
+// stored.
+func (a *Attempt) answerPromoted(s *store.State) {
+	answer := Answer{Kind: Accepted, State: *s}
+	early, joined := a.takeCallers()
+	a.e.subscribe(a.e.ctx, a.request, a.key.ID)
+	if early != nil {
+		early(answer)
+	}
+	for _, j := range joined {
+		a.e.subscribe(a.e.ctx, j.request, a.key.ID)
+		j.answer <- answer
+	}
+}
+
+// failPromotion ends an inline call that could not be stored, or whose id was
+// stored by another run.
+func (a *Attempt) failPromotion(err error) {
+	cause, answer := core.ErrSuperseded, refused(core.CodeSuperseded, "another run of this id was stored first", false)
+	if err != nil {
+		cause, answer = core.ErrUnstored, refusal(err)
+		a.log().Warn("a call could not be promoted", "error", err)
+	}
+	a.cancel(cause)
+	a.leave(decided)
+	a.e.calls.removeAttempt(a)
+	early, joined := a.takeCallers()
+	if early != nil {
+		early(answer)
+	}
+	for _, j := range joined {
+		j.answer <- answer
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		a.e.reconcileLater(store.Hint{Key: a.key})
+	}
+}
