@@ -1,5 +1,5 @@
-// Package campaign carries out a plan: it starts servers and clients, kills
-// them, breaks what is around them, and has what they leave behind judged.
+// Package campaign plans and carries out a chaos run: it starts servers and
+// clients, kills them, injects faults, and has what they leave behind checked.
 package campaign
 
 import (
@@ -7,52 +7,106 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/pay-theory/streamer/e2e/chaos/judge"
-	"github.com/pay-theory/streamer/e2e/chaos/plan"
+	"github.com/pay-theory/streamer/e2e/chaos/check"
+	"github.com/pay-theory/streamer/e2e/chaos/recorder"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-// Options are what a campaign is carried out with.
-type Options struct {
-	Plan plan.Plan
-	// Program is started as server and client: it must hand over to
-	// victim.Serve and caller.Serve when their variables are set.
-	Program string
-	// Server is started as server instead, where that is not empty; Clocked
-	// where the clock is stepped, and is built by faults.BuildClocked.
-	Server, Clocked string
-	// Dir is where the worlds are made. Those in which everything went well are
-	// removed.
-	Dir string
-	// Parallel is how many worlds there are at a time. Default 1.
-	Parallel int
-	// Killed is called when a server was killed, with how many were so far, one
-	// call at a time.
-	Killed func(kills int)
+// mainPackage is the program that is built to have a clock that can be stepped.
+const mainPackage = "github.com/pay-theory/streamer/e2e/chaos"
+
+// RunChild does what this process was started for, and exits, if a campaign has
+// started it. The main function of a program that runs campaigns calls it first.
+func RunChild() {
+	serverproc.RunChild(serverproc.Variable, serverproc.Run)
+	serverproc.RunChild(recorder.Variable, recorder.Run)
 }
 
-// Verdict is what a campaign came to.
-type Verdict struct {
-	judge.Counts
-	// Kills counts by the moment at which they came. What was planned for a
-	// moment that did not come counts as random.
-	Kills map[plan.Point]int
+// Campaign is a plan, with what is needed to carry it out.
+type Campaign struct {
+	Plan Plan
+	// Parallel is how many worlds there are at a time.
+	Parallel int
+	// LeftOut says what this machine lacks, and what is not done because of it.
+	LeftOut []string
+	// Killed is called after each kill with their number so far, one call at a
+	// time. Default: nothing.
+	Killed func(kills int)
+
+	dir                      string
+	program, server, clocked string
+
+	// stop ends the run once a world has findings.
+	stop   context.CancelFunc
+	mu     sync.Mutex
+	result Result
+	errs   []error
+}
+
+// New makes a plan of what this machine can do, and builds what it needs. Files
+// are made in dir. Where CI=true, what `make tools` installs must be there.
+func New(ctx context.Context, dir string, o PlanOptions) (*Campaign, error) {
+	c := &Campaign{Parallel: 2, dir: dir, Killed: func(int) {}}
+	if err := canTrace(ctx); err != nil {
+		if os.Getenv("CI") == "true" {
+			return nil, fmt.Errorf("%w: `make tools` installs it", err)
+		}
+		o.NoTrace = true
+		c.LeftOut = append(c.LeftOut, fmt.Sprintf("slow and broken disks, and kills at a sync: %v (`make tools` installs it)", err))
+	}
+	if err := canMount(dir); err != nil {
+		o.NoMount = true
+		c.LeftOut = append(c.LeftOut, fmt.Sprintf("full disks: %v (root may)", err))
+	}
+	var err error
+	if c.Plan, err = NewPlan(&o); err != nil {
+		return nil, err
+	}
+	if c.program, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	c.server = c.program
+	if slices.ContainsFunc(c.Plan.Worlds, func(w World) bool { return w.Kind == serverproc.Clock }) {
+		c.clocked, err = buildClocked(ctx, dir, mainPackage)
+	}
+	return c, err
+}
+
+// Faults counts what was done to servers and clients besides kills.
+type Faults struct {
 	// Cuts counts connections, Clients client processes, Steps those of the
-	// clock, Copies backups that the run went on from.
+	// clock, Copies backups with which the run continued.
 	Cuts, Clients, Steps, Copies int
 	// Full counts how often the disk was full, Unavailable the calls that were
-	// refused for that, NotReady how often /readyz said so, Unstarted the
-	// starts that failed on full and broken disks.
-	Full, Unavailable, NotReady, Unstarted int
-	Findings                               []judge.Finding
-	// Worlds is how many were judged; Failed those with findings, Kept where
-	// their evidence lies.
-	Worlds int
+	// refused for that, NotReady how often /readyz said so.
+	Full, Unavailable, NotReady int
+}
+
+func (f *Faults) add(more Faults) {
+	f.Cuts += more.Cuts
+	f.Clients += more.Clients
+	f.Steps += more.Steps
+	f.Copies += more.Copies
+	f.Full += more.Full
+	f.Unavailable += more.Unavailable
+	f.NotReady += more.NotReady
+}
+
+// Result is what a campaign has found.
+type Result struct {
+	check.Counts
+	Faults
+	// Kills counts by point. A kill that was planned for a point that was not
+	// reached counts as random.
+	Kills    map[serverproc.Point]int
+	Findings []check.Finding
+	// Failed are the worlds with findings, Kept where their evidence is.
 	Failed []int
 	Kept   []string
 	// Stopped tells that the plan was not carried out to its end.
@@ -61,147 +115,105 @@ type Verdict struct {
 }
 
 // KillCount returns the number of all kills.
-func (v *Verdict) KillCount() (n int) {
-	for _, k := range v.Kills {
+func (r *Result) KillCount() (n int) {
+	for _, k := range r.Kills {
 		n += k
 	}
 	return n
 }
 
-// Found returns how many findings there are of a rule.
-func (v *Verdict) Found(rules ...judge.Rule) (n int) {
-	for i := range v.Findings {
-		if slices.Contains(rules, v.Findings[i].Rule) {
-			n++
-		}
-	}
-	return n
-}
-
-// String returns the verdict in one line.
-func (v *Verdict) String() string {
+// String returns the result in one line.
+func (r *Result) String() string {
 	var points []string
-	for _, d := range plan.Describe() {
-		if n := v.Kills[d.Point]; n > 0 {
-			points = append(points, fmt.Sprintf("%d %s", n, d.Point))
+	for _, p := range serverproc.Points {
+		if n := r.Kills[p.Point]; n > 0 {
+			points = append(points, fmt.Sprintf("%d %s", n, p.Point))
 		}
 	}
-	parts := []string{
-		fmt.Sprintf("%d kills (%s)", v.KillCount(), strings.Join(points, ", ")),
-		fmt.Sprintf("%d cuts", v.Cuts), fmt.Sprintf("%d clients killed", v.Clients), fmt.Sprintf("%d clock steps", v.Steps),
-		fmt.Sprintf("%d backups", v.Copies), fmt.Sprintf("%d full disks (%d refusals)", v.Full, v.Unavailable),
-		fmt.Sprintf("%d calls, %d acknowledged, %d ends", v.Asked, v.Acknowledged, v.Ended),
-		fmt.Sprintf("%d attempts, %d chunks of which %d void", v.Attempts, v.Chunks, v.Void),
-		fmt.Sprintf("%d lost, %d doubled, %d gaps, %d overlaps, %d run anew, %d strangers", v.Found(judge.Lost, judge.Retention, judge.Unended),
-			v.Found(judge.Doubled, judge.Key), v.Found(judge.Gap), v.Found(judge.Overlap), v.Found(judge.Anew), v.Found(judge.Stranger)),
+	found := map[check.Rule]int{}
+	for i := range r.Findings {
+		found[r.Findings[i].Rule]++
 	}
-	if n := v.Found(judge.Wrong, judge.Crash, judge.Disk); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d other findings", n))
+	out := fmt.Sprintf("%d kills (%s), %d cuts, %d clients killed, %d clock steps, %d backups, %d full disks (%d refusals), "+
+		"%d calls, %d acknowledged, %d ends, %d attempts, %d chunks of which %d discarded, "+
+		"%d lost, %d duplicates, %d gaps, %d overlaps, %d run again, %d unknown calls",
+		r.KillCount(), strings.Join(points, ", "), r.Cuts, r.Clients, r.Steps, r.Copies, r.Full, r.Unavailable,
+		r.Asked, r.Acknowledged, r.Ended, r.Attempts, r.Chunks, r.Discarded,
+		found[check.Lost]+found[check.Retention]+found[check.Unended], found[check.Duplicate]+found[check.Key],
+		found[check.Gap], found[check.Overlap], found[check.RunAgain], found[check.UnknownCall])
+	if n := found[check.Outcome] + found[check.Crash] + found[check.Disk]; n > 0 {
+		out += fmt.Sprintf(", %d other findings", n)
 	}
-	return fmt.Sprintf("%s in %s", strings.Join(parts, ", "), v.Took.Round(time.Second/10))
+	return fmt.Sprintf("%s in %s", out, r.Took.Round(time.Second/10))
 }
 
-// feltFull is from how many full disks on some must have been felt: a server
-// may write for a while into the room that its log already has.
-const feltFull = 10
+// minFull is from how many full disks on some calls must have been refused: a
+// server may write for a while into the space that its log already has.
+const minFull = 10
 
-// campaign is one that is under way.
-type campaign struct {
-	Options
-	began time.Time
-	// stop keeps worlds from going on once one has findings.
-	stop context.CancelFunc
-
-	mu      sync.Mutex
-	verdict Verdict
-	errs    []error
-}
-
-// Run carries a plan out until it is done, a world has findings, or ctx ends;
-// then what was begun is judged. An error means that it could not be carried
+// Run carries the plan out until it is done, a world has findings, or ctx ends;
+// then what was begun is checked. An error means that it could not be carried
 // out, which says nothing about the server.
-func Run(ctx context.Context, o *Options) (Verdict, error) {
-	c := &campaign{Options: *o, began: time.Now()}
-	c.verdict.Kills = map[plan.Point]int{}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	c.stop = stop
+func (c *Campaign) Run(ctx context.Context) (*Result, error) {
+	began := time.Now()
+	ctx, c.stop = context.WithCancel(ctx)
+	defer c.stop()
+	r := &c.result
+	r.Kills = map[serverproc.Point]int{}
 	var workers sync.WaitGroup
-	worlds := make(chan plan.World)
-	for range max(1, c.Parallel) {
+	worlds := make(chan World, len(c.Plan.Worlds))
+	for _, w := range c.Plan.Worlds {
+		worlds <- w
+	}
+	close(worlds)
+	for range c.Parallel {
 		workers.Go(func() {
 			for w := range worlds {
-				c.world(running, w)
+				c.runWorld(ctx, w)
 			}
 		})
 	}
-	for _, w := range c.Plan.Worlds {
-		select {
-		case worlds <- w:
-			continue
-		case <-running.Done():
-		}
-		c.mu.Lock()
-		c.verdict.Stopped = true
-		c.mu.Unlock()
-		break
-	}
-	close(worlds)
 	workers.Wait()
-	v := &c.verdict
-	if v.Full >= feltFull && v.Unavailable == 0 {
-		v.Findings = append(v.Findings, judge.Finding{
-			Rule: judge.Disk, Text: fmt.Sprintf("the disk was full %d times, and no call was refused", v.Full),
-		})
+	if r.Full >= minFull && r.Unavailable == 0 {
+		text := fmt.Sprintf("the disk was full %d times, and no call was refused", r.Full)
+		r.Findings = append(r.Findings, check.Finding{Rule: check.Disk, Text: text})
 	}
-	v.Took = time.Since(c.began)
-	slices.SortFunc(v.Findings, func(a, b judge.Finding) int { return cmp.Compare(a.Rule, b.Rule) })
-	return *v, errors.Join(c.errs...)
+	r.Took = time.Since(began)
+	slices.SortStableFunc(r.Findings, func(a, b check.Finding) int { return cmp.Compare(a.Rule, b.Rule) })
+	return r, errors.Join(c.errs...)
 }
 
-// world carries out one world, and takes what it came to.
-func (c *campaign) world(ctx context.Context, p plan.World) {
-	w, err := newWorld(c, p)
-	if err == nil {
+// runWorld carries out one world, and adds its result.
+func (c *Campaign) runWorld(ctx context.Context, p World) {
+	w := &world{World: p, campaign: c}
+	var err error
+	if ctx.Err() == nil {
 		err = w.run(ctx)
-	}
-	if err != nil {
-		c.stop()
+	} else {
+		w.stopped = true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
 		c.errs = append(c.errs, fmt.Errorf("world %d (%s): %w", p.Number, p.Kind, err))
+		c.stop()
 		return
 	}
-	v := &c.verdict
-	v.Add(w.report.Counts)
-	v.Worlds++
-	v.Cuts += w.cuts
-	v.Clients += w.clients
-	v.Steps += w.steps
-	v.Copies += w.copies
-	v.Full += w.full
-	v.Unavailable += w.unavailable
-	v.NotReady += w.notReady
-	v.Unstarted += w.unstarted
-	v.Stopped = v.Stopped || w.stopped
-	if findings := w.report.Findings; len(findings) > 0 {
-		v.Findings = append(v.Findings, findings...)
-		v.Failed = append(v.Failed, p.Number)
-		v.Kept = append(v.Kept, w.dir)
+	r := &c.result
+	r.Counts.Add(w.report.Counts)
+	r.Faults.add(w.Faults)
+	r.Stopped = r.Stopped || w.stopped
+	if len(w.report.Findings) > 0 {
+		r.Findings = append(r.Findings, w.report.Findings...)
+		r.Failed, r.Kept = append(r.Failed, p.Number), append(r.Kept, w.dir)
 		c.stop()
 	}
 }
 
-// killed counts a kill.
-func (c *campaign) killed(p plan.Point) {
+// countKill counts a kill.
+func (c *Campaign) countKill(p serverproc.Point) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kills := maps.Clone(c.verdict.Kills)
-	kills[p]++
-	c.verdict.Kills = kills
-	if c.Killed != nil {
-		c.Killed(c.verdict.KillCount())
-	}
+	c.result.Kills[p]++
+	c.Killed(c.result.KillCount())
 }

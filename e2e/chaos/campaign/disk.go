@@ -2,145 +2,162 @@ package campaign
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
-	"strings"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
 	"time"
 
-	"github.com/pay-theory/streamer/client-go"
-	"github.com/pay-theory/streamer/e2e/chaos/job"
-	"github.com/pay-theory/streamer/e2e/chaos/journal"
-	"github.com/pay-theory/streamer/e2e/chaos/judge"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
+// syncs and writes are the system calls with which SQLite reaches the disk.
 const (
-	// refusing is for how long a full disk is waited for to be felt, recovery
-	// how long a server may take calls again after there is room.
-	refusing = time.Second
-	recovery = 5 * time.Second
-	// probes is how many calls are sent meanwhile at most, spread over the time,
-	// and probeSize how large they are.
-	probes, probeSize = 200, 30_000
+	syncs  = "fdatasync,fsync"
+	writes = "pwrite64"
 )
 
-// fill fills the disk, and looks whether the server says so.
-func (w *world) fill(ctx context.Context) error {
-	if err := w.volume.Fill(); err != nil {
-		return err
-	}
-	w.filled = true
-	w.full++
-	w.probe(refusing, func(code string) bool {
-		if code != "unavailable" {
-			return false
-		}
-		w.unavailable++
-		if w.saysNotReady(ctx) {
-			w.notReady++
-			return true
-		}
-		return false
-	})
-	return nil
-}
-
-// startedFull makes room again when a server has come up on a full disk.
-func (w *world) startedFull() error {
-	if !w.filled {
-		return nil
-	}
-	return w.recover()
-}
-
-// empty makes room again.
-func (w *world) empty() error {
-	if w.volume == nil {
-		return nil
-	}
-	w.filled = false
-	return w.volume.Empty()
-}
-
-// recover makes room again, and looks whether the server takes calls.
-func (w *world) recover() error {
-	if err := w.empty(); err != nil {
-		return err
-	}
-	taken := false
-	w.probe(recovery, func(code string) bool {
-		taken = code == ""
-		return taken
-	})
-	select {
-	case <-w.server.done: // it was killed meanwhile, or has crashed, which is found elsewhere
-	default:
-		if !taken {
-			w.find(judge.Disk, "%v after the disk has room again, no call is taken", recovery)
-		}
+// canTrace tells whether strace is installed, and allowed to trace.
+func canTrace(ctx context.Context) error {
+	if out, err := exec.CommandContext(ctx, "strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync", "true").CombinedOutput(); err != nil {
+		return fmt.Errorf("strace: %w %s", err, out)
 	}
 	return nil
 }
 
-// probe sends calls of ours until done is content with the code of an answer
-// (empty: acknowledged), or the time is over.
-func (w *world) probe(wait time.Duration, done func(code string) bool) {
-	r, err := dial(w.address)
-	if err != nil {
-		return
-	}
-	defer r.close()
-	until := time.Now().Add(wait)
-	for range probes {
-		if !time.Now().Before(until) {
-			return
-		}
-		params := job.Params{FailAt: -1, Filler: strings.Repeat("p", probeSize)}
-		data, err := json.Marshal(params)
-		if err != nil {
-			panic(err) // it is made of numbers and a text
-		}
-		id := client.NewID()
-		w.probes = append(w.probes, journal.Entry{
-			At: journal.Now(), What: journal.Ask, ID: id, Action: job.Stored, Data: data, Options: &journal.Options{},
-		})
-		request := map[string]any{"type": "request", "id": id, "action": job.Stored, "payload": params}
-		a, err := r.ask(request, func(a *answer) bool { return a.ID == id }, time.Until(until)+time.Second)
-		if err != nil {
-			return
-		}
-		if a.Type == "ack" {
-			w.probes = append(w.probes, journal.Entry{At: journal.Now(), What: journal.Ack, ID: id, To: id})
-		}
-		if done(a.Code) {
-			return
-		}
-		<-time.After(wait / probes)
-	}
+// strace returns the command under which a program runs so that its system calls
+// fail.
+func strace(options ...string) []string {
+	return append([]string{"strace", "-f", "-qq", "-o", "/dev/null"}, options...)
 }
 
-// saysNotReady asks the server whether it is ready.
-func (w *world) saysNotReady(ctx context.Context) bool {
-	// Also when the run is being stopped, for the answer counts.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.address+"/readyz", http.NoBody)
-	if err != nil {
-		return false
-	}
-	once := &http.Transport{DisableKeepAlives: true}
-	response, err := once.RoundTrip(request)
-	if err != nil {
-		return false
-	}
-	_ = response.Body.Close()
-	return response.StatusCode == http.StatusServiceUnavailable
+// killAtSync kills the program when one of its threads requests its nth sync,
+// which is not carried out. With --seccomp-bpf strace could not send the signal
+// (ptrace(2), PTRACE_EVENT stops).
+func killAtSync(nth int) []string {
+	return strace("-e", "trace="+syncs, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", syncs, nth))
 }
 
-// checkFile has SQLite look at every page of a data file that nobody has open.
-func checkFile(name string) error {
+// slowDisk delays each sync and each eighth write.
+func slowDisk(d time.Duration) []string {
+	us := d.Microseconds()
+	return strace("--seccomp-bpf", "-e", "trace="+syncs+","+writes,
+		"-e", fmt.Sprintf("inject=%s:delay_enter=%d", syncs, us), "-e", fmt.Sprintf("inject=%s:delay_enter=%d:when=8+8", writes, us))
+}
+
+// brokenDisk fails some syncs with EIO and some writes with ENOSPC, counted for
+// each thread.
+func brokenDisk() []string {
+	return strace("--seccomp-bpf", "-e", "trace="+syncs+","+writes,
+		"-e", "inject="+syncs+":error=EIO:when=15+9", "-e", "inject="+writes+":error=ENOSPC:when=60+31")
+}
+
+// volume is a small file system in memory, mounted at this directory.
+type volume string
+
+func newVolume(dir string, size int64) (volume, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	options := fmt.Sprintf("size=%d,mode=0700,nosuid,nodev,noexec", size)
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil { // #nosec G204 -- our own directory
+		return "", errors.Join(fmt.Errorf("mounting a small file system: %w %s", err, out), os.Remove(dir))
+	}
+	return volume(dir), nil
+}
+
+// canMount tells whether a volume can be made in dir.
+func canMount(dir string) error {
+	v, err := newVolume(filepath.Join(dir, "volume"), 1<<20)
+	if err != nil {
+		return err
+	}
+	return v.close()
+}
+
+func (v volume) ballast() string { return filepath.Join(string(v), "ballast") }
+
+// fill takes all space that is left.
+func (v volume) fill() error {
+	f, err := os.OpenFile(v.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	block := make([]byte, 256<<10)
+	for len(block) > 0 {
+		if _, err = f.Write(block); err != nil {
+			block = block[:len(block)/2] // the last bytes, too
+		}
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, io.ErrShortWrite) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
+
+// empty gives back what fill took.
+func (v volume) empty() error { return removeAll(v.ballast()) }
+
+// close unmounts the volume, whose content is lost.
+func (v volume) close() error {
+	if out, err := exec.Command("umount", string(v)).CombinedOutput(); err != nil { // #nosec G204 -- our own directory
+		return fmt.Errorf("unmounting %s: %w %s", v, err, out)
+	}
+	return os.Remove(string(v))
+}
+
+// removeAll removes files that may not exist.
+func removeAll(names ...string) error {
+	for _, name := range names {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyDatabase copies a data file that no process has open, and its write-ahead
+// log if there is one: these are what a backup by copy consists of.
+func copyDatabase(from, to string) error {
+	for _, suffix := range []string{"", "-wal"} {
+		err := copyFile(from+suffix, to+suffix)
+		if err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+			return fmt.Errorf("backup by copy: %w", err)
+		}
+	}
+	return nil
+}
+
+// moveDatabase copies a database and removes the original.
+func moveDatabase(from, to string) error {
+	if err := copyDatabase(from, to); err != nil {
+		return err
+	}
+	return removeAll(from, from+"-wal", from+"-shm", from+".lock")
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// checkDatabase has SQLite check every page of a data file that no process has
+// open.
+func checkDatabase(name string) error {
 	conn, err := sqlite.OpenConn(name, sqlite.OpenReadWrite)
 	if err != nil {
 		return err

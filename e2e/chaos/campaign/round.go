@@ -2,217 +2,314 @@ package campaign
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/pay-theory/streamer/e2e/chaos/caller"
-	"github.com/pay-theory/streamer/e2e/chaos/faults"
-	"github.com/pay-theory/streamer/e2e/chaos/judge"
-	"github.com/pay-theory/streamer/e2e/chaos/plan"
+	"github.com/pay-theory/streamer/client-go"
+	"github.com/pay-theory/streamer/e2e/chaos/check"
+	"github.com/pay-theory/streamer/e2e/chaos/recorder"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-// slowness is how long a slow disk takes.
-const slowness = 15 * time.Millisecond
+const (
+	// slowness is how long a slow disk takes.
+	slowness = 15 * time.Millisecond
+	// maxStarts is how often a server is started on a disk that may fail.
+	maxStarts = 40
+	// fillWait is how long it may take until a call is refused on a full disk; it
+	// need not happen.
+	fillWait = time.Second
+	// probeEvery is how often a call is made meanwhile, probeSize how large it is.
+	probeEvery, probeSize = 5 * time.Millisecond, 30_000
+)
 
-// starts bounds how often a server is started on a disk that may fail it.
-const starts = 40
-
-// round starts a server, and lets it live until it is killed.
-func (w *world) round(ctx context.Context, r *plan.Round) error {
-	acts := slices.Clone(r.Acts)
-	for len(acts) > 0 && acts[0].At == 0 {
+// round starts a server, and has it run until it is killed.
+func (w *world) round(ctx context.Context, r *Round) error {
+	acts := r.Acts
+	for ; len(acts) > 0 && acts[0].At == 0; acts = acts[1:] {
 		if err := w.act(ctx, acts[0]); err != nil {
 			return err
 		}
-		acts = acts[1:]
 	}
-	up, err := w.begin(r)
+	up, err := w.start(r)
 	if err != nil || len(w.report.Findings) > 0 {
 		return err
 	}
-	itself := !up
+	reached := true // when it is killed before it is up
 	if up {
-		if itself, err = w.live(ctx, r, acts); err != nil {
+		if reached, err = w.live(ctx, r, acts); err != nil {
 			return err
 		}
 	}
-	w.proxy.Arm(nil)
-	w.proxy.SetTarget("")
-	<-w.server.done
-	if !w.server.killed() {
-		w.find(judge.Crash, "a server ended by itself: %v: %s", w.server.cmd.ProcessState, w.lastWords())
+	w.proxy.set(func(p *proxy) { p.trigger, p.target = nil, "" })
+	<-w.server.Done
+	if !w.server.Killed() {
+		w.find(check.Crash, "a server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
 		return nil
 	}
-	w.c.killed(w.counted(r.Point, itself))
-	w.measureLog()
-	if slices.ContainsFunc(r.Acts, func(a plan.Act) bool { return a.Verb == plan.Lull }) {
-		w.client.command(caller.Go)
+	always := []serverproc.Point{serverproc.Backup, serverproc.Slow, serverproc.Broken, serverproc.Full}
+	if reached || slices.Contains(always, r.Point) {
+		w.campaign.countKill(r.Point)
+	} else {
+		w.campaign.countKill(serverproc.Random)
 	}
-	if r.Point == plan.Backup {
-		return w.backup()
+	w.checkLog()
+	w.client.Send(recorder.Resume)
+	if r.Point == serverproc.Backup {
+		w.Copies++
+		to := w.file(fmt.Sprintf("copy-%d.db", w.Copies))
+		if err := moveDatabase(w.data, to); err != nil {
+			return err
+		}
+		w.data = to
 	}
 	return nil
 }
 
-// measureLog looks how long the write-ahead log has become. Where writes fail,
-// it may not be copied either.
-func (w *world) measureLog() {
+// diskFails tells whether the disk may fail.
+func (w *world) diskFails() bool {
+	return w.Kind == serverproc.BrokenDisk || w.Kind == serverproc.FullDisk
+}
+
+// checkLog checks how long the write-ahead log has become. Where writes fail,
+// copying it may fail, too.
+func (w *world) checkLog() {
 	log, err := os.Stat(w.data + "-wal")
-	if err == nil && log.Size() > logSize && w.Kind != plan.BrokenDisk && w.Kind != plan.FullDisk {
-		w.find(judge.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
+	if err == nil && log.Size() > logSize && !w.diskFails() {
+		w.find(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
 	}
 }
 
-// begin starts a server, and tells whether it came up before it died. On disks
-// that fail, starting may fail, too: then it is started again.
-func (w *world) begin(r *plan.Round) (up bool, err error) {
-	for range starts {
-		if err := w.startServer(r, w.trace(r)); err != nil {
+// start starts a server, and tells whether it came up before it was killed. A
+// server that does not start on a disk that fails is started again.
+func (w *world) start(r *Round) (up bool, err error) {
+	for range maxStarts {
+		if err := w.startServer(r); err != nil {
 			return false, err
 		}
-		if w.ready(patience) {
-			return true, w.startedFull()
+		if w.ready() {
+			if w.filled {
+				return true, w.recover()
+			}
+			return true, nil
 		}
 		select {
-		case <-w.server.done:
+		case <-w.server.Done:
 		default:
-			w.server.end()
-			w.find(judge.Crash, "a server neither comes up nor ends: %s", w.lastWords())
+			w.server.Stop()
+			w.find(check.Crash, "a server neither comes up nor ends: %s", w.logTail())
 			return false, nil
 		}
-		if w.server.killed() {
+		if w.server.Killed() {
 			return false, nil
 		}
-		if w.Kind != plan.BrokenDisk && w.Kind != plan.FullDisk {
-			w.find(judge.Crash, "a server could not start: %v: %s", w.server.cmd.ProcessState, w.lastWords())
+		if !w.diskFails() {
+			w.find(check.Crash, "a server could not start: %v: %s", w.server.Cmd.ProcessState, w.logTail())
 			return false, nil
 		}
-		w.unstarted++
-		if err := w.empty(); err != nil {
+		if err := w.makeSpace(); err != nil {
 			return false, err
 		}
 	}
-	w.find(judge.Disk, "of %d starts none came up: %s", starts, w.lastWords())
+	w.find(check.Disk, "of %d starts none came up: %s", maxStarts, w.logTail())
 	return false, nil
 }
 
-// trace returns what the round's server is run under.
-func (w *world) trace(r *plan.Round) faults.Trace {
-	switch {
-	case r.Point == plan.Sync:
-		return faults.KillAtSync(r.Nth)
-	case w.Kind == plan.SlowDisk:
-		return faults.SlowDisk(slowness)
-	case w.Kind == plan.BrokenDisk:
-		return faults.BrokenDisk()
-	}
-	return nil
-}
-
-// counted returns the point that a kill counts for.
-func (w *world) counted(p plan.Point, itself bool) plan.Point {
-	switch p {
-	case plan.Random, plan.Backup, plan.Slow, plan.Broken, plan.Full:
-		return p
-	default:
-		if itself {
-			return p
-		}
-		return plan.Random
-	}
-}
-
-// live does what the round has in store, until the server dies, and tells
-// whether it did so at its point. When the round's time is over it is killed.
-func (w *world) live(ctx context.Context, r *plan.Round, acts []plan.Act) (itself bool, err error) {
-	fired := w.arm(r.Point, r.Nth)
+// live does what the round plans until the server is killed, at the latest when
+// the round is over, and tells whether it was killed at its point.
+func (w *world) live(ctx context.Context, r *Round, acts []Act) (reached bool, err error) {
+	defer w.server.Kill()
+	fired := w.watchWire(r)
 	began := time.Now()
-	for {
-		next := r.Life
-		if len(acts) > 0 {
-			next = min(next, acts[0].At)
-		}
-		timer := time.NewTimer(next - time.Since(began))
+	over := func(at time.Duration) bool { // waits, and tells whether the server is to be killed, or was
 		select {
-		case <-w.server.done:
-			timer.Stop()
-			return true, nil
+		case <-w.server.Done:
+			reached = true
 		case <-ctx.Done():
-			timer.Stop()
-			w.server.kill()
-			return fired.Load(), nil
-		case <-timer.C:
+		case <-time.After(at - time.Since(began)):
+			return time.Since(began) >= r.Life
 		}
-		if len(acts) == 0 || acts[0].At > next || time.Since(began) >= r.Life {
-			w.server.kill()
-			return fired.Load(), nil
+		return true
+	}
+	for _, a := range acts {
+		if over(min(a.At, r.Life)) {
+			return reached || fired.Load(), nil
 		}
-		if err := w.act(ctx, acts[0]); err != nil {
-			w.server.kill()
+		if err := w.act(ctx, a); err != nil {
 			return false, err
 		}
-		acts = acts[1:]
 	}
+	over(r.Life)
+	return reached || fired.Load(), nil
 }
 
-// arm has the server killed by what it says.
-func (w *world) arm(p plan.Point, nth int) *atomic.Bool {
+// watchWire has the server killed by what it sends, if that is the round's
+// point: before it arrives (told), or when it has (heard).
+func (w *world) watchWire(r *Round) *atomic.Bool {
 	fired := &atomic.Bool{}
-	types, ok := map[plan.Point][]string{
-		plan.ToldAck: {"ack"}, plan.ToldChunk: {"chunk"}, plan.ToldEnd: {"result", "error"},
-		plan.HeardAck: {"ack"}, plan.HeardChunk: {"chunk"}, plan.HeardEnd: {"result", "error"},
-	}[p]
-	if !ok {
+	how, what, _ := strings.Cut(string(r.Point), ".")
+	if how != "told" && how != "heard" {
 		return fired
 	}
+	types := []string{what}
+	if what == "end" {
+		types = []string{"result", "error"}
+	}
 	server := w.server
-	w.proxy.Arm(&faults.Trigger{
-		Types: types, Nth: nth, Arrives: p == plan.HeardAck || p == plan.HeardChunk || p == plan.HeardEnd,
-		Fire: func() {
+	w.proxy.set(func(p *proxy) {
+		p.trigger = &wireTrigger{types: types, nth: r.Nth, arrives: how == "heard", fire: func() {
 			fired.Store(true)
-			server.kill()
-		},
+			server.Kill()
+		}}
 	})
 	return fired
 }
 
-// act does one thing.
-func (w *world) act(ctx context.Context, a plan.Act) error {
+func (w *world) act(ctx context.Context, a Act) error {
 	switch a.Verb {
-	case plan.KillClient:
-		w.client.end()
-		if !w.client.killed() {
-			w.find(judge.Crash, "a client ended by itself: %v: %s", w.client.cmd.ProcessState, w.lastWords())
+	case killClient:
+		w.client.Stop()
+		if !w.client.Killed() {
+			w.find(check.Crash, "a client ended by itself: %v: %s", w.client.Cmd.ProcessState, w.logTail())
 		}
-		w.clients++
+		w.Clients++
 		return w.startClient()
-	case plan.CutAll:
-		w.proxy.CutAll()
-	case plan.StepClock:
-		w.steps++
-		w.latest = max(w.latest, a.Hours)
-		return w.clock.Set(int64(a.Hours) * 3600)
-	case plan.Lull:
-		w.client.command(caller.Lull)
-	case plan.Fill:
+	case cutAll:
+		w.proxy.cutAll()
+	case stepClock:
+		w.Steps++
+		w.hours = max(w.hours, a.Hours)
+		return setClock(w.clockFile, int64(a.Hours)*3600)
+	case pause:
+		w.client.Send(recorder.Pause)
+	case fillDisk:
 		return w.fill(ctx)
-	case plan.Empty:
+	case emptyDisk:
 		return w.recover()
 	}
 	return nil
 }
 
-// backup copies file and log elsewhere; the run goes on from the copy.
-func (w *world) backup() error {
-	w.copies++
-	to := filepath.Join(w.dir, fmt.Sprintf("copy-%d.db", w.copies))
-	if err := faults.MoveDatabase(w.data, to); err != nil {
+// fill fills the disk, and looks whether the server says so.
+func (w *world) fill(ctx context.Context) error {
+	if err := w.volume.fill(); err != nil {
 		return err
 	}
-	w.data = to
+	w.filled = true
+	w.Full++
+	w.probe(fillWait, func(code string) bool {
+		if code != "unavailable" {
+			return false
+		}
+		w.Unavailable++
+		if !w.saysNotReady(ctx) {
+			return false
+		}
+		w.NotReady++
+		return true
+	})
 	return nil
+}
+
+// makeSpace makes space on the disk again.
+func (w *world) makeSpace() error {
+	if w.filled = false; w.volume == "" {
+		return nil
+	}
+	return w.volume.empty()
+}
+
+// recover makes space again, and checks that the server accepts calls.
+func (w *world) recover() error {
+	if err := w.makeSpace(); err != nil {
+		return err
+	}
+	if !w.probe(recorder.Wait, func(code string) bool { return code == "" }) {
+		select {
+		case <-w.server.Done: // it has crashed, which is found elsewhere
+		default:
+			w.find(check.Disk, "%v after the disk has space again, no call is accepted", recorder.Wait)
+		}
+	}
+	return nil
+}
+
+// probe makes calls until the code of an answer (empty: acknowledged) satisfies
+// done, the time is over or the server has ended, and tells which.
+func (w *world) probe(wait time.Duration, done func(code string) bool) bool {
+	deadline := time.Now().Add(wait)
+	var conn *recorder.Conn
+	disconnect := func() {
+		if conn != nil {
+			conn.Close()
+			conn = nil
+		}
+	}
+	defer disconnect()
+	for time.Now().Before(deadline) {
+		var err error
+		if conn == nil {
+			conn, err = recorder.Dial(w.address)
+		}
+		if err == nil {
+			var code string
+			if code, err = w.probeOnce(conn, time.Until(deadline)+time.Second); err == nil && done(code) {
+				return true
+			}
+		}
+		if err != nil {
+			disconnect()
+		}
+		select {
+		case <-w.server.Done:
+			return false
+		case <-time.After(probeEvery):
+		}
+	}
+	return false
+}
+
+// probeOnce makes a call, records it like a client does, and returns the code of
+// its answer.
+func (w *world) probeOnce(conn *recorder.Conn, wait time.Duration) (code string, err error) {
+	params := serverproc.Params{FailAt: -1, Filler: strings.Repeat("p", probeSize)}
+	data, err := json.Marshal(params)
+	if err != nil {
+		return "", err
+	}
+	id := client.NewID()
+	w.probes = append(w.probes, serverproc.Entry{
+		At: serverproc.Now(), What: serverproc.Ask, ID: id, Action: serverproc.Stored, Data: data, Options: &serverproc.Options{},
+	})
+	answer, err := conn.Request(map[string]any{"type": "request", "id": id, "action": serverproc.Stored, "payload": params}, id, wait)
+	if err != nil {
+		return "", err
+	}
+	if answer.Type == "ack" {
+		w.probes = append(w.probes, serverproc.Entry{At: serverproc.Now(), What: serverproc.Ack, ID: id, To: id})
+	}
+	return answer.Code, nil
+}
+
+// saysNotReady asks the server whether it is ready.
+func (w *world) saysNotReady(ctx context.Context) bool {
+	// Also when the run is being stopped, because the answer counts.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recorder.Wait)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.address+"/readyz", http.NoBody)
+	if err != nil {
+		return false
+	}
+	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusServiceUnavailable
 }

@@ -10,248 +10,207 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pay-theory/streamer/e2e/chaos/caller"
-	"github.com/pay-theory/streamer/e2e/chaos/faults"
-	"github.com/pay-theory/streamer/e2e/chaos/journal"
-	"github.com/pay-theory/streamer/e2e/chaos/judge"
-	"github.com/pay-theory/streamer/e2e/chaos/plan"
-	"github.com/pay-theory/streamer/e2e/chaos/victim"
+	"github.com/pay-theory/streamer/e2e/chaos/check"
+	"github.com/pay-theory/streamer/e2e/chaos/recorder"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
 const (
 	// volumeSize is a small disk's: the data, a log of its full length, and
-	// little more. there is room for a log that has not been
-	// copied yet.
-	// volumeSize is a small disk's: the data, a log of its full length, and
 	// little more.
 	volumeSize = 192 << 20
-	// logSize is how long a log may become before it is copied and begins anew,
+	// logSize is how long a log may become before it is copied and starts again,
 	// amply: see framesHeld and walLimit in the store.
 	logSize = 96 << 20
-	// budget is after about how many bytes connections are cut; where calls are
+	// cutAfter is after about how many bytes connections are cut; where calls are
 	// large, more.
-	budget, largeBudget = 40_000, 400_000
-	// drain is how long callers may take to see their calls through when
-	// nothing goes wrong any more.
-	drain = 90 * time.Second
+	cutAfter, largeCutAfter = 40_000, 400_000
+	// drainLimit is how long clients may take to see their calls through without
+	// further faults. It only catches calls that do not end.
+	drainLimit = 5 * time.Minute
 )
 
-// world is a data file, the servers that have it one after the other, and the
-// clients that call them.
+// world is a world while it is carried out.
 type world struct {
-	plan.World
-	c      *campaign
-	dir    string
-	data   string
-	log    *os.File
-	proxy  *faults.Proxy
-	clock  *faults.Clock   // nil: the machine's
-	volume *faults.Volume  // nil: the directory's
-	probes []journal.Entry // what we have asked for ourselves
-	filled bool
+	World
+	Faults
+	campaign *Campaign
+	report   check.Report
+	stopped  bool
 
-	server, client       *process
+	dir, data string
+	log       *os.File
+	proxy     *proxy
+	clockFile string // empty: the machine's clock
+	hours     int    // the latest that the clock was set to
+	volume    volume // empty: no volume
+	filled    bool
+	probes    []serverproc.Entry // the calls that the world itself has made
+
+	server, client       *serverproc.Process
 	serverRun, clientRun int
 	address              string // of the server
-	latest               int    // the clock's latest setting, in hours
-
-	cuts, clients, steps, copies           int
-	full, unavailable, notReady, unstarted int
-	stopped                                bool
-	report                                 judge.Report
 }
 
-func newWorld(c *campaign, p plan.World) (*world, error) {
-	w := &world{World: p, c: c, dir: filepath.Join(c.Dir, fmt.Sprintf("world-%03d", p.Number))}
-	if err := os.MkdirAll(w.dir, 0o700); err != nil {
-		return nil, err
-	}
-	w.data = filepath.Join(w.dir, "streamer.db")
-	return w, nil
+func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *world) find(rule check.Rule, format string, args ...any) {
+	w.report.Findings = append(w.report.Findings, check.Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
 // open makes what the world needs.
 func (w *world) open() (err error) {
+	w.dir = filepath.Join(w.campaign.dir, fmt.Sprintf("world-%03d", w.Number))
+	w.data = w.file("streamer.db")
+	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+		return err
+	}
 	if w.log, err = os.Create(w.file("log")); err != nil {
 		return err
 	}
-	bytes := int64(budget)
+	budget := int64(cutAfter)
 	switch w.Kind {
-	case plan.FullDisk:
-		if w.volume, err = faults.NewVolume(w.file("volume"), volumeSize); err != nil {
+	case serverproc.FullDisk:
+		if w.volume, err = newVolume(w.file("volume"), volumeSize); err != nil {
 			return err
 		}
-		w.data = filepath.Join(w.volume.Dir(), "streamer.db")
-		bytes = largeBudget
-	case plan.Clock:
-		if w.clock, err = faults.NewClock(w.file("clock")); err != nil {
+		w.data = filepath.Join(string(w.volume), "streamer.db")
+		budget = largeCutAfter
+	case serverproc.Clock:
+		w.clockFile = w.file("clock")
+		if err := setClock(w.clockFile, 0); err != nil {
 			return err
 		}
-	case plan.Heavy:
-		bytes = largeBudget
-	case plan.Plain, plan.Clean, plan.SlowDisk, plan.BrokenDisk:
+	case serverproc.Heavy:
+		budget = largeCutAfter
+	default:
 	}
-	if w.proxy, err = faults.NewProxy(w.Seed, bytes); err != nil {
+	if w.proxy, err = newProxy(w.Seed, budget); err != nil {
 		return err
 	}
 	return w.startClient()
 }
 
-func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
-
-func (w *world) find(rule judge.Rule, format string, args ...any) {
-	w.report.Findings = append(w.report.Findings, judge.Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
-}
-
-// run carries the world out and has it judged. Without findings nothing is
-// left of it.
+// run carries the world out and checks it. Without findings nothing is left of
+// it.
 func (w *world) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.close(err != nil)) }()
 	if err := w.open(); err != nil {
 		return err
 	}
 	for i := range w.Rounds {
-		if ctx.Err() != nil {
-			w.stopped = true
+		if w.stopped = ctx.Err() != nil; w.stopped || len(w.report.Findings) > 0 {
 			break
 		}
 		if err := w.round(ctx, &w.Rounds[i]); err != nil {
 			return fmt.Errorf("round %d (%s): %w", i+1, w.Rounds[i].Point, err)
 		}
-		if len(w.report.Findings) > 0 {
-			break
-		}
 	}
-	return w.settle()
-}
-
-// settle lets all calls come to their end, and judges.
-func (w *world) settle() error {
-	w.proxy.Calm()
-	if err := w.empty(); err != nil {
-		return err
-	}
-	if w.clock != nil {
-		// What was due by the latest clock is due now.
-		if err := w.clock.Set(int64(w.latest) * 3600); err != nil {
-			return err
-		}
-	}
-	if err := w.startServer(&plan.Round{}, nil); err != nil {
-		return err
-	}
-	evidence := judge.Evidence{Retention: w.Retention}
-	if !w.ready(patience) {
-		w.find(judge.Crash, "after all that, no server comes up: %s", w.lastWords())
-	} else {
-		if err := w.drain(); err != nil {
-			return err
-		}
-		var err error
-		if evidence.ReadAt, evidence.Stored, err = w.read(); err != nil {
-			w.find(judge.Crash, "what is stored cannot be read: %v", err)
-		}
-		w.goodbye()
-	}
-	return w.judge(&evidence)
-}
-
-// drain waits until the callers have seen all their calls through.
-func (w *world) drain() error {
-	if err := w.client.stdin.Close(); err != nil {
-		return err
-	}
-	limit := time.NewTimer(drain)
-	defer limit.Stop()
-	select {
-	case <-w.client.done:
-		if !w.client.cmd.ProcessState.Success() {
-			w.find(judge.Crash, "the client failed: %v: %s", w.client.cmd.ProcessState, w.lastWords())
-		}
-	case <-w.server.done:
-		w.find(judge.Crash, "the last server ended by itself: %v: %s", w.server.cmd.ProcessState, w.lastWords())
-		w.client.end()
-	case <-limit.C:
-		w.find(judge.Unended, "calls have not ended %v after the last kill", drain)
-		w.client.end()
-	}
-	return nil
-}
-
-// read reads what the server has stored.
-func (w *world) read() (at int64, stored []judge.Stored, err error) {
-	r, err := dial(w.address)
+	evidence, err := w.finish()
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
-	defer r.close()
-	at = journal.Now()
-	stored, err = r.stored()
-	return at, stored, err
+	return w.check(evidence)
 }
 
-// goodbye shuts the server down in good order, and looks whether the file is
-// sound.
-func (w *world) goodbye() {
-	_ = w.server.cmd.Process.Signal(syscall.SIGTERM)
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	select {
-	case <-w.server.done:
-		if !w.server.cmd.ProcessState.Success() {
-			w.find(judge.Crash, "the last server did not end in good order: %v: %s", w.server.cmd.ProcessState, w.lastWords())
+// finish lets all calls end without further faults, and reads what is stored.
+func (w *world) finish() (*check.Evidence, error) {
+	w.proxy.set(func(p *proxy) { p.budget = 0 })
+	if err := w.makeSpace(); err != nil {
+		return nil, err
+	}
+	if w.clockFile != "" { // what was due by the latest clock is due now
+		if err := setClock(w.clockFile, int64(w.hours)*3600); err != nil {
+			return nil, err
 		}
-	case <-limit.C:
-		w.find(judge.Crash, "the last server does not end when it is asked to")
-		w.server.end()
 	}
-	if err := checkFile(w.data); err != nil {
-		w.find(judge.Crash, "the data file: %v", err)
+	if err := w.startServer(&Round{}); err != nil {
+		return nil, err
+	}
+	evidence := &check.Evidence{Retention: w.Retention}
+	if !w.ready() {
+		w.find(check.Crash, "after the last kill no server comes up: %s", w.logTail())
+		return evidence, nil
+	}
+	w.drain()
+	evidence.ReadAt = serverproc.Now()
+	conn, err := recorder.Dial(w.address)
+	if err == nil {
+		evidence.Stored, err = conn.Stored()
+		conn.Close()
+	}
+	if err != nil {
+		w.find(check.Crash, "what is stored cannot be read: %v", err)
+	}
+	w.shutDown()
+	return evidence, nil
+}
+
+// drain waits until the clients have seen all their calls through.
+func (w *world) drain() {
+	w.client.Send(recorder.Finish)
+	select {
+	case <-w.client.Done:
+		if !w.client.Cmd.ProcessState.Success() {
+			w.find(check.Crash, "the client failed: %v: %s", w.client.Cmd.ProcessState, w.logTail())
+		}
+	case <-w.server.Done:
+		w.find(check.Crash, "the last server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+		w.client.Stop()
+	case <-time.After(drainLimit):
+		w.find(check.Unended, "calls have not ended %v after the last kill", drainLimit)
+		w.client.Stop()
 	}
 }
 
-// judge has the evidence judged, and keeps it if there are findings.
-func (w *world) judge(e *judge.Evidence) (err error) {
-	if e.Called, err = journal.Load(w.file("called")); err != nil {
+// shutDown shuts the server down, and checks that the data file is intact.
+func (w *world) shutDown() {
+	_ = w.server.Cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-w.server.Done:
+		if !w.server.Cmd.ProcessState.Success() {
+			w.find(check.Crash, "the last server did not shut down: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+		}
+	case <-time.After(recorder.Wait):
+		w.find(check.Crash, "the last server does not end on SIGTERM")
+		w.server.Stop()
+	}
+	if err := checkDatabase(w.data); err != nil {
+		w.find(check.Crash, "the data file: %v", err)
+	}
+}
+
+// check checks the evidence, and keeps it if there are findings.
+func (w *world) check(e *check.Evidence) (err error) {
+	if e.Clients, err = serverproc.LoadJournal(w.file("clients")); err != nil {
 		return err
 	}
-	if e.Worked, err = journal.Load(w.file("worked")); err != nil {
+	if e.Handlers, err = serverproc.LoadJournal(w.file("handlers")); err != nil {
 		return err
 	}
-	e.Called = append(e.Called, w.probes...)
-	var unread int
-	e.Told, unread = w.proxy.Witness.Told()
-	if unread > 0 {
-		w.find(judge.Crash, "%d messages on the wire could not be read", unread)
+	e.Clients = append(e.Clients, w.probes...)
+	var unreadable int
+	if e.Wire, unreadable = w.proxy.wire.Events(); unreadable > 0 {
+		w.find(check.Crash, "%d messages on the wire could not be read", unreadable)
 	}
-	own := w.report.Findings
-	if len(own) == 0 || e.Stored != nil {
-		w.report = judge.Judge(e)
+	if own := w.report.Findings; len(own) == 0 || e.Stored != nil {
+		w.report = check.Check(e)
+		w.report.Findings = append(own, w.report.Findings...)
 	}
-	w.report.Findings = append(own, w.report.Findings...)
-	if w.unavailable > 0 && w.notReady == 0 {
-		w.find(judge.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.unavailable)
+	if w.Unavailable > 0 && w.NotReady == 0 {
+		w.find(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.Unavailable)
 	}
-	w.cuts = w.proxy.Cuts()
+	w.Cuts = int(w.proxy.cuts.Load())
 	if len(w.report.Findings) == 0 {
 		return nil
 	}
-	return w.keep(e)
-}
-
-// keep writes down what only we have seen, beside the journals.
-func (w *world) keep(e *judge.Evidence) error {
-	var findings []byte
-	for _, f := range w.report.Findings {
-		findings = append(findings, f.String()+"\n"...)
-	}
-	errs := []error{os.WriteFile(w.file("findings.txt"), findings, 0o600)}
-	for name, v := range map[string]any{"plan.json": w.World, "told.json": e.Told, "stored.json": e.Stored} {
+	var errs []error
+	for name, v := range map[string]any{"findings": w.report.Findings, "plan": w.World, "wire": e.Wire, "stored": e.Stored} {
 		text, err := json.MarshalIndent(v, "", " ")
-		errs = append(errs, err, os.WriteFile(w.file(name), text, 0o600))
+		errs = append(errs, err, os.WriteFile(w.file(name+".json"), text, 0o600))
 	}
-	if w.volume != nil {
-		errs = append(errs, faults.CopyDatabase(w.data, w.file("streamer.db")))
+	if w.volume != "" {
+		errs = append(errs, copyDatabase(w.data, w.file("streamer.db")))
 	}
 	return errors.Join(errs...)
 }
@@ -259,17 +218,17 @@ func (w *world) keep(e *judge.Evidence) error {
 // close ends all processes. Failed tells that the world could not be carried
 // out.
 func (w *world) close(failed bool) error {
-	for _, p := range []*process{w.server, w.client} {
+	for _, p := range []*serverproc.Process{w.server, w.client} {
 		if p != nil {
-			p.end()
+			p.Stop()
 		}
 	}
 	var errs []error
 	if w.proxy != nil {
-		errs = append(errs, w.proxy.Close())
+		w.proxy.close()
 	}
-	if w.volume != nil {
-		errs = append(errs, w.volume.Close())
+	if w.volume != "" {
+		errs = append(errs, w.volume.close())
 	}
 	if w.log != nil {
 		errs = append(errs, w.log.Close())
@@ -281,61 +240,56 @@ func (w *world) close(failed bool) error {
 }
 
 // startClient starts the next client process.
-func (w *world) startClient() error {
+func (w *world) startClient() (err error) {
 	w.clientRun++
-	s := caller.Settings{
-		Run: w.clientRun, Seed: w.Seed, URL: "ws://" + w.proxy.Address(), Journal: w.file("called"), Kind: w.Kind, Callers: w.Callers,
-	}
-	variable, err := s.Environment()
-	if err != nil {
-		return err
-	}
-	w.client, err = start([]string{w.c.Program}, w.log, variable)
+	w.client, err = serverproc.Start([]string{w.campaign.program}, w.log, recorder.Variable, recorder.Settings{
+		Run: w.clientRun, Seed: w.Seed, URL: "ws://" + w.proxy.address(), Journal: w.file("clients"), Kind: w.Kind, Callers: w.Callers,
+	})
 	return err
 }
 
-// startServer starts the next server process, to die as the round says.
-func (w *world) startServer(r *plan.Round, under faults.Trace) error {
+// startServer starts the next server process for a round.
+func (w *world) startServer(r *Round) (err error) {
 	w.serverRun++
-	s := victim.Settings{
-		Run: w.serverRun, Data: w.data, Journal: w.file("worked"), Workers: w.Workers, Retention: w.Retention,
+	s := serverproc.Settings{
+		Run: w.serverRun, Data: w.data, Journal: w.file("handlers"), Workers: w.Workers, Retention: w.Retention,
 		Point: r.Point, Nth: r.Nth, Delay: r.Delay,
 	}
-	if w.Kind == plan.Clean {
+	if w.Kind == serverproc.Clean {
 		s.Expire = 20 * time.Millisecond
 	}
-	variable, err := s.Environment()
-	if err != nil {
-		return err
+	var command, environment []string
+	switch {
+	case r.Point == "":
+	case r.Point == serverproc.Sync:
+		command = killAtSync(r.Nth)
+	case w.Kind == serverproc.SlowDisk:
+		command = slowDisk(slowness)
+	case w.Kind == serverproc.BrokenDisk:
+		command = brokenDisk()
 	}
-	program, environment := w.c.Program, []string{variable}
-	if w.c.Server != "" {
-		program = w.c.Server
+	program := w.campaign.server
+	if w.clockFile != "" {
+		program, environment = w.campaign.clocked, []string{clockVariable + "=" + w.clockFile}
 	}
-	if w.clock != nil {
-		program, environment = w.c.Clocked, append(environment, w.clock.Environment())
-	}
-	w.server, err = start(append(under[:len(under):len(under)], program), w.log, environment...)
+	w.server, err = serverproc.Start(append(command, program), w.log, serverproc.Variable, s, environment...)
 	return err
 }
 
-// ready waits until the server serves, and tells whether it does.
-func (w *world) ready(wait time.Duration) bool {
-	limit := time.NewTimer(wait)
-	defer limit.Stop()
+// ready waits until the server accepts connections, and tells whether it does.
+func (w *world) ready() bool {
 	select {
-	case w.address = <-w.server.ready:
-		w.proxy.SetTarget(w.address)
+	case w.address = <-w.server.Address:
+		w.proxy.set(func(p *proxy) { p.target = w.address })
 		return true
-	case <-w.server.done:
-		return false
-	case <-limit.C:
-		return false
+	case <-w.server.Done:
+	case <-time.After(recorder.Wait):
 	}
+	return false
 }
 
-// lastWords returns the end of the log.
-func (w *world) lastWords() string {
+// logTail returns the end of the log.
+func (w *world) logTail() string {
 	text, err := os.ReadFile(w.file("log"))
 	if err != nil {
 		return err.Error()

@@ -1,0 +1,229 @@
+package check
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/pay-theory/streamer/e2e/chaos/recorder"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
+)
+
+// checkWire checks what was sent: each event has the same content each time, and
+// is stored, or was replaced by an attempt event.
+func (c *checker) checkWire() {
+	for i := range c.Wire {
+		e := &c.Wire[i]
+		k := c.call(e.ID, "sent ("+e.Type+")")
+		if !e.Durable() {
+			continue
+		}
+		if k.wire == nil {
+			k.wire = map[uint64]*recorder.Event{}
+		}
+		if first := k.wire[e.Seq]; first == nil {
+			k.wire[e.Seq] = e
+		} else if !sameEvent(first, e) {
+			c.find(Duplicate, e.ID, "seq %d was sent as %s %s, and later as %s %s", e.Seq, first.Type, first.Code, e.Type, e.Code)
+		}
+		if e.Type == "ack" && k.ackSent == 0 {
+			k.ackSent = e.At
+		}
+		if e.Ends() && k.endSent == 0 {
+			k.endSent = e.At
+		}
+	}
+	for _, k := range c.calls {
+		if k.stored != nil && !k.stored.Gone {
+			c.checkSentIsStored(k)
+		}
+	}
+}
+
+func (c *checker) checkSentIsStored(k *call) {
+	stored := map[uint64]*recorder.Event{}
+	for i := range k.stored.Events {
+		e := &k.stored.Events[i]
+		stored[e.Seq] = e
+	}
+	for seq, sent := range k.wire {
+		if e := stored[seq]; e != nil {
+			if !sameEvent(sent, e) {
+				c.find(Duplicate, k.id, "seq %d was sent as %s %s, and is stored as %s %s", seq, sent.Type, sent.Code, e.Type, e.Code)
+			}
+			continue
+		}
+		if !slices.ContainsFunc(k.stored.Events, func(e recorder.Event) bool { return e.Type == "attempt" && e.From <= seq && seq < e.Seq }) {
+			c.find(Lost, k.id, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
+		}
+	}
+}
+
+// sameEvent compares an event that was sent with another that was sent or
+// stored.
+func sameEvent(sent, other *recorder.Event) bool {
+	sum := other.Sum
+	if sum == 0 {
+		sum = other.Hash()
+	}
+	return sent.Type == other.Type && sent.Seq == other.Seq && sent.Attempt == other.Attempt && sent.From == other.From &&
+		sent.Keep == other.Keep && sent.Code == other.Code && sent.Sum == sum
+}
+
+// checkRuns checks what handlers did: one process at a time, one attempt of a
+// call at a time, each attempt once, and none after the end.
+func (c *checker) checkRuns() {
+	type attempt struct {
+		id     string
+		number int
+	}
+	begun := map[attempt]bool{}
+	running := map[string]int{}
+	run := 0
+	for i := range c.Handlers {
+		e := &c.Handlers[i]
+		k := c.call(e.ID, "run")
+		if k.action == "" {
+			continue
+		}
+		switch {
+		case e.Run < run:
+			c.find(Overlap, e.ID, "process %d still wrote when process %d had begun", e.Run, run)
+		case e.Run > run:
+			run = e.Run
+			clear(running) // they ended with their process
+		}
+		switch e.What {
+		case serverproc.Begin:
+			c.Attempts++
+			k.begun++
+			// An inline call is run again by each request, until it is stored.
+			inline := k.action == serverproc.Grown && e.Attempt == 1 && (k.ackSent == 0 || e.At < k.ackSent)
+			if begun[attempt{e.ID, e.Attempt}] && !inline {
+				c.find(Duplicate, e.ID, "attempt %d began twice", e.Attempt)
+			}
+			if n := running[e.ID]; n != 0 {
+				c.find(Overlap, e.ID, "attempt %d began while attempt %d ran", e.Attempt, n)
+			}
+			begun[attempt{e.ID, e.Attempt}], running[e.ID] = true, e.Attempt
+			if k.endSent != 0 && e.At > k.endSent {
+				c.find(RunAgain, e.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
+			}
+			if e.Action != k.action {
+				c.find(UnknownCall, e.ID, "it was asked for as %s, and run as %s", k.action, e.Action)
+			}
+		case serverproc.Return:
+			if running[e.ID] != e.Attempt {
+				c.find(Overlap, e.ID, "attempt %d returned while attempt %d ran", e.Attempt, running[e.ID])
+			}
+			delete(running, e.ID)
+		default:
+			c.find(Crash, e.ID, "the handlers' journal holds a %s", e.What)
+		}
+		k.lastRun = e
+	}
+}
+
+// storedChunk is a stored chunk that is not discarded.
+type storedChunk struct {
+	seq   uint64
+	chunk serverproc.Chunk
+}
+
+// checkStored checks a call as it is stored: numbers without gap and duplicate,
+// one end, and without what is discarded the chunks of an undisturbed run.
+func (c *checker) checkStored(s *recorder.Call) {
+	k := c.call(s.ID, "stored")
+	if k.action == "" {
+		return
+	}
+	if s.Action != k.action {
+		c.find(UnknownCall, s.ID, "it was asked for as %s, and is stored as %s", k.action, s.Action)
+	}
+	if c.Retention > 0 && s.EndedAt > 0 && s.EndedAt*1000+c.Retention.Microseconds() < c.ReadAt {
+		c.find(Retention, s.ID, "it is listed %v after its end", time.Duration(c.ReadAt-s.EndedAt*1000)*time.Microsecond)
+	}
+	if s.Gone {
+		return
+	}
+	var chunks []storedChunk
+	seq, attempt, ended := uint64(0), 1, false
+	for i := range s.Events {
+		e := &s.Events[i]
+		first := e.Seq
+		if e.Type == "attempt" {
+			first = e.From
+			chunks = slices.DeleteFunc(chunks, func(k storedChunk) bool { return k.seq > e.Keep })
+			if e.Attempt <= attempt {
+				c.find(Overlap, s.ID, "attempt %d is stored after attempt %d", e.Attempt, attempt)
+			}
+			attempt = e.Attempt
+		}
+		switch {
+		case e.Seq <= seq:
+			c.find(Duplicate, s.ID, "seq %d is stored after seq %d", e.Seq, seq)
+		case first > seq+1:
+			c.find(Gap, s.ID, "seq %d is stored after seq %d", first, seq)
+		case ended:
+			c.find(Duplicate, s.ID, "seq %d (%s) is stored after the end", e.Seq, e.Type)
+		case (e.Type == "ack") != (e.Seq == 1):
+			c.find(Outcome, s.ID, "seq %d is stored as %s", e.Seq, e.Type)
+		}
+		seq = e.Seq
+		if e.Type == "chunk" {
+			chunk := storedChunk{seq: e.Seq}
+			if err := json.Unmarshal(e.Data, &chunk.chunk); err != nil {
+				c.find(Outcome, s.ID, "seq %d is stored as an invalid chunk: %v", e.Seq, err)
+			}
+			if e.Attempt != attempt || chunk.chunk.Attempt != attempt {
+				c.find(Overlap, s.ID, "seq %d in attempt %d is a chunk of attempt %d, emitted by attempt %d", e.Seq, attempt, e.Attempt, chunk.chunk.Attempt)
+			}
+			chunks = append(chunks, chunk)
+		}
+		if e.Ends() {
+			ended = true
+			c.checkStoredEnd(k, e, len(chunks))
+		}
+	}
+	c.checkStoredChunks(k, chunks)
+}
+
+// checkStoredEnd checks the stored end, and that readers were told the same.
+func (c *checker) checkStoredEnd(k *call, e *recorder.Event, chunks int) {
+	c.checkOutcome(k, "it is stored with", e.Code, e.Payload, chunks)
+	readers := k.readers
+	if k.acked == 0 {
+		readers = append(slices.Clip(readers), k)
+	}
+	for _, r := range readers {
+		if r.end == nil || deleted(r.end) {
+			continue
+		}
+		if r.end.Code != e.Code || e.Code == "" && !sameJSON(r.end.Data, e.Payload) {
+			c.find(Duplicate, r.id, "its reader got the end %q %s, and %q %s is stored", r.end.Code, r.end.Data, e.Code, e.Payload)
+		}
+	}
+}
+
+func (c *checker) checkStoredChunks(k *call, chunks []storedChunk) {
+	run := 0
+	for n := range chunks {
+		chunk := &chunks[n].chunk
+		if err := k.params.CheckChunk(chunk, n); err != nil {
+			rule := Outcome
+			switch {
+			case chunk.I > n:
+				rule = Gap
+			case chunk.I < n:
+				rule = Duplicate
+			}
+			c.find(rule, k.id, "of what is stored, %v", err)
+			return
+		}
+		if chunk.Run < run {
+			c.find(Overlap, k.id, "chunk %d was emitted by process %d, the one before by process %d", n, chunk.Run, run)
+			return
+		}
+		run = chunk.Run
+	}
+}

@@ -1,0 +1,143 @@
+// Package serverproc runs the server under test: the real one, with its real
+// store, in a process that is killed with SIGKILL at chosen points. It also has
+// the jobs that it runs, and the journal in which processes record what happens.
+package serverproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/store/embedded"
+)
+
+// Variable is the environment variable that holds a server's Settings.
+const Variable = "STREAMER_CHAOS_SERVER"
+
+// Tenant and Subject own all calls of a run.
+const (
+	Tenant  = "acme"
+	Subject = "ann"
+)
+
+// secret signs the tokens of a run.
+const secret = "a secret of thirty-two bytes, at least"
+
+// neverPoison is a number of crashes that no call reaches. Here servers crash
+// for reasons that no call has caused.
+const neverPoison = 1 << 20
+
+// Settings are what a server is started with.
+type Settings struct {
+	// Run is the number of the process, from 1.
+	Run     int    `json:"run"`
+	Data    string `json:"data"`
+	Journal string `json:"journal"`
+	// Workers and Retention are the server's; 0: its defaults.
+	Workers   int           `json:"workers"`
+	Retention time.Duration `json:"retention"`
+	// Expire is how often clean-up runs beside the server's own; 0: never.
+	Expire time.Duration `json:"expire"`
+	// Point is where the server kills itself, when the point is reached for the
+	// Nth time, and after Delay. Points that others watch for are ignored.
+	Point Point         `json:"point"`
+	Nth   int           `json:"nth"`
+	Delay time.Duration `json:"delay"`
+}
+
+// Token returns a token that is valid for a month, also when the server's clock
+// jumps by less than a day: it was issued yesterday.
+func Token() (string, error) {
+	issuer, err := auth.NewIssuer(&auth.IssuerOptions{
+		Secret: []byte(secret), Now: func() time.Time { return time.Now().Add(-24 * time.Hour) },
+	})
+	if err != nil {
+		return "", err
+	}
+	return issuer.Mint(auth.Grant{Tenant: Tenant, Subject: Subject, TTL: auth.MaxTTL})
+}
+
+// Run runs a server until the process is killed, or shuts it down on SIGTERM.
+// It is for RunChild.
+func Run(settings []byte, _ <-chan string) error {
+	var s Settings
+	if err := json.Unmarshal(settings, &s); err != nil {
+		return err
+	}
+	t := newTrigger(&s)
+	switch s.Point {
+	case Create, Open:
+		time.AfterFunc(s.Delay, killSelf)
+	case CheckpointDuring, CheckpointIdle:
+		go watchFile(s.Data, func() { t.reach(s.Point) })
+	default:
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	journal, err := OpenJournal(s.Journal, s.Run)
+	if err != nil {
+		return err
+	}
+	queue, err := embedded.Open(s.Data, &embedded.Options{Retention: s.Retention, Logger: log})
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	err = serve(ctx, &s, &faultStore{queue, t}, journal, log)
+	return errors.Join(err, queue.Close(), journal.Close())
+}
+
+func serve(ctx context.Context, s *Settings, queue *faultStore, journal *Journal, log *slog.Logger) error {
+	jwt, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: []byte(secret)}}})
+	if err != nil {
+		return err
+	}
+	srv, err := server.New(router(s.Run, journal), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
+		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: neverPoison,
+		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	cleaned := make(chan struct{})
+	go func() {
+		defer close(cleaned)
+		cleanUp(ctx, queue, s.Expire)
+	}()
+	fmt.Println(readyPrefix + l.Addr().String())
+	err = srv.Serve(ctx, l)
+	<-cleaned
+	return err
+}
+
+// cleanUp does what the server's own sweeper does, more often.
+func cleanUp(ctx context.Context, queue *faultStore, every time.Duration) {
+	if every <= 0 {
+		return
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if _, err := queue.Expire(ctx, 200); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "clean-up:", err)
+		}
+	}
+}
