@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/e2e/chaos/campaign"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
 // Exit codes.
@@ -30,7 +31,7 @@ const (
 )
 
 func main() {
-	campaign.RunChild()
+	serverproc.RunChild()
 	o, code, ok := parse(os.Args[1:], os.Stderr)
 	if !ok {
 		os.Exit(code)
@@ -76,7 +77,7 @@ func run(ctx context.Context, o *campaign.PlanOptions) (code int, err error) {
 // outline says in a line what a plan has.
 func outline(p campaign.Plan) string {
 	kills, worlds := 0, map[string]int{}
-	for _, w := range p.Worlds {
+	for _, w := range p {
 		kills += len(w.Rounds)
 		worlds[string(w.Kind)]++
 	}
@@ -85,7 +86,7 @@ func outline(p campaign.Plan) string {
 		kinds = append(kinds, fmt.Sprintf("%d %s", n, kind))
 	}
 	slices.Sort(kinds)
-	return fmt.Sprintf("%d kills in %d worlds (%s)", kills, len(p.Worlds), strings.Join(kinds, ", "))
+	return fmt.Sprintf("%d kills in %d worlds (%s)", kills, len(p), strings.Join(kinds, ", "))
 }
 
 // progress returns what shows the number of kills, if out is a terminal.

@@ -26,9 +26,9 @@ func parse(args []string, out io.Writer) (o *campaign.PlanOptions, code int, ok 
 	f.IntVar(&o.World, "world", 0, "only the world with this `number` of the plan")
 	f.Func("points", "only these `points`, separated by commas, of those below", func(list string) error {
 		for name := range strings.SplitSeq(list, ",") {
-			p, err := serverproc.ParsePoint(strings.TrimSpace(name))
-			if err != nil {
-				return err
+			p := serverproc.Point(strings.TrimSpace(name))
+			if !p.Known() {
+				return errors.New("there is no such point")
 			}
 			o.Points = append(o.Points, p)
 		}

@@ -14,19 +14,11 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/e2e/chaos/check"
-	"github.com/pay-theory/streamer/e2e/chaos/recorder"
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
 // mainPackage is the program that is built to have a clock that can be stepped.
 const mainPackage = "github.com/pay-theory/streamer/e2e/chaos"
-
-// RunChild does what this process was started for, and exits, if a campaign has
-// started it. The main function of a program that runs campaigns calls it first.
-func RunChild() {
-	serverproc.RunChild(serverproc.Variable, serverproc.Run)
-	serverproc.RunChild(recorder.Variable, recorder.Run)
-}
 
 // Campaign is a plan, with what is needed to carry it out.
 type Campaign struct {
@@ -72,36 +64,26 @@ func New(ctx context.Context, dir string, o PlanOptions) (*Campaign, error) {
 		return nil, err
 	}
 	c.server = c.program
-	if slices.ContainsFunc(c.Plan.Worlds, func(w World) bool { return w.Kind == serverproc.Clock }) {
+	if slices.ContainsFunc(c.Plan, func(w World) bool { return w.Kind == serverproc.Clock }) {
 		c.clocked, err = buildClocked(ctx, dir, mainPackage)
 	}
 	return c, err
 }
 
-// Faults counts what was done to servers and clients besides kills.
-type Faults struct {
-	// Cuts counts connections, Clients client processes, Steps those of the
-	// clock, Copies backups with which the run continued.
-	Cuts, Clients, Steps, Copies int
-	// Full counts how often the disk was full, Unavailable the calls that were
-	// refused for that, NotReady how often /readyz said so.
-	Full, Unavailable, NotReady int
-}
-
-func (f *Faults) add(more Faults) {
-	f.Cuts += more.Cuts
-	f.Clients += more.Clients
-	f.Steps += more.Steps
-	f.Copies += more.Copies
-	f.Full += more.Full
-	f.Unavailable += more.Unavailable
-	f.NotReady += more.NotReady
-}
+// Names of counts, beside those of package check. Full is how often the disk was
+// full, Unavailable how many calls were refused for that.
+const (
+	Cuts        = "cuts"
+	Clients     = "clients killed"
+	Steps       = "clock steps"
+	Backups     = "backups"
+	Full        = "full disks"
+	Unavailable = "refusals"
+)
 
 // Result is what a campaign has found.
 type Result struct {
-	check.Counts
-	Faults
+	Counts check.Counts
 	// Kills counts by point. A kill that was planned for a point that was not
 	// reached counts as random.
 	Kills    map[serverproc.Point]int
@@ -124,27 +106,26 @@ func (r *Result) KillCount() (n int) {
 
 // String returns the result in one line.
 func (r *Result) String() string {
-	var points []string
+	var points, parts []string
 	for _, p := range serverproc.Points {
 		if n := r.Kills[p.Point]; n > 0 {
 			points = append(points, fmt.Sprintf("%d %s", n, p.Point))
 		}
 	}
+	for _, name := range []string{
+		Cuts, Clients, Steps, Backups, Full, Unavailable,
+		check.Calls, check.Acknowledged, check.Ended, check.Attempts, check.Chunks, check.Discarded,
+	} {
+		parts = append(parts, fmt.Sprintf("%d %s", r.Counts[name], name))
+	}
 	found := map[check.Rule]int{}
-	for i := range r.Findings {
-		found[r.Findings[i].Rule]++
+	for _, f := range r.Findings {
+		found[f.Rule]++
 	}
-	out := fmt.Sprintf("%d kills (%s), %d cuts, %d clients killed, %d clock steps, %d backups, %d full disks (%d refusals), "+
-		"%d calls, %d acknowledged, %d ends, %d attempts, %d chunks of which %d discarded, "+
-		"%d lost, %d duplicates, %d gaps, %d overlaps, %d run again, %d unknown calls",
-		r.KillCount(), strings.Join(points, ", "), r.Cuts, r.Clients, r.Steps, r.Copies, r.Full, r.Unavailable,
-		r.Asked, r.Acknowledged, r.Ended, r.Attempts, r.Chunks, r.Discarded,
-		found[check.Lost]+found[check.Retention]+found[check.Unended], found[check.Duplicate]+found[check.Key],
-		found[check.Gap], found[check.Overlap], found[check.RunAgain], found[check.UnknownCall])
-	if n := found[check.Outcome] + found[check.Crash] + found[check.Disk]; n > 0 {
-		out += fmt.Sprintf(", %d other findings", n)
+	for _, rule := range check.Rules {
+		parts = append(parts, fmt.Sprintf("%d %s", found[rule], rule))
 	}
-	return fmt.Sprintf("%s in %s", out, r.Took.Round(time.Second/10))
+	return fmt.Sprintf("%d kills (%s), %s in %s", r.KillCount(), strings.Join(points, ", "), strings.Join(parts, ", "), r.Took.Round(time.Second/10))
 }
 
 // minFull is from how many full disks on some calls must have been refused: a
@@ -159,10 +140,10 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 	ctx, c.stop = context.WithCancel(ctx)
 	defer c.stop()
 	r := &c.result
-	r.Kills = map[serverproc.Point]int{}
+	r.Kills, r.Counts = map[serverproc.Point]int{}, check.Counts{}
 	var workers sync.WaitGroup
-	worlds := make(chan World, len(c.Plan.Worlds))
-	for _, w := range c.Plan.Worlds {
+	worlds := make(chan World, len(c.Plan))
+	for _, w := range c.Plan {
 		worlds <- w
 	}
 	close(worlds)
@@ -174,8 +155,8 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 		})
 	}
 	workers.Wait()
-	if r.Full >= minFull && r.Unavailable == 0 {
-		text := fmt.Sprintf("the disk was full %d times, and no call was refused", r.Full)
+	if n := r.Counts[Full]; n >= minFull && r.Counts[Unavailable] == 0 {
+		text := fmt.Sprintf("the disk was full %d times, and no call was refused", n)
 		r.Findings = append(r.Findings, check.Finding{Rule: check.Disk, Text: text})
 	}
 	r.Took = time.Since(began)
@@ -185,10 +166,10 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 
 // runWorld carries out one world, and adds its result.
 func (c *Campaign) runWorld(ctx context.Context, p World) {
-	w := &world{World: p, campaign: c}
+	w := &world{World: p, campaign: c, counts: check.Counts{}}
 	var err error
 	if ctx.Err() == nil {
-		err = w.run(ctx)
+		err = w.carryOut(ctx)
 	} else {
 		w.stopped = true
 	}
@@ -200,11 +181,12 @@ func (c *Campaign) runWorld(ctx context.Context, p World) {
 		return
 	}
 	r := &c.result
-	r.Counts.Add(w.report.Counts)
-	r.Faults.add(w.Faults)
+	for name, n := range w.counts {
+		r.Counts[name] += n
+	}
 	r.Stopped = r.Stopped || w.stopped
-	if len(w.report.Findings) > 0 {
-		r.Findings = append(r.Findings, w.report.Findings...)
+	if len(w.findings) > 0 {
+		r.Findings = append(r.Findings, w.findings...)
 		r.Failed, r.Kept = append(r.Failed, p.Number), append(r.Kept, w.dir)
 		c.stop()
 	}

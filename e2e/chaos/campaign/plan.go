@@ -1,7 +1,6 @@
 package campaign
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -24,70 +23,60 @@ type PlanOptions struct {
 	NoTrace, NoMount bool
 }
 
-// Plan is what a run does, one world after the other. It follows from its
-// options alone. What happens in a run does not: which goroutine runs when a
-// kill comes is decided by the machine.
-type Plan struct {
-	Seed   uint64
-	Worlds []World
-}
+// Plan is what a run does. It follows from its options alone. What happens in a
+// run does not: which goroutine runs when a kill comes is decided by the machine.
+type Plan []World
 
 // World is one data file, from its creation to its verdict.
 type World struct {
-	Number int             `json:"number"` // from 1
-	Kind   serverproc.Kind `json:"kind"`
-	Seed   uint64          `json:"seed"`
+	Number int // from 1
+	Kind   serverproc.Kind
+	Seed   uint64
 	// Retention is for how long calls are kept; 0: the server's default.
-	Retention time.Duration `json:"retention,omitempty"`
+	Retention time.Duration
 	// Callers is how many calls are under way at a time.
-	Callers int     `json:"callers"`
-	Workers int     `json:"workers"`
-	Rounds  []Round `json:"rounds"`
+	Callers, Workers int
+	Rounds           []Round
 }
 
 // Round is one run of the server, until it is killed.
 type Round struct {
-	Point serverproc.Point `json:"point"`
+	Point serverproc.Point
 	// Nth is at which time that the point is reached the server is killed, Delay
 	// how long after that.
-	Nth   int           `json:"nth,omitempty"`
-	Delay time.Duration `json:"delay,omitempty"`
+	Nth   int
+	Delay time.Duration
 	// Life is after how long it is killed if it has not been by then. For random
 	// moments it is the moment.
-	Life time.Duration `json:"life"`
-	Acts []Act         `json:"acts,omitempty"`
+	Life time.Duration
+	Acts []Act
 }
 
-// Verb is what else happens in a round.
+// Act is something else that happens at a moment of a round; at 0 before the
+// server starts.
+type Act struct {
+	At    time.Duration
+	Verb  Verb
+	Hours int // for stepClock
+}
+
+// Verb is what an act does.
 type Verb string
 
-// Verbs.
 const (
-	// killClient kills the client process; a new one continues its calls.
-	killClient Verb = "kill client"
-	// cutAll cuts all connections at once.
-	cutAll Verb = "cut all"
-	// stepClock sets the server's clock so many hours off the machine's.
-	stepClock Verb = "step clock"
-	// fillDisk fills the disk, emptyDisk makes space again.
-	fillDisk  Verb = "fill disk"
-	emptyDisk Verb = "empty disk"
-	// pause stops new calls until the round's end.
-	pause Verb = "pause"
+	killClient Verb = "kill client" // a new one continues its calls
+	cutAll     Verb = "cut all"     // cut all connections
+	stepClock  Verb = "step clock"  // set the server's clock so many hours off the machine's
+	fillDisk   Verb = "fill disk"
+	emptyDisk  Verb = "empty disk"
+	pause      Verb = "pause" // no new calls until the round's end
 )
 
-// Act is something that happens at a moment of a round; at 0 before the server
-// starts.
-type Act struct {
-	At    time.Duration `json:"at"`
-	Verb  Verb          `json:"verb"`
-	Hours int           `json:"hours,omitempty"`
-}
-
-// kind is what a world of a kind is made of. Of the worlds of a long run,
-// weight are of the kind in each cycle, and each of them has so many kills.
+// kind is what a world of a kind is made of.
 type kind struct {
-	kind          serverproc.Kind
+	kind serverproc.Kind
+	// weight is how many worlds of a long run are of the kind in each cycle, kills
+	// how many kills each of them has. In a short one it has each point once.
 	weight, kills int
 	points        string
 }
@@ -103,127 +92,86 @@ var kinds = []kind{
 	{serverproc.BrokenDisk, 2, 40, "broken broken"},
 }
 
-// Bounds of a plan.
 const (
-	// oneEach is up to how many kills there is one world of each kind.
-	oneEach = 100
+	// shortKills is up to how many kills a run is short.
+	shortKills = 100
 	// maxHours is how far a clock is set off the machine's.
 	maxHours = 6
 	// cleanRetention is the retention of clean worlds.
 	cleanRetention = 2 * time.Second
 )
 
-// share is a world to be made: its kind, the points it may have, its kills.
-type share struct {
-	kind
-	points []serverproc.Point
-	kills  int
-}
-
-// usable returns what this machine can do of what is asked for.
-func usable(o *PlanOptions) (out []share) {
-	for _, k := range kinds {
-		s := share{kind: k}
-		for name := range strings.FieldsSeq(k.points) {
-			p := serverproc.Point(name)
-			if (len(o.Points) == 0 || slices.Contains(o.Points, p)) && (p != serverproc.Sync || !o.NoTrace) {
-				s.points = append(s.points, p)
-			}
-		}
-		lacking := o.NoMount && k.kind == serverproc.FullDisk || o.NoTrace && (k.kind == serverproc.SlowDisk || k.kind == serverproc.BrokenDisk)
-		if len(s.points) > 0 && !lacking {
-			out = append(out, s)
+// usable returns the points of the kind that are asked for, and that this
+// machine can do.
+func (k *kind) usable(o *PlanOptions) (out []serverproc.Point) {
+	if o.NoMount && k.kind == serverproc.FullDisk || o.NoTrace && (k.kind == serverproc.SlowDisk || k.kind == serverproc.BrokenDisk) {
+		return nil
+	}
+	for name := range strings.FieldsSeq(k.points) {
+		p := serverproc.Point(name)
+		if (len(o.Points) == 0 || slices.Contains(o.Points, p)) && (p != serverproc.Sync || !o.NoTrace) {
+			out = append(out, p)
 		}
 	}
 	return out
 }
 
 // NewPlan makes a plan. An error means that nothing is left to do.
-func NewPlan(o *PlanOptions) (Plan, error) {
-	if o.Kills < 1 {
-		return Plan{}, errors.New("there must be at least one kill")
-	}
-	shares := usable(o)
-	if len(shares) == 0 {
-		return Plan{}, fmt.Errorf("no point of %v is left: strace is missing: %t, mounting is not allowed: %t", o.Points, o.NoTrace, o.NoMount)
-	}
+func NewPlan(o *PlanOptions) (p Plan, err error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0))
-	if o.Kills <= oneEach {
-		shares = shareFew(shares, o.Kills)
-	} else {
-		shares = shareMany(shares, o.Kills, random)
-	}
-	p := Plan{Seed: o.Seed}
-	for i, s := range shares {
-		if seed := random.Uint64(); o.World == 0 || o.World == i+1 {
-			p.Worlds = append(p.Worlds, newWorldPlan(i+1, s, seed))
+	left := o.Kills
+	for number, pass := 1, 0; left > 0; pass++ {
+		before := left
+		for i := range kinds {
+			k := &kinds[i]
+			points := k.usable(o)
+			kills := len(points)
+			if o.Kills > shortKills && kills > 0 {
+				kills = k.kills
+			}
+			if kills = min(kills, left); kills == 0 || o.Kills > shortKills && pass%kinds[0].weight >= k.weight {
+				continue
+			}
+			if w := newWorldPlan(k.kind, points, kills, random.Uint64()); o.World == 0 || o.World == number {
+				w.Number = number
+				p = append(p, w)
+			}
+			number++
+			left -= kills
+		}
+		if left == before && pass == 0 {
+			return nil, fmt.Errorf("no point of %v is left: strace is missing: %t, mounting is not allowed: %t", o.Points, o.NoTrace, o.NoMount)
 		}
 	}
-	if len(p.Worlds) == 0 {
-		return p, fmt.Errorf("the plan has no world %d", o.World)
+	if len(p) == 0 {
+		return nil, fmt.Errorf("the plan has no world %d", o.World)
 	}
 	return p, nil
 }
 
-// shareFew gives each kind one kill, then as many as it has points, in the
-// kinds' order, and then deals out what is left.
-func shareFew(shares []share, kills int) []share {
-	shares = shares[:min(len(shares), kills)]
-	left := kills - len(shares)
-	for i := range shares {
-		more := min(left, len(shares[i].points)-1)
-		shares[i].kills = 1 + more
-		left -= more
-	}
-	for i := range left {
-		shares[i%len(shares)].kills++
-	}
-	return shares
-}
-
-// shareMany makes worlds of a bounded size: in each cycle one of each kind, in
-// their order, and then as often as their weight still says, shuffled.
-func shareMany(shares []share, kills int, random *rand.Rand) (out []share) {
-	for kills > 0 {
-		cycle := slices.Clone(shares)
-		for _, s := range shares {
-			cycle = append(cycle, slices.Repeat([]share{s}, s.weight-1)...)
-		}
-		rest := cycle[len(shares):]
-		random.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-		for _, s := range cycle {
-			if kills > 0 {
-				s.kills = min(s.kind.kills, kills)
-				kills -= s.kills
-				out = append(out, s)
-			}
-		}
-	}
-	return out
-}
-
-func newWorldPlan(number int, s share, seed uint64) World {
+func newWorldPlan(k serverproc.Kind, usable []serverproc.Point, kills int, seed uint64) World {
 	random := rand.New(rand.NewPCG(seed, 1))
-	w := World{Number: number, Kind: s.kind.kind, Seed: seed, Callers: 10 + random.IntN(8), Workers: 4 + random.IntN(28)}
-	if w.Kind == serverproc.Clean {
+	w := World{Kind: k, Seed: seed, Callers: 10 + random.IntN(8), Workers: 4 + random.IntN(28)}
+	switch k {
+	case serverproc.Clean:
 		w.Retention = cleanRetention
-	}
-	if w.Kind == serverproc.Heavy {
+	case serverproc.Heavy:
 		w.Callers, w.Workers = 24, 32
+	default:
 	}
 	var points []serverproc.Point
-	for range s.kills {
+	for range kills {
 		if len(points) == 0 {
 			// A world too short for all points takes the first ones.
-			points = slices.Clone(s.points[:min(len(s.points), s.kills)])
+			points = slices.Clone(usable[:min(len(usable), kills)])
 			random.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 			if at := slices.Index(points, serverproc.Create); at >= 0 && len(w.Rounds) == 0 {
 				points[0], points[at] = points[at], points[0]
-			} else if at >= 0 && s.kills > len(s.points) {
+			} else if at >= 0 {
 				points[at] = serverproc.Open // the file exists already
 			}
 		}
-		w.Rounds = append(w.Rounds, newRound(w.Kind, points[0], random))
+		w.Rounds = append(w.Rounds, newRound(k, points[0], random))
 		points = points[1:]
 	}
 	return w

@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pay-theory/streamer/client-go"
 	"github.com/pay-theory/streamer/e2e/chaos/check"
 	"github.com/pay-theory/streamer/e2e/chaos/recorder"
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
@@ -22,11 +20,9 @@ const (
 	slowness = 15 * time.Millisecond
 	// maxStarts is how often a server is started on a disk that may fail.
 	maxStarts = 40
-	// fillWait is how long it may take until a call is refused on a full disk; it
-	// need not happen.
+	// fillWait is how long a call may take to be refused on a full disk, which need
+	// not happen.
 	fillWait = time.Second
-	// probeEvery is how often a call is made meanwhile, probeSize how large it is.
-	probeEvery, probeSize = 5 * time.Millisecond, 30_000
 )
 
 // round starts a server, and has it run until it is killed.
@@ -38,7 +34,7 @@ func (w *world) round(ctx context.Context, r *Round) error {
 		}
 	}
 	up, err := w.start(r)
-	if err != nil || len(w.report.Findings) > 0 {
+	if err != nil || len(w.findings) > 0 {
 		return err
 	}
 	reached := true // when it is killed before it is up
@@ -47,7 +43,7 @@ func (w *world) round(ctx context.Context, r *Round) error {
 			return err
 		}
 	}
-	w.proxy.set(func(p *proxy) { p.trigger, p.target = nil, "" })
+	w.network.SetTarget("", nil)
 	<-w.server.Done
 	if !w.server.Killed() {
 		w.find(check.Crash, "a server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
@@ -60,10 +56,10 @@ func (w *world) round(ctx context.Context, r *Round) error {
 		w.campaign.countKill(serverproc.Random)
 	}
 	w.checkLog()
-	w.client.Send(recorder.Resume)
+	w.recorder.Pause.Store(false)
 	if r.Point == serverproc.Backup {
-		w.Copies++
-		to := w.file(fmt.Sprintf("copy-%d.db", w.Copies))
+		w.counts[Backups]++
+		to := w.file(fmt.Sprintf("copy-%d.db", w.counts[Backups]))
 		if err := moveDatabase(w.data, to); err != nil {
 			return err
 		}
@@ -125,7 +121,8 @@ func (w *world) start(r *Round) (up bool, err error) {
 // the round is over, and tells whether it was killed at its point.
 func (w *world) live(ctx context.Context, r *Round, acts []Act) (reached bool, err error) {
 	defer w.server.Kill()
-	fired := w.watchWire(r)
+	fired := &atomic.Bool{}
+	w.network.SetTarget(w.address, w.trigger(r, fired))
 	began := time.Now()
 	over := func(at time.Duration) bool { // waits, and tells whether the server is to be killed, or was
 		select {
@@ -149,45 +146,38 @@ func (w *world) live(ctx context.Context, r *Round, acts []Act) (reached bool, e
 	return reached || fired.Load(), nil
 }
 
-// watchWire has the server killed by what it sends, if that is the round's
+// trigger returns what kills the server by what it sends, if that is the round's
 // point: before it arrives (told), or when it has (heard).
-func (w *world) watchWire(r *Round) *atomic.Bool {
-	fired := &atomic.Bool{}
+func (w *world) trigger(r *Round, fired *atomic.Bool) *recorder.Trigger {
 	how, what, _ := strings.Cut(string(r.Point), ".")
 	if how != "told" && how != "heard" {
-		return fired
+		return nil
 	}
 	types := []string{what}
 	if what == "end" {
 		types = []string{"result", "error"}
 	}
 	server := w.server
-	w.proxy.set(func(p *proxy) {
-		p.trigger = &wireTrigger{types: types, nth: r.Nth, arrives: how == "heard", fire: func() {
-			fired.Store(true)
-			server.Kill()
-		}}
-	})
-	return fired
+	return &recorder.Trigger{Types: types, Nth: r.Nth, Arrives: how == "heard", Fire: func() {
+		fired.Store(true)
+		server.Kill()
+	}}
 }
 
 func (w *world) act(ctx context.Context, a Act) error {
 	switch a.Verb {
 	case killClient:
-		w.client.Stop()
-		if !w.client.Killed() {
-			w.find(check.Crash, "a client ended by itself: %v: %s", w.client.Cmd.ProcessState, w.logTail())
-		}
-		w.Clients++
-		return w.startClient()
+		w.counts[Clients]++
+		w.recorder.Kill()
+		return w.recorder.Start()
 	case cutAll:
-		w.proxy.cutAll()
+		w.counts[Cuts] += w.network.CutAll()
 	case stepClock:
-		w.Steps++
+		w.counts[Steps]++
 		w.hours = max(w.hours, a.Hours)
 		return setClock(w.clockFile, int64(a.Hours)*3600)
 	case pause:
-		w.client.Send(recorder.Pause)
+		w.recorder.Pause.Store(true)
 	case fillDisk:
 		return w.fill(ctx)
 	case emptyDisk:
@@ -196,24 +186,18 @@ func (w *world) act(ctx context.Context, a Act) error {
 	return nil
 }
 
-// fill fills the disk, and looks whether the server says so.
+// fill fills the disk, and checks that the server says so if it refuses a call.
 func (w *world) fill(ctx context.Context) error {
 	if err := w.volume.fill(); err != nil {
 		return err
 	}
 	w.filled = true
-	w.Full++
-	w.probe(fillWait, func(code string) bool {
-		if code != "unavailable" {
-			return false
-		}
-		w.Unavailable++
-		if !w.saysNotReady(ctx) {
-			return false
-		}
-		w.NotReady++
-		return true
-	})
+	w.counts[Full]++
+	before := w.recorder.Unavailable.Load()
+	if w.await(fillWait, func() bool { return w.recorder.Unavailable.Load() > before }) {
+		w.notReady = w.await(recorder.Wait, func() bool { return w.saysNotReady(ctx) }) || w.notReady
+		w.counts[Unavailable] += int(w.recorder.Unavailable.Load() - before)
+	}
 	return nil
 }
 
@@ -230,7 +214,8 @@ func (w *world) recover() error {
 	if err := w.makeSpace(); err != nil {
 		return err
 	}
-	if !w.probe(recorder.Wait, func(code string) bool { return code == "" }) {
+	before := w.recorder.Acked.Load()
+	if !w.await(recorder.Wait, func() bool { return w.recorder.Acked.Load() > before }) {
 		select {
 		case <-w.server.Done: // it has crashed, which is found elsewhere
 		default:
@@ -240,61 +225,20 @@ func (w *world) recover() error {
 	return nil
 }
 
-// probe makes calls until the code of an answer (empty: acknowledged) satisfies
-// done, the time is over or the server has ended, and tells which.
-func (w *world) probe(wait time.Duration, done func(code string) bool) bool {
-	deadline := time.Now().Add(wait)
-	var conn *recorder.Conn
-	disconnect := func() {
-		if conn != nil {
-			conn.Close()
-			conn = nil
-		}
-	}
-	defer disconnect()
-	for time.Now().Before(deadline) {
-		var err error
-		if conn == nil {
-			conn, err = recorder.Dial(w.address)
-		}
-		if err == nil {
-			var code string
-			if code, err = w.probeOnce(conn, time.Until(deadline)+time.Second); err == nil && done(code) {
-				return true
-			}
-		}
-		if err != nil {
-			disconnect()
-		}
+// await waits until a condition holds, the time is over or the server has ended,
+// and tells whether it holds.
+func (w *world) await(limit time.Duration, condition func() bool) bool {
+	over := time.After(limit)
+	for !condition() {
 		select {
 		case <-w.server.Done:
 			return false
-		case <-time.After(probeEvery):
+		case <-over:
+			return false
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	return false
-}
-
-// probeOnce makes a call, records it like a client does, and returns the code of
-// its answer.
-func (w *world) probeOnce(conn *recorder.Conn, wait time.Duration) (code string, err error) {
-	params := serverproc.Params{FailAt: -1, Filler: strings.Repeat("p", probeSize)}
-	data, err := json.Marshal(params)
-	if err != nil {
-		return "", err
-	}
-	id := client.NewID()
-	w.probes = append(w.probes, serverproc.Entry{
-		At: serverproc.Now(), What: serverproc.Ask, ID: id, Action: serverproc.Stored, Data: data, Options: &serverproc.Options{},
-	})
-	answer, err := conn.Request(map[string]any{"type": "request", "id": id, "action": serverproc.Stored, "payload": params}, id, wait)
-	if err != nil {
-		return "", err
-	}
-	if answer.Type == "ack" {
-		w.probes = append(w.probes, serverproc.Entry{At: serverproc.Now(), What: serverproc.Ack, ID: id, To: id})
-	}
-	return answer.Code, nil
+	return true
 }
 
 // saysNotReady asks the server whether it is ready.

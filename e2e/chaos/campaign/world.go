@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -33,29 +34,30 @@ const (
 // world is a world while it is carried out.
 type world struct {
 	World
-	Faults
 	campaign *Campaign
-	report   check.Report
+	findings []check.Finding
+	counts   check.Counts
 	stopped  bool
 
 	dir, data string
 	log       *os.File
-	proxy     *proxy
+	network   *recorder.Network
+	recorder  *recorder.Recorder
 	clockFile string // empty: the machine's clock
 	hours     int    // the latest that the clock was set to
 	volume    volume // empty: no volume
 	filled    bool
-	probes    []serverproc.Entry // the calls that the world itself has made
+	notReady  bool // /readyz has said so
 
-	server, client       *serverproc.Process
-	serverRun, clientRun int
-	address              string // of the server
+	server  *serverproc.Process // the last one
+	run     int                 // its number, from 1
+	address string              // its address, when it has accepted connections
 }
 
 func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *world) find(rule check.Rule, format string, args ...any) {
-	w.report.Findings = append(w.report.Findings, check.Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
+	w.findings = append(w.findings, check.Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
 // open makes what the world needs.
@@ -85,21 +87,20 @@ func (w *world) open() (err error) {
 		budget = largeCutAfter
 	default:
 	}
-	if w.proxy, err = newProxy(w.Seed, budget); err != nil {
-		return err
-	}
-	return w.startClient()
+	w.network = recorder.NewNetwork(w.Seed, budget)
+	w.recorder = recorder.New(w.network, w.Kind, w.Seed, w.Callers)
+	return w.recorder.Start()
 }
 
-// run carries the world out and checks it. Without findings nothing is left of
+// carryOut carries the world out and checks it. Without findings nothing is left of
 // it.
-func (w *world) run(ctx context.Context) (err error) {
+func (w *world) carryOut(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.close(err != nil)) }()
 	if err := w.open(); err != nil {
 		return err
 	}
 	for i := range w.Rounds {
-		if w.stopped = ctx.Err() != nil; w.stopped || len(w.report.Findings) > 0 {
+		if w.stopped = ctx.Err() != nil; w.stopped || len(w.findings) > 0 {
 			break
 		}
 		if err := w.round(ctx, &w.Rounds[i]); err != nil {
@@ -115,7 +116,8 @@ func (w *world) run(ctx context.Context) (err error) {
 
 // finish lets all calls end without further faults, and reads what is stored.
 func (w *world) finish() (*check.Evidence, error) {
-	w.proxy.set(func(p *proxy) { p.budget = 0 })
+	w.network.StopCuts()
+	w.recorder.Pause.Store(false)
 	if err := w.makeSpace(); err != nil {
 		return nil, err
 	}
@@ -134,12 +136,8 @@ func (w *world) finish() (*check.Evidence, error) {
 	}
 	w.drain()
 	evidence.ReadAt = serverproc.Now()
-	conn, err := recorder.Dial(w.address)
-	if err == nil {
-		evidence.Stored, err = conn.Stored()
-		conn.Close()
-	}
-	if err != nil {
+	var err error
+	if evidence.Stored, err = recorder.Stored(w.address); err != nil {
 		w.find(check.Crash, "what is stored cannot be read: %v", err)
 	}
 	w.shutDown()
@@ -148,18 +146,12 @@ func (w *world) finish() (*check.Evidence, error) {
 
 // drain waits until the clients have seen all their calls through.
 func (w *world) drain() {
-	w.client.Send(recorder.Finish)
 	select {
-	case <-w.client.Done:
-		if !w.client.Cmd.ProcessState.Success() {
-			w.find(check.Crash, "the client failed: %v: %s", w.client.Cmd.ProcessState, w.logTail())
-		}
+	case <-w.recorder.Finish():
 	case <-w.server.Done:
 		w.find(check.Crash, "the last server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
-		w.client.Stop()
 	case <-time.After(drainLimit):
 		w.find(check.Unended, "calls have not ended %v after the last kill", drainLimit)
-		w.client.Stop()
 	}
 }
 
@@ -182,30 +174,29 @@ func (w *world) shutDown() {
 
 // check checks the evidence, and keeps it if there are findings.
 func (w *world) check(e *check.Evidence) (err error) {
-	if e.Clients, err = serverproc.LoadJournal(w.file("clients")); err != nil {
-		return err
-	}
+	w.recorder.Kill()
+	e.Calls = w.recorder.Calls()
 	if e.Handlers, err = serverproc.LoadJournal(w.file("handlers")); err != nil {
 		return err
 	}
-	e.Clients = append(e.Clients, w.probes...)
-	var unreadable int
-	if e.Wire, unreadable = w.proxy.wire.Events(); unreadable > 0 {
+	var unreadable, cuts int
+	e.Sent, unreadable, cuts = w.network.Sent()
+	if w.counts[Cuts] += cuts; unreadable > 0 {
 		w.find(check.Crash, "%d messages on the wire could not be read", unreadable)
 	}
-	if own := w.report.Findings; len(own) == 0 || e.Stored != nil {
-		w.report = check.Check(e)
-		w.report.Findings = append(own, w.report.Findings...)
+	if len(w.findings) == 0 || e.Stored != nil {
+		report := check.Check(e)
+		w.findings = append(w.findings, report.Findings...)
+		maps.Copy(w.counts, report.Counts)
 	}
-	if w.Unavailable > 0 && w.NotReady == 0 {
-		w.find(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.Unavailable)
+	if w.counts[Unavailable] > 0 && !w.notReady {
+		w.find(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.counts[Unavailable])
 	}
-	w.Cuts = int(w.proxy.cuts.Load())
-	if len(w.report.Findings) == 0 {
+	if len(w.findings) == 0 {
 		return nil
 	}
 	var errs []error
-	for name, v := range map[string]any{"findings": w.report.Findings, "plan": w.World, "wire": e.Wire, "stored": e.Stored} {
+	for name, v := range map[string]any{"findings": w.findings, "plan": w.World, "calls": e.Calls, "sent": e.Sent, "stored": e.Stored} {
 		text, err := json.MarshalIndent(v, "", " ")
 		errs = append(errs, err, os.WriteFile(w.file(name+".json"), text, 0o600))
 	}
@@ -217,42 +208,30 @@ func (w *world) check(e *check.Evidence) (err error) {
 
 // close ends all processes. Failed tells that the world could not be carried
 // out.
-func (w *world) close(failed bool) error {
-	for _, p := range []*serverproc.Process{w.server, w.client} {
-		if p != nil {
-			p.Stop()
-		}
+func (w *world) close(failed bool) (err error) {
+	if w.server != nil {
+		w.server.Stop()
 	}
-	var errs []error
-	if w.proxy != nil {
-		w.proxy.close()
+	if w.recorder != nil {
+		w.recorder.Kill()
 	}
 	if w.volume != "" {
-		errs = append(errs, w.volume.close())
+		err = w.volume.close()
 	}
 	if w.log != nil {
-		errs = append(errs, w.log.Close())
+		err = errors.Join(err, w.log.Close())
 	}
-	if !failed && len(w.report.Findings) == 0 {
-		errs = append(errs, os.RemoveAll(w.dir))
+	if !failed && len(w.findings) == 0 {
+		err = errors.Join(err, os.RemoveAll(w.dir))
 	}
-	return errors.Join(errs...)
-}
-
-// startClient starts the next client process.
-func (w *world) startClient() (err error) {
-	w.clientRun++
-	w.client, err = serverproc.Start([]string{w.campaign.program}, w.log, recorder.Variable, recorder.Settings{
-		Run: w.clientRun, Seed: w.Seed, URL: "ws://" + w.proxy.address(), Journal: w.file("clients"), Kind: w.Kind, Callers: w.Callers,
-	})
 	return err
 }
 
 // startServer starts the next server process for a round.
 func (w *world) startServer(r *Round) (err error) {
-	w.serverRun++
-	s := serverproc.Settings{
-		Run: w.serverRun, Data: w.data, Journal: w.file("handlers"), Workers: w.Workers, Retention: w.Retention,
+	w.run++
+	s := &serverproc.Settings{
+		Run: w.run, Data: w.data, Journal: w.file("handlers"), Workers: w.Workers, Retention: w.Retention,
 		Point: r.Point, Nth: r.Nth, Delay: r.Delay,
 	}
 	if w.Kind == serverproc.Clean {
@@ -272,7 +251,7 @@ func (w *world) startServer(r *Round) (err error) {
 	if w.clockFile != "" {
 		program, environment = w.campaign.clocked, []string{clockVariable + "=" + w.clockFile}
 	}
-	w.server, err = serverproc.Start(append(command, program), w.log, serverproc.Variable, s, environment...)
+	w.server, err = serverproc.Start(append(command, program), s, w.log, environment...)
 	return err
 }
 
@@ -280,7 +259,7 @@ func (w *world) startServer(r *Round) (err error) {
 func (w *world) ready() bool {
 	select {
 	case w.address = <-w.server.Address:
-		w.proxy.set(func(p *proxy) { p.target = w.address })
+		w.network.SetTarget(w.address, nil)
 		return true
 	case <-w.server.Done:
 	case <-time.After(recorder.Wait):

@@ -5,9 +5,9 @@
 package check
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
-	"slices"
+	"strconv"
 	"time"
 
 	"github.com/pay-theory/streamer/e2e/chaos/recorder"
@@ -45,6 +45,9 @@ const (
 	Disk Rule = "disk"
 )
 
+// Rules are all rules.
+var Rules = []Rule{Lost, Duplicate, Gap, Overlap, RunAgain, UnknownCall, Key, Outcome, Unended, Retention, Crash, Disk}
+
 // Finding is a rule that was broken.
 type Finding struct {
 	Rule Rule   `json:"rule"`
@@ -64,91 +67,75 @@ type Evidence struct {
 	// Retention is for how long calls are kept after their end; 0: longer than
 	// the world exists.
 	Retention time.Duration
-	// Clients and Handlers are the journals.
-	Clients, Handlers []serverproc.Entry
-	Wire              []recorder.Event
-	// Stored is what the server had in the end, read from ReadAt on, by
-	// serverproc.Now.
-	Stored []recorder.Call
+	// Calls are those of the clients, Handlers is the servers' journal.
+	Calls    []*recorder.Call
+	Handlers []serverproc.Entry
+	// Sent is what servers have sent, Stored what the last one had in the end,
+	// read from ReadAt on, by serverproc.Now.
+	Sent   []recorder.Event
+	Stored []recorder.StoredCall
 	ReadAt int64
 }
 
-// Report is the verdict.
+// Counts counts by name.
+type Counts map[string]int
+
+// Report is the verdict, and what was checked.
 type Report struct {
 	Findings []Finding
-	Counts
+	Counts   Counts
 }
 
-// Counts are what was checked.
-type Counts struct {
-	// Asked counts calls, Acknowledged those that were stored, Ended those whose
-	// end was seen.
-	Asked, Acknowledged, Ended int
-	// Attempts counts runs of handlers, Chunks those that readers got, Discarded
-	// those of them that were discarded later.
-	Attempts, Chunks, Discarded int
-}
-
-// Add adds counts.
-func (c *Counts) Add(more Counts) {
-	c.Asked += more.Asked
-	c.Acknowledged += more.Acknowledged
-	c.Ended += more.Ended
-	c.Attempts += more.Attempts
-	c.Chunks += more.Chunks
-	c.Discarded += more.Discarded
-}
+// Names of counts: calls that were asked for, that were stored, that have
+// ended; runs of handlers; chunks that readers got, and of these discarded ones.
+const (
+	Calls        = "calls"
+	Acknowledged = "acknowledged"
+	Ended        = "ended"
+	Attempts     = "attempts"
+	Chunks       = "chunks"
+	Discarded    = "discarded"
+)
 
 // call is all that is known of an id.
 type call struct {
-	id      string
-	action  string // empty: nobody has asked for it
-	options serverproc.Options
-	params  serverproc.Params
-	payload json.RawMessage
-
-	// to is the id it was acknowledged under, acked when; 0: it was not. readers
-	// are the calls that were acknowledged under this id.
-	to      string
-	acked   int64
+	*recorder.Call
+	known bool // somebody has asked for it
+	// ack is the id it was acknowledged under, if it was. readers are the calls
+	// that were acknowledged under this one's id.
+	ack     string
 	readers []*call
-	// end is how it ended for its reader; nil: it has not.
-	end *serverproc.Entry
-	// lastRun is the last entry of a handler; nil: none has run it. begun counts
-	// its attempts.
-	lastRun *serverproc.Entry
-	begun   int
-	// wire are the events that were sent, by seq; ackSent and endSent are when
-	// its ack and its end first were.
-	wire             map[uint64]*recorder.Event
+	// end is the read with its end; nil: it has not ended for its readers.
+	end *recorder.Read
+	// lastRun is the last entry of a handler; nil: none has run it. attempts counts
+	// those that have begun.
+	lastRun  *serverproc.Entry
+	attempts int
+	// sent are the durable events that were sent, by seq; ackSent and endSent are
+	// when its ack and its end first were.
+	sent             map[uint64]*recorder.Event
 	ackSent, endSent int64
-	stored           *recorder.Call
-	// reported tells that it was reported as unknown.
-	reported bool
+	stored           *recorder.StoredCall
 }
 
 // target returns the id under which the call is stored.
-func (k *call) target() string {
-	if k.to != "" {
-		return k.to
-	}
-	return k.id
-}
+func (k *call) target() string { return cmp.Or(k.ack, k.ID) }
 
 type checker struct {
 	*Evidence
 	Report
 	calls map[string]*call
-	asked []*call // in the order in which they were asked for
 }
 
 // Check checks what a world has left behind.
 func Check(e *Evidence) Report {
-	c := &checker{Evidence: e, calls: map[string]*call{}}
+	c := &checker{Evidence: e, Report: Report{Counts: Counts{}}, calls: map[string]*call{}}
 	c.indexCalls()
-	c.checkWire()
+	c.checkSent()
 	c.checkRuns()
-	c.checkReaders()
+	for _, asked := range e.Calls {
+		c.checkReads(c.calls[asked.ID])
+	}
 	for i := range e.Stored {
 		c.checkStored(&e.Stored[i])
 	}
@@ -166,42 +153,28 @@ func (c *checker) find(rule Rule, id, format string, args ...any) {
 func (c *checker) call(id, where string) *call {
 	k := c.calls[id]
 	if k == nil {
-		k = &call{id: id}
+		k = &call{Call: &recorder.Call{ID: id}}
 		c.calls[id] = k
-	}
-	if k.action == "" && !k.reported {
-		k.reported = true
 		c.find(UnknownCall, id, "it was %s, and nobody has asked for it", where)
 	}
 	return k
 }
 
-// indexCalls collects what was asked for and acknowledged.
+// indexCalls collects what was asked for, acknowledged and stored.
 func (c *checker) indexCalls() {
-	for i := range c.Clients {
-		e := &c.Clients[i]
-		if e.What == serverproc.Ask {
-			k := &call{id: e.ID, action: e.Action, payload: e.Data}
-			if e.Options != nil {
-				k.options = *e.Options
+	c.Counts[Calls] = len(c.Calls)
+	for _, asked := range c.Calls {
+		k := &call{Call: asked, known: true}
+		c.calls[k.ID] = k
+		for _, id := range k.Acks {
+			if k.ack = cmp.Or(k.ack, id); k.ack != id {
+				c.find(Duplicate, k.ID, "it was acknowledged as %s, and then as %s", k.ack, id)
 			}
-			if err := json.Unmarshal(e.Data, &k.params); err != nil {
-				c.find(Crash, e.ID, "the journal holds no job: %v", err)
-			}
-			c.calls[e.ID], c.asked = k, append(c.asked, k)
-			c.Asked++
-			continue
-		}
-		k := c.call(e.ID, "in the clients' journal")
-		switch {
-		case e.What == serverproc.Ack && k.acked == 0:
-			k.to, k.acked = e.To, e.At
-		case e.What == serverproc.Ack && k.to != e.To:
-			c.find(Duplicate, e.ID, "it was acknowledged as %s, and then as %s", k.to, e.To)
 		}
 	}
-	for _, k := range c.asked {
-		if target := c.calls[k.to]; target != nil {
+	for _, asked := range c.Calls {
+		k := c.calls[asked.ID]
+		if target := c.calls[k.ack]; target != nil {
 			target.readers = append(target.readers, k)
 		}
 	}
@@ -218,23 +191,24 @@ func (c *checker) indexCalls() {
 // checkAcknowledged checks that each call that was acknowledged has ended, and
 // is stored unless it has expired.
 func (c *checker) checkAcknowledged() {
-	for _, k := range c.asked {
+	for _, asked := range c.Calls {
+		k := c.calls[asked.ID]
 		if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
-			c.Ended++
+			c.Counts[Ended]++
 		}
-		if k.acked == 0 && k.ackSent == 0 {
+		if k.ack == "" && k.ackSent == 0 {
 			continue
 		}
-		c.Acknowledged++
-		var s *recorder.Call
+		c.Counts[Acknowledged]++
+		var s *recorder.StoredCall
 		if target := c.calls[k.target()]; target != nil {
 			s = target.stored
 		}
 		switch {
 		case s == nil && !c.expired(k, c.ReadAt):
-			c.find(Lost, k.id, "it was acknowledged as %s, and is not stored", k.target())
+			c.find(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target())
 		case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].Ends()):
-			c.find(Unended, k.id, "it was acknowledged as %s, and has no end", k.target())
+			c.find(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target())
 		}
 	}
 }
@@ -246,42 +220,46 @@ func (c *checker) expired(k *call, at int64) bool {
 	if target := c.calls[k.target()]; target != nil {
 		k = target
 	}
-	last, ok := idTime(k.id)
+	last, ok := idTime(k.ID)
 	if k.lastRun != nil {
 		last = k.lastRun.At
 	}
-	completed := k.lastRun != nil && k.lastRun.What == serverproc.Return && k.lastRun.Code == ""
-	return c.Retention > 0 && ok && (completed || len(k.options.May) > 0) && at-last >= c.Retention.Microseconds()
+	completed := k.lastRun != nil && k.lastRun.What == serverproc.Return && !k.lastRun.Failed
+	return c.Retention > 0 && ok && (completed || len(k.May) > 0) && at-last >= c.Retention.Microseconds()
+}
+
+// idTime returns the time in an id, in microseconds.
+func idTime(id string) (int64, bool) {
+	if len(id) < 13 {
+		return 0, false
+	}
+	ms, err := strconv.ParseInt(id[:8]+id[9:13], 16, 64)
+	return ms * 1000, err == nil
 }
 
 // checkKeys checks that all requests with one idempotency key have one call.
 func (c *checker) checkKeys() {
-	type uses struct{ answered, run, stored []string }
-	keys := map[string]*uses{}
-	for _, k := range c.asked {
-		if k.options.Key == "" {
-			continue
-		}
-		u := keys[k.options.Key]
-		if u == nil {
-			u = &uses{}
-			keys[k.options.Key] = u
-		}
-		if k.to != "" && !slices.Contains(u.answered, k.to) {
-			u.answered = append(u.answered, k.to)
-		}
-		if k.begun > 0 {
-			u.run = append(u.run, k.id)
-		}
-		if k.stored != nil {
-			u.stored = append(u.stored, k.id)
+	type use struct{ key, what string }
+	used := map[use]string{}
+	check := func(k *call, what, id string) {
+		u := use{k.Key, what}
+		if used[u] = cmp.Or(used[u], id); used[u] != id {
+			c.find(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
 		}
 	}
-	for key, u := range keys {
-		for what, ids := range map[string][]string{"was answered with": u.answered, "ran": u.run, "stored": u.stored} {
-			if len(ids) > 1 {
-				c.find(Key, ids[0], "the key %s %s several calls: %v", key, what, ids)
-			}
+	for _, asked := range c.Calls {
+		k := c.calls[asked.ID]
+		if k.Key == "" {
+			continue
+		}
+		if k.ack != "" {
+			check(k, "was answered with", k.ack)
+		}
+		if k.attempts > 0 {
+			check(k, "ran", k.ID)
+		}
+		if k.stored != nil {
+			check(k, "stored", k.ID)
 		}
 	}
 }

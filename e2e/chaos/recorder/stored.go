@@ -9,12 +9,11 @@ import (
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-// Wait bounds how long the answer of a healthy server may take. It only catches
-// hangs.
+// Wait bounds how long a healthy server may take. It only catches hangs.
 const Wait = 2 * time.Minute
 
-// Call is a call as the server has stored it.
-type Call struct {
+// StoredCall is a call as the server has stored it.
+type StoredCall struct {
 	ID     string `json:"id"`
 	Action string `json:"action"`
 	// EndedAt is in milliseconds by the server's clock; 0: it has not ended.
@@ -24,14 +23,9 @@ type Call struct {
 	Events []Event `json:"events"`
 }
 
-// Conn is a connection to a server without proxy and client library.
-type Conn struct {
-	ws       *websocket.Conn
-	received []message // of a batch
-}
-
-// Dial connects to a server.
-func Dial(address string) (*Conn, error) {
+// Stored reads all calls of the run's subject with all their events, without the
+// client library.
+func Stored(address string) (out []StoredCall, err error) {
 	token, err := serverproc.Token()
 	if err != nil {
 		return nil, err
@@ -42,78 +36,30 @@ func Dial(address string) (*Conn, error) {
 		return nil, err
 	}
 	_ = response.Body.Close()
-	return &Conn{ws: ws}, nil
-}
-
-// Close closes the connection.
-func (c *Conn) Close() { _ = c.ws.Close() }
-
-// Request sends a request message with that id, and returns the first event of
-// the call.
-func (c *Conn) Request(request map[string]any, id string, wait time.Duration) (*Event, error) {
-	m, err := c.ask(request, func(m *message) bool { return m.ID == id }, wait)
-	if err != nil {
-		return nil, err
-	}
-	return &m.Event, nil
-}
-
-// ask sends a message and returns the first answer that fits.
-func (c *Conn) ask(request any, fits func(*message) bool, wait time.Duration) (*message, error) {
-	if err := c.ws.SetWriteDeadline(time.Now().Add(wait)); err != nil {
-		return nil, err
-	}
-	if err := c.ws.WriteJSON(request); err != nil {
-		return nil, err
-	}
-	if err := c.ws.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return nil, err
-	}
-	for {
-		for len(c.received) > 0 {
-			m := c.received[0]
-			c.received = c.received[1:]
-			if fits(&m) {
-				return &m, nil
-			}
-		}
-		_, frame, err := c.ws.ReadMessage()
-		if err != nil {
-			return nil, err
-		}
-		if c.received, err = decode(frame); err != nil {
-			return nil, fmt.Errorf("the server sent what is no message: %w", err)
-		}
-	}
-}
-
-// Stored reads all calls of the run's subject with all their events.
-func (c *Conn) Stored() (out []Call, err error) {
-	request := map[string]any{"type": "list", "ref": "list", "limit": 100}
+	defer func() { _ = ws.Close() }()
+	list := map[string]any{"type": "list", "ref": "list", "limit": 100}
 	for more := true; more; {
-		m, err := c.ask(request, func(m *message) bool { return m.Ref == "list" }, Wait)
+		m, err := ask(ws, list)
 		if err != nil {
 			return nil, fmt.Errorf("listing what is stored: %w", err)
 		}
 		if m.Type != "calls" {
 			return nil, fmt.Errorf("a list was answered with %s %s", m.Type, m.Code)
 		}
-		for _, s := range m.Calls {
-			out = append(out, Call{ID: s.ID, Action: s.Action, EndedAt: s.EndedAt})
-		}
-		request["cursor"], more = m.Cursor, m.Cursor != ""
+		out = append(out, m.Calls...)
+		list["cursor"], more = m.Cursor, m.Cursor != ""
 	}
 	for i := range out {
-		if err := c.readEvents(&out[i]); err != nil {
+		if err := out[i].readEvents(ws); err != nil {
 			return nil, fmt.Errorf("reading call %s: %w", out[i].ID, err)
 		}
 	}
 	return out, nil
 }
 
-func (c *Conn) readEvents(s *Call) error {
+func (s *StoredCall) readEvents(ws *websocket.Conn) error {
 	for after, more := uint64(0), true; more; {
-		m, err := c.ask(map[string]any{"type": "subscribe", "ref": s.ID, "id": s.ID, "after": after}, func(m *message) bool { return m.Ref == s.ID }, Wait)
+		m, err := ask(ws, map[string]any{"type": "subscribe", "ref": s.ID, "id": s.ID, "after": after})
 		switch {
 		case err != nil:
 			return err
@@ -131,4 +77,29 @@ func (c *Conn) readEvents(s *Call) error {
 		}
 	}
 	return nil
+}
+
+// ask sends a message and returns the answer, which has the same ref.
+func ask(ws *websocket.Conn, request map[string]any) (*message, error) {
+	if err := ws.SetReadDeadline(time.Now().Add(Wait)); err != nil {
+		return nil, err
+	}
+	if err := ws.WriteJSON(request); err != nil {
+		return nil, err
+	}
+	for {
+		_, frame, err := ws.ReadMessage()
+		if err != nil {
+			return nil, err
+		}
+		messages, err := decode(frame)
+		if err != nil {
+			return nil, fmt.Errorf("the server sent what is no message: %w", err)
+		}
+		for i := range messages { // only one of them can be the answer
+			if messages[i].Ref == request["ref"] {
+				return &messages[i], nil
+			}
+		}
+	}
 }

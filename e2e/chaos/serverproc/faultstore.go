@@ -53,17 +53,11 @@ func killSelf() {
 // watchFile calls changed whenever it sees that the file was written to. In WAL
 // mode only checkpoints write to the database file.
 func watchFile(name string, changed func()) {
-	stamp := func() (modified, size int64) {
-		if info, err := os.Stat(name); err == nil {
-			return info.ModTime().UnixNano(), info.Size()
-		}
-		return 0, 0
-	}
-	modified, size := stamp()
+	before, _ := os.Stat(name)
 	for range time.Tick(100 * time.Microsecond) {
-		newModified, newSize := stamp()
-		if newModified != modified || newSize != size {
-			modified, size = newModified, newSize
+		info, err := os.Stat(name)
+		if err == nil && (before == nil || info.Size() != before.Size() || !info.ModTime().Equal(before.ModTime())) {
+			before = info
 			changed()
 		}
 	}

@@ -55,20 +55,6 @@ type Result struct {
 	Salt   int64 `json:"salt"`
 }
 
-// Result returns the result of the job, whatever goes wrong before it.
-func (p *Params) Result() Result { return Result{p.Chunks, p.Salt} }
-
-// CheckChunk tells whether a chunk is the nth of the job, from 0.
-func (p *Params) CheckChunk(c *Chunk, n int) error {
-	switch {
-	case c.I != n:
-		return fmt.Errorf("chunk %d is in position %d", c.I, n)
-	case len(c.Pad) != p.Pad:
-		return fmt.Errorf("chunk %d has %d bytes of padding, not %d", n, len(c.Pad), p.Pad)
-	}
-	return nil
-}
-
 // worker runs jobs in the process with number run, and records when attempts
 // begin and return.
 type worker struct {
@@ -80,13 +66,9 @@ func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk
 	info := call.Info()
 	from := 0
 	resumed, err := call.Resume(&from)
-	w.record(Entry{What: Begin, ID: info.ID, Action: info.Action, Attempt: info.Attempt, From: from})
+	w.record(Entry{What: Begin, ID: info.ID, Action: info.Action, Attempt: info.Attempt})
 	defer func() {
-		e := Entry{What: Return, ID: info.ID, Action: info.Action, Attempt: info.Attempt}
-		if err != nil {
-			e.Code, e.Text = "failed", err.Error()
-		}
-		w.record(e)
+		w.record(Entry{What: Return, ID: info.ID, Action: info.Action, Attempt: info.Attempt, Failed: err != nil})
 	}()
 	if err != nil {
 		return Result{}, err
@@ -111,13 +93,13 @@ func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk
 			return Result{}, ctx.Err()
 		}
 	}
-	return p.Result(), nil
+	return Result{p.Chunks, p.Salt}, nil
 }
 
 // router has the actions of a run.
-func router(run int, journal *Journal) *streamer.Router {
+func router(run int, notes *journal) *streamer.Router {
 	w := worker{run, func(e Entry) {
-		if err := journal.Write(&e); err != nil {
+		if err := notes.write(e); err != nil {
 			fmt.Fprintln(os.Stderr, "the journal cannot be written:", err)
 			os.Exit(3) // not to be taken for a kill
 		}

@@ -1,7 +1,5 @@
 package serverproc
 
-import "fmt"
-
 // Point is a moment at which the server is killed.
 type Point string
 
@@ -58,14 +56,14 @@ var Points = []struct {
 	{Full, "on a full disk, or soon after it has space again (needs the right to mount)"},
 }
 
-// ParsePoint returns the point with that name.
-func ParsePoint(name string) (Point, error) {
-	for _, p := range Points {
-		if string(p.Point) == name {
-			return p.Point, nil
+// Known tells whether it is one of Points.
+func (p Point) Known() bool {
+	for _, q := range Points {
+		if p == q.Point {
+			return true
 		}
 	}
-	return "", fmt.Errorf("unknown point %q; -help lists them", name)
+	return false
 }
 
 // Kind is what is special about a world: one data file with the servers that

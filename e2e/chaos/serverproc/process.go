@@ -11,42 +11,58 @@ import (
 	"syscall"
 )
 
+// variable is the environment variable that holds a server's Settings.
+const variable = "STREAMER_CHAOS_SERVER"
+
 // readyPrefix begins the line that a server prints when it accepts connections;
 // its address follows.
 const readyPrefix = "ready "
 
-// Process is a child process, and whatever it starts. It ends when this process
-// does.
+// RunChild runs a server and exits, if Start has started this process. The
+// server is killed when the process that has started it ends.
+func RunChild() {
+	settings, ok := os.LookupEnv(variable)
+	if !ok {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		killSelf()
+	}()
+	if err := run(settings); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Process is a server, and the command under which it runs.
 type Process struct {
 	// Cmd has the ProcessState once Done is closed.
 	Cmd *exec.Cmd
-	// Address receives the address of a server when it accepts connections.
+	// Address receives the server's address when it accepts connections.
 	Address <-chan string
 	// Done is closed when the process has ended.
 	Done <-chan struct{}
-
-	stdin io.WriteCloser
 }
 
-// Start starts a command whose program calls RunChild with the variable, with
-// settings as JSON in that variable, and environment besides. Its standard error
-// goes to log.
-func Start(command []string, log *os.File, variable string, settings any, environment ...string) (*Process, error) {
-	text, err := json.Marshal(settings)
+// Start starts a server by a command whose program calls RunChild. Its standard
+// error goes to log.
+func Start(command []string, s *Settings, log *os.File, environment ...string) (*Process, error) {
+	settings, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
 	address, done := make(chan string, 1), make(chan struct{})
 	cmd := exec.Command(command[0], command[1:]...) // #nosec G204 -- our own programs
-	cmd.Env = append(append(os.Environ(), variable+"="+string(text)), environment...)
+	cmd.Env = append(append(os.Environ(), variable+"="+string(settings)), environment...)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
+	if _, err = cmd.StdinPipe(); err != nil { // it ends when this process does
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
@@ -61,10 +77,10 @@ func Start(command []string, log *os.File, variable string, settings any, enviro
 		}
 		_ = cmd.Wait() // ProcessState says how it ended
 	}()
-	return &Process{cmd, address, done, stdin}, nil
+	return &Process{cmd, address, done}, nil
 }
 
-// Kill sends SIGKILL to the process and whatever it started, and does not wait.
+// Kill sends SIGKILL to the process and its command, and does not wait.
 func (p *Process) Kill() {
 	select {
 	case <-p.Done:
@@ -83,29 +99,4 @@ func (p *Process) Stop() {
 func (p *Process) Killed() bool {
 	status, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
-}
-
-// Send sends the process a line, if it is still there.
-func (p *Process) Send(line string) { _, _ = fmt.Fprintln(p.stdin, line) }
-
-// RunChild calls run and exits, if this process was started with variable. Run
-// gets the settings, and the lines that are sent to it. When the parent ends,
-// the process kills itself.
-func RunChild(variable string, run func(settings []byte, lines <-chan string) error) {
-	settings, ok := os.LookupEnv(variable)
-	if !ok {
-		return
-	}
-	lines := make(chan string, 16)
-	go func() {
-		for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
-			lines <- scanner.Text()
-		}
-		killSelf()
-	}()
-	if err := run([]byte(settings), lines); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", variable, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }

@@ -20,9 +20,6 @@ import (
 	"github.com/pay-theory/streamer/backend/store/embedded"
 )
 
-// Variable is the environment variable that holds a server's Settings.
-const Variable = "STREAMER_CHAOS_SERVER"
-
 // Tenant and Subject own all calls of a run.
 const (
 	Tenant  = "acme"
@@ -66,11 +63,10 @@ func Token() (string, error) {
 	return issuer.Mint(auth.Grant{Tenant: Tenant, Subject: Subject, TTL: auth.MaxTTL})
 }
 
-// Run runs a server until the process is killed, or shuts it down on SIGTERM.
-// It is for RunChild.
-func Run(settings []byte, _ <-chan string) error {
+// run runs a server until the process is killed, or shuts it down on SIGTERM.
+func run(settings string) error {
 	var s Settings
-	if err := json.Unmarshal(settings, &s); err != nil {
+	if err := json.Unmarshal([]byte(settings), &s); err != nil {
 		return err
 	}
 	t := newTrigger(&s)
@@ -82,7 +78,7 @@ func Run(settings []byte, _ <-chan string) error {
 	default:
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	journal, err := OpenJournal(s.Journal, s.Run)
+	notes, err := openJournal(s.Journal, s.Run)
 	if err != nil {
 		return err
 	}
@@ -92,16 +88,16 @@ func Run(settings []byte, _ <-chan string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err = serve(ctx, &s, &faultStore{queue, t}, journal, log)
-	return errors.Join(err, queue.Close(), journal.Close())
+	err = serve(ctx, &s, &faultStore{queue, t}, notes, log)
+	return errors.Join(err, queue.Close(), notes.file.Close())
 }
 
-func serve(ctx context.Context, s *Settings, queue *faultStore, journal *Journal, log *slog.Logger) error {
+func serve(ctx context.Context, s *Settings, queue *faultStore, notes *journal, log *slog.Logger) error {
 	jwt, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: []byte(secret)}}})
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(router(s.Run, journal), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
+	srv, err := server.New(router(s.Run, notes), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
 		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: neverPoison,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})
