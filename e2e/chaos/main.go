@@ -10,7 +10,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -37,13 +41,55 @@ func main() {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code, err := run(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 	}
-	os.Exit(code) //nolint:gocritic // nothing is left to be deferred
+	os.Exit(code)
+}
+
+// parse reads the command line. Not ok: the program ends with that exit code.
+func parse(args []string, out io.Writer) (o *campaign.PlanOptions, code int, ok bool) {
+	o = &campaign.PlanOptions{Seed: rand.Uint64N(1 << 32)} // short enough to be typed
+	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.Usage = func() {
+		_, _ = fmt.Fprintf(out, "Usage: go run ./e2e/chaos [flags]. See README.md there. Exit codes: 0 pass, 1 fail, 2 not carried out.\n\n")
+		f.PrintDefaults()
+	}
+	f.Func("seed", "the `number` that the plan follows from (default: a random one, which is printed)", func(s string) error {
+		_, err := fmt.Sscan(s, &o.Seed)
+		return err
+	})
+	f.IntVar(&o.Kills, "kills", 1000, "how often a server is killed")
+	f.IntVar(&o.World, "world", 0, "only the world with this `number` of the plan")
+	f.Func("points", fmt.Sprintf("only these `points`, separated by commas, of %s", campaign.Points()), func(list string) error {
+		for name := range strings.SplitSeq(list, ",") {
+			p := serverproc.Point(strings.TrimSpace(name))
+			if !slices.Contains(campaign.Points(), p) {
+				return fmt.Errorf("there is no point %q", p)
+			}
+			o.Points = append(o.Points, p)
+		}
+		return nil
+	})
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil, exitPass, false
+	case err != nil: // it is printed
+		return nil, exitUnable, false
+	case f.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q: there are flags only", f.Arg(0))
+	case o.Kills < 1, o.World < 0:
+		err = errors.New("-kills must be at least 1, and -world not negative")
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(out, "chaos:", err)
+		return nil, exitUnable, false
+	}
+	return o, exitPass, true
 }
 
 // run makes the plan, carries it out and prints the result.
@@ -65,28 +111,12 @@ func run(ctx context.Context, o *campaign.PlanOptions) (code int, err error) {
 	for _, text := range c.LeftOut {
 		fmt.Println("chaos: LEFT OUT:", text)
 	}
-	fmt.Printf("chaos: seed %d: %s\n", o.Seed, outline(c.Plan))
 	c.Killed = progress(os.Stdout, o.Kills)
 	r, err := c.Run(ctx)
 	if err != nil {
 		return exitUnable, err
 	}
 	return report(o, r), nil
-}
-
-// outline says in a line what a plan has.
-func outline(p campaign.Plan) string {
-	kills, worlds := 0, map[string]int{}
-	for _, w := range p {
-		kills += len(w.Rounds)
-		worlds[string(w.Kind)]++
-	}
-	var kinds []string
-	for kind, n := range worlds {
-		kinds = append(kinds, fmt.Sprintf("%d %s", n, kind))
-	}
-	slices.Sort(kinds)
-	return fmt.Sprintf("%d kills in %d worlds (%s)", kills, len(p), strings.Join(kinds, ", "))
 }
 
 // progress returns what shows the number of kills, if out is a terminal.
@@ -109,16 +139,25 @@ func report(o *campaign.PlanOptions, r *campaign.Result) int {
 	case r.Stopped:
 		word, code = "STOPPED", exitUnable
 	}
-	const most = 20
-	for i, f := range r.Findings[:min(most, len(r.Findings))] {
-		fmt.Printf("  %s\n", f)
-		if i == most-1 {
-			fmt.Printf("  and %d more\n", len(r.Findings)-most)
+	for i, f := range r.Findings {
+		if i == 20 {
+			fmt.Printf("  and %d more\n", len(r.Findings)-i)
+			break
 		}
+		fmt.Printf("  %s\n", f)
 	}
 	for i, world := range r.Failed {
 		fmt.Printf("  evidence: %s\n  the same plan again (the moments differ): %s\n", r.Kept[i], replay(o, world))
 	}
 	fmt.Printf("chaos: %s seed %d: %s\n", word, o.Seed, r)
 	return code
+}
+
+// replay returns the command that carries out a world of this plan again.
+func replay(o *campaign.PlanOptions, world int) string {
+	command := fmt.Sprintf("go run ./e2e/chaos -seed %d -kills %d -world %d", o.Seed, o.Kills, world)
+	for i, p := range o.Points {
+		command += []string{" -points ", ","}[min(i, 1)] + string(p)
+	}
+	return command
 }

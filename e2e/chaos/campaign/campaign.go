@@ -107,9 +107,9 @@ func (r *Result) KillCount() (n int) {
 // String returns the result in one line.
 func (r *Result) String() string {
 	var points, parts []string
-	for _, p := range serverproc.Points {
-		if n := r.Kills[p.Point]; n > 0 {
-			points = append(points, fmt.Sprintf("%d %s", n, p.Point))
+	for _, p := range Points() {
+		if n := r.Kills[p]; n > 0 {
+			points = append(points, fmt.Sprintf("%d %s", n, p))
 		}
 	}
 	for _, name := range []string{

@@ -92,6 +92,18 @@ var kinds = []kind{
 	{serverproc.BrokenDisk, 2, 40, "broken broken"},
 }
 
+// Points returns all points at which a plan kills servers.
+func Points() (out []serverproc.Point) {
+	for i := range kinds {
+		for _, p := range kinds[i].usable(&PlanOptions{}) {
+			if !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
 const (
 	// shortKills is up to how many kills a run is short.
 	shortKills = 100

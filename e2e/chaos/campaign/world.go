@@ -49,9 +49,10 @@ type world struct {
 	filled    bool
 	notReady  bool // /readyz has said so
 
-	server  *serverproc.Process // the last one
-	run     int                 // its number, from 1
-	address string              // its address, when it has accepted connections
+	server   *serverproc.Process // the last one
+	run      int                 // its number, from 1
+	address  string              // its address, when it has accepted connections
+	handlers []serverproc.Entry  // of the servers before
 }
 
 func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
@@ -173,12 +174,10 @@ func (w *world) shutDown() {
 }
 
 // check checks the evidence, and keeps it if there are findings.
-func (w *world) check(e *check.Evidence) (err error) {
+func (w *world) check(e *check.Evidence) error {
 	w.recorder.Kill()
-	e.Calls = w.recorder.Calls()
-	if e.Handlers, err = serverproc.LoadJournal(w.file("handlers")); err != nil {
-		return err
-	}
+	w.server.Stop()
+	e.Calls, e.Handlers = w.recorder.Calls(), append(w.handlers, w.server.Entries...)
 	var unreadable, cuts int
 	e.Sent, unreadable, cuts = w.network.Sent()
 	if w.counts[Cuts] += cuts; unreadable > 0 {
@@ -196,7 +195,7 @@ func (w *world) check(e *check.Evidence) (err error) {
 		return nil
 	}
 	var errs []error
-	for name, v := range map[string]any{"findings": w.findings, "plan": w.World, "calls": e.Calls, "sent": e.Sent, "stored": e.Stored} {
+	for name, v := range map[string]any{"findings": w.findings, "plan": w.World, "calls": e.Calls, "handlers": e.Handlers, "sent": e.Sent, "stored": e.Stored} {
 		text, err := json.MarshalIndent(v, "", " ")
 		errs = append(errs, err, os.WriteFile(w.file(name+".json"), text, 0o600))
 	}
@@ -229,10 +228,12 @@ func (w *world) close(failed bool) (err error) {
 
 // startServer starts the next server process for a round.
 func (w *world) startServer(r *Round) (err error) {
+	if w.server != nil {
+		w.handlers = append(w.handlers, w.server.Entries...)
+	}
 	w.run++
 	s := &serverproc.Settings{
-		Run: w.run, Data: w.data, Journal: w.file("handlers"), Workers: w.Workers, Retention: w.Retention,
-		Point: r.Point, Nth: r.Nth, Delay: r.Delay,
+		Run: w.run, Data: w.data, Workers: w.Workers, Retention: w.Retention, Point: r.Point, Nth: r.Nth, Delay: r.Delay,
 	}
 	if w.Kind == serverproc.Clean {
 		s.Expire = 20 * time.Millisecond

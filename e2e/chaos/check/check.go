@@ -67,7 +67,7 @@ type Evidence struct {
 	// Retention is for how long calls are kept after their end; 0: longer than
 	// the world exists.
 	Retention time.Duration
-	// Calls are those of the clients, Handlers is the servers' journal.
+	// Calls are those of the clients, Handlers is what handlers have done.
 	Calls    []*recorder.Call
 	Handlers []serverproc.Entry
 	// Sent is what servers have sent, Stored what the last one had in the end,
@@ -224,7 +224,7 @@ func (c *checker) expired(k *call, at int64) bool {
 	if k.lastRun != nil {
 		last = k.lastRun.At
 	}
-	completed := k.lastRun != nil && k.lastRun.What == serverproc.Return && !k.lastRun.Failed
+	completed := k.lastRun != nil && k.lastRun.Returned && !k.lastRun.Failed
 	return c.Retention > 0 && ok && (completed || len(k.May) > 0) && at-last >= c.Retention.Microseconds()
 }
 

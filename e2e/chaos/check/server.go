@@ -34,27 +34,16 @@ func (c *checker) checkSent() {
 		}
 	}
 	for _, k := range c.calls {
-		if k.stored != nil && !k.stored.Gone {
-			c.checkSentIsStored(k)
-		}
-	}
-}
-
-func (c *checker) checkSentIsStored(k *call) {
-	stored := map[uint64]*recorder.Event{}
-	for i := range k.stored.Events {
-		e := &k.stored.Events[i]
-		stored[e.Seq] = e
-	}
-	for seq, sent := range k.sent {
-		if e := stored[seq]; e != nil {
-			if !sameEvent(sent, e) {
-				c.find(Duplicate, k.ID, "seq %d was sent as %s %s, and is stored as %s %s", seq, sent.Type, sent.Code, e.Type, e.Code)
-			}
+		if k.stored == nil || k.stored.Gone {
 			continue
 		}
-		if !slices.ContainsFunc(k.stored.Events, func(e recorder.Event) bool { return e.Type == "attempt" && e.From <= seq && seq < e.Seq }) {
-			c.find(Lost, k.ID, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
+		for seq, sent := range k.sent {
+			at := slices.IndexFunc(k.stored.Events, func(e recorder.Event) bool { return e.Seq >= seq })
+			if at < 0 || k.stored.Events[at].Seq != seq && (k.stored.Events[at].Type != "attempt" || k.stored.Events[at].From > seq) {
+				c.find(Lost, k.ID, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
+			} else if e := &k.stored.Events[at]; e.Seq == seq && !sameEvent(sent, e) {
+				c.find(Duplicate, k.ID, "seq %d was sent as %s %s, and is stored as %s %s", seq, sent.Type, sent.Code, e.Type, e.Code)
+			}
 		}
 	}
 }
@@ -93,34 +82,31 @@ func (c *checker) checkRuns() {
 			run = e.Run
 			clear(running) // they ended with their process
 		}
-		switch e.What {
-		case serverproc.Begin:
-			c.Counts[Attempts]++
-			k.attempts++
-			// An inline call is run again by each request, until it is stored.
-			inline := k.Action == serverproc.Grown && e.Attempt == 1 && (k.ackSent == 0 || e.At < k.ackSent)
-			if begun[attempt{e.ID, e.Attempt}] && !inline {
-				c.find(Duplicate, e.ID, "attempt %d began twice", e.Attempt)
-			}
-			if n := running[e.ID]; n != 0 {
-				c.find(Overlap, e.ID, "attempt %d began while attempt %d ran", e.Attempt, n)
-			}
-			begun[attempt{e.ID, e.Attempt}], running[e.ID] = true, e.Attempt
-			if k.endSent != 0 && e.At > k.endSent {
-				c.find(RunAgain, e.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
-			}
-			if e.Action != k.Action {
-				c.find(UnknownCall, e.ID, "it was asked for as %s, and run as %s", k.Action, e.Action)
-			}
-		case serverproc.Return:
+		k.lastRun = e
+		if e.Returned {
 			if running[e.ID] != e.Attempt {
 				c.find(Overlap, e.ID, "attempt %d returned while attempt %d ran", e.Attempt, running[e.ID])
 			}
 			delete(running, e.ID)
-		default:
-			c.find(Crash, e.ID, "the handlers' journal holds a %s", e.What)
+			continue
 		}
-		k.lastRun = e
+		c.Counts[Attempts]++
+		k.attempts++
+		// An inline call is run again by each request, until it is stored.
+		inline := k.Action == serverproc.Grown && e.Attempt == 1 && (k.ackSent == 0 || e.At < k.ackSent)
+		if begun[attempt{e.ID, e.Attempt}] && !inline {
+			c.find(Duplicate, e.ID, "attempt %d began twice", e.Attempt)
+		}
+		if n := running[e.ID]; n != 0 {
+			c.find(Overlap, e.ID, "attempt %d began while attempt %d ran", e.Attempt, n)
+		}
+		if k.endSent != 0 && e.At > k.endSent {
+			c.find(RunAgain, e.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
+		}
+		if e.Action != k.Action {
+			c.find(UnknownCall, e.ID, "it was asked for as %s, and run as %s", k.Action, e.Action)
+		}
+		begun[attempt{e.ID, e.Attempt}], running[e.ID] = true, e.Attempt
 	}
 }
 

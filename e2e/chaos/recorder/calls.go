@@ -112,7 +112,7 @@ func chooseJob(kind serverproc.Kind, random *rand.Rand) serverproc.Params {
 	case kind == serverproc.Heavy:
 		p.PaceMicros, p.Pad = random.IntN(1000), 2000+random.IntN(8000)
 	case kind == serverproc.FullDisk:
-		p.Pad, p.Filler = 500+random.IntN(1500), strings.Repeat("f", random.IntN(25_000))
+		p.PaceMicros, p.Pad, p.Filler = random.IntN(3000), 500+random.IntN(1500), strings.Repeat("f", random.IntN(25_000))
 	case kind == serverproc.Clean && random.IntN(12) == 0:
 		p.Chunks, p.PaceMicros = 60, 50_000 // longer than the retention
 	case random.IntN(10) == 0:

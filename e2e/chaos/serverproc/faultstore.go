@@ -71,15 +71,6 @@ type faultStore struct {
 	trigger *trigger
 }
 
-var (
-	_ store.RequestQueue = (*faultStore)(nil)
-	_ store.Retainer     = (*faultStore)(nil)
-	_ store.Operator     = (*faultStore)(nil)
-	_ store.Abandoner    = (*faultStore)(nil)
-	_ store.Absenter     = (*faultStore)(nil)
-	_ store.Checker      = (*faultStore)(nil)
-)
-
 func (s *faultStore) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
 	defer s.trigger.around("accept")()
 	return s.Store.Accept(ctx, n)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -55,20 +54,18 @@ type Result struct {
 	Salt   int64 `json:"salt"`
 }
 
-// worker runs jobs in the process with number run, and records when attempts
-// begin and return.
-type worker struct {
-	run    int
-	record func(Entry)
-}
+// worker runs jobs in the process with that number.
+type worker int
 
-func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk]) (out Result, err error) {
+func (w worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk]) (out Result, err error) {
 	info := call.Info()
 	from := 0
 	resumed, err := call.Resume(&from)
-	w.record(Entry{What: Begin, ID: info.ID, Action: info.Action, Attempt: info.Attempt})
+	e := Entry{Run: int(w), ID: info.ID, Action: info.Action, Attempt: info.Attempt}
+	e.write()
 	defer func() {
-		w.record(Entry{What: Return, ID: info.ID, Action: info.Action, Attempt: info.Attempt, Failed: err != nil})
+		e.Returned, e.Failed = true, err != nil
+		e.write()
 	}()
 	if err != nil {
 		return Result{}, err
@@ -82,7 +79,7 @@ func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk
 			call.Checkpoint(i)
 			return Result{}, streamer.Continue(time.Millisecond)
 		}
-		call.Emit(Chunk{i, info.Attempt, w.run, pad})
+		call.Emit(Chunk{i, info.Attempt, int(w), pad})
 		call.Progress(100*float64(i+1)/float64(p.Chunks), "")
 		if p.CheckpointEvery > 0 && (i+1)%p.CheckpointEvery == 0 {
 			call.Checkpoint(i + 1)
@@ -97,13 +94,7 @@ func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk
 }
 
 // router has the actions of a run.
-func router(run int, notes *journal) *streamer.Router {
-	w := worker{run, func(e Entry) {
-		if err := notes.write(e); err != nil {
-			fmt.Fprintln(os.Stderr, "the journal cannot be written:", err)
-			os.Exit(3) // not to be taken for a kill
-		}
-	}}
+func router(w worker) *streamer.Router {
 	r := streamer.NewRouter(nil)
 	retry := streamer.Retry(3, streamer.Backoff{Base: 5 * time.Millisecond, Max: 20 * time.Millisecond})
 	streamer.HandleStream(r, Stored, w.handle, streamer.Async(), retry)

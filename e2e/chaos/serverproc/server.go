@@ -1,6 +1,6 @@
 // Package serverproc runs the server under test: the real one, with its real
 // store, in a process that is killed with SIGKILL at chosen points. It also has
-// the jobs that it runs, and the journal in which processes record what happens.
+// the jobs that it runs, and reports what their handlers do.
 package serverproc
 
 import (
@@ -20,35 +20,31 @@ import (
 	"github.com/pay-theory/streamer/backend/store/embedded"
 )
 
-// Tenant and Subject own all calls of a run.
+// Tenant and subject own all calls of a run; secret signs their tokens.
 const (
 	Tenant  = "acme"
-	Subject = "ann"
+	subject = "ann"
+	secret  = "a secret of thirty-two bytes, at least"
 )
 
-// secret signs the tokens of a run.
-const secret = "a secret of thirty-two bytes, at least"
-
-// neverPoison is a number of crashes that no call reaches. Here servers crash
-// for reasons that no call has caused.
+// neverPoison is a number of crashes that no call reaches: none has caused them.
 const neverPoison = 1 << 20
 
 // Settings are what a server is started with.
 type Settings struct {
 	// Run is the number of the process, from 1.
-	Run     int    `json:"run"`
-	Data    string `json:"data"`
-	Journal string `json:"journal"`
+	Run  int
+	Data string // the file
 	// Workers and Retention are the server's; 0: its defaults.
-	Workers   int           `json:"workers"`
-	Retention time.Duration `json:"retention"`
+	Workers   int
+	Retention time.Duration
 	// Expire is how often clean-up runs beside the server's own; 0: never.
-	Expire time.Duration `json:"expire"`
+	Expire time.Duration
 	// Point is where the server kills itself, when the point is reached for the
 	// Nth time, and after Delay. Points that others watch for are ignored.
-	Point Point         `json:"point"`
-	Nth   int           `json:"nth"`
-	Delay time.Duration `json:"delay"`
+	Point Point
+	Nth   int
+	Delay time.Duration
 }
 
 // Token returns a token that is valid for a month, also when the server's clock
@@ -60,7 +56,7 @@ func Token() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return issuer.Mint(auth.Grant{Tenant: Tenant, Subject: Subject, TTL: auth.MaxTTL})
+	return issuer.Mint(auth.Grant{Tenant: Tenant, Subject: subject, TTL: auth.MaxTTL})
 }
 
 // run runs a server until the process is killed, or shuts it down on SIGTERM.
@@ -78,26 +74,21 @@ func run(settings string) error {
 	default:
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	notes, err := openJournal(s.Journal, s.Run)
-	if err != nil {
-		return err
-	}
 	queue, err := embedded.Open(s.Data, &embedded.Options{Retention: s.Retention, Logger: log})
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err = serve(ctx, &s, &faultStore{queue, t}, notes, log)
-	return errors.Join(err, queue.Close(), notes.file.Close())
+	return errors.Join(serve(ctx, &s, &faultStore{queue, t}, log), queue.Close())
 }
 
-func serve(ctx context.Context, s *Settings, queue *faultStore, notes *journal, log *slog.Logger) error {
+func serve(ctx context.Context, s *Settings, queue *faultStore, log *slog.Logger) error {
 	jwt, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: []byte(secret)}}})
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(router(s.Run, notes), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
+	srv, err := server.New(router(worker(s.Run)), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
 		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: neverPoison,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})
@@ -109,31 +100,21 @@ func serve(ctx context.Context, s *Settings, queue *faultStore, notes *journal, 
 		return err
 	}
 	cleaned := make(chan struct{})
-	go func() {
+	go func() { // what the server's own sweeper does, more often
 		defer close(cleaned)
-		cleanUp(ctx, queue, s.Expire)
+		for s.Expire > 0 {
+			select {
+			case <-time.After(s.Expire):
+			case <-ctx.Done():
+				return
+			}
+			if _, err := queue.Expire(ctx, 200); err != nil && ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, "clean-up:", err)
+			}
+		}
 	}()
 	fmt.Println(readyPrefix + l.Addr().String())
 	err = srv.Serve(ctx, l)
 	<-cleaned
 	return err
-}
-
-// cleanUp does what the server's own sweeper does, more often.
-func cleanUp(ctx context.Context, queue *faultStore, every time.Duration) {
-	if every <= 0 {
-		return
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		if _, err := queue.Expire(ctx, 200); err != nil && ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, "clean-up:", err)
-		}
-	}
 }
