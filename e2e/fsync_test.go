@@ -14,7 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/client-go"
-	"github.com/pay-theory/streamer/e2e/chaos/victim"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,8 +33,8 @@ func TestLaw01AckFollowsSync(t *testing.T) {
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	s := victim.Settings{Run: 1, Data: filepath.Join(dir, "streamer.db"), Journal: filepath.Join(dir, "journal")}
-	address := startVictim(t, s, strace, "-f", "-q", "-e", "trace=fdatasync,fsync", "-o", trace)
+	s := &serverproc.Settings{Run: 1, Data: filepath.Join(dir, "streamer.db")}
+	address := startServer(t, s, strace, "-f", "-q", "-e", "trace=fdatasync,fsync", "-o", trace)
 	syncs := func() int {
 		data, err := os.ReadFile(trace)
 		require.NoError(t, err)
@@ -56,9 +56,9 @@ func TestLaw01AckFollowsSync(t *testing.T) {
 
 func dialRaw(t *testing.T, address string) *websocket.Conn {
 	t.Helper()
-	token, err := victim.Token()
+	token, err := serverproc.Token()
 	require.NoError(t, err)
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: time.Minute}
+	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 2 * time.Minute}
 	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
@@ -70,7 +70,7 @@ func dialRaw(t *testing.T, address string) *websocket.Conn {
 func awaitType(t *testing.T, ws *websocket.Conn, typ string) {
 	t.Helper()
 	for {
-		require.NoError(t, ws.SetReadDeadline(time.Now().Add(time.Minute)))
+		require.NoError(t, ws.SetReadDeadline(time.Now().Add(2*time.Minute)))
 		_, data, err := ws.ReadMessage()
 		require.NoError(t, err)
 		if data[0] != '[' {

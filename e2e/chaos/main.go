@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -36,9 +37,12 @@ const (
 
 func main() {
 	serverproc.RunChild()
-	o, code, ok := parse(os.Args[1:], os.Stderr)
-	if !ok {
-		os.Exit(code)
+	o, err := parse(os.Args[1:], os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil: // it is printed
+		os.Exit(exitUnable)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -49,17 +53,13 @@ func main() {
 	os.Exit(code)
 }
 
-// parse reads the command line. Not ok: the program ends with that exit code.
-func parse(args []string, out io.Writer) (o *campaign.PlanOptions, code int, ok bool) {
-	o = &campaign.PlanOptions{Seed: rand.Uint64N(1 << 32)} // short enough to be typed
+// parse reads the command line, and prints to out what is wrong with it.
+func parse(args []string, out io.Writer) (*campaign.PlanOptions, error) {
+	o := &campaign.PlanOptions{Seed: rand.Uint64N(1 << 32)} // short enough to be typed
 	f := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	f.SetOutput(out)
-	f.Usage = func() {
-		_, _ = fmt.Fprintf(out, "Usage: go run ./e2e/chaos [flags]. See README.md there. Exit codes: 0 pass, 1 fail, 2 not carried out.\n\n")
-		f.PrintDefaults()
-	}
-	f.Func("seed", "the `number` that the plan follows from (default: a random one, which is printed)", func(s string) error {
-		_, err := fmt.Sscan(s, &o.Seed)
+	f.Func("seed", "the `number` that the plan follows from (default: a random one, which is printed)", func(s string) (err error) {
+		o.Seed, err = strconv.ParseUint(s, 10, 64)
 		return err
 	})
 	f.IntVar(&o.Kills, "kills", 1000, "how often a server is killed")
@@ -75,21 +75,11 @@ func parse(args []string, out io.Writer) (o *campaign.PlanOptions, code int, ok 
 		return nil
 	})
 	err := f.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return nil, exitPass, false
-	case err != nil: // it is printed
-		return nil, exitUnable, false
-	case f.NArg() > 0:
+	if err == nil && f.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: there are flags only", f.Arg(0))
-	case o.Kills < 1, o.World < 0:
-		err = errors.New("-kills must be at least 1, and -world not negative")
+		_, _ = fmt.Fprintln(out, err)
 	}
-	if err != nil {
-		_, _ = fmt.Fprintln(out, "chaos:", err)
-		return nil, exitUnable, false
-	}
-	return o, exitPass, true
+	return o, err
 }
 
 // run makes the plan, carries it out and prints the result.

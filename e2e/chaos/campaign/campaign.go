@@ -31,8 +31,8 @@ type Campaign struct {
 	// time. Default: nothing.
 	Killed func(kills int)
 
-	dir                      string
-	program, server, clocked string
+	dir             string
+	server, clocked string // programs
 
 	// stop ends the run once a world has findings.
 	stop   context.CancelFunc
@@ -60,19 +60,20 @@ func New(ctx context.Context, dir string, o PlanOptions) (*Campaign, error) {
 	if c.Plan, err = NewPlan(&o); err != nil {
 		return nil, err
 	}
-	if c.program, err = os.Executable(); err != nil {
+	if c.server, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	c.server = c.program
 	if slices.ContainsFunc(c.Plan, func(w World) bool { return w.Kind == serverproc.Clock }) {
 		c.clocked, err = buildClocked(ctx, dir, mainPackage)
 	}
 	return c, err
 }
 
-// Names of counts, beside those of package check. Full is how often the disk was
-// full, Unavailable how many calls were refused for that.
+// Names of counts, beside those of package check, points (kills there; if the
+// point was not reached, at random) and rules (findings). Full is how often the
+// disk was full, Unavailable how many calls were refused for that.
 const (
+	Kills       = "kills"
 	Cuts        = "cuts"
 	Clients     = "clients killed"
 	Steps       = "clock steps"
@@ -83,10 +84,7 @@ const (
 
 // Result is what a campaign has found.
 type Result struct {
-	Counts check.Counts
-	// Kills counts by point. A kill that was planned for a point that was not
-	// reached counts as random.
-	Kills    map[serverproc.Point]int
+	Counts   check.Counts
 	Findings []check.Finding
 	// Failed are the worlds with findings, Kept where their evidence is.
 	Failed []int
@@ -96,36 +94,26 @@ type Result struct {
 	Took    time.Duration
 }
 
-// KillCount returns the number of all kills.
-func (r *Result) KillCount() (n int) {
-	for _, k := range r.Kills {
-		n += k
-	}
-	return n
-}
-
 // String returns the result in one line.
 func (r *Result) String() string {
-	var points, parts []string
+	names := []string{
+		Cuts, Clients, Steps, Backups, Full, Unavailable,
+		check.Calls, check.Acknowledged, check.Ended, check.Attempts, check.Chunks, check.Discarded,
+	}
+	for _, rule := range check.Rules {
+		names = append(names, string(rule))
+	}
+	var points []string
 	for _, p := range Points() {
-		if n := r.Kills[p]; n > 0 {
+		if n := r.Counts[string(p)]; n > 0 {
 			points = append(points, fmt.Sprintf("%d %s", n, p))
 		}
 	}
-	for _, name := range []string{
-		Cuts, Clients, Steps, Backups, Full, Unavailable,
-		check.Calls, check.Acknowledged, check.Ended, check.Attempts, check.Chunks, check.Discarded,
-	} {
-		parts = append(parts, fmt.Sprintf("%d %s", r.Counts[name], name))
+	out := fmt.Sprintf("%d kills (%s)", r.Counts[Kills], strings.Join(points, ", "))
+	for _, name := range names {
+		out += fmt.Sprintf(", %d %s", r.Counts[name], name)
 	}
-	found := map[check.Rule]int{}
-	for _, f := range r.Findings {
-		found[f.Rule]++
-	}
-	for _, rule := range check.Rules {
-		parts = append(parts, fmt.Sprintf("%d %s", found[rule], rule))
-	}
-	return fmt.Sprintf("%d kills (%s), %s in %s", r.KillCount(), strings.Join(points, ", "), strings.Join(parts, ", "), r.Took.Round(time.Second/10))
+	return fmt.Sprintf("%s in %s", out, r.Took.Round(time.Second/10))
 }
 
 // minFull is from how many full disks on some calls must have been refused: a
@@ -140,7 +128,7 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 	ctx, c.stop = context.WithCancel(ctx)
 	defer c.stop()
 	r := &c.result
-	r.Kills, r.Counts = map[serverproc.Point]int{}, check.Counts{}
+	r.Counts = check.Counts{}
 	var workers sync.WaitGroup
 	worlds := make(chan World, len(c.Plan))
 	for _, w := range c.Plan {
@@ -158,6 +146,9 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 	if n := r.Counts[Full]; n >= minFull && r.Counts[Unavailable] == 0 {
 		text := fmt.Sprintf("the disk was full %d times, and no call was refused", n)
 		r.Findings = append(r.Findings, check.Finding{Rule: check.Disk, Text: text})
+	}
+	for _, f := range r.Findings {
+		r.Counts[string(f.Rule)]++
 	}
 	r.Took = time.Since(began)
 	slices.SortStableFunc(r.Findings, func(a, b check.Finding) int { return cmp.Compare(a.Rule, b.Rule) })
@@ -196,6 +187,7 @@ func (c *Campaign) runWorld(ctx context.Context, p World) {
 func (c *Campaign) countKill(p serverproc.Point) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.result.Kills[p]++
-	c.Killed(c.result.KillCount())
+	c.result.Counts[string(p)]++
+	c.result.Counts[Kills]++
+	c.Killed(c.result.Counts[Kills])
 }

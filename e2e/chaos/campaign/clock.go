@@ -16,16 +16,16 @@ import (
 // off the machine's. Only programs made by buildClocked read it.
 const clockVariable = "STREAMER_CHAOS_CLOCK"
 
-// setClock sets the clock of all processes with that file so many seconds off,
-// at once. Their monotonic time goes on undisturbed.
-func setClock(file string, seconds int64) error {
+// setClock sets the clock of all processes with that file so many hours off, at
+// once. Their monotonic time goes on undisturbed.
+func setClock(file string, hours int) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
 	// Eight bytes in one write, into a page that the processes have mapped: they
 	// see the old value or the new one.
-	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(seconds)), 0)
+	_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(int64(hours)*3600)), 0)
 	return errors.Join(err, f.Close())
 }
 

@@ -125,8 +125,14 @@ func removeAll(names ...string) error {
 // log if there is one: these are what a backup by copy consists of.
 func copyDatabase(from, to string) error {
 	for _, suffix := range []string{"", "-wal"} {
-		err := copyFile(from+suffix, to+suffix)
-		if err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+		data, err := os.ReadFile(from + suffix)
+		if suffix != "" && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(to+suffix, data, 0o600)
+		}
+		if err != nil {
 			return fmt.Errorf("backup by copy: %w", err)
 		}
 	}
@@ -139,20 +145,6 @@ func moveDatabase(from, to string) error {
 		return err
 	}
 	return removeAll(from, from+"-wal", from+"-shm", from+".lock")
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
 
 // checkDatabase has SQLite check every page of a data file that no process has

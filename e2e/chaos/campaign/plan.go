@@ -72,36 +72,30 @@ const (
 	pause      Verb = "pause" // no new calls until the round's end
 )
 
-// kind is what a world of a kind is made of.
-type kind struct {
-	kind serverproc.Kind
-	// weight is how many worlds of a long run are of the kind in each cycle, kills
-	// how many kills each of them has. In a short one it has each point once.
-	weight, kills int
-	points        string
-}
-
-var kinds = []kind{
-	{serverproc.Plain, 8, 40, "create random open accept.before accept.after claim.before claim.after record.before record.after finish.before finish.after " +
+// kinds are the worlds of a cycle. In a long run they have so many kills, in a
+// short one each point once.
+var kinds = []struct {
+	kind   serverproc.Kind
+	kills  int
+	points string
+}{
+	{serverproc.Plain, 80, "random create open accept.before accept.after claim.before claim.after record.before record.after finish.before finish.after " +
 		"cancel.before cancel.after told.ack told.chunk told.end heard.ack heard.chunk heard.end backup"},
-	{serverproc.Clean, 4, 40, "expire.during expire.before expire.after random"},
-	{serverproc.Heavy, 4, 40, "checkpoint.during sync checkpoint.idle backup random"},
-	{serverproc.FullDisk, 4, 12, "full full full"},
-	{serverproc.Clock, 3, 40, "random accept.after finish.after open"},
-	{serverproc.SlowDisk, 2, 40, "slow told.ack"},
-	{serverproc.BrokenDisk, 2, 40, "broken broken"},
+	{serverproc.Clean, 40, "expire.during expire.before expire.after random"},
+	{serverproc.Heavy, 40, "checkpoint.during sync checkpoint.idle backup random"},
+	{serverproc.FullDisk, 12, "full full full"},
+	{serverproc.Clock, 40, "random accept.after finish.after open"},
+	{serverproc.SlowDisk, 20, "slow told.ack"},
+	{serverproc.BrokenDisk, 20, "broken broken"},
 }
 
 // Points returns all points at which a plan kills servers.
 func Points() (out []serverproc.Point) {
 	for i := range kinds {
-		for _, p := range kinds[i].usable(&PlanOptions{}) {
-			if !slices.Contains(out, p) {
-				out = append(out, p)
-			}
-		}
+		out = append(out, usable(i, &PlanOptions{})...)
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 const (
@@ -113,9 +107,10 @@ const (
 	cleanRetention = 2 * time.Second
 )
 
-// usable returns the points of the kind that are asked for, and that this
-// machine can do.
-func (k *kind) usable(o *PlanOptions) (out []serverproc.Point) {
+// usable returns the points of a kind that are asked for, and that this machine
+// can do.
+func usable(kind int, o *PlanOptions) (out []serverproc.Point) {
+	k := &kinds[kind]
 	if o.NoMount && k.kind == serverproc.FullDisk || o.NoTrace && (k.kind == serverproc.SlowDisk || k.kind == serverproc.BrokenDisk) {
 		return nil
 	}
@@ -132,31 +127,30 @@ func (k *kind) usable(o *PlanOptions) (out []serverproc.Point) {
 func NewPlan(o *PlanOptions) (p Plan, err error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0))
 	left := o.Kills
-	for number, pass := 1, 0; left > 0; pass++ {
+	for number := 1; left > 0; {
 		before := left
 		for i := range kinds {
-			k := &kinds[i]
-			points := k.usable(o)
+			points := usable(i, o)
 			kills := len(points)
 			if o.Kills > shortKills && kills > 0 {
-				kills = k.kills
+				kills = kinds[i].kills
 			}
-			if kills = min(kills, left); kills == 0 || o.Kills > shortKills && pass%kinds[0].weight >= k.weight {
+			if kills = min(kills, left); kills == 0 {
 				continue
 			}
-			if w := newWorldPlan(k.kind, points, kills, random.Uint64()); o.World == 0 || o.World == number {
+			if w := newWorldPlan(kinds[i].kind, points, kills, random.Uint64()); o.World == 0 || o.World == number {
 				w.Number = number
 				p = append(p, w)
 			}
 			number++
 			left -= kills
 		}
-		if left == before && pass == 0 {
+		if left == before {
 			return nil, fmt.Errorf("no point of %v is left: strace is missing: %t, mounting is not allowed: %t", o.Points, o.NoTrace, o.NoMount)
 		}
 	}
 	if len(p) == 0 {
-		return nil, fmt.Errorf("the plan has no world %d", o.World)
+		return nil, fmt.Errorf("a plan of %d kills has no such world", o.Kills)
 	}
 	return p, nil
 }

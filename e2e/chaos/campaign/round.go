@@ -29,7 +29,7 @@ const (
 func (w *world) round(ctx context.Context, r *Round) error {
 	acts := r.Acts
 	for ; len(acts) > 0 && acts[0].At == 0; acts = acts[1:] {
-		if err := w.act(ctx, acts[0]); err != nil {
+		if err := w.act(acts[0]); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (w *world) live(ctx context.Context, r *Round, acts []Act) (reached bool, e
 		if over(min(a.At, r.Life)) {
 			return reached || fired.Load(), nil
 		}
-		if err := w.act(ctx, a); err != nil {
+		if err := w.act(a); err != nil {
 			return false, err
 		}
 	}
@@ -164,7 +164,7 @@ func (w *world) trigger(r *Round, fired *atomic.Bool) *recorder.Trigger {
 	}}
 }
 
-func (w *world) act(ctx context.Context, a Act) error {
+func (w *world) act(a Act) error {
 	switch a.Verb {
 	case killClient:
 		w.counts[Clients]++
@@ -175,11 +175,11 @@ func (w *world) act(ctx context.Context, a Act) error {
 	case stepClock:
 		w.counts[Steps]++
 		w.hours = max(w.hours, a.Hours)
-		return setClock(w.clockFile, int64(a.Hours)*3600)
+		return setClock(w.clockFile, a.Hours)
 	case pause:
 		w.recorder.Pause.Store(true)
 	case fillDisk:
-		return w.fill(ctx)
+		return w.fill()
 	case emptyDisk:
 		return w.recover()
 	}
@@ -187,7 +187,7 @@ func (w *world) act(ctx context.Context, a Act) error {
 }
 
 // fill fills the disk, and checks that the server says so if it refuses a call.
-func (w *world) fill(ctx context.Context) error {
+func (w *world) fill() error {
 	if err := w.volume.fill(); err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (w *world) fill(ctx context.Context) error {
 	w.counts[Full]++
 	before := w.recorder.Unavailable.Load()
 	if w.await(fillWait, func() bool { return w.recorder.Unavailable.Load() > before }) {
-		w.notReady = w.await(recorder.Wait, func() bool { return w.saysNotReady(ctx) }) || w.notReady
+		w.notReady = w.await(recorder.Wait, w.saysNotReady) || w.notReady
 		w.counts[Unavailable] += int(w.recorder.Unavailable.Load() - before)
 	}
 	return nil
@@ -242,15 +242,9 @@ func (w *world) await(limit time.Duration, condition func() bool) bool {
 }
 
 // saysNotReady asks the server whether it is ready.
-func (w *world) saysNotReady(ctx context.Context) bool {
-	// Also when the run is being stopped, because the answer counts.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recorder.Wait)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.address+"/readyz", http.NoBody)
-	if err != nil {
-		return false
-	}
-	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+func (w *world) saysNotReady() bool {
+	once := &http.Client{Timeout: recorder.Wait, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := once.Get("http://" + w.address + "/readyz")
 	if err != nil {
 		return false
 	}

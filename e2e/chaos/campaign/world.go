@@ -123,7 +123,7 @@ func (w *world) finish() (*check.Evidence, error) {
 		return nil, err
 	}
 	if w.clockFile != "" { // what was due by the latest clock is due now
-		if err := setClock(w.clockFile, int64(w.hours)*3600); err != nil {
+		if err := setClock(w.clockFile, w.hours); err != nil {
 			return nil, err
 		}
 	}

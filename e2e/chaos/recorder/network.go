@@ -333,7 +333,7 @@ func (c *conn) readPiece() (raw, text []byte, err error) {
 	c.message = append(c.message, body...)
 	if final {
 		if c.isText {
-			text = slices.Concat([]byte{}, c.message)
+			text = append([]byte{}, c.message...)
 		}
 		c.message = nil
 	}

@@ -54,18 +54,21 @@ type Result struct {
 	Salt   int64 `json:"salt"`
 }
 
-// worker runs jobs in the process with that number.
-type worker int
+// worker runs jobs in the process with number run, and records what they do.
+type worker struct {
+	run    int
+	record func(Entry)
+}
 
-func (w worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk]) (out Result, err error) {
+func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk]) (out Result, err error) {
 	info := call.Info()
 	from := 0
 	resumed, err := call.Resume(&from)
-	e := Entry{Run: int(w), ID: info.ID, Action: info.Action, Attempt: info.Attempt}
-	e.write()
+	e := Entry{Run: w.run, ID: info.ID, Action: info.Action, Attempt: info.Attempt}
+	w.record(e)
 	defer func() {
 		e.Returned, e.Failed = true, err != nil
-		e.write()
+		w.record(e)
 	}()
 	if err != nil {
 		return Result{}, err
@@ -79,7 +82,7 @@ func (w worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk]
 			call.Checkpoint(i)
 			return Result{}, streamer.Continue(time.Millisecond)
 		}
-		call.Emit(Chunk{i, info.Attempt, int(w), pad})
+		call.Emit(Chunk{i, info.Attempt, w.run, pad})
 		call.Progress(100*float64(i+1)/float64(p.Chunks), "")
 		if p.CheckpointEvery > 0 && (i+1)%p.CheckpointEvery == 0 {
 			call.Checkpoint(i + 1)
@@ -94,7 +97,7 @@ func (w worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk]
 }
 
 // router has the actions of a run.
-func router(w worker) *streamer.Router {
+func router(w *worker) *streamer.Router {
 	r := streamer.NewRouter(nil)
 	retry := streamer.Retry(3, streamer.Backoff{Base: 5 * time.Millisecond, Max: 20 * time.Millisecond})
 	streamer.HandleStream(r, Stored, w.handle, streamer.Async(), retry)

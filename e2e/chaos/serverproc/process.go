@@ -39,9 +39,9 @@ func Now() int64 {
 	return t.Sec*1e6 + int64(t.Usec) //nolint:unconvert // it has 32 bits on some systems
 }
 
-// write sends an entry to the parent in one write, which survives the process
+// sendEntry sends an entry to the parent in one write, which survives the process
 // and does not mix with others.
-func (e *Entry) write() {
+func sendEntry(e Entry) {
 	e.At = Now()
 	line, err := json.Marshal(e)
 	if err == nil {

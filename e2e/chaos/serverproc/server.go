@@ -88,7 +88,7 @@ func serve(ctx context.Context, s *Settings, queue *faultStore, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	srv, err := server.New(router(worker(s.Run)), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
+	srv, err := server.New(router(&worker{s.Run, sendEntry}), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
 		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: neverPoison,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})

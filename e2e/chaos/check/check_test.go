@@ -1,0 +1,363 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/e2e/chaos/recorder"
+	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// id returns an id whose time is the beginning of these histories.
+func id(n int) string { return fmt.Sprintf("01890a5d-ac96-7000-8000-%012x", n) }
+
+func raw(v any) json.RawMessage {
+	out, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// history is evidence that tests make, event by event. Its clock goes on by a
+// millisecond an event.
+type history struct {
+	Evidence
+	now int64
+}
+
+func newHistory() *history {
+	now, _ := idTime(id(0))
+	return &history{now: now}
+}
+
+func (h *history) tick() int64 {
+	h.now += 1000
+	return h.now
+}
+
+func (h *history) ask(id string, p serverproc.Params, may ...string) *recorder.Call {
+	c := &recorder.Call{ID: id, Action: serverproc.Stored, Params: p, May: may, Reads: []*recorder.Read{{}}}
+	h.Calls = append(h.Calls, c)
+	return c
+}
+
+func (h *history) ack(c *recorder.Call, to string) {
+	c.Acks, c.AckedAt = append(c.Acks, to), h.tick()
+}
+
+// end has the last reader of a call get an end.
+func (h *history) end(c *recorder.Call, code string, result any) {
+	r := c.Reads[len(c.Reads)-1]
+	if r.Ended, r.Code, r.At = true, code, h.tick(); code == "" {
+		r.Result = raw(result)
+	}
+}
+
+// endAgain has another reader get an end.
+func (h *history) endAgain(c *recorder.Call, code string) {
+	c.Reads = append(c.Reads, &recorder.Read{})
+	h.end(c, code, nil)
+}
+
+func (h *history) ran(run int, id string, attempt int, returned bool) {
+	h.Handlers = append(h.Handlers, serverproc.Entry{At: h.tick(), Run: run, ID: id, Action: serverproc.Stored, Attempt: attempt, Returned: returned})
+}
+
+// send has the server store events, and send them.
+func (h *history) send(id string, events ...recorder.Event) {
+	at := slices.IndexFunc(h.Stored, func(s recorder.StoredCall) bool { return s.ID == id })
+	if at < 0 {
+		h.Stored = append(h.Stored, recorder.StoredCall{ID: id, Action: serverproc.Stored})
+		at = len(h.Stored) - 1
+	}
+	s := &h.Stored[at]
+	for _, e := range events {
+		sent := e
+		sent.ID, sent.At, sent.Sum, sent.Data, sent.Payload = id, h.tick(), e.Hash(), nil, nil
+		h.Sent = append(h.Sent, sent)
+		if e.Type == "attempt" { // what it discards is not stored any more
+			s.Events = slices.DeleteFunc(s.Events, func(old recorder.Event) bool { return old.Seq >= e.From })
+		}
+		s.Events = append(s.Events, e)
+		if e.Ends() {
+			s.EndedAt = h.now / 1000
+		}
+	}
+}
+
+func chunk(seq uint64, i, attempt, run int) recorder.Event {
+	return recorder.Event{Type: "chunk", Seq: seq, Attempt: attempt, Data: raw(serverproc.Chunk{I: i, Attempt: attempt, Run: run})}
+}
+
+func chunkRead(seq uint64, i, attempt int) recorder.ReadEvent {
+	return recorder.ReadEvent{Type: "chunk", Seq: seq, Chunk: i, Attempt: attempt}
+}
+
+// read has the last reader of a call get events.
+func read(c *recorder.Call, events ...recorder.ReadEvent) {
+	r := c.Reads[len(c.Reads)-1]
+	r.Events = append(r.Events, events...)
+}
+
+// plain is a call of three chunks, whose first server is killed after the second
+// chunk, and which is run again by another.
+func (h *history) plain(id string) *recorder.Call {
+	p := serverproc.Params{Chunks: 3, FailAt: -1, Salt: 7}
+	c := h.ask(id, p)
+	h.send(id, recorder.Event{Type: "ack", Seq: 1})
+	h.ack(c, id)
+	h.ran(1, id, 1, false)
+	h.send(id, chunk(2, 0, 1, 1), chunk(3, 1, 1, 1))
+	read(c, chunkRead(2, 0, 1), chunkRead(3, 1, 1))
+	h.ran(2, id, 2, false)
+	h.send(id, recorder.Event{Type: "attempt", Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: "worker_lost"})
+	read(c, recorder.ReadEvent{Type: "attempt", Seq: 4, Attempt: 2, Discarded: 2})
+	for i := range 3 {
+		h.send(id, chunk(uint64(5+i), i, 2, 2))
+		read(c, chunkRead(uint64(5+i), i, 2), recorder.ReadEvent{Type: "progress", Attempt: 2, Percent: float64(30 * i)})
+	}
+	h.ran(2, id, 2, true)
+	result := serverproc.Result{Chunks: 3, Salt: 7}
+	h.send(id, recorder.Event{Type: "result", Seq: 8, Payload: raw(result)})
+	h.end(c, "", result)
+	h.ReadAt = h.tick()
+	return c
+}
+
+func findings(h *history) []Finding { return Check(&h.Evidence).Findings }
+
+// requireFound requires a finding of a rule.
+func requireFound(t *testing.T, rule Rule, found []Finding) {
+	t.Helper()
+	require.True(t, slices.ContainsFunc(found, func(f Finding) bool { return f.Rule == rule }), "found %v, not %s", found, rule)
+}
+
+func TestNothingWrong(t *testing.T) {
+	h := newHistory()
+	h.plain(id(1))
+	r := Check(&h.Evidence)
+	require.Empty(t, r.Findings)
+	require.Equal(t, Counts{Calls: 1, Acknowledged: 1, Ended: 1, Attempts: 2, Chunks: 5, Discarded: 2}, r.Counts)
+}
+
+// stored returns the only call that is stored.
+func (h *history) stored() *recorder.StoredCall { return &h.Stored[0] }
+
+// reader returns the only reader.
+func (h *history) reader() *recorder.Read { return h.Calls[0].Reads[0] }
+
+// readAt returns where in the reader's events one of a seq is.
+func (h *history) readAt(seq uint64) int {
+	return slices.IndexFunc(h.reader().Events, func(e recorder.ReadEvent) bool { return e.Seq == seq })
+}
+
+// faults are what a server might do wrong, each with the rule that it breaks.
+var faults = []struct {
+	name   string
+	inject func(h *history)
+	rule   Rule
+}{
+	{"an acknowledged call is gone", func(h *history) { h.Stored = nil }, Lost},
+	{"an ack that did not arrive counts, too", func(h *history) { h.Stored, h.Calls[0].Acks, h.Calls[0].AckedAt = nil, nil, 0 }, Lost},
+	{"an event was sent and not stored", func(h *history) { h.stored().Events = slices.Delete(h.stored().Events, 3, 4) }, Lost},
+	{"an end was sent and not stored", func(h *history) { h.stored().Events = h.stored().Events[:5] }, Lost},
+	{"a call has no end", func(h *history) {
+		h.stored().Events = h.stored().Events[:5]
+		h.Sent = h.Sent[:len(h.Sent)-1]
+	}, Unended},
+	{"a seq stands for two things", func(h *history) {
+		again := h.Sent[1]
+		again.Sum++
+		h.Sent = append(h.Sent, again)
+	}, Duplicate},
+	{"what is stored is not what was sent", func(h *history) {
+		h.stored().Events[2].Data = raw(serverproc.Chunk{I: 0, Attempt: 2, Run: 9})
+	}, Duplicate},
+	{"an end is stored twice", func(h *history) {
+		h.stored().Events = append(h.stored().Events, recorder.Event{Type: "error", Seq: 9, Code: "timeout"})
+	}, Duplicate},
+	{"a seq is stored twice", func(h *history) { h.stored().Events[3].Seq = 5 }, Duplicate},
+	{"a seq is missing", func(h *history) {
+		h.stored().Events = slices.Delete(h.stored().Events, 3, 4)
+		h.Sent = slices.DeleteFunc(h.Sent, func(e recorder.Event) bool { return e.Seq == 6 })
+	}, Gap},
+	{"a call is listed twice", func(h *history) { h.Stored = append(h.Stored, h.Stored[0]) }, Duplicate},
+	{"another result is stored than was sent", func(h *history) {
+		h.stored().Events[5].Payload = raw(serverproc.Result{Chunks: 3, Salt: 8})
+	}, Duplicate},
+	{"another result is stored than its reader got", func(h *history) {
+		h.reader().Result = raw(serverproc.Result{Chunks: 3, Salt: 8})
+	}, Duplicate},
+	{"a chunk of the failed attempt is stored after the next began", func(h *history) { h.stored().Events[2].Attempt = 1 }, Overlap},
+	{"a chunk of another process is stored", func(h *history) {
+		h.stored().Events[4].Data = raw(serverproc.Chunk{I: 2, Attempt: 2, Run: 1})
+	}, Overlap},
+	{"a chunk is stored twice", func(h *history) { h.stored().Events[4].Data = raw(serverproc.Chunk{I: 1, Attempt: 2, Run: 2}) }, Duplicate},
+	{"a chunk is missing", func(h *history) { h.stored().Events[4].Data = raw(serverproc.Chunk{I: 3, Attempt: 2, Run: 2}) }, Gap},
+	{"a chunk is stored with other content", func(h *history) {
+		h.stored().Events[4].Data = raw(serverproc.Chunk{I: 2, Attempt: 2, Run: 2, Pad: "x"})
+	}, Outcome},
+	{"a reader gets a chunk twice", func(h *history) { read(h.Calls[0], chunkRead(9, 2, 2)) }, Duplicate},
+	{"a reader gets a seq twice", func(h *history) { read(h.Calls[0], chunkRead(7, 3, 2)) }, Duplicate},
+	{"a reader misses a chunk", func(h *history) {
+		h.reader().Events = slices.Delete(h.reader().Events, h.readAt(6), h.readAt(6)+1)
+	}, Gap},
+	{"a reader misses the last chunk", func(h *history) {
+		h.reader().Events = slices.Delete(h.reader().Events, h.readAt(7), h.readAt(7)+1)
+	}, Gap},
+	{"a reader gets a chunk of another attempt", func(h *history) { h.reader().Events[h.readAt(7)].Attempt = 1 }, Overlap},
+	{"an attempt discards more than there is", func(h *history) { h.reader().Events[h.readAt(4)].Discarded = 3 }, Duplicate},
+	{"progress falls", func(h *history) { read(h.Calls[0], recorder.ReadEvent{Type: "progress", Attempt: 2, Percent: 1}) }, Outcome},
+	{"a call fails that may not", func(h *history) { h.reader().Code = "poisoned" }, Outcome},
+	{"a result is wrong", func(h *history) { h.reader().Result = raw(serverproc.Result{Chunks: 3}) }, Outcome},
+	{"a call ends twice", func(h *history) { h.endAgain(h.Calls[0], "cancelled") }, Duplicate},
+	{"an attempt begins twice", func(h *history) { h.ran(3, id(1), 2, false) }, Duplicate},
+	{"a call is run after its end", func(h *history) { h.ran(3, id(1), 3, false) }, RunAgain},
+	{"two attempts run at once", func(h *history) {
+		h.Handlers = slices.Insert(h.Handlers, 2, serverproc.Entry{Run: 2, ID: id(1), Attempt: 3, Action: serverproc.Stored})
+	}, Overlap},
+	{"two processes run at once", func(h *history) {
+		h.Handlers = append(h.Handlers, serverproc.Entry{Run: 1, ID: id(1), Attempt: 1, Returned: true})
+	}, Overlap},
+	{"a call is run that nobody asked for", func(h *history) { h.ran(2, id(2), 1, false) }, UnknownCall},
+	{"a call is stored that nobody asked for", func(h *history) { h.Stored = append(h.Stored, recorder.StoredCall{ID: id(2)}) }, UnknownCall},
+	{"a call is sent that nobody asked for", func(h *history) {
+		h.Sent = append(h.Sent, recorder.Event{ID: id(2), Type: "ack", Seq: 1})
+	}, UnknownCall},
+	{"a call is run as another action", func(h *history) { h.Handlers[0].Action = serverproc.Grown }, UnknownCall},
+	{"a call is stored as another action", func(h *history) { h.stored().Action = serverproc.Grown }, UnknownCall},
+	{"a call is not found though it is kept for ever", func(h *history) { h.endAgain(h.Calls[0], "not_found") }, Lost},
+	{"an id is refused as expired that is not", func(h *history) { h.end(h.ask(id(3), serverproc.Params{}), "expired_id", nil) }, Retention},
+	{"collected chunks have a duplicate", func(h *history) { h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: []int{0, 1, 1}}) }, Duplicate},
+	{"collected chunks have a gap", func(h *history) { h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: []int{0, 2}}) }, Gap},
+	{"a call is acknowledged as two", func(h *history) { h.ack(h.Calls[0], id(2)) }, Duplicate},
+}
+
+// Each fault is found, as what it is.
+func TestFaultsAreFound(t *testing.T) {
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			h := newHistory()
+			h.plain(id(1))
+			f.inject(h)
+			requireFound(t, f.rule, findings(h))
+		})
+	}
+}
+
+// Two ids with one key are one call.
+func TestKeys(t *testing.T) {
+	twins := func(to string) *history {
+		h := newHistory()
+		c := h.plain(id(1))
+		twin := h.ask(id(2), c.Params)
+		c.Key, twin.Key = "k", "k"
+		h.ack(twin, to)
+		return h
+	}
+	require.Empty(t, findings(twins(id(1))))
+	h := twins(id(1))
+	h.ran(2, id(2), 1, false)
+	requireFound(t, Key, findings(h))
+	requireFound(t, Key, findings(twins(id(2))))
+	h = twins(id(1))
+	h.Stored = append(h.Stored, h.Stored[0])
+	h.Stored[1].ID = id(2)
+	requireFound(t, Key, findings(h))
+}
+
+// A reader that shares a call gets the end of that.
+func TestSharedEnd(t *testing.T) {
+	h := newHistory()
+	c := h.plain(id(1))
+	twin := h.ask(id(2), c.Params, "cancelled")
+	h.ack(twin, id(1))
+	h.end(twin, "cancelled", nil)
+	requireFound(t, Duplicate, findings(h))
+}
+
+// What may end otherwise may; its chunks are no more than those of the job.
+func TestOtherEnds(t *testing.T) {
+	h := newHistory()
+	c := h.ask(id(1), serverproc.Params{Chunks: 3}, "cancelled")
+	h.send(id(1), recorder.Event{Type: "ack", Seq: 1}, chunk(2, 0, 1, 1), recorder.Event{Type: "error", Seq: 3, Code: "cancelled"})
+	h.ack(c, id(1))
+	read(c, chunkRead(2, 0, 1))
+	h.end(c, "cancelled", nil)
+	require.Empty(t, findings(h))
+	c.May = nil
+	requireFound(t, Outcome, findings(h))
+}
+
+// A call that has ended is deleted when its retention is over, and not before;
+// one that has not ended is never deleted.
+func TestRetention(t *testing.T) {
+	const retention = 2 * time.Second
+	deleted := func(after time.Duration, how string) []Finding {
+		h := newHistory()
+		h.Retention = retention
+		c := h.plain(id(1))
+		h.Stored = nil
+		switch how {
+		case "running":
+			h.Handlers = h.Handlers[:2]
+		case "failed":
+			h.Handlers[2].Failed = true
+		}
+		h.now += after.Microseconds()
+		h.endAgain(c, "not_found")
+		h.ReadAt = h.tick()
+		return findings(h)
+	}
+	require.Empty(t, deleted(retention, "done"))
+	requireFound(t, Lost, deleted(retention/2, "done"))
+	requireFound(t, Lost, deleted(retention, "running"))
+	requireFound(t, Lost, deleted(retention, "failed"))
+
+	kept := newHistory()
+	kept.Retention = retention
+	kept.plain(id(1))
+	require.Empty(t, findings(kept))
+	kept.ReadAt += 2 * retention.Microseconds()
+	requireFound(t, Retention, findings(kept))
+}
+
+// What began inline may begin again until it is acknowledged.
+func TestGrown(t *testing.T) {
+	grown := func(late bool) *history {
+		h := newHistory()
+		h.ask(id(1), serverproc.Params{FailAt: -1}).Action = serverproc.Grown
+		h.ran(1, id(1), 1, false)
+		h.ran(2, id(1), 1, false)
+		h.send(id(1), recorder.Event{Type: "ack", Seq: 1})
+		if late {
+			h.ran(3, id(1), 1, false)
+		}
+		h.send(id(1), recorder.Event{Type: "result", Seq: 2, Payload: raw(serverproc.Result{})})
+		h.Stored[0].Action = serverproc.Grown
+		for i := range h.Handlers {
+			h.Handlers[i].Action = serverproc.Grown
+		}
+		return h
+	}
+	require.Empty(t, findings(grown(false)))
+	requireFound(t, Duplicate, findings(grown(true)))
+}
+
+func TestEchoesAreCompared(t *testing.T) {
+	h := newHistory()
+	c := h.ask(id(1), serverproc.Params{Salt: 3, Filler: "e"})
+	c.Action = serverproc.Echo
+	h.end(c, "", c.Params)
+	require.Empty(t, findings(h))
+	c.Params.Salt = 4
+	requireFound(t, Outcome, findings(h))
+}
