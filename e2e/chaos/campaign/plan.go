@@ -99,7 +99,7 @@ func Points() (out []serverproc.Point) {
 }
 
 const (
-	// shortKills is up to how many kills a run is short.
+	// shortKills is up to how many kills a run of all points is short.
 	shortKills = 100
 	// maxHours is how far a clock is set off the machine's.
 	maxHours = 6
@@ -126,13 +126,14 @@ func usable(kind int, o *PlanOptions) (out []serverproc.Point) {
 // NewPlan makes a plan. An error means that nothing is left to do.
 func NewPlan(o *PlanOptions) (p Plan, err error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0))
+	long := o.Kills > shortKills || len(o.Points) > 0
 	left := o.Kills
 	for number := 1; left > 0; {
 		before := left
 		for i := range kinds {
 			points := usable(i, o)
 			kills := len(points)
-			if o.Kills > shortKills && kills > 0 {
+			if long && kills > 0 {
 				kills = kinds[i].kills
 			}
 			if kills = min(kills, left); kills == 0 {

@@ -28,7 +28,7 @@ const (
 	cutAfter, largeCutAfter = 40_000, 400_000
 	// drainLimit is how long clients may take to see their calls through without
 	// further faults. It only catches calls that do not end.
-	drainLimit = 5 * time.Minute
+	drainLimit = 2 * time.Minute
 )
 
 // world is a world while it is carried out.
