@@ -83,7 +83,7 @@ var kinds = []struct {
 		"cancel.before cancel.after told.ack told.chunk told.end heard.ack heard.chunk heard.end backup"},
 	{serverproc.Clean, 40, "expire.during expire.before expire.after random"},
 	{serverproc.Heavy, 40, "checkpoint.during sync checkpoint.idle backup random"},
-	{serverproc.FullDisk, 12, "full full full"},
+	{serverproc.FullDisk, 6, "full full full"},
 	{serverproc.Clock, 40, "random accept.after finish.after open"},
 	{serverproc.SlowDisk, 20, "slow told.ack"},
 	{serverproc.BrokenDisk, 20, "broken broken"},

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// volumeSize is a small disk's: the data, a log of its full length, and
-	// little more.
-	volumeSize = 192 << 20
+	// volumeSize is a small disk's: a log of its full length, and more than twice
+	// the data that a world leaves behind, some 50 MiB.
+	volumeSize = 256 << 20
 	// logSize is how long a log may become before it is copied and starts again,
 	// amply: see framesHeld and walLimit in the store.
 	logSize = 96 << 20

@@ -60,6 +60,8 @@ func (r *Recorder) Start() (err error) {
 		return err
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.mu.Lock() // they may end at once
+	defer r.mu.Unlock()
 	for c := range r.unfinished {
 		r.running.Go(func() { r.seeThrough(c) })
 	}
