@@ -143,7 +143,7 @@ e2e: ## Run the end-to-end tests alone, under the race detector
 	@go test $(RACE) -count=1 -timeout 45m $(TESTFLAGS) ./e2e/...
 
 .PHONY: chaos
-chaos: tools ## Kill a real server 1,000 times, and judge what is left (CHAOSFLAGS='-kills 50', '-help')
+chaos: tools ## Kill a real server 1,000 times, and check what is left (CHAOSFLAGS='-kills 50', '-help')
 	@go run ./e2e/chaos $(CHAOSFLAGS)
 
 .PHONY: locks
