@@ -151,7 +151,7 @@ func NewPlan(o *PlanOptions) (p Plan, err error) {
 		}
 	}
 	if len(p) == 0 {
-		return nil, fmt.Errorf("a plan of %d kills has no such world", o.Kills)
+		return nil, fmt.Errorf("a plan of %d kills has no world %d; the number of kills must be at least 1", o.Kills, o.World)
 	}
 	return p, nil
 }

@@ -79,5 +79,5 @@ func TestNothingLeftIsAnError(t *testing.T) {
 	_, err = NewPlan(&PlanOptions{})
 	require.ErrorContains(t, err, "0 kills")
 	_, err = NewPlan(&PlanOptions{Kills: 40, World: 99})
-	require.ErrorContains(t, err, "no such world")
+	require.ErrorContains(t, err, "no world 99")
 }
