@@ -18,6 +18,7 @@ import (
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 )
 
 // Tenant and subject own all calls of a run; secret signs their tokens.
@@ -80,16 +81,16 @@ func run(settings string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return errors.Join(serve(ctx, &s, &faultStore{queue, t}, log), queue.Close())
+	return errors.Join(serve(ctx, &s, faultstore.New(queue, t.hooks()), log), queue.Close())
 }
 
-func serve(ctx context.Context, s *Settings, queue *faultStore, log *slog.Logger) error {
+func serve(ctx context.Context, s *Settings, queue *faultstore.Store, log *slog.Logger) error {
 	jwt, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: []byte(secret)}}})
 	if err != nil {
 		return err
 	}
 	srv, err := server.New(router(&worker{s.Run, sendEntry}), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
-		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, PoisonAfter: neverPoison,
+		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, MaxQuarantineCrashes: neverPoison,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})
 	if err != nil {

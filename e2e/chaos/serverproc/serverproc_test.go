@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/pay-theory/streamer/backend/streamertest"
 	"github.com/pay-theory/streamer/client-go"
 	"github.com/stretchr/testify/require"
@@ -134,7 +135,9 @@ func TestUnusableChildren(t *testing.T) {
 func TestTriggerWaits(t *testing.T) {
 	tr := newTrigger(&Settings{Point: "claim.after", Nth: 3})
 	tr.reach("claim.before")
-	tr.around("claim")()
+	hooks := tr.hooks()
+	require.NoError(t, hooks.Before(faultstore.Claim, store.Key{}))
+	require.NoError(t, hooks.After(faultstore.Claim, store.Key{}, nil))
 	tr.reach("claim.after")
 	require.Equal(t, int64(1), tr.remaining.Load())
 }
