@@ -119,7 +119,7 @@ func TestEvents(t *testing.T) {
 		{Kind: KindProgress, Progress: Progress{Attempt: 1, Percent: 10}},
 		{Kind: KindChunk, Seq: 2, Chunk: row{1}},
 		{Kind: KindChunk, Seq: 3, Chunk: row{2}},
-		{Kind: KindAttempt, Seq: 4, Attempt: Attempt{Number: 2, Void: 1, Code: CodeWorkerLost}},
+		{Kind: KindAttempt, Seq: 4, Attempt: Attempt{Number: 2, Discarded: 1, Code: CodeWorkerLost}},
 		{Kind: KindChunk, Seq: 5, Chunk: row{3}},
 		{Kind: KindEnd, Seq: 6},
 	}, got)
@@ -159,7 +159,7 @@ func TestCollectCutsVoidChunks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, both{"done", []row{{3}}}, got)
 	require.Len(t, attempts, 1)
-	require.Equal(t, attempts[0].Void+1, len(seen), "the callbacks saw what was void, or were spared it")
+	require.Equal(t, attempts[0].Discarded+1, len(seen), "the callbacks saw what was void, or were spared it")
 }
 
 func TestFailures(t *testing.T) {

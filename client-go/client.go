@@ -94,7 +94,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
 	}
 	for s := range c.States(ctx) {
 		switch {
-		case s.Phase == Connected:
+		case s.Phase == Open:
 			return c, nil
 		case s.Err != nil:
 			_ = c.Close(ctx)

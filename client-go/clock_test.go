@@ -103,7 +103,7 @@ func TestHoursGoBy(t *testing.T) {
 			defer close(watched)
 			for s := range c.States(stop) {
 				mu.Lock()
-				if s.Phase != Connected {
+				if s.Phase != Open {
 					down++
 				}
 				mu.Unlock()

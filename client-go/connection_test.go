@@ -86,7 +86,7 @@ func TestConnectRefused(t *testing.T) {
 			return fmt.Sprint("token-", tokens.Add(1)), nil
 		}})
 		require.Equal(t, "token-4", p.bearer(), "the token is fetched anew for each connect")
-		phase(t, c, Connected)
+		phase(t, c, Open)
 	})
 }
 
@@ -198,7 +198,7 @@ func TestSubmitWhileDisconnected(t *testing.T) {
 		return !open.Load()
 	}
 	c := h.client(nil)
-	phase(t, c, Waiting)
+	phase(t, c, Reconnecting)
 	ctx, cancel := context.WithCancel(within(t))
 	wait := later(t, func() (string, error) { return greet.With(params{"never"}).Await(ctx, c) })
 	call, err := greet.With(params{"cancelled"}).Start(within(t), c)
@@ -253,7 +253,7 @@ func TestMakeBeforeBreak(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "from the old one", got)
 		require.Equal(t, wire.CloseNormal, old.closed(), "closed once nothing is left on it")
-		require.Equal(t, Connected, c.State().Phase)
+		require.Equal(t, Open, c.State().Phase)
 		p.send(resultMsg(id, 4, `"done"`))
 		var rows []int
 		for e, err := range call.Events(within(t)) {
@@ -284,7 +284,7 @@ func TestClosing(t *testing.T) {
 	require.ErrorIs(t, phase(t, c, Closed).Err, &Error{Code: CodeUnavailable})
 
 	c, p = h.open(nil)
-	phase(t, c, Connected)
+	phase(t, c, Open)
 	p.hangUp(wire.CloseRestart)
 	p = h.accept()
 	p.hangUp(wire.CloseUnsupportedData) // a code that says: do not come back
@@ -446,7 +446,7 @@ func TestALoggerMayUseTheClient(t *testing.T) {
 	p.raw([]byte(`not JSON`))
 	p.hangUp(wire.CloseRestart)
 	h.accept()
-	phase(t, c, Connected)
+	phase(t, c, Open)
 	require.EqualValues(t, 3, lines.Load())
 }
 
@@ -456,7 +456,7 @@ func TestCloseEndsWaiting(t *testing.T) {
 	closed := make(chan error, 1)
 	ready := make(chan struct{})
 	c, p := h.open(&Options{timing: quick, OnState: func(s State) {
-		if s.Phase == Connected {
+		if s.Phase == Open {
 			<-ready
 			closed <- c.Close(context.Background()) // from within a callback
 		}

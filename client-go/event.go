@@ -70,7 +70,7 @@ type Attempt struct {
 	Number int
 	// Void is how many of the chunks that this reader was handed, counted from
 	// the last, are void: the new attempt emits them again.
-	Void int
+	Discarded int
 	// Code says why the attempt before has ended, such as [CodeWorkerLost].
 	Code string
 	// Restarted tells that the server holds another history than the one that
@@ -126,7 +126,7 @@ func eventOf[C any](e *follow.Event) (out Event[C], err error) {
 }
 
 func attemptOf(e *follow.Event) Attempt {
-	return Attempt{Number: e.Attempt, Void: e.Void, Code: e.Code, Restarted: e.Restart}
+	return Attempt{Number: e.Attempt, Discarded: e.Void, Code: e.Code, Restarted: e.Restart}
 }
 
 func progressOf(p *wire.Progress) Progress {

@@ -77,7 +77,7 @@ func ExampleCall_Events() {
 		case client.KindChunk:
 			rows = append(rows, event.Chunk)
 		case client.KindAttempt: // what the dead attempt emitted comes again
-			rows = rows[:len(rows)-event.Attempt.Void]
+			rows = rows[:len(rows)-event.Attempt.Discarded]
 		case client.KindEnd:
 			fmt.Println(rows)
 		}

@@ -15,9 +15,9 @@ const (
 	// Connecting: an attempt to connect is under way.
 	Connecting Phase = iota
 	// Connected: messages go out at once.
-	Connected
+	Open
 	// Waiting: the connection is lost, and the next attempt is not due yet.
-	Waiting
+	Reconnecting
 	// Closed: the client is done for good.
 	Closed
 )
@@ -27,10 +27,10 @@ func (p Phase) String() string {
 	switch p {
 	case Connecting:
 		return "connecting"
-	case Connected:
-		return "connected"
-	case Waiting:
-		return "waiting"
+	case Open:
+		return "open"
+	case Reconnecting:
+		return "reconnecting"
 	case Closed:
 		return "closed"
 	}
@@ -96,9 +96,9 @@ func (c *Client) watch() {
 func phaseOf(p session.Phase) Phase {
 	switch p {
 	case session.Connected:
-		return Connected
+		return Open
 	case session.Waiting:
-		return Waiting
+		return Reconnecting
 	case session.Closed:
 		return Closed
 	case session.Connecting:

@@ -368,11 +368,11 @@ func (got *tale) read(ctx context.Context, call *client.Call[actions.Chunk, acti
 		case client.KindChunk:
 			got.chunks = append(got.chunks, event.Chunk.I)
 		case client.KindAttempt:
-			if event.Attempt.Number <= attempt || event.Attempt.Restarted || event.Attempt.Void > len(got.chunks) {
+			if event.Attempt.Number <= attempt || event.Attempt.Restarted || event.Attempt.Discarded > len(got.chunks) {
 				return fmt.Errorf("attempt %+v after %d with %d chunks", event.Attempt, attempt, len(got.chunks))
 			}
-			got.chunks = got.chunks[:len(got.chunks)-event.Attempt.Void]
-			got.voids += event.Attempt.Void
+			got.chunks = got.chunks[:len(got.chunks)-event.Attempt.Discarded]
+			got.voids += event.Attempt.Discarded
 			attempt = event.Attempt.Number
 		case client.KindProgress:
 		case client.KindEnd:

@@ -159,7 +159,7 @@ func (k *call) handed(ctx context.Context, event client.Event[raw], err error) (
 	case client.KindProgress:
 		out["percent"], out["message"] = event.Progress.Percent, event.Progress.Message
 	case client.KindAttempt:
-		out["attempt"], out["void"], out["code"] = event.Attempt.Number, event.Attempt.Void, event.Attempt.Code
+		out["attempt"], out["void"], out["code"] = event.Attempt.Number, event.Attempt.Discarded, event.Attempt.Code
 	case client.KindEnd:
 		k.ended = true
 		failed := (*client.Error)(nil)

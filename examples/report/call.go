@@ -159,10 +159,10 @@ func (s *screen) showProgress(text string) {
 func (s *screen) watch(states iter.Seq[client.State]) {
 	connected := false
 	for state := range states {
-		if connected && state.Phase != client.Connected && state.Phase != client.Closed {
+		if connected && state.Phase != client.Open && state.Phase != client.Closed {
 			s.note("… the connection is lost; waiting for the server")
 		}
-		connected = state.Phase == client.Connected
+		connected = state.Phase == client.Open
 	}
 }
 
@@ -180,7 +180,7 @@ func (s *screen) follow(ctx context.Context, k *client.Call[report.Row, report.R
 		case client.KindChunk:
 			err = s.write(os.Stdout, formatGroup(event.Chunk))
 		case client.KindAttempt:
-			s.note("… attempt %d has started (%s); %s", event.Attempt.Number, event.Attempt.Code, describeDiscarded(event.Attempt.Void))
+			s.note("… attempt %d has started (%s); %s", event.Attempt.Number, event.Attempt.Code, describeDiscarded(event.Attempt.Discarded))
 		case client.KindEnd:
 			return k.Result(ctx)
 		}

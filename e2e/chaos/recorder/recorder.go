@@ -222,7 +222,7 @@ func (r *Recorder) follow(c *Call, read *Read, again bool) (json.RawMessage, err
 		case e.Kind == client.KindChunk:
 			read.Events = append(read.Events, ReadEvent{Type: "chunk", Seq: e.Seq, Attempt: e.Chunk.Attempt, Chunk: e.Chunk.I})
 		case e.Kind == client.KindAttempt:
-			read.Events = append(read.Events, ReadEvent{Type: "attempt", Seq: e.Seq, Attempt: e.Attempt.Number, Discarded: e.Attempt.Void})
+			read.Events = append(read.Events, ReadEvent{Type: "attempt", Seq: e.Seq, Attempt: e.Attempt.Number, Discarded: e.Attempt.Discarded})
 		case e.Kind == client.KindProgress:
 			read.Events = append(read.Events, ReadEvent{Type: "progress", Attempt: e.Progress.Attempt, Percent: e.Progress.Percent})
 		}

@@ -63,7 +63,7 @@ func (v *textView) event(e *rawEvent) error {
 // attempt says which chunks are discarded, and, on a terminal, that there is a
 // new attempt.
 func (v *textView) attempt(a *client.Attempt) {
-	v.chunks -= a.Void
+	v.chunks -= a.Discarded
 	v.screen.update(func(s *status) { s.chunks, s.percent, s.message = v.chunks, 0, "" })
 	text := fmt.Sprintf("attempt %d", a.Number)
 	switch {
@@ -73,10 +73,10 @@ func (v *textView) attempt(a *client.Attempt) {
 		text += " (" + clean(a.Code) + ")"
 	}
 	if v.collect {
-		v.collected = v.collected[:max(0, len(v.collected)-a.Void)]
+		v.collected = v.collected[:max(0, len(v.collected)-a.Discarded)]
 	}
-	if !v.collect && a.Void > 0 {
-		text += fmt.Sprintf(": the last %s above no longer count", plural(a.Void, "chunk"))
+	if !v.collect && a.Discarded > 0 {
+		text += fmt.Sprintf(": the last %s above no longer count", plural(a.Discarded, "chunk"))
 	} else if !v.app.StderrTerminal {
 		return
 	}
@@ -123,9 +123,9 @@ func (v *textView) onState(s client.State) {
 	v.mu.Lock()
 	was := v.lost
 	switch s.Phase {
-	case client.Connected:
+	case client.Open:
 		v.connected, v.lost = true, false
-	case client.Waiting, client.Connecting:
+	case client.Reconnecting, client.Connecting:
 		v.lost = v.connected
 	case client.Closed:
 		v.lost, was = false, false

@@ -70,7 +70,7 @@ func TestLostConnectionIsShownOnce(t *testing.T) {
 	p := newProgram("")
 	v := newTextView(p.app, &display{})
 	for _, phase := range []client.Phase{
-		client.Connecting, client.Connected, client.Waiting, client.Connecting, client.Waiting, client.Connected, client.Closed,
+		client.Connecting, client.Open, client.Reconnecting, client.Connecting, client.Reconnecting, client.Open, client.Closed,
 	} {
 		v.onState(client.State{Phase: phase})
 	}
@@ -87,7 +87,7 @@ func TestDiscardedChunksAreShown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, attempt := range []client.Attempt{{Number: 2, Code: client.CodeWorkerLost, Void: 2}, {Number: 3, Code: client.CodeContinue}} {
+	for _, attempt := range []client.Attempt{{Number: 2, Code: client.CodeWorkerLost, Discarded: 2}, {Number: 3, Code: client.CodeContinue}} {
 		if err := v.event(&rawEvent{Kind: client.KindAttempt, Attempt: attempt}); err != nil {
 			t.Fatal(err)
 		}

@@ -109,7 +109,7 @@ func (v *jsonView) event(e *rawEvent) error {
 	case client.KindAttempt:
 		a := &e.Attempt
 		v.currentAttempt = a.Number
-		return v.write(&eventLine{Type: "attempt", Seq: e.Seq, Attempt: a.Number, Void: &a.Void, Code: a.Code, Restarted: a.Restarted})
+		return v.write(&eventLine{Type: "attempt", Seq: e.Seq, Attempt: a.Number, Void: &a.Discarded, Code: a.Code, Restarted: a.Restarted})
 	case client.KindEnd:
 	}
 	return nil
