@@ -116,7 +116,7 @@ func eventOf[C any](e *follow.Event) (out Event[C], err error) {
 	case follow.Progress:
 		out.Kind = KindProgress
 		out.Progress = progressOf(&e.Progress)
-	case follow.Mark:
+	case follow.AttemptMark:
 		out.Kind = KindAttempt
 		out.Attempt = attemptOf(e)
 	case follow.End:
@@ -126,7 +126,7 @@ func eventOf[C any](e *follow.Event) (out Event[C], err error) {
 }
 
 func attemptOf(e *follow.Event) Attempt {
-	return Attempt{Number: e.Attempt, Discarded: e.Void, Code: e.Code, Restarted: e.Restart}
+	return Attempt{Number: e.Attempt, Discarded: e.Discarded, Code: e.Code, Restarted: e.Restart}
 }
 
 func progressOf(p *wire.Progress) Progress {

@@ -88,7 +88,7 @@ func TestSlowReader(t *testing.T) {
 		if e.Kind == KindChunk {
 			seqs = append(seqs, e.Seq)
 			c.mu.Lock()
-			cost := call.f.call.Reader.Cost()
+			cost := call.f.call.Reader.BufferSize()
 			c.mu.Unlock()
 			require.Less(t, cost, 16<<10+3*(5<<10))
 		}

@@ -72,7 +72,7 @@ func (f *follower) finish() {
 func (f *follower) next(ctx context.Context) (follow.Event, error) {
 	for {
 		now := f.c.enter()
-		if f.call.Reader.Over() {
+		if f.call.Reader.EndTaken() {
 			end := *f.call.Reader.End()
 			f.c.leave()
 			return end, nil

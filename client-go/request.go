@@ -203,9 +203,9 @@ func (r *Request[C, R]) tell(e *follow.Event, chunks *[]C) error {
 		if r.onChunk != nil {
 			r.onChunk(typed.Chunk)
 		}
-	case follow.Mark:
+	case follow.AttemptMark:
 		if chunks != nil {
-			kept := len(*chunks) - e.Void
+			kept := len(*chunks) - e.Discarded
 			clear((*chunks)[kept:])
 			*chunks = (*chunks)[:kept]
 		}

@@ -17,7 +17,7 @@ type Kind uint8
 // Kinds of events that a reader is handed.
 const (
 	Chunk Kind = iota + 1
-	Mark
+	AttemptMark
 	Progress
 	End
 	ack
@@ -36,7 +36,7 @@ type Event struct {
 	Code string
 	// Void is how many of the chunks that this reader was handed, counted from
 	// the last, a mark makes void.
-	Void int
+	Discarded int
 	// Restart tells that a mark stands for a new history: all before is void.
 	Restart bool
 	// Err is why the call failed; nil at the end of one that succeeded.
@@ -48,8 +48,8 @@ type Event struct {
 }
 
 // first is the first seq that the event stands for.
-func (e *Event) first() uint64 {
-	if e.Kind == Mark && e.from != 0 && e.from < e.Seq {
+func (e *Event) firstSeq() uint64 {
+	if e.Kind == AttemptMark && e.from != 0 && e.from < e.Seq {
 		return e.from
 	}
 	return e.Seq
@@ -58,10 +58,10 @@ func (e *Event) first() uint64 {
 // overhead is what an event is taken to hold beside its data, in bytes.
 const overhead = 160
 
-func (e *Event) cost() int { return overhead + len(e.Data) }
+func (e *Event) memorySize() int { return overhead + len(e.Data) }
 
 // own makes the event independent of the frame that it was read from.
-func (e *Event) own() {
+func (e *Event) cloneData() {
 	e.Data = bytes.Clone(e.Data)
 	if e.Err != nil {
 		m := *e.Err
@@ -80,7 +80,7 @@ func eventOf(m *wire.ServerMessage) (e Event, ok bool) {
 	case wire.TypeChunk:
 		e.Kind, e.Data = Chunk, m.Data
 	case wire.TypeAttempt:
-		e.Kind, e.Code, e.keep, e.from = Mark, m.Code, m.Keep, m.From
+		e.Kind, e.Code, e.keep, e.from = AttemptMark, m.Code, m.Keep, m.From
 	case wire.TypeResult:
 		e.Kind, e.Data = End, m.Payload
 	case wire.TypeError:

@@ -9,8 +9,8 @@ import (
 
 const (
 	// quietMin and quietMax bound for how long silence is not asked about.
-	quietMin = 30 * time.Second
-	quietMax = 5 * time.Minute
+	minSilence = 30 * time.Second
+	maxSilence = 5 * time.Minute
 	// stallBase and stallMax bound the wait after a page that brought nothing
 	// though there was something to bring, or that was refused for now.
 	stallBase = 250 * time.Millisecond
@@ -18,7 +18,7 @@ const (
 )
 
 // Never is a time that does not come.
-const Never = time.Duration(1<<63 - 1)
+const NoDeadline = time.Duration(1<<63 - 1)
 
 // Verb is what a stream wants to have said about it.
 type Verb uint8
@@ -31,7 +31,7 @@ const (
 )
 
 // Want is what a stream wants to have said, and for Subscribe from where.
-type Want struct {
+type Command struct {
 	Verb  Verb
 	After uint64
 	Epoch int64
@@ -58,39 +58,39 @@ type Stream struct {
 	Pausable bool
 	State    State
 
-	heard, quiet time.Duration
-	askAt        time.Duration
-	stalls       int
+	lastActivity, silenceLimit time.Duration
+	retryAt                    time.Duration
+	stalls                     int
 }
 
 // Join adds a reader.
-func (s *Stream) Join(r *Reader) {
+func (s *Stream) AddReader(r *Reader) {
 	s.readers = append(s.readers, r)
 	r.behind = r.behind || s.State.LastSeq > r.position
 }
 
 // Leave takes a reader away.
-func (s *Stream) Leave(r *Reader) {
+func (s *Stream) RemoveReader(r *Reader) {
 	if i := slices.Index(s.readers, r); i >= 0 {
 		s.readers = slices.Delete(s.readers, i, i+1)
 	}
 }
 
 // Live tells whether the server is known to send what comes.
-func (s *Stream) Live() bool { return s.live }
+func (s *Stream) IsLive() bool { return s.live }
 
 // Adopt sets the epoch that the readers' positions belong to.
-func (s *Stream) Adopt(epoch int64) { s.epoch = epoch }
+func (s *Stream) SetEpoch(epoch int64) { s.epoch = epoch }
 
 // Epoch returns the epoch that the readers' positions belong to; 0: none yet.
 func (s *Stream) Epoch() int64 { return s.epoch }
 
 // hear notes a sign of life.
-func (s *Stream) hear(now time.Duration) { s.heard, s.quiet = now, quietMin }
+func (s *Stream) noteActivity(now time.Duration) { s.lastActivity, s.silenceLimit = now, minSilence }
 
 // Ack takes the answer to a request that was accepted. live tells that the
 // connection that it came on is the one in use.
-func (s *Stream) Ack(now time.Duration, m *wire.ServerMessage, live bool) {
+func (s *Stream) OnAck(now time.Duration, m *wire.ServerMessage, live bool) {
 	if s.epoch != m.Epoch && s.epoch != 0 && m.Epoch != 0 {
 		s.restart(1)
 	}
@@ -102,38 +102,38 @@ func (s *Stream) Ack(now time.Duration, m *wire.ServerMessage, live bool) {
 	if s.State.Status == "" {
 		s.State.Status = "queued"
 	}
-	s.Event(now, m, true)
+	s.OnEvent(now, m, true)
 }
 
 // Event takes a durable event, or the inline end of a call that is not known
 // to be stored. sure tells that the connection that it came on is known to
 // speak of the readers' epoch: an event says nothing about that, so what
 // overtakes the first page on a new connection is pulled instead.
-func (s *Stream) Event(now time.Duration, m *wire.ServerMessage, sure bool) {
+func (s *Stream) OnEvent(now time.Duration, m *wire.ServerMessage, sameEpoch bool) {
 	e, ok := eventOf(m)
 	if !ok || e.Seq == 0 && s.Known {
 		return
 	}
-	s.hear(now)
-	if !sure && s.epoch != 0 {
+	s.noteActivity(now)
+	if !sameEpoch && s.epoch != 0 {
 		s.State.LastSeq = max(s.State.LastSeq, e.Seq)
 		return
 	}
 	s.Known = s.Known || e.Seq > 0
-	s.note(&e)
+	s.updateState(&e)
 	for _, r := range s.readers {
 		r.offer(&e, now, false, false)
 	}
 }
 
 // note keeps the state in step with an event.
-func (s *Stream) note(e *Event) {
+func (s *Stream) updateState(e *Event) {
 	s.State.LastSeq = max(s.State.LastSeq, e.Seq)
 	switch e.Kind {
 	case Chunk:
-		s.running(e.Attempt)
-	case Mark:
-		s.running(e.Attempt)
+		s.setRunning(e.Attempt)
+	case AttemptMark:
+		s.setRunning(e.Attempt)
 	case End:
 		s.State.Due = 0
 		switch {
@@ -147,7 +147,7 @@ func (s *Stream) note(e *Event) {
 	}
 }
 
-func (s *Stream) running(attempt int) {
+func (s *Stream) setRunning(attempt int) {
 	if attempt < s.State.Attempt || s.Ended() {
 		return
 	}
@@ -164,38 +164,38 @@ func (s *Stream) Ended() bool {
 }
 
 // Report takes a progress message.
-func (s *Stream) Report(now time.Duration, p *wire.Progress) {
-	s.hear(now)
-	s.running(p.Attempt)
+func (s *Stream) OnProgress(now time.Duration, p *wire.Progress) {
+	s.noteActivity(now)
+	s.setRunning(p.Attempt)
 	for _, r := range s.readers {
-		r.report(p)
+		r.setProgress(p)
 	}
 }
 
 // Lag takes the news that the server has stopped sending events.
-func (s *Stream) Lag(now time.Duration, lastSeq uint64) {
-	s.hear(now)
+func (s *Stream) OnLag(now time.Duration, lastSeq uint64) {
+	s.noteActivity(now)
 	s.live = false
 	s.State.LastSeq = max(s.State.LastSeq, lastSeq)
 }
 
 // Page takes a snapshot. asked tells that it answers the stream's last
 // question, live that the connection that it came on is the one in use.
-func (s *Stream) Page(now time.Duration, m *wire.ServerMessage, asked, live bool) {
+func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live bool) {
 	more := m.More != nil && *m.More
 	// Another epoch, or one that has lost what was seen.
-	other := s.epoch != 0 && (m.Epoch != s.epoch || m.Recovered != nil && !*m.Recovered)
-	if other && !asked {
+	newHistory := s.epoch != 0 && (m.Epoch != s.epoch || m.Recovered != nil && !*m.Recovered)
+	if newHistory && !isAnswer {
 		s.live = false // a late one, perhaps; the next answer tells
 		return
 	}
 	s.Known = true
-	if other {
+	if newHistory {
 		s.restart(m.Attempt)
 	}
 	s.epoch = m.Epoch
-	before := s.lowest()
-	s.take(now, m.Events)
+	before := s.lowestPosition()
+	s.offerPage(now, m.Events)
 	if m.LastSeq >= s.State.LastSeq && !s.Ended() {
 		s.State = State{
 			Status: m.Status, Attempt: m.Attempt, LastSeq: m.LastSeq,
@@ -204,34 +204,34 @@ func (s *Stream) Page(now time.Duration, m *wire.ServerMessage, asked, live bool
 	}
 	if m.Progress != nil {
 		for _, r := range s.readers {
-			r.report(m.Progress)
+			r.setProgress(m.Progress)
 		}
 	}
 	switch {
 	case more:
 		s.live = false
-	case asked && live:
+	case isAnswer && live:
 		s.live = true
 	}
-	if asked || s.quiet == 0 {
-		s.heard, s.quiet = now, max(s.quiet, quietMin)
+	if isAnswer || s.silenceLimit == 0 {
+		s.lastActivity, s.silenceLimit = now, max(s.silenceLimit, minSilence)
 	}
-	s.settle(now, more, asked, before)
+	s.afterPage(now, more, isAnswer, before)
 }
 
 // take offers the events of a page to all readers. Those who have no room for
 // a page keep what fits.
-func (s *Stream) take(now time.Duration, events []wire.ServerMessage) {
+func (s *Stream) offerPage(now time.Duration, events []wire.ServerMessage) {
 	for i := range events {
 		if e, ok := eventOf(&events[i]); ok {
-			s.note(&e)
+			s.updateState(&e)
 		}
 	}
 	for _, r := range s.readers {
-		asked := r.ready()
+		takesPage := r.canTakePage()
 		for i := range events {
 			if e, ok := eventOf(&events[i]); ok && e.Seq > 0 {
-				r.offer(&e, now, true, asked)
+				r.offer(&e, now, true, takesPage)
 			}
 		}
 	}
@@ -239,42 +239,42 @@ func (s *Stream) take(now time.Duration, events []wire.ServerMessage) {
 
 // settle tells after a page who is still behind, and puts off the next
 // question if the page brought nothing though it should have.
-func (s *Stream) settle(now time.Duration, more, asked bool, before uint64) {
+func (s *Stream) afterPage(now time.Duration, more, isAnswer bool, before uint64) {
 	behind := more
 	for _, r := range s.readers {
-		if r.over {
+		if r.finished {
 			continue
 		}
-		r.drain(now)
-		r.behind = s.State.LastSeq > r.position && !(r.hole && now < r.holeAt)
-		if r.hole && asked {
-			r.holeAt = max(r.holeAt, now+holeWait)
+		r.drainEarly(now)
+		r.behind = s.State.LastSeq > r.position && !(r.gap && now < r.gapDeadline)
+		if r.gap && isAnswer {
+			r.gapDeadline = max(r.gapDeadline, now+gapWait)
 		}
 		behind = behind || r.behind
-		r.giveWay()
+		r.dropBuffer()
 	}
 	switch {
-	case s.lowest() > before:
-		s.stalls, s.askAt = 0, 0
-		s.hear(now)
-	case behind && asked:
-		s.Later(now, 0)
+	case s.lowestPosition() > before:
+		s.stalls, s.retryAt = 0, 0
+		s.noteActivity(now)
+	case behind && isAnswer:
+		s.Postpone(now, 0)
 	}
 }
 
 // Later puts off the next question, for longer each time in a row, and at
 // least for the given time.
-func (s *Stream) Later(now, atLeast time.Duration) {
+func (s *Stream) Postpone(now, atLeast time.Duration) {
 	wait := min(stallMax, stallBase<<min(s.stalls, 10))
 	s.stalls++
-	s.askAt = now + max(wait, atLeast)
+	s.retryAt = now + max(wait, atLeast)
 }
 
 // lowest is the lowest position of those who can take a page.
-func (s *Stream) lowest() uint64 {
+func (s *Stream) lowestPosition() uint64 {
 	low := uint64(1<<64 - 1)
 	for _, r := range s.readers {
-		if !r.over && r.ready() {
+		if !r.finished && r.canTakePage() {
 			low = min(low, r.position)
 		}
 	}
@@ -291,25 +291,25 @@ func (s *Stream) restart(attempt int) {
 
 // Cut takes the news that the connection in use is gone, or another one is in
 // use now.
-func (s *Stream) Cut() {
+func (s *Stream) OnDisconnect() {
 	s.live = false
-	s.stalls, s.askAt = 0, 0
+	s.stalls, s.retryAt = 0, 0
 }
 
 // Prove takes the news that the server holds the stream, from an event that
 // came before the answer to the request. live is as in Ack.
-func (s *Stream) Prove(live bool) {
+func (s *Stream) OnAccepted(live bool) {
 	s.Known = true
 	s.live = s.live || live
 }
 
 // Stopped takes the news that the server has stopped sending on demand.
-func (s *Stream) Stopped() { s.live = false }
+func (s *Stream) OnUnsubscribed() { s.live = false }
 
 // Asked notes that what the stream wanted was sent.
-func (s *Stream) Asked(now time.Duration, w Want) {
-	if w.Verb == Subscribe && s.live && now >= s.heard+s.quiet {
-		s.heard, s.quiet = now, min(quietMax, 2*max(s.quiet, quietMin))
+func (s *Stream) OnCommandSent(now time.Duration, w Command) {
+	if w.Verb == Subscribe && s.live && now >= s.lastActivity+s.silenceLimit {
+		s.lastActivity, s.silenceLimit = now, min(maxSilence, 2*max(s.silenceLimit, minSilence))
 	}
 }
 
@@ -322,50 +322,50 @@ func (s *Stream) Fail(err *wire.ServerMessage) {
 
 // Want returns what is to be said about the stream now. It may be said once
 // everything said about it before was answered.
-func (s *Stream) Want(now time.Duration) Want {
-	after, need, full, open := uint64(1<<64-1), !s.live, false, 0
+func (s *Stream) NextCommand(now time.Duration) Command {
+	after, need, full, ready := uint64(1<<64-1), !s.live, false, 0
 	for _, r := range s.readers {
 		switch {
-		case r.over:
-		case !r.ready():
+		case r.finished:
+		case !r.canTakePage():
 			full = full || r.behind
 		default:
-			open++
-			need = need || r.needs(now)
+			ready++
+			need = need || r.needsPage(now)
 			after = min(after, r.position)
 		}
 	}
-	quiet := s.live && now >= s.heard+s.quiet
+	silent := s.live && now >= s.lastActivity+s.silenceLimit
 	switch {
-	case open > 0 && (need || quiet):
-		if now < s.askAt {
-			return Want{}
+	case ready > 0 && (need || silent):
+		if now < s.retryAt {
+			return Command{}
 		}
-		return Want{Subscribe, after, s.epoch}
-	case open == 0 && full && s.live && s.Pausable:
-		return Want{Verb: Unsubscribe}
+		return Command{Subscribe, after, s.epoch}
+	case ready == 0 && full && s.live && s.Pausable:
+		return Command{Verb: Unsubscribe}
 	}
-	return Want{}
+	return Command{}
 }
 
 // Deadline returns when [Stream.Want] is to be asked again, if nothing comes.
 func (s *Stream) Deadline(now time.Duration) time.Duration {
-	at := Never
-	open := false
+	at := NoDeadline
+	ready := false
 	for _, r := range s.readers {
-		if r.over || !r.ready() {
+		if r.finished || !r.canTakePage() {
 			continue
 		}
-		open = true
+		ready = true
 		switch {
 		case r.behind || !s.live:
-			at = min(at, max(now, s.askAt))
-		case r.hole:
-			at = min(at, max(r.holeAt, s.askAt))
+			at = min(at, max(now, s.retryAt))
+		case r.gap:
+			at = min(at, max(r.gapDeadline, s.retryAt))
 		}
 	}
-	if open && s.live {
-		at = min(at, max(s.heard+s.quiet, s.askAt))
+	if ready && s.live {
+		at = min(at, max(s.lastActivity+s.silenceLimit, s.retryAt))
 	}
 	return at
 }

@@ -115,7 +115,7 @@ func (m *Machine) open(id string) (*stream, *wire.ServerMessage) {
 
 func (m *Machine) join(s *stream, r *follow.Reader) *Call {
 	c := &Call{Reader: r, s: s}
-	s.Join(r)
+	s.AddReader(r)
 	s.calls = append(s.calls, c)
 	m.calls++
 	return c
@@ -129,7 +129,7 @@ func (m *Machine) Detach(now time.Duration, c *Call) {
 		return
 	}
 	s.calls = slices.Delete(s.calls, i, i+1)
-	s.Leave(c.Reader)
+	s.RemoveReader(c.Reader)
 	m.calls--
 	c.Reader.Fail(fault(CodeDetached, "the call was detached", false))
 	c.Signal.Fire()
@@ -147,8 +147,8 @@ const CodeDetached = "detached"
 
 // Take hands out the next event of a call.
 func (m *Machine) Take(now time.Duration, c *Call) (follow.Event, bool) {
-	e, ok := c.Reader.Take()
-	if ok && (c.Reader.Waits() || !c.s.Live()) {
+	e, ok := c.Reader.NextEvent()
+	if ok && (c.Reader.CanResume() || !c.s.IsLive()) {
 		m.touch(now, c.s)
 	}
 	return e, ok
@@ -157,7 +157,7 @@ func (m *Machine) Take(now time.Duration, c *Call) (follow.Event, bool) {
 // Read says whether somebody takes the events of a call now. What was thrown
 // away meanwhile is pulled again.
 func (m *Machine) Read(now time.Duration, c *Call, reading bool) {
-	rewound := c.Reader.Read(reading)
+	rewound := c.Reader.SetReading(reading)
 	if !rewound {
 		m.touch(now, c.s)
 		return
@@ -169,13 +169,13 @@ func (m *Machine) Read(now time.Duration, c *Call, reading bool) {
 			return
 		}
 		if s.Epoch() == 0 {
-			s.Adopt(c.s.Epoch())
+			s.SetEpoch(c.s.Epoch())
 			s.Known, s.State = true, c.s.State
 		} else if s.Epoch() != c.s.Epoch() {
 			c.Reader.Restart(s.State.Attempt)
 		}
 		c.s = s
-		s.Join(c.Reader)
+		s.AddReader(c.Reader)
 		s.calls = append(s.calls, c)
 		m.calls++
 	}
@@ -184,7 +184,7 @@ func (m *Machine) Read(now time.Duration, c *Call, reading bool) {
 
 // Hurry says that somebody waits for the end of a call.
 func (m *Machine) Hurry(now time.Duration, c *Call) {
-	c.Reader.Hurry()
+	c.Reader.WaitEnd()
 	m.touch(now, c.s)
 }
 

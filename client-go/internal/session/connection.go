@@ -80,7 +80,7 @@ func (m *Machine) Opened(now time.Duration, gen int, until time.Duration) {
 	m.timers.set(&c.life, now+m.t.Life-m.jitter(m.t.LifeSpread))
 	m.refreshAt(now, c)
 	for _, s := range m.streams {
-		s.Cut()
+		s.OnDisconnect()
 	}
 	if before != nil {
 		m.retire(now, before)
@@ -130,7 +130,7 @@ func (m *Machine) Lost(now time.Duration, gen, code int) {
 		m.fails = 0
 	}
 	for _, s := range m.streams {
-		s.Cut()
+		s.OnDisconnect()
 		s.on = nil
 	}
 	m.requeue(now, c)

@@ -156,7 +156,7 @@ func (m *Machine) noPage(now time.Duration, msg *message, err *wire.ServerMessag
 		m.failStream(s, err)
 		return
 	}
-	s.Later(now, atLeast)
+	s.Postpone(now, atLeast)
 	m.touch(now, s)
 }
 
@@ -228,7 +228,7 @@ func (m *Machine) touch(now time.Duration, s *stream) {
 	kept := s.calls[:0]
 	for _, c := range s.calls {
 		if c.Reader.Finished() {
-			s.Leave(c.Reader)
+			s.RemoveReader(c.Reader)
 			m.calls--
 		} else {
 			kept = append(kept, c)
@@ -254,7 +254,7 @@ func (m *Machine) touch(now time.Duration, s *stream) {
 		m.timers.stop(&s.timer)
 		return
 	}
-	if w := s.Want(now); w.Verb != follow.Nothing {
+	if w := s.NextCommand(now); w.Verb != follow.Nothing {
 		m.say(now, s, w)
 		return
 	}
@@ -264,9 +264,9 @@ func (m *Machine) touch(now time.Duration, s *stream) {
 }
 
 // say sends what a stream wants to have said.
-func (m *Machine) say(now time.Duration, s *stream, w follow.Want) {
+func (m *Machine) say(now time.Duration, s *stream, w follow.Command) {
 	m.timers.stop(&s.timer)
-	s.Asked(now, w)
+	s.OnCommandSent(now, w)
 	msg := &message{kind: unsubscribe, s: s}
 	c := wire.ClientMessage{Type: wire.TypeUnsubscribe, ID: s.id}
 	if w.Verb == follow.Subscribe {
@@ -281,7 +281,7 @@ func (m *Machine) say(now time.Duration, s *stream, w follow.Want) {
 func (m *Machine) leave(now time.Duration, s *stream) {
 	if !s.Ended() && s.on != nil && s.on == m.conn && m.conn.takes(unsubscribe) {
 		s.on = nil
-		m.say(now, s, follow.Want{Verb: follow.Unsubscribe})
+		m.say(now, s, follow.Command{Verb: follow.Unsubscribe})
 		return
 	}
 	m.remove(s)
@@ -302,7 +302,7 @@ func (m *Machine) remove(s *stream) {
 func (m *Machine) failStream(s *stream, err *wire.ServerMessage) {
 	for _, c := range s.calls {
 		c.Reader.Fail(err)
-		s.Leave(c.Reader)
+		s.RemoveReader(c.Reader)
 		c.Signal.Fire()
 		m.calls--
 	}

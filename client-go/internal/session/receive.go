@@ -36,7 +36,7 @@ func (m *Machine) receive(now time.Duration, c *conn, msg *wire.ServerMessage) {
 		m.event(now, c, msg)
 	case wire.TypeProgress:
 		if s := m.streams[msg.ID]; s != nil {
-			s.Report(now, &wire.Progress{Attempt: msg.Attempt, Rev: msg.Rev, Percent: msg.Percent, Message: msg.Message})
+			s.OnProgress(now, &wire.Progress{Attempt: msg.Attempt, Rev: msg.Rev, Percent: msg.Percent, Message: msg.Message})
 			m.touch(now, s)
 		}
 	case wire.TypeError:
@@ -45,7 +45,7 @@ func (m *Machine) receive(now time.Duration, c *conn, msg *wire.ServerMessage) {
 		m.snapshot(now, c, msg)
 	case wire.TypeLag:
 		if s := m.streams[msg.ID]; s != nil && c == m.conn {
-			s.Lag(now, msg.LastSeq)
+			s.OnLag(now, msg.LastSeq)
 			m.touch(now, s)
 		}
 	case wire.TypeOK:
@@ -72,7 +72,7 @@ func (m *Machine) accepted(now time.Duration, c *conn, q *message) {
 		m.authed(now, c, nil)
 	case unsubscribe:
 		if c == m.conn {
-			q.s.Stopped()
+			q.s.OnUnsubscribed()
 			q.s.on = nil
 		}
 		m.touch(now, q.s)
@@ -95,27 +95,27 @@ func (m *Machine) event(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	case q == nil && msg.Type == wire.TypeAck:
 		// A late one. It matters only for the epoch, if that is not known.
 		if s.Epoch() == 0 {
-			s.Adopt(msg.Epoch)
+			s.SetEpoch(msg.Epoch)
 		}
 		if s.Epoch() != msg.Epoch {
 			return
 		}
-		s.Event(now, msg, true)
+		s.OnEvent(now, msg, true)
 	case q == nil:
-		s.Event(now, msg, c == s.on)
+		s.OnEvent(now, msg, c == s.on)
 	default:
 		m.use(c)
 		m.forget(q)
 		if msg.Seq == 0 {
-			s.Event(now, msg, true)
+			s.OnEvent(now, msg, true)
 			break
 		}
 		s.on = c
 		if msg.Type == wire.TypeAck {
-			s.Ack(now, msg, c == m.conn)
+			s.OnAck(now, msg, c == m.conn)
 		} else {
-			s.Prove(c == m.conn)
-			s.Event(now, msg, true)
+			s.OnAccepted(c == m.conn)
+			s.OnEvent(now, msg, true)
 		}
 	}
 	m.touch(now, s)
@@ -153,7 +153,7 @@ func (m *Machine) snapshot(now time.Duration, c *conn, msg *wire.ServerMessage) 
 		s.on = c
 		s.refusals = 0
 	}
-	s.Page(now, msg, asked, c == m.conn)
+	s.OnPage(now, msg, asked, c == m.conn)
 	m.touch(now, s)
 }
 
@@ -171,8 +171,8 @@ func (m *Machine) rename(now time.Duration, s *stream, id string) (_ *stream, as
 		return s, true
 	}
 	for _, c := range s.calls {
-		s.Leave(c.Reader)
-		to.Join(c.Reader)
+		s.RemoveReader(c.Reader)
+		to.AddReader(c.Reader)
 		c.s = to
 	}
 	to.calls = append(to.calls, s.calls...)
@@ -251,7 +251,7 @@ func (m *Machine) refused(now time.Duration, c *conn, q *message, msg *wire.Serv
 		m.authed(now, c, msg)
 	case unsubscribe:
 		m.forget(q)
-		q.s.Stopped()
+		q.s.OnUnsubscribed()
 		m.touch(now, q.s)
 	case subscribe:
 		switch {

@@ -6,7 +6,7 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/follow"
 )
 
-const never = follow.Never
+const never = follow.NoDeadline
 
 // timer is a moment at which something is to be done. Its zero value is unset.
 type timer struct {

@@ -193,7 +193,7 @@ func (r *reader) fail(format string, args ...any) {
 
 // read takes some events now and more of them later.
 func (r *reader) read() {
-	require.Less(r.w.t, r.call.Reader.Cost(), 1000+21*(160+30), "the buffer is not bounded")
+	require.Less(r.w.t, r.call.Reader.BufferSize(), 1000+21*(160+30), "the buffer is not bounded")
 	for range 1 + r.w.rnd.IntN(8) {
 		e, ok := r.w.m.Take(r.w.now, r.call)
 		if !ok {
@@ -223,11 +223,11 @@ func (r *reader) judge(e *follow.Event) {
 			r.fail("chunk %s as seq %d of epoch %d behind %d", text, e.Seq, r.epoch, r.last)
 		}
 		r.list, r.last, r.epoch = append(r.list, e.Seq), e.Seq, epoch
-	case follow.Mark:
-		if e.Void > len(r.list) || e.Restart && e.Void != len(r.list) {
-			r.fail("%d void of %d", e.Void, len(r.list))
+	case follow.AttemptMark:
+		if e.Discarded > len(r.list) || e.Restart && e.Discarded != len(r.list) {
+			r.fail("%d void of %d", e.Discarded, len(r.list))
 		}
-		r.list = r.list[:len(r.list)-e.Void]
+		r.list = r.list[:len(r.list)-e.Discarded]
 		if r.last = e.Seq; e.Restart {
 			r.last = 0
 		}
