@@ -186,13 +186,13 @@ func (c *Client) enter() time.Duration {
 func (c *Client) leave() {
 	var complaints []string // a logger is not ours: it may block, or use the client
 	for _, o := range c.machine.Outputs() {
-		if o.Verb == session.Complain {
+		if o.Verb == session.LogWarning {
 			complaints = append(complaints, o.Text)
 			continue
 		}
 		c.do(&o)
 	}
-	if at := c.machine.Next(); at < c.armed {
+	if at := c.machine.NextDeadline(); at < c.armed {
 		c.armed = at
 		c.timer.Reset(at - time.Since(c.born))
 	}
@@ -210,12 +210,12 @@ func (c *Client) tick() {
 	c.armed = never
 	// Our clock stands still while the computer sleeps, the wall clock does not.
 	if ahead := time.Now().Round(0).Sub(c.born.Round(0)) - now; ahead-c.asleep > 10*time.Second {
-		c.machine.Woke(now)
+		c.machine.OnWake(now)
 		c.asleep = ahead
 	} else {
 		c.asleep = min(c.asleep, ahead)
 	}
-	c.machine.Tick(now)
+	c.machine.RunTimers(now)
 	c.leave()
 }
 
@@ -226,7 +226,7 @@ func (c *Client) do(o *session.Output) {
 		if s := c.sockets[o.Conn]; s != nil {
 			s.send(o.Body)
 		}
-	case session.Drop:
+	case session.CloseConn:
 		if s := c.sockets[o.Conn]; s != nil {
 			s.drop(o.Code)
 		}
@@ -234,6 +234,6 @@ func (c *Client) do(o *session.Output) {
 		go c.connect(o.Conn)
 	case session.FetchToken:
 		go c.refresh()
-	case session.Complain: // leave does
+	case session.LogWarning: // leave does
 	}
 }

@@ -234,7 +234,7 @@ func TestMakeBeforeBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHostInBubble(t)
 		timing := quick
-		timing.Life, timing.LifeSpread = 100*time.Millisecond, time.Nanosecond
+		timing.MaxAge, timing.MaxAgeSpread = 100*time.Millisecond, time.Nanosecond
 		c, old := h.open(&Options{timing: timing})
 		call, err := report.With(params{}).Start(within(t), c)
 		require.NoError(t, err)

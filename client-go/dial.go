@@ -161,7 +161,7 @@ func (c *Client) refresh() {
 	if err == nil {
 		c.token = token
 	}
-	c.machine.Token(now, token, until, same, err != nil || token == "")
+	c.machine.TokenFetched(now, token, until, same, err != nil || token == "")
 }
 
 // expiry reads when a JWT expires, without verifying anything.

@@ -56,7 +56,7 @@ func (f *follower) begin() error {
 		return errReading
 	}
 	f.reading = true
-	f.c.machine.Read(now, f.call, true)
+	f.c.machine.SetReading(now, f.call, true)
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (f *follower) finish() {
 	now := f.c.enter()
 	defer f.c.leave()
 	f.reading = false
-	f.c.machine.Read(now, f.call, false)
+	f.c.machine.SetReading(now, f.call, false)
 }
 
 // next returns the next event. After the end it returns the end again.
@@ -77,12 +77,12 @@ func (f *follower) next(ctx context.Context) (follow.Event, error) {
 			f.c.leave()
 			return end, nil
 		}
-		e, ok := f.c.machine.Take(now, f.call)
+		e, ok := f.c.machine.NextEvent(now, f.call)
 		if ok {
 			f.c.leave()
 			return e, nil
 		}
-		changed := f.call.Signal.Wait()
+		changed := f.call.Signal.Changed()
 		f.c.leave()
 		select {
 		case <-changed:
@@ -100,7 +100,7 @@ func (f *follower) until(ctx context.Context, holds func() bool) error {
 			f.c.mu.Unlock()
 			return nil
 		}
-		changed := f.call.Signal.Wait()
+		changed := f.call.Signal.Changed()
 		f.c.mu.Unlock()
 		select {
 		case <-changed:
@@ -115,7 +115,7 @@ func (f *follower) end(ctx context.Context) (*follow.Event, error) {
 	now := f.c.enter()
 	if !f.hurried {
 		f.hurried = true
-		f.c.machine.Hurry(now, f.call)
+		f.c.machine.WaitEnd(now, f.call)
 	}
 	f.c.leave()
 	var end *follow.Event
@@ -130,7 +130,7 @@ func (f *follower) end(ctx context.Context) (*follow.Event, error) {
 func (f *follower) detach() (id string, sent bool) {
 	now := f.c.enter()
 	defer f.c.leave()
-	id, sent = f.call.ID(), f.call.Sent()
+	id, sent = f.call.ID(), f.call.RequestSent()
 	f.c.machine.Detach(now, f.call)
 	return id, sent
 }
@@ -155,13 +155,13 @@ func (c *Client) await(ctx context.Context, reply *session.Reply, id string) err
 			}
 			return nil
 		}
-		changed := reply.Signal.Wait()
+		changed := reply.Signal.Changed()
 		c.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			c.enter()
-			c.machine.Abandon(reply)
+			c.machine.DropReply(reply)
 			c.leave()
 			return ctx.Err()
 		}

@@ -236,7 +236,7 @@ func (r *Request[C, R]) submit(c *Client, skip bool) (*follower, error) {
 	_ = h.WriteByte(0)
 	_, _ = h.Write(r.payload)
 	return c.submit(&session.Request{
-		ID: m.ID, Body: body, Sum: h.Sum64(), Sync: r.mode == wire.ModeSync, Pausable: r.cancelAfter == nil, Skip: skip,
+		ID: m.ID, Body: body, Hash: h.Sum64(), Sync: r.mode == wire.ModeSync, Pausable: r.cancelAfter == nil, EndOnly: skip,
 	})
 }
 

@@ -184,7 +184,7 @@ func (s *socket) read() {
 	now := s.c.enter()
 	defer s.c.leave()
 	delete(s.c.sockets, s.gen)
-	s.c.machine.Lost(now, s.gen, code)
+	s.c.machine.ConnLost(now, s.gen, code)
 }
 
 func (s *socket) receive() error {
@@ -212,7 +212,7 @@ func (s *socket) receive() error {
 		}
 		now := s.c.enter()
 		if foreign {
-			s.c.machine.Foreign(now, s.gen)
+			s.c.machine.OnForeignFrame(now, s.gen)
 		} else {
 			s.c.machine.Received(now, s.gen, msgs)
 		}

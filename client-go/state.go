@@ -60,7 +60,7 @@ func (c *Client) States(ctx context.Context) iter.Seq[State] {
 		seen := uint64(0)
 		for {
 			c.mu.Lock()
-			state, version, changed := c.state, c.stateVersion, c.stateSignal.Wait()
+			state, version, changed := c.state, c.stateVersion, c.stateSignal.Changed()
 			c.mu.Unlock()
 			if version != seen {
 				seen = version
@@ -90,14 +90,14 @@ func (c *Client) watch() {
 	}
 	c.state, c.stateWhy = next, why
 	c.stateVersion++
-	c.stateSignal.Fire()
+	c.stateSignal.Notify()
 }
 
 func phaseOf(p session.Phase) Phase {
 	switch p {
-	case session.Connected:
+	case session.Open:
 		return Open
-	case session.Waiting:
+	case session.Reconnecting:
 		return Reconnecting
 	case session.Closed:
 		return Closed

@@ -29,7 +29,7 @@ type Timing struct {
 	Ping, PingWait time.Duration
 	// Life is how old a connection becomes before another takes its place,
 	// less a random part of LifeSpread. Default 1 h 57 min and 7 min.
-	Life, LifeSpread time.Duration
+	MaxAge, MaxAgeSpread time.Duration
 	// Drain is for how long a connection that was replaced is kept for its
 	// last answers. Default 30 s.
 	Drain time.Duration
@@ -44,25 +44,25 @@ type Timing struct {
 	Unsent time.Duration
 }
 
-func or(d *time.Duration, def time.Duration) {
+func setDefault(d *time.Duration, def time.Duration) {
 	if *d == 0 {
 		*d = def
 	}
 }
 
-func (t *Timing) fill() {
-	or(&t.AnswerRequest, 30*time.Second)
-	or(&t.Answer, 10*time.Second)
-	or(&t.BackoffBase, 250*time.Millisecond)
-	or(&t.BackoffMax, 30*time.Second)
-	or(&t.Ping, 4*time.Minute)
-	or(&t.PingWait, 10*time.Second)
-	or(&t.Life, 117*time.Minute)
-	or(&t.LifeSpread, 7*time.Minute)
-	or(&t.Drain, 30*time.Second)
-	or(&t.Foreign, time.Second)
-	or(&t.Refresh, time.Minute)
-	or(&t.Unsent, time.Minute)
+func (t *Timing) setDefaults() {
+	setDefault(&t.AnswerRequest, 30*time.Second)
+	setDefault(&t.Answer, 10*time.Second)
+	setDefault(&t.BackoffBase, 250*time.Millisecond)
+	setDefault(&t.BackoffMax, 30*time.Second)
+	setDefault(&t.Ping, 4*time.Minute)
+	setDefault(&t.PingWait, 10*time.Second)
+	setDefault(&t.MaxAge, 117*time.Minute)
+	setDefault(&t.MaxAgeSpread, 7*time.Minute)
+	setDefault(&t.Drain, 30*time.Second)
+	setDefault(&t.Foreign, time.Second)
+	setDefault(&t.Refresh, time.Minute)
+	setDefault(&t.Unsent, time.Minute)
 }
 
 // Config is what a machine needs to know from the start.
@@ -82,25 +82,25 @@ type Config struct {
 
 const (
 	// resends is how often a message is sent again that nobody answers.
-	resends = 3
+	maxResends = 3
 	// maxLosses is how many connections may be lost over a message before it
 	// is taken for the reason.
 	maxLosses = 16
 	// settledAfter is how long a connection must live for the backoff of the
 	// one after it to begin anew.
-	settledAfter = 10 * time.Second
+	stableAfter = 10 * time.Second
 )
 
 // backoff returns a random time in 0 … min(max, base·2^n): full jitter.
 func (m *Machine) backoff(n int) time.Duration {
-	d := m.t.BackoffBase << min(n, 20)
-	if d > m.t.BackoffMax || d <= 0 {
-		d = m.t.BackoffMax
+	d := m.timing.BackoffBase << min(n, 20)
+	if d > m.timing.BackoffMax || d <= 0 {
+		d = m.timing.BackoffMax
 	}
 	return m.jitter(d)
 }
 
-func randomly(d time.Duration) time.Duration {
+func randomBelow(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
@@ -108,7 +108,7 @@ func randomly(d time.Duration) time.Duration {
 }
 
 // fault makes an error of our own, in the form of one from the server.
-func fault(code, text string, final bool) *wire.ServerMessage {
+func localError(code, text string, final bool) *wire.ServerMessage {
 	m := wire.ErrorMessage(code, text, final)
 	m.Hint = wire.Codes[code].Hint
 	return &m

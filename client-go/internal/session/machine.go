@@ -21,11 +21,11 @@ const (
 	// DialFailed.
 	Dial
 	// Drop closes a connection with close code Code. Nothing is reported.
-	Drop
+	CloseConn
 	// FetchToken fetches a token, and reports Token.
 	FetchToken
 	// Complain logs Text: a peer that breaks the protocol.
-	Complain
+	LogWarning
 )
 
 // Output is something to be done, in the order in which it comes.
@@ -43,14 +43,14 @@ type Phase uint8
 // Phases.
 const (
 	Connecting Phase = iota
-	Connected
-	Waiting
+	Open
+	Reconnecting
 	Closed
 )
 
 // Machine is the whole of a client but for sockets and clocks.
 type Machine struct {
-	t      Timing
+	timing Timing
 	cfg    Config
 	jitter func(time.Duration) time.Duration
 	newRef func() string
@@ -61,37 +61,37 @@ type Machine struct {
 	order   uint64
 	calls   int
 
-	gen     int
-	conn    *conn // in use
-	old     []*conn
-	dialing int
-	dial    timer
-	fails   int
+	gen          int
+	conn         *conn // in use
+	draining     []*conn
+	dialing      int
+	redial       timer
+	dialFailures int
 	// ever tells that a connection was open once.
-	ever     bool
-	fetching bool
-	fetches  int
+	everConnected bool
+	fetchingToken bool
+	tokenRetries  int
 
-	why   *wire.ServerMessage // why it is not connected
-	fatal *wire.ServerMessage
-	out   []Output
+	lastError *wire.ServerMessage // why it is not connected
+	fatal     *wire.ServerMessage
+	outputs   []Output
 }
 
 // New returns a machine that has not begun to connect.
 func New(cfg Config) *Machine {
-	cfg.Timing.fill()
+	cfg.Timing.setDefaults()
 	m := &Machine{
-		t: cfg.Timing, cfg: cfg, jitter: cfg.Jitter, newRef: cfg.NewRef,
+		timing: cfg.Timing, cfg: cfg, jitter: cfg.Jitter, newRef: cfg.NewRef,
 		streams: make(map[string]*stream), refs: make(map[string]*message),
 	}
 	if m.jitter == nil {
-		m.jitter = randomly
+		m.jitter = randomBelow
 	}
 	if m.newRef == nil {
 		n := 0
 		m.newRef = func() string { n++; return strconv.Itoa(n) }
 	}
-	m.dial.alarm = dialAlarm{}
+	m.redial.owner = redialTimer{}
 	return m
 }
 
@@ -101,22 +101,22 @@ func (m *Machine) Start(now time.Duration) { m.connect(now, 0) }
 // Outputs returns what is to be done since it was called last. The slice is
 // used again: it is good until the next input.
 func (m *Machine) Outputs() []Output {
-	out := m.out
-	m.out = m.out[:0]
+	out := m.outputs
+	m.outputs = m.outputs[:0]
 	return out
 }
 
 // Next returns when [Machine.Tick] is to be called, if no input comes before.
-func (m *Machine) Next() time.Duration { return m.timers.next() }
+func (m *Machine) NextDeadline() time.Duration { return m.timers.earliest() }
 
 // Tick does what is due.
-func (m *Machine) Tick(now time.Duration) {
+func (m *Machine) RunTimers(now time.Duration) {
 	for {
-		t := m.timers.due(now)
+		t := m.timers.popDue(now)
 		if t == nil {
 			return
 		}
-		t.alarm.ring(m, now)
+		t.owner.onTimer(m, now)
 	}
 }
 
@@ -126,16 +126,16 @@ func (m *Machine) Phase() (Phase, *wire.ServerMessage) {
 	case m.fatal != nil:
 		return Closed, m.fatal
 	case m.conn != nil:
-		return Connected, nil
-	case m.dialing != 0 || !m.ever && m.why == nil:
-		return Connecting, m.why
+		return Open, nil
+	case m.dialing != 0 || !m.everConnected && m.lastError == nil:
+		return Connecting, m.lastError
 	}
-	return Waiting, m.why
+	return Reconnecting, m.lastError
 }
 
 // Close ends everything from this side.
 func (m *Machine) Close(now time.Duration) {
-	m.stop(now, fault(CodeClosed, "the client was closed", false))
+	m.shutDown(now, localError(CodeClosed, "the client was closed", false))
 }
 
 // CodeClosed is the code of calls that were followed when the client was
@@ -143,32 +143,32 @@ func (m *Machine) Close(now time.Duration) {
 const CodeClosed = "closed"
 
 // stop ends everything for good.
-func (m *Machine) stop(now time.Duration, why *wire.ServerMessage) {
+func (m *Machine) shutDown(now time.Duration, why *wire.ServerMessage) {
 	if m.fatal != nil {
 		return
 	}
 	m.fatal = why
-	for _, s := range m.sorted() {
+	for _, s := range m.sortedStreams() {
 		m.failStream(s, why)
 	}
 	for _, msg := range m.refs {
 		m.forget(msg)
-		msg.reply.settle(nil, why)
+		msg.reply.complete(nil, why)
 	}
-	for _, c := range append(m.old, m.conn) {
+	for _, c := range append(m.draining, m.conn) {
 		if c != nil {
-			m.release(c)
-			m.emit(Output{Verb: Drop, Conn: c.gen, Code: wire.CloseNormal})
+			m.stopTimers(c)
+			m.addOutput(Output{Verb: CloseConn, Conn: c.gen, Code: wire.CloseNormal})
 		}
 	}
-	m.conn, m.old, m.dialing = nil, nil, 0
-	m.timers.stop(&m.dial)
+	m.conn, m.draining, m.dialing = nil, nil, 0
+	m.timers.stop(&m.redial)
 }
 
-func (m *Machine) emit(o Output) { m.out = append(m.out, o) }
+func (m *Machine) addOutput(o Output) { m.outputs = append(m.outputs, o) }
 
 // sorted returns the streams in the order in which they came.
-func (m *Machine) sorted() []*stream {
+func (m *Machine) sortedStreams() []*stream {
 	all := make([]*stream, 0, len(m.streams))
 	for _, s := range m.streams {
 		all = append(all, s)
@@ -179,21 +179,21 @@ func (m *Machine) sorted() []*stream {
 
 // unanswered returns all messages that have no answer, in the order in which
 // they came.
-func (m *Machine) unanswered() []*message {
+func (m *Machine) unansweredMessages() []*message {
 	all := make([]*message, 0, len(m.refs)+len(m.streams))
 	for _, msg := range m.refs {
 		all = append(all, msg)
 	}
 	for _, s := range m.streams {
-		if s.sent != nil && s.sent.kind == request {
-			all = append(all, s.sent)
+		if s.pending != nil && s.pending.kind == request {
+			all = append(all, s.pending)
 		}
 	}
 	slices.SortFunc(all, func(a, b *message) int { return cmp.Compare(a.order, b.order) })
 	return all
 }
 
-func (m *Machine) next() uint64 {
+func (m *Machine) nextOrder() uint64 {
 	m.order++
 	return m.order
 }
@@ -202,7 +202,7 @@ func (m *Machine) next() uint64 {
 type Signal struct{ ch chan struct{} }
 
 // Wait returns a channel that is closed at the next change.
-func (s *Signal) Wait() <-chan struct{} {
+func (s *Signal) Changed() <-chan struct{} {
 	if s.ch == nil {
 		s.ch = make(chan struct{})
 	}
@@ -210,7 +210,7 @@ func (s *Signal) Wait() <-chan struct{} {
 }
 
 // Fire wakes all who wait.
-func (s *Signal) Fire() {
+func (s *Signal) Notify() {
 	if s.ch != nil {
 		close(s.ch)
 		s.ch = nil
@@ -230,7 +230,7 @@ type Reply struct {
 	msg *message
 }
 
-func (r *Reply) settle(answer, err *wire.ServerMessage) {
+func (r *Reply) complete(answer, err *wire.ServerMessage) {
 	if r == nil || r.Done {
 		return
 	}
@@ -238,7 +238,7 @@ func (r *Reply) settle(answer, err *wire.ServerMessage) {
 	if answer != nil {
 		r.Calls, r.Cursor = answer.Calls, answer.Cursor
 	}
-	r.Signal.Fire()
+	r.Signal.Notify()
 }
 
 // stream is a stream with what is under way for it.
@@ -249,19 +249,19 @@ type stream struct {
 	calls []*Call
 	// sent is the request, subscribe or unsubscribe that has no answer yet:
 	// until then nothing else but a cancel is said about the stream.
-	sent *message
+	pending *message
 	// later is a request that waits for that.
-	later *message
+	queued *message
 	// asked tells that this client has requested it; sum is of what.
-	asked bool
-	sum   uint64
+	requested bool
+	hash      uint64
 	// on is the connection that follows it.
-	on *conn
+	conn *conn
 	// cancelled tells that a cancel was sent before the request's answer came.
-	cancelled bool
-	refusals  int
-	removed   bool
-	timer     timer
+	cancelSent bool
+	refusals   int
+	removed    bool
+	timer      timer
 }
 
-func (s *stream) ring(m *Machine, now time.Duration) { m.touch(now, s) }
+func (s *stream) onTimer(m *Machine, now time.Duration) { m.update(now, s) }

@@ -7,10 +7,10 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-type kind uint8
+type messageKind uint8
 
 const (
-	request kind = iota + 1
+	request messageKind = iota + 1
 	cancel
 	subscribe
 	unsubscribe
@@ -21,36 +21,36 @@ const (
 // message is one that has no answer yet. It waits for a connection (conn is
 // nil), waits for its time (held), or is under way.
 type message struct {
-	kind  kind
-	ref   string
-	body  []byte
-	s     *stream
-	reply *Reply
-	sync  bool
-	order uint64
+	kind   messageKind
+	ref    string
+	body   []byte
+	stream *stream
+	reply  *Reply
+	sync   bool
+	order  uint64
 
-	conn   *conn
-	held   bool
-	sent   bool // ever
-	frames int  // how many had come on conn when it was sent
-	tries  int  // resends over an answer that did not come, or was a refusal for now
-	losses int  // connections lost over it
-	timer  timer
+	conn         *conn
+	delayed      bool
+	sent         bool // ever
+	framesBefore int  // how many had come on conn when it was sent
+	resends      int  // resends over an answer that did not come, or was a refusal for now
+	connLosses   int  // connections lost over it
+	timer        timer
 }
 
 // add takes a message that carries a ref into the ledger and sends it.
-func (m *Machine) add(now time.Duration, msg *message, c *wire.ClientMessage) {
+func (m *Machine) sendWithRef(now time.Duration, msg *message, c *wire.ClientMessage) {
 	c.Ref = m.newRef()
-	msg.ref, msg.order = c.Ref, m.next()
+	msg.ref, msg.order = c.Ref, m.nextOrder()
 	msg.body = c.Append(nil)
-	msg.timer.alarm = msg
+	msg.timer.owner = msg
 	m.refs[msg.ref] = msg
 	m.transmit(now, msg)
 }
 
 // takes tells whether a message may be sent on the connection now.
-func (c *conn) takes(k kind) bool {
-	if c.expired {
+func (c *conn) canSend(k messageKind) bool {
+	if c.tokenExpired {
 		return k == auth
 	}
 	return !c.closing || k != request
@@ -59,105 +59,105 @@ func (c *conn) takes(k kind) bool {
 // transmit sends a message, or has it wait for a connection.
 func (m *Machine) transmit(now time.Duration, msg *message) {
 	c := m.conn
-	msg.held = false
-	if c == nil || !c.takes(msg.kind) {
+	msg.delayed = false
+	if c == nil || !c.canSend(msg.kind) {
 		msg.conn = nil
 		switch {
-		case msg.sent || m.t.Unsent < 0:
+		case msg.sent || m.timing.Unsent < 0:
 			m.timers.stop(&msg.timer)
 		case msg.timer.index == 0:
-			m.timers.set(&msg.timer, now+m.t.Unsent)
+			m.timers.reset(&msg.timer, now+m.timing.Unsent)
 		}
 		return
 	}
-	msg.conn, msg.sent, msg.frames = c, true, c.frames
-	m.send(now, c, msg.body)
-	by := m.t.Answer
+	msg.conn, msg.sent, msg.framesBefore = c, true, c.framesReceived
+	m.sendNow(now, c, msg.body)
+	by := m.timing.Answer
 	if msg.kind == request {
-		by = m.t.AnswerRequest
+		by = m.timing.AnswerRequest
 	}
-	if msg.tries > 0 {
-		by += m.backoff(msg.tries)
+	if msg.resends > 0 {
+		by += m.backoff(msg.resends)
 	}
-	m.timers.set(&msg.timer, now+by)
+	m.timers.reset(&msg.timer, now+by)
 }
 
-func (m *Machine) send(now time.Duration, c *conn, body []byte) {
-	c.said = now
-	m.emit(Output{Verb: Send, Conn: c.gen, Body: body})
+func (m *Machine) sendNow(now time.Duration, c *conn, body []byte) {
+	c.lastSent = now
+	m.addOutput(Output{Verb: Send, Conn: c.gen, Body: body})
 }
 
 // hold has a message wait before it is sent again.
-func (m *Machine) hold(now time.Duration, msg *message, atLeast time.Duration) {
-	msg.tries++
-	msg.conn, msg.held = nil, true
-	m.timers.set(&msg.timer, now+max(atLeast, m.backoff(msg.tries)))
+func (m *Machine) resendLater(now time.Duration, msg *message, atLeast time.Duration) {
+	msg.resends++
+	msg.conn, msg.delayed = nil, true
+	m.timers.reset(&msg.timer, now+max(atLeast, m.backoff(msg.resends)))
 }
 
 // ring sends a message again that was not answered, or gives up.
-func (msg *message) ring(m *Machine, now time.Duration) {
+func (msg *message) onTimer(m *Machine, now time.Duration) {
 	switch {
-	case msg.held:
+	case msg.delayed:
 		m.transmit(now, msg)
 	case msg.conn == nil:
-		m.giveUp(now, msg, "there was no connection to send it on")
+		m.failUnanswered(now, msg, "there was no connection to send it on")
 	default:
-		if c := msg.conn; c.frames == msg.frames {
-			m.probe(now, c)
+		if c := msg.conn; c.framesReceived == msg.framesBefore {
+			m.sendPing(now, c)
 		}
-		if msg.sync || msg.tries >= resends || msg.kind == request && len(msg.s.calls) == 0 {
-			m.giveUp(now, msg, "nobody answered")
+		if msg.sync || msg.resends >= maxResends || msg.kind == request && len(msg.stream.calls) == 0 {
+			m.failUnanswered(now, msg, "nobody answered")
 			return
 		}
-		msg.tries++
+		msg.resends++
 		m.transmit(now, msg)
 	}
 }
 
 // giveUp fails a message as unavailable.
-func (m *Machine) giveUp(now time.Duration, msg *message, text string) {
-	err := fault(wire.CodeUnavailable, text, false)
+func (m *Machine) failUnanswered(now time.Duration, msg *message, text string) {
+	err := localError(wire.CodeUnavailable, text, false)
 	switch msg.kind {
 	case request:
 		m.failRequest(now, msg, err)
 	case subscribe:
-		m.noPage(now, msg, err, 0)
+		m.onSubscribeFailed(now, msg, err, 0)
 	case unsubscribe:
 		m.forget(msg)
-		m.touch(now, msg.s)
+		m.update(now, msg.stream)
 	case auth:
 		m.forget(msg)
-		m.authLater(now)
+		m.scheduleTokenRetry(now)
 	default:
 		m.forget(msg)
-		msg.reply.settle(nil, err)
+		msg.reply.complete(nil, err)
 	}
 }
 
 // failRequest ends the calls that were started by a request.
 func (m *Machine) failRequest(now time.Duration, msg *message, err *wire.ServerMessage) {
-	s := msg.s
+	s := msg.stream
 	m.forget(msg)
 	for _, c := range s.calls {
 		if c.submitted {
 			c.Reader.Fail(err)
 		}
 	}
-	s.asked = false
-	m.touch(now, s)
+	s.requested = false
+	m.update(now, s)
 }
 
 // noPage does what follows from a subscribe that brought none: what was never
 // seen ends, what was is asked for again later.
-func (m *Machine) noPage(now time.Duration, msg *message, err *wire.ServerMessage, atLeast time.Duration) {
-	s := msg.s
+func (m *Machine) onSubscribeFailed(now time.Duration, msg *message, err *wire.ServerMessage, atLeast time.Duration) {
+	s := msg.stream
 	m.forget(msg)
-	if s.refusals++; !s.Known && s.refusals > resends {
+	if s.refusals++; !s.Known && s.refusals > maxResends {
 		m.failStream(s, err)
 		return
 	}
 	s.Postpone(now, atLeast)
-	m.touch(now, s)
+	m.update(now, s)
 }
 
 // forget takes a message out of the ledger.
@@ -166,12 +166,12 @@ func (m *Machine) forget(msg *message) {
 	if msg.ref != "" {
 		delete(m.refs, msg.ref)
 	}
-	if s := msg.s; s != nil {
-		if s.sent == msg {
-			s.sent = nil
+	if s := msg.stream; s != nil {
+		if s.pending == msg {
+			s.pending = nil
 		}
-		if s.later == msg {
-			s.later = nil
+		if s.queued == msg {
+			s.queued = nil
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (m *Machine) forget(msg *message) {
 // requeue has the messages that a lost connection carried wait for another
 // one. What is said about streams is not repeated but decided anew.
 func (m *Machine) requeue(now time.Duration, c *conn) {
-	for _, msg := range m.unanswered() {
+	for _, msg := range m.unansweredMessages() {
 		if msg.conn != c {
 			continue
 		}
@@ -187,20 +187,20 @@ func (m *Machine) requeue(now time.Duration, c *conn) {
 		switch msg.kind {
 		case subscribe, unsubscribe, auth:
 			m.forget(msg)
-			if msg.s != nil {
-				m.touch(now, msg.s)
+			if msg.stream != nil {
+				m.update(now, msg.stream)
 			}
 			continue
 		case request:
-			if len(msg.s.calls) == 0 { // all have left: it is not sent again
+			if len(msg.stream.calls) == 0 { // all have left: it is not sent again
 				m.forget(msg)
-				m.touch(now, msg.s)
+				m.update(now, msg.stream)
 				continue
 			}
 		}
-		msg.tries = 0
-		if msg.losses++; msg.losses > maxLosses {
-			m.giveUp(now, msg, "the connection was lost each time that it was sent")
+		msg.resends = 0
+		if msg.connLosses++; msg.connLosses > maxLosses {
+			m.failUnanswered(now, msg, "the connection was lost each time that it was sent")
 			continue
 		}
 		m.transmit(now, msg)
@@ -209,19 +209,19 @@ func (m *Machine) requeue(now time.Duration, c *conn) {
 
 // resume sends what waits for a connection and decides anew about the streams.
 func (m *Machine) resume(now time.Duration) {
-	for _, msg := range m.unanswered() {
-		if msg.conn == nil && !msg.held {
+	for _, msg := range m.unansweredMessages() {
+		if msg.conn == nil && !msg.delayed {
 			m.transmit(now, msg)
 		}
 	}
-	for _, s := range m.sorted() {
-		m.touch(now, s)
+	for _, s := range m.sortedStreams() {
+		m.update(now, s)
 	}
 }
 
 // touch does what an input made due for a stream: lets go of readers that have
 // their end, wakes those who wait, says what is to be said, sets the timer.
-func (m *Machine) touch(now time.Duration, s *stream) {
+func (m *Machine) update(now time.Duration, s *stream) {
 	if s.removed {
 		return
 	}
@@ -233,63 +233,63 @@ func (m *Machine) touch(now time.Duration, s *stream) {
 		} else {
 			kept = append(kept, c)
 		}
-		c.Signal.Fire()
+		c.Signal.Notify()
 	}
 	clear(s.calls[len(kept):])
 	s.calls = kept
-	if s.sent != nil {
+	if s.pending != nil {
 		m.timers.stop(&s.timer)
 		return
 	}
-	if s.later != nil {
-		s.sent, s.later = s.later, nil
-		m.transmit(now, s.sent)
+	if s.queued != nil {
+		s.pending, s.queued = s.queued, nil
+		m.transmit(now, s.pending)
 		return
 	}
 	if len(s.calls) == 0 {
-		m.leave(now, s)
+		m.unsubscribeOrRemove(now, s)
 		return
 	}
-	if m.conn == nil || !m.conn.takes(subscribe) {
+	if m.conn == nil || !m.conn.canSend(subscribe) {
 		m.timers.stop(&s.timer)
 		return
 	}
 	if w := s.NextCommand(now); w.Verb != follow.Nothing {
-		m.say(now, s, w)
+		m.sendSubscribe(now, s, w)
 		return
 	}
 	if at := s.Deadline(now); s.timer.index == 0 || at < s.timer.at {
-		m.timers.set(&s.timer, at)
+		m.timers.reset(&s.timer, at)
 	}
 }
 
 // say sends what a stream wants to have said.
-func (m *Machine) say(now time.Duration, s *stream, w follow.Command) {
+func (m *Machine) sendSubscribe(now time.Duration, s *stream, w follow.Command) {
 	m.timers.stop(&s.timer)
 	s.OnCommandSent(now, w)
-	msg := &message{kind: unsubscribe, s: s}
+	msg := &message{kind: unsubscribe, stream: s}
 	c := wire.ClientMessage{Type: wire.TypeUnsubscribe, ID: s.id}
 	if w.Verb == follow.Subscribe {
 		msg.kind = subscribe
 		c.Type, c.After, c.Epoch = wire.TypeSubscribe, w.After, w.Epoch
 	}
-	s.sent = msg
-	m.add(now, msg, &c)
+	s.pending = msg
+	m.sendWithRef(now, msg, &c)
 }
 
 // leave lets go of a stream that nobody reads any more.
-func (m *Machine) leave(now time.Duration, s *stream) {
-	if !s.Ended() && s.on != nil && s.on == m.conn && m.conn.takes(unsubscribe) {
-		s.on = nil
-		m.say(now, s, follow.Command{Verb: follow.Unsubscribe})
+func (m *Machine) unsubscribeOrRemove(now time.Duration, s *stream) {
+	if !s.Ended() && s.conn != nil && s.conn == m.conn && m.conn.canSend(unsubscribe) {
+		s.conn = nil
+		m.sendSubscribe(now, s, follow.Command{Verb: follow.Unsubscribe})
 		return
 	}
-	m.remove(s)
+	m.removeStream(s)
 }
 
-func (m *Machine) remove(s *stream) {
+func (m *Machine) removeStream(s *stream) {
 	m.timers.stop(&s.timer)
-	for _, msg := range []*message{s.sent, s.later} {
+	for _, msg := range []*message{s.pending, s.queued} {
 		if msg != nil {
 			m.forget(msg)
 		}
@@ -303,9 +303,9 @@ func (m *Machine) failStream(s *stream, err *wire.ServerMessage) {
 	for _, c := range s.calls {
 		c.Reader.Fail(err)
 		s.RemoveReader(c.Reader)
-		c.Signal.Fire()
+		c.Signal.Notify()
 		m.calls--
 	}
 	s.calls = nil
-	m.remove(s)
+	m.removeStream(s)
 }

@@ -6,18 +6,18 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/follow"
 )
 
-const never = follow.NoDeadline
+const noDeadline = follow.NoDeadline
 
 // timer is a moment at which something is to be done. Its zero value is unset.
 type timer struct {
 	at    time.Duration
 	index int // place in the heap, from 1; 0: unset
-	alarm alarm
+	owner timerOwner
 }
 
 // alarm is what is done when a timer's time has come.
-type alarm interface {
-	ring(m *Machine, now time.Duration)
+type timerOwner interface {
+	onTimer(m *Machine, now time.Duration)
 }
 
 // timers is a heap of those that are set, the earliest first. One real timer
@@ -25,16 +25,16 @@ type alarm interface {
 type timers struct{ heap []*timer }
 
 // next returns the earliest moment; never if no timer is set.
-func (h *timers) next() time.Duration {
+func (h *timers) earliest() time.Duration {
 	if len(h.heap) == 0 {
-		return never
+		return noDeadline
 	}
 	return h.heap[0].at
 }
 
 // set sets or moves a timer.
-func (h *timers) set(t *timer, at time.Duration) {
-	if at == never {
+func (h *timers) reset(t *timer, at time.Duration) {
+	if at == noDeadline {
 		h.stop(t)
 		return
 	}
@@ -43,7 +43,7 @@ func (h *timers) set(t *timer, at time.Duration) {
 		h.heap = append(h.heap, t)
 		t.index = len(h.heap)
 	}
-	h.down(h.up(t.index - 1))
+	h.siftDown(h.siftUp(t.index - 1))
 }
 
 // stop unsets a timer.
@@ -57,12 +57,12 @@ func (h *timers) stop(t *timer) {
 	h.heap = h.heap[:last]
 	t.index = 0
 	if i < last {
-		h.down(h.up(i))
+		h.siftDown(h.siftUp(i))
 	}
 }
 
 // due takes out and returns the earliest timer if its time has come.
-func (h *timers) due(now time.Duration) *timer {
+func (h *timers) popDue(now time.Duration) *timer {
 	if len(h.heap) == 0 || h.heap[0].at > now {
 		return nil
 	}
@@ -76,7 +76,7 @@ func (h *timers) swap(i, j int) {
 	h.heap[i].index, h.heap[j].index = i+1, j+1
 }
 
-func (h *timers) up(i int) int {
+func (h *timers) siftUp(i int) int {
 	for i > 0 {
 		parent := (i - 1) / 2
 		if h.heap[parent].at <= h.heap[i].at {
@@ -88,7 +88,7 @@ func (h *timers) up(i int) int {
 	return i
 }
 
-func (h *timers) down(i int) {
+func (h *timers) siftDown(i int) {
 	for {
 		least := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(h.heap); child++ {

@@ -11,27 +11,27 @@ import (
 
 // modelCall is a call on the model server: its whole log, what is void too.
 type modelCall struct {
-	id      string
-	epoch   int64
-	log     []wire.ServerMessage
-	keep    uint64
-	attempt int
-	rev     uint64
-	flagged bool
-	steps   int
-	life    int // counts wipes: steps of an earlier life do nothing
+	id              string
+	epoch           int64
+	events          []wire.ServerMessage
+	keep            uint64
+	attempt         int
+	rev             uint64
+	cancelRequested bool
+	steps           int
+	generation      int // counts wipes: steps of an earlier life do nothing
 }
 
-func (c *modelCall) last() uint64 { return uint64(len(c.log)) }
+func (c *modelCall) lastSeq() uint64 { return uint64(len(c.events)) }
 
 func (c *modelCall) ended() bool {
-	return len(c.log) > 0 && (c.log[len(c.log)-1].Type == wire.TypeResult || c.log[len(c.log)-1].Type == wire.TypeError)
+	return len(c.events) > 0 && (c.events[len(c.events)-1].Type == wire.TypeResult || c.events[len(c.events)-1].Type == wire.TypeError)
 }
 
 // void tells whether a later mark stands for the event.
-func (c *modelCall) void(seq uint64) bool {
-	for i := range c.log {
-		if m := &c.log[i]; m.Type == wire.TypeAttempt && m.Keep < seq && seq < m.Seq {
+func (c *modelCall) isDiscarded(seq uint64) bool {
+	for i := range c.events {
+		if m := &c.events[i]; m.Type == wire.TypeAttempt && m.Keep < seq && seq < m.Seq {
 			return true
 		}
 	}
@@ -40,8 +40,8 @@ func (c *modelCall) void(seq uint64) bool {
 
 // chunks are the seqs of the chunks that are not void.
 func (c *modelCall) chunks() (seqs []uint64) {
-	for i := range c.log {
-		if m := &c.log[i]; m.Type == wire.TypeChunk && !c.void(m.Seq) {
+	for i := range c.events {
+		if m := &c.events[i]; m.Type == wire.TypeChunk && !c.isDiscarded(m.Seq) {
 			seqs = append(seqs, m.Seq)
 		}
 	}
@@ -56,7 +56,7 @@ func (c *modelCall) page(after uint64, epoch int64, most int) (m wire.ServerMess
 	}
 	m = wire.ServerMessage{
 		Type: wire.TypeSnapshot, ID: c.id, Epoch: c.epoch, Action: "a", Status: "running",
-		Attempt: c.attempt, Keep: c.keep, LastSeq: c.last(), CancelRequested: c.flagged,
+		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(), CancelRequested: c.cancelRequested,
 	}
 	if !recovered {
 		m.Recovered = new(bool)
@@ -68,9 +68,9 @@ func (c *modelCall) page(after uint64, epoch int64, most int) (m wire.ServerMess
 		m.Status = "succeeded"
 	}
 	more := false
-	for i := range c.log {
-		e := c.log[i]
-		if e.Seq <= after || c.void(e.Seq) {
+	for i := range c.events {
+		e := c.events[i]
+		if e.Seq <= after || c.isDiscarded(e.Seq) {
 			continue
 		}
 		if len(m.Events) == most {
@@ -88,23 +88,23 @@ func (c *modelCall) page(after uint64, epoch int64, most int) (m wire.ServerMess
 
 // modelServer accepts, works and tells, as the protocol has it.
 type modelServer struct {
-	w     *world
-	calls map[string]*modelCall
-	keys  map[string]string // of requests that hit another's key
-	subs  map[int]map[string]bool
-	runs  map[string]int // inline
-	epoch int64
+	sim       *simulation
+	calls     map[string]*modelCall
+	keyOwners map[string]string // of requests that hit another's key
+	subs      map[int]map[string]bool
+	runs      map[string]int // inline
+	epoch     int64
 }
 
 // take does what a message of a client asks for.
-func (s *modelServer) take(conn int, m *wire.ClientMessage) {
+func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 	subs := s.subs[conn]
 	if subs == nil {
 		return // the connection is gone
 	}
-	w := s.w
+	w := s.sim
 	answer := func(a wire.ServerMessage) { a.Ref = m.Ref; w.toClient(conn, a) }
-	if w.chaos() && w.rnd.IntN(40) == 0 && m.Type != wire.TypePing {
+	if w.faulty() && w.random.IntN(40) == 0 && m.Type != wire.TypePing {
 		refusal := wire.ErrorMessage(wire.CodeUnavailable, "not now", false)
 		if m.Type == wire.TypeRequest {
 			refusal.ID = m.ID
@@ -123,7 +123,7 @@ func (s *modelServer) take(conn int, m *wire.ClientMessage) {
 			answer(wire.ErrorMessage(wire.CodeNotFound, "no such stream", true))
 			return
 		}
-		p := c.page(m.After, m.Epoch, 1+w.rnd.IntN(20))
+		p := c.page(m.After, m.Epoch, 1+w.random.IntN(20))
 		subs[m.ID] = !*p.More
 		answer(p)
 	case wire.TypeUnsubscribe:
@@ -135,17 +135,17 @@ func (s *modelServer) take(conn int, m *wire.ClientMessage) {
 			return
 		}
 		if c != nil {
-			c.flagged = true
+			c.cancelRequested = true
 		}
 		answer(wire.ServerMessage{Type: wire.TypeOK})
 	}
 }
 
 func (s *modelServer) request(conn int, m *wire.ClientMessage) {
-	w, subs := s.w, s.subs[conn]
+	w, subs := s.sim, s.subs[conn]
 	if m.Mode == wire.ModeSync || m.Action == "inline" {
 		s.runs[m.ID]++
-		w.after(w.upTo(time.Second), func() {
+		w.schedule(w.randomBelow(time.Second), func() {
 			if s.subs[conn] != nil {
 				w.toClient(conn, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: json.RawMessage(`"inline"`)})
 			}
@@ -153,7 +153,7 @@ func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 		return
 	}
 	id := m.ID
-	if y := s.keys[id]; y != "" {
+	if y := s.keyOwners[id]; y != "" {
 		id = y
 	}
 	c := s.calls[id]
@@ -163,7 +163,7 @@ func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 		w.toClient(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: c.epoch})
 		return
 	}
-	p := c.page(0, 0, 1+w.rnd.IntN(20))
+	p := c.page(0, 0, 1+w.random.IntN(20))
 	subs[id] = !*p.More
 	if id != m.ID {
 		p.For = m.ID
@@ -173,66 +173,66 @@ func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 
 func (s *modelServer) accept(id string) *modelCall {
 	s.epoch++
-	c := &modelCall{id: id, epoch: s.epoch, attempt: 1, keep: 1, steps: s.w.rnd.IntN(200)}
-	c.log = []wire.ServerMessage{{Type: wire.TypeAck, Seq: 1, Epoch: c.epoch}}
+	c := &modelCall{id: id, epoch: s.epoch, attempt: 1, keep: 1, steps: s.sim.random.IntN(200)}
+	c.events = []wire.ServerMessage{{Type: wire.TypeAck, Seq: 1, Epoch: c.epoch}}
 	s.calls[id] = c
-	s.work(c)
+	s.scheduleStep(c)
 	return c
 }
 
 // work has the handler of a call do its next step after a while.
-func (s *modelServer) work(c *modelCall) {
-	w, life := s.w, c.life
-	pause := w.upTo(time.Duration(1+w.rnd.IntN(1000)) * time.Millisecond)
-	if w.rnd.IntN(3) == 0 {
+func (s *modelServer) scheduleStep(c *modelCall) {
+	w, life := s.sim, c.generation
+	pause := w.randomBelow(time.Duration(1+w.random.IntN(1000)) * time.Millisecond)
+	if w.random.IntN(3) == 0 {
 		pause = 0
 	}
-	w.after(pause, func() {
-		if c.life != life || c.ended() {
+	w.schedule(pause, func() {
+		if c.generation != life || c.ended() {
 			return
 		}
-		s.step(c)
-		s.work(c)
+		s.runStep(c)
+		s.scheduleStep(c)
 	})
 }
 
-func (s *modelServer) step(c *modelCall) {
-	rnd := s.w.rnd
+func (s *modelServer) runStep(c *modelCall) {
+	rnd := s.sim.random
 	if c.steps--; c.steps < 0 {
-		s.tell(c, wire.ServerMessage{Type: wire.TypeResult, Payload: fmt.Appendf(nil, "%d", len(c.chunks()))})
+		s.appendEvent(c, wire.ServerMessage{Type: wire.TypeResult, Payload: fmt.Appendf(nil, "%d", len(c.chunks()))})
 		return
 	}
 	switch n := rnd.IntN(20); {
 	case n == 0:
 		mark := wire.ServerMessage{Type: wire.TypeAttempt, Attempt: c.attempt + 1, Keep: c.keep, Code: wire.CodeWorkerLost}
-		mark.From = c.last() + 1
+		mark.From = c.lastSeq() + 1
 		if rnd.IntN(2) == 0 {
 			mark.From = c.keep + 1
 		}
 		c.attempt++
 		c.rev = 0
-		s.tell(c, mark)
+		s.appendEvent(c, mark)
 	case n == 1:
 		if seqs := c.chunks(); len(seqs) > 0 {
 			c.keep = seqs[len(seqs)-1]
 		}
 	case n < 5:
 		c.rev++
-		s.post(c.id, wire.ServerMessage{Type: wire.TypeProgress, Attempt: c.attempt, Rev: c.rev}, false)
+		s.broadcast(c.id, wire.ServerMessage{Type: wire.TypeProgress, Attempt: c.attempt, Rev: c.rev}, false)
 	default:
-		seq := c.last() + 1
-		s.tell(c, wire.ServerMessage{Type: wire.TypeChunk, Attempt: c.attempt, Data: fmt.Appendf(nil, `"%d.%d"`, c.epoch, seq)})
+		seq := c.lastSeq() + 1
+		s.appendEvent(c, wire.ServerMessage{Type: wire.TypeChunk, Attempt: c.attempt, Data: fmt.Appendf(nil, `"%d.%d"`, c.epoch, seq)})
 	}
 }
 
 // tell adds an event to the log and sends it to all who follow.
-func (s *modelServer) tell(c *modelCall, m wire.ServerMessage) {
-	m.Seq = c.last() + 1
-	c.log = append(c.log, m)
-	s.post(c.id, m, true)
+func (s *modelServer) appendEvent(c *modelCall, m wire.ServerMessage) {
+	m.Seq = c.lastSeq() + 1
+	c.events = append(c.events, m)
+	s.broadcast(c.id, m, true)
 }
 
-func (s *modelServer) post(id string, m wire.ServerMessage, durable bool) {
+func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 	m.ID = id
 	conns := make([]int, 0, len(s.subs))
 	for conn := range s.subs {
@@ -243,17 +243,17 @@ func (s *modelServer) post(id string, m wire.ServerMessage, durable bool) {
 		live, follows := s.subs[conn][id]
 		switch {
 		case !follows || durable && !live:
-		case durable && s.w.chaos() && s.w.rnd.IntN(30) == 0:
+		case durable && s.sim.faulty() && s.sim.random.IntN(30) == 0:
 			s.subs[conn][id] = false
-			s.w.toClient(conn, wire.ServerMessage{Type: wire.TypeLag, ID: id, LastSeq: m.Seq})
+			s.sim.toClient(conn, wire.ServerMessage{Type: wire.TypeLag, ID: id, LastSeq: m.Seq})
 		default:
-			s.w.toClient(conn, m)
+			s.sim.toClient(conn, m)
 		}
 	}
 }
 
 // wipe has the server lose its memory: all calls begin a new history.
-func (s *modelServer) wipe() {
+func (s *modelServer) resetCalls() {
 	ids := make([]string, 0, len(s.calls))
 	for id := range s.calls {
 		ids = append(ids, id)
@@ -261,7 +261,7 @@ func (s *modelServer) wipe() {
 	slices.Sort(ids)
 	for _, id := range ids {
 		if c := s.calls[id]; !c.ended() {
-			c.life++
+			c.generation++
 			s.accept(id)
 		}
 	}

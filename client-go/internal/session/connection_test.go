@@ -1,0 +1,292 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/require"
+)
+
+func TestBackoffGrowsUntilAConnectionAnswers(t *testing.T) {
+	s := newHarness(t, Config{})
+	for _, want := range []time.Duration{250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000} {
+		s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnavailable, "no", false), false)
+		phase, why := s.machine.Phase()
+		require.Equal(t, Reconnecting, phase)
+		require.Equal(t, wire.CodeUnavailable, why.Code)
+		s.advance(want*time.Millisecond - 1)
+		require.Empty(t, s.dials)
+		s.advance(1)
+	}
+	// A connection that is lost at once does not begin anew.
+	gen := s.connect(noDeadline)
+	s.loseConn(gen, 0)
+	s.advance(30*time.Second - 1)
+	require.Empty(t, s.dials)
+	s.advance(1)
+	// One that has served does.
+	gen = s.connect(noDeadline)
+	s.machine.List(s.now, wire.ClientMessage{})
+	s.collect()
+	s.receive(gen, wire.ServerMessage{Type: wire.TypeCalls, Ref: s.expectSent(gen, wire.TypeList).Ref})
+	s.loseConn(gen, wire.CloseRestart)
+	s.advance(250 * time.Millisecond)
+	// The server says how long to wait at least.
+	m := localError(wire.CodeUnavailable, "full", false)
+	m.RetryAfterMs = 100_000
+	s.machine.DialFailed(s.now, s.takeDial(), m, false)
+	s.advance(100*time.Second - 1)
+	require.Empty(t, s.dials)
+	s.advance(1)
+	s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnauthorized, "no", true), true)
+	phase, why := s.machine.Phase()
+	require.Equal(t, Closed, phase)
+	require.Equal(t, wire.CodeUnauthorized, why.Code)
+	require.Equal(t, noDeadline, s.machine.NextDeadline())
+}
+
+func TestPing(t *testing.T) {
+	s := newConnectedHarness(t, Config{})
+	s.advance(3 * time.Minute)
+	s.submit(1, true)
+	s.takeSent(1)
+	s.receive(1, pongMsg)
+	s.advance(4*time.Minute - 1)
+	s.expectNothingSent(1)
+	s.advance(1)
+	s.expectSent(1, wire.TypePing)
+	s.advance(9 * time.Second)
+	s.receive(1, pongMsg) // any frame would do
+	s.advance(4*time.Minute - 9*time.Second)
+	s.expectSent(1, wire.TypePing)
+	s.advance(10*time.Second - 1)
+	require.Empty(t, s.closedConns)
+	s.advance(1)
+	require.Equal(t, []int{1}, s.closedConns)
+	s.advance(time.Second)
+	s.connect(noDeadline)
+	s.machine.OnWake(s.now)
+	s.collect()
+	s.expectSent(2, wire.TypePing)
+	s.machine.OnWake(s.now)
+	s.collect()
+	s.expectNothingSent(2)
+}
+
+func TestMakeBeforeBreak(t *testing.T) {
+	s := newConnectedHarness(t, Config{Timing: Timing{MaxAge: 20 * time.Second, MaxAgeSpread: 10 * time.Second}})
+	a, callA := s.submitAccepted(1, 1)
+	b, callB := s.submit(2, false)
+	s.takeSent(1)
+	s.advance(10 * time.Second)
+	gen := s.takeDial()
+	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
+	phase, _ := s.machine.Phase()
+	require.Equal(t, Open, phase, "the old one still serves")
+	s.advance(time.Second)
+	s.connect(noDeadline)
+	m := s.expectSent(3, wire.TypeSubscribe)
+	require.EqualValues(t, 1, m.After)
+	require.Equal(t, a, m.ID)
+	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: a, LastSeq: 9}) // of the old one: it does not matter
+	s.receive(3, snapshotMsg(m.Ref, a, 1, false))
+	s.advance(time.Second)
+	require.Empty(t, s.closedConns, "b has no answer yet")
+	s.receive(1, wire.ServerMessage{Type: wire.TypeAck, ID: b, Seq: 1, Epoch: 5})
+	m = s.expectSent(3, wire.TypeSubscribe) // accepted there, followed here
+	require.Equal(t, b, m.ID)
+	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: b, Seq: 2, Attempt: 1, Data: []byte(`1`)})
+	s.receive(3, snapshotMsg(m.Ref, b, 2, false, wire.ServerMessage{Type: wire.TypeChunk, Seq: 2, Attempt: 1, Data: []byte(`1`)}))
+	s.advance(time.Second)
+	require.Equal(t, []int{1}, s.closedConns)
+	s.receive(3, wire.ServerMessage{Type: wire.TypeResult, ID: a, Seq: 2}, wire.ServerMessage{Type: wire.TypeResult, ID: b, Seq: 3})
+	require.NotNil(t, callA.Reader.End())
+	require.NotNil(t, callB.Reader.End())
+	require.Empty(t, s.machine.draining)
+}
+
+func TestDrainIsBounded(t *testing.T) {
+	s := newConnectedHarness(t, Config{Timing: Timing{MaxAge: 20 * time.Second, MaxAgeSpread: 10 * time.Second, AnswerRequest: time.Hour}})
+	id, _ := s.submit(1, false)
+	s.takeSent(1)
+	s.advance(10 * time.Second)
+	s.connect(noDeadline)
+	s.advance(30*time.Second - 1)
+	require.Empty(t, s.closedConns)
+	s.advance(drainInterval)
+	require.Equal(t, []int{1}, s.closedConns)
+	require.Equal(t, id, s.expectSent(2, wire.TypeRequest).ID, "what has no answer moves")
+}
+
+func TestClosing(t *testing.T) {
+	yes, no := true, false
+	s := newConnectedHarness(t, Config{})
+	s.receive(1, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &yes, AfterMs: 5000})
+	_, call := s.submit(1, false)
+	s.expectNothingSent(1) // requests wait for the next connection
+	s.loseConn(1, wire.CloseRestart)
+	s.advance(5*time.Second - 1)
+	require.Empty(t, s.dials, "a random part of afterMs first")
+	s.advance(1)
+	s.connect(noDeadline)
+	s.expectSent(2, wire.TypeRequest)
+	s.receive(2, wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: &no})
+	s.advance(time.Minute)
+	require.Empty(t, s.dials)
+	s.loseConn(2, wire.CloseTryLater)
+	requireFailed(t, call, wire.CodeUnavailable)
+
+	for code, again := range map[int]bool{wire.CloseNormal: false, wire.CloseUnsupportedData: false, wire.CloseTokenExpired: true, 1006: true, 4999: true} {
+		s = newConnectedHarness(t, Config{})
+		s.loseConn(1, code)
+		s.advance(time.Minute)
+		require.Equal(t, again, len(s.dials) == 1, code)
+	}
+}
+
+func TestTokenIsRenewed(t *testing.T) {
+	s := newHarness(t, Config{CanRefresh: true, Timing: Timing{Ping: 24 * time.Hour}})
+	s.connect(10 * time.Minute)
+	s.advance(9*time.Minute - 1)
+	require.Zero(t, s.tokenFetches)
+	s.advance(1)
+	require.Equal(t, 1, s.tokenFetches)
+	s.takeSent(1)
+	s.machine.TokenFetched(s.now, "t", 10*time.Minute, true, false) // the same: asked again a little later
+	s.advance(49 * time.Second)
+	require.Equal(t, 2, s.tokenFetches)
+	s.receive(1, pongMsg)
+	s.machine.TokenFetched(s.now, "", 0, false, true) // none: again with backoff
+	s.advance(2 * time.Second)
+	require.Equal(t, 3, s.tokenFetches)
+	s.machine.TokenFetched(s.now, "u", time.Hour, false, false)
+	s.collect()
+	m := s.expectSent(1, wire.TypeAuth)
+	require.Equal(t, "u", m.Token)
+	s.receive(1, wire.ServerMessage{Type: wire.TypeOK, Ref: m.Ref})
+	s.advance(30 * time.Minute)
+	require.Equal(t, 3, s.tokenFetches)
+	require.Empty(t, s.dials)
+}
+
+func TestExpiredToken(t *testing.T) {
+	s := newHarness(t, Config{CanRefresh: true})
+	s.connect(noDeadline)
+	id, call := s.submit(1, false)
+	s.takeSent(1)
+	followed, _ := s.submitAccepted(1, 2)
+	s.receive(1, errorMsg(id, "", wire.CodeTokenExpired, false))
+	require.Equal(t, 1, s.tokenFetches)
+	_, _ = s.submit(3, false)
+	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: followed, LastSeq: 3})
+	s.expectNothingSent(1) // nothing but auth
+	s.machine.TokenFetched(s.now, "t", noDeadline, false, false)
+	s.collect()
+	m := s.expectSent(1, wire.TypeAuth)
+	s.receive(1, wire.ServerMessage{Type: wire.TypeOK, Ref: m.Ref})
+	require.Len(t, s.takeSent(1), 3, "both requests and the subscribe")
+
+	// A token of another subject needs another connection.
+	s.receive(1, errorMsg(id, "", wire.CodeTokenExpired, false))
+	s.machine.TokenFetched(s.now, "u", noDeadline, false, false)
+	s.collect()
+	m = s.expectSent(1, wire.TypeAuth)
+	s.receive(1, errorMsg("", m.Ref, wire.CodeReconnectRequired, false))
+	s.connect(noDeadline)
+	require.Contains(t, []string{wire.TypeRequest, wire.TypeSubscribe}, s.sent[2][0].Type)
+
+	// One that is refused: the connect tells whether there is hope.
+	s.takeSent(2)
+	s.receive(2, errorMsg(id, "", wire.CodeTokenExpired, false))
+	s.machine.TokenFetched(s.now, "v", noDeadline, false, false)
+	s.collect()
+	m = s.expectSent(2, wire.TypeAuth)
+	s.receive(2, errorMsg("", m.Ref, wire.CodeUnauthorized, false))
+	s.advance(time.Minute)
+	s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnauthorized, "no", true), true)
+	requireFailed(t, call, wire.CodeUnauthorized)
+}
+
+func TestExpiredTokenAndNoOther(t *testing.T) {
+	s := newConnectedHarness(t, Config{})
+	id, call := s.submit(1, false)
+	s.takeSent(1)
+	s.receive(1, errorMsg(id, "", wire.CodeTokenExpired, true))
+	requireFailed(t, call, wire.CodeTokenExpired)
+	require.Zero(t, s.tokenFetches)
+}
+
+func TestOpenedTooLate(t *testing.T) {
+	s := newHarness(t, Config{})
+	gen := s.takeDial()
+	s.machine.Close(s.now)
+	s.machine.Opened(s.now, gen, noDeadline)
+	s.collect()
+	require.Equal(t, []int{gen}, s.closedConns)
+	s.receive(gen, pongMsg)
+	s.loseConn(gen, 0)
+	s.machine.OnForeignFrame(s.now, gen)
+	s.machine.TokenFetched(s.now, "t", noDeadline, false, false)
+	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "", false), false)
+	require.Equal(t, noDeadline, s.machine.NextDeadline())
+}
+
+func TestUnknownMessagesAreIgnored(t *testing.T) {
+	s := newConnectedHarness(t, Config{})
+	for _, m := range []wire.ServerMessage{
+		{Type: "event"},
+		{Type: wire.TypeUnreadable},
+		{Type: wire.TypeOK, Ref: "9"},
+		{Type: wire.TypeChunk, ID: "x", Seq: 1},
+		{Type: wire.TypeProgress, ID: "x"},
+		{Type: wire.TypeLag, ID: "x"},
+		{Type: wire.TypeSnapshot, ID: "x", Ref: "9"},
+		{Type: wire.TypeCalls, Ref: "9"},
+		{Type: wire.TypeError, Ref: "9"},
+		{Type: wire.TypeError, ID: "x"},
+		{Type: wire.TypeResult, ID: "x"},
+		pongMsg,
+	} {
+		s.receive(1, m)
+	}
+	require.Zero(t, s.warnings)
+	s.receive(1, wire.ServerMessage{Type: wire.TypeError, Code: wire.CodeInvalidBatch})
+	require.Equal(t, 1, s.warnings)
+	s.expectNothingSent(1)
+}
+
+func TestTimersFireInOrder(t *testing.T) {
+	w := newSimulation(t, 7, Config{})
+	var h timers
+	all := make([]*timer, 200)
+	for i := range all {
+		all[i] = &timer{}
+		h.reset(all[i], time.Duration(w.random.IntN(100)))
+	}
+	for range 500 {
+		x := all[w.random.IntN(len(all))]
+		switch w.random.IntN(3) {
+		case 0:
+			h.stop(x)
+		case 1:
+			h.reset(x, noDeadline)
+		default:
+			h.reset(x, time.Duration(w.random.IntN(100)))
+		}
+	}
+	set := 0
+	for _, x := range all {
+		if x.index > 0 {
+			set++
+		}
+	}
+	last := time.Duration(-1)
+	for x := h.popDue(1000); x != nil; x = h.popDue(1000) {
+		require.GreaterOrEqual(t, x.at, last)
+		last = x.at
+		set--
+	}
+	require.Zero(t, set)
+	require.Equal(t, noDeadline, h.earliest())
+}
