@@ -11,7 +11,7 @@ type Action[P, C, R any] string
 // sent yet. Parameters of type json.RawMessage are sent as they are.
 func (a Action[P, C, R]) With(params P) Request[C, R] {
 	r := Request[C, R]{action: string(a)}
-	r.payload, r.err = encode("payload", params)
+	r.payload, r.err = encodeJSON("payload", params)
 	return r
 }
 

@@ -14,12 +14,12 @@ import (
 // result. It holds a bounded number of events until they are read, and what
 // does not fit is pulled from the server later. Follow it to its end, or
 // [Call.Detach]. It is safe for concurrent use.
-type Call[C, R any] struct{ f *follower }
+type Call[C, R any] struct{ sub *subscriber }
 
 // ID returns the id by which the call can be attached to from anywhere. It
 // changes once if an idempotency key turns out to belong to an earlier call:
 // then it is that one's, and that call is followed. See [Call.Accepted].
-func (k *Call[C, R]) ID() string { return k.f.id() }
+func (k *Call[C, R]) ID() string { return k.sub.callID() }
 
 // Accepted waits until the server has stored the call, so that it will be done
 // whatever happens, or has answered it for good. It returns how the call failed
@@ -27,9 +27,9 @@ func (k *Call[C, R]) ID() string { return k.f.id() }
 // stored.
 func (k *Call[C, R]) Accepted(ctx context.Context) error {
 	var end *follow.Event
-	err := k.f.until(ctx, func() bool {
-		end = k.f.call.Reader.End()
-		return end != nil || k.f.call.Accepted()
+	err := k.sub.waitUntil(ctx, func() bool {
+		end = k.sub.call.Reader.End()
+		return end != nil || k.sub.call.Accepted()
 	})
 	if err != nil || end == nil || end.Err == nil {
 		return err
@@ -45,13 +45,13 @@ func (k *Call[C, R]) Accepted(ctx context.Context) error {
 // reader at the same time.
 func (k *Call[C, R]) Events(ctx context.Context) iter.Seq2[Event[C], error] {
 	return func(yield func(Event[C], error) bool) {
-		if err := k.f.begin(); err != nil {
+		if err := k.sub.startReading(); err != nil {
 			yield(Event[C]{}, err)
 			return
 		}
-		defer k.f.finish()
+		defer k.sub.stopReading()
 		for {
-			raw, err := k.f.next(ctx)
+			raw, err := k.sub.nextEvent(ctx)
 			if err != nil {
 				yield(Event[C]{}, err)
 				return
@@ -73,7 +73,7 @@ func (k *Call[C, R]) Events(ctx context.Context) iter.Seq2[Event[C], error] {
 // fills up, it is emptied, and a reader that comes later has the events pulled
 // again.
 func (k *Call[C, R]) Result(ctx context.Context) (R, error) {
-	end, err := k.f.end(ctx)
+	end, err := k.sub.waitEnd(ctx)
 	if err != nil {
 		var zero R
 		return zero, err
@@ -86,7 +86,7 @@ func resultOf[R any](end *follow.Event, id string) (out R, err error) {
 	if end.Err != nil {
 		return out, errorOf(end.Err, id)
 	}
-	if err := decode(end.Data, &out); err != nil {
+	if err := decodeJSON(end.Data, &out); err != nil {
 		return out, fmt.Errorf("the result of call %s is not of the expected type: %w", id, err)
 	}
 	return out, nil
@@ -95,11 +95,11 @@ func resultOf[R any](end *follow.Event, id string) (out R, err error) {
 // Cancel asks the server to stop the work, and waits until it has noted that.
 // How the call ends is told by its end: it may still succeed. A call that has
 // ended is left as it is. A request that was never sent ends here.
-func (k *Call[C, R]) Cancel(ctx context.Context) error { return k.f.cancel(ctx) }
+func (k *Call[C, R]) Cancel(ctx context.Context) error { return k.sub.cancel(ctx) }
 
 // Detach stops following the call; the call goes on. Whoever waits for it here
 // gets [ErrDetached].
-func (k *Call[C, R]) Detach() { k.f.detach() }
+func (k *Call[C, R]) Detach() { k.sub.detach() }
 
 // CallState is what is known of a call beside its events.
 type CallState struct {
@@ -119,14 +119,14 @@ type CallState struct {
 
 // State returns what is known of the call now, without asking the server.
 func (k *Call[C, R]) State() CallState {
-	k.f.c.mu.Lock()
-	defer k.f.c.mu.Unlock()
-	s := k.f.call.State()
+	k.sub.client.mu.Lock()
+	defer k.sub.client.mu.Unlock()
+	s := k.sub.call.State()
 	out := CallState{
-		ID: k.f.call.ID(), Status: Status(s.Status), Attempt: s.Attempt, Due: timeOf(s.Due),
+		ID: k.sub.call.ID(), Status: Status(s.Status), Attempt: s.Attempt, Due: timeOf(s.Due),
 		CancelRequested: s.CancelRequested, LastSeq: s.LastSeq,
 	}
-	if p, ok := k.f.call.Reader.Progress(); ok {
+	if p, ok := k.sub.call.Reader.Progress(); ok {
 		out.Progress = progressOf(&p)
 	}
 	return out

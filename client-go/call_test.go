@@ -20,16 +20,15 @@ type row struct {
 }
 
 const (
-	greet   Action[params, None, string] = "greet"
-	report  Action[params, row, string]  = "report.generate"
-	rowData                              = `{"n":%d}`
+	greet  Action[params, None, string] = "greet"
+	report Action[params, row, string]  = "report.generate"
 )
 
 func TestAwaitInline(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	wait := later(t, func() (string, error) { return greet.With(params{"Ada"}).Await(within(t), c) })
-	m := p.next(wire.TypeRequest)
+	h := newServer(t)
+	c, p := h.connect(nil)
+	wait := inBackground(t, func() (string, error) { return greet.With(params{"Ada"}).Await(testContext(t), c) })
+	m := p.expect(wire.TypeRequest)
 	require.Equal(t, "greet", m.Action)
 	require.JSONEq(t, `{"name":"Ada"}`, string(m.Payload))
 	require.True(t, wire.ValidID(m.ID))
@@ -40,13 +39,13 @@ func TestAwaitInline(t *testing.T) {
 }
 
 func TestRequestFields(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
+	h := newServer(t)
+	c, p := h.connect(nil)
 	id := NewID()
 	_, err := greet.With(params{"Ada"}).ID(id).IdempotencyKey("k").Async().Timeout(time.Second).Delay(2*time.Second).
-		CancelAfter(0).Metadata(map[string]int{"a": 1}).Start(within(t), c)
+		CancelAfter(0).Metadata(map[string]int{"a": 1}).Start(testContext(t), c)
 	require.NoError(t, err)
-	m := p.next(wire.TypeRequest)
+	m := p.expect(wire.TypeRequest)
 	require.Equal(t, id, m.ID)
 	require.Equal(t, "k", m.IdempotencyKey)
 	require.Equal(t, wire.ModeAsync, m.Mode)
@@ -56,9 +55,9 @@ func TestRequestFields(t *testing.T) {
 	require.JSONEq(t, `{"a":1}`, string(m.Metadata))
 }
 
-func TestRequestsThatBreakARule(t *testing.T) {
-	h := newHost(t)
-	c, _ := h.open(nil)
+func TestInvalidRequests(t *testing.T) {
+	h := newServer(t)
+	c, _ := h.connect(nil)
 	raw := Action[json.RawMessage, None, None]("a")
 	for name, tc := range map[string]struct {
 		r     Request[None, None]
@@ -77,7 +76,7 @@ func TestRequestsThatBreakARule(t *testing.T) {
 		"long metadata": {raw.With(nil).Metadata(map[string]string{"a": strings.Repeat("x", 4<<10)}), "metadata"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tc.r.Start(within(t), c)
+			_, err := tc.r.Start(testContext(t), c)
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, CodeInvalidMessage, e.Code)
@@ -85,34 +84,34 @@ func TestRequestsThatBreakARule(t *testing.T) {
 			require.True(t, e.Final)
 		})
 	}
-	_, err := raw.With(json.RawMessage(`"`+strings.Repeat("x", 32<<10)+`"`)).Await(within(t), c)
+	_, err := raw.With(json.RawMessage(`"`+strings.Repeat("x", 32<<10)+`"`)).Await(testContext(t), c)
 	require.ErrorContains(t, err, "32768 (32 KiB)")
-	_, err = raw.With(nil).OnProgress(func(Progress) {}).Start(within(t), c)
+	_, err = raw.With(nil).OnProgress(func(Progress) {}).Start(testContext(t), c)
 	require.ErrorContains(t, err, "callbacks")
 }
 
 func TestEvents(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	call, err := report.With(params{"q3"}).Start(within(t), c)
+	h := newServer(t)
+	c, p := h.connect(nil)
+	call, err := report.With(params{"q3"}).Start(testContext(t), c)
 	require.NoError(t, err)
-	id := p.next(wire.TypeRequest).ID
+	id := p.expect(wire.TypeRequest).ID
 	require.Equal(t, id, call.ID())
 	require.Equal(t, StatusUnknown, call.State().Status)
-	p.send(ackOf(id))
-	require.NoError(t, call.Accepted(within(t)))
+	p.send(ackMsg(id))
+	require.NoError(t, call.Accepted(testContext(t)))
 	require.Equal(t, StatusQueued, call.State().Status)
 	p.send(progressMsg(id, 1, 1, 10))
-	p.send(chunkOf(id, 2, `{"n":1}`), chunkOf(id, 3, `{"n":2}`))
+	p.send(chunkMsg(id, 2, `{"n":1}`), chunkMsg(id, 3, `{"n":2}`))
 	mark := wire.ServerMessage{Type: wire.TypeAttempt, ID: id, Seq: 4, Attempt: 2, Keep: 2, From: 3, Code: CodeWorkerLost}
 
 	var got []Event[row]
-	for e, err := range call.Events(within(t)) {
+	for e, err := range call.Events(testContext(t)) {
 		require.NoError(t, err)
 		got = append(got, e)
 		if e.Kind == KindChunk && e.Chunk.N == 2 {
 			p.send(mark)
-			p.send(chunkOf(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
+			p.send(chunkMsg(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
 		}
 	}
 	require.Equal(t, []Event[row]{
@@ -123,7 +122,7 @@ func TestEvents(t *testing.T) {
 		{Kind: KindChunk, Seq: 5, Chunk: row{3}},
 		{Kind: KindEnd, Seq: 6},
 	}, got)
-	result, err := call.Result(within(t))
+	result, err := call.Result(testContext(t))
 	require.NoError(t, err)
 	require.Equal(t, "done", result)
 	s := call.State()
@@ -131,30 +130,30 @@ func TestEvents(t *testing.T) {
 	require.True(t, s.Status.Ended())
 	require.EqualValues(t, 6, s.LastSeq)
 	require.Equal(t, Progress{Attempt: 1, Percent: 10}, s.Progress)
-	for e, err := range call.Events(within(t)) { // the end can be had again
+	for e, err := range call.Events(testContext(t)) { // the end can be had again
 		require.NoError(t, err)
 		require.Equal(t, KindEnd, e.Kind)
 	}
 }
 
-func TestCollectCutsVoidChunks(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
+func TestCollectOmitsDiscardedChunks(t *testing.T) {
+	h := newServer(t)
+	c, p := h.connect(nil)
 	var attempts []Attempt
 	var seen []int
 	type both struct {
 		result string
 		rows   []row
 	}
-	wait := later(t, func() (both, error) {
+	wait := inBackground(t, func() (both, error) {
 		r, rows, err := report.With(params{}).OnAttempt(func(a Attempt) { attempts = append(attempts, a) }).
-			OnChunk(func(r row) { seen = append(seen, r.N) }).Collect(within(t), c)
+			OnChunk(func(r row) { seen = append(seen, r.N) }).Collect(testContext(t), c)
 		return both{r, rows}, err
 	})
-	id := p.next(wire.TypeRequest).ID
-	p.send(ackOf(id), chunkOf(id, 2, `{"n":1}`), chunkOf(id, 3, `{"n":2}`))
+	id := p.expect(wire.TypeRequest).ID
+	p.send(ackMsg(id), chunkMsg(id, 2, `{"n":1}`), chunkMsg(id, 3, `{"n":2}`))
 	p.send(wire.ServerMessage{Type: wire.TypeAttempt, ID: id, Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: CodeWorkerLost})
-	p.send(chunkOf(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
+	p.send(chunkMsg(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
 	got, err := wait()
 	require.NoError(t, err)
 	require.Equal(t, both{"done", []row{{3}}}, got)
@@ -162,11 +161,11 @@ func TestCollectCutsVoidChunks(t *testing.T) {
 	require.Equal(t, attempts[0].Discarded+1, len(seen), "the callbacks saw what was void, or were spared it")
 }
 
-func TestFailures(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	wait := later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
-	id := p.next(wire.TypeRequest).ID
+func TestCallErrors(t *testing.T) {
+	h := newServer(t)
+	c, p := h.connect(nil)
+	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
+	id := p.expect(wire.TypeRequest).ID
 	m := errorMsg(id, "", CodeInvalidPayload, true)
 	m.Field, m.Details = "/name", json.RawMessage(`{"x":1}`)
 	p.send(m)
@@ -181,38 +180,38 @@ func TestFailures(t *testing.T) {
 	require.NotErrorIs(t, err, ErrClosed)
 
 	// A stored call that fails: the events end with the error.
-	call, err := report.With(params{}).Start(within(t), c)
+	call, err := report.With(params{}).Start(testContext(t), c)
 	require.NoError(t, err)
-	id = p.next(wire.TypeRequest).ID
+	id = p.expect(wire.TypeRequest).ID
 	end := errorMsg(id, "", "out_of_paper", true)
 	end.Seq = 2
-	p.send(ackOf(id), end)
+	p.send(ackMsg(id), end)
 	n := 0
-	for ev, err := range call.Events(within(t)) {
+	for ev, err := range call.Events(testContext(t)) {
 		n++
 		require.Equal(t, KindEnd, ev.Kind)
 		require.ErrorIs(t, err, &Error{Code: "out_of_paper"})
 	}
 	require.Equal(t, 1, n)
 	require.Equal(t, StatusFailed, call.State().Status)
-	_, err = call.Result(within(t))
+	_, err = call.Result(testContext(t))
 	require.ErrorIs(t, err, &Error{Code: "out_of_paper"})
 
 	// A result of another type than expected.
-	wait = later(t, func() (string, error) { return greet.With(params{}).Await(within(t), c) })
-	id = p.next(wire.TypeRequest).ID
+	wait = inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
+	id = p.expect(wire.TypeRequest).ID
 	p.send(resultMsg(id, 0, `5`))
 	_, err = wait()
 	require.ErrorContains(t, err, "is not of the expected type")
 }
 
-func TestContextEndsFirst(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	ctx, cancel := context.WithCancel(within(t))
-	wait := later(t, func() (string, error) { return report.With(params{}).Await(ctx, c) })
-	id := p.next(wire.TypeRequest).ID
-	p.send(ackOf(id), progressMsg(id, 1, 1, 1))
+func TestAwaitDetachesWhenContextEnds(t *testing.T) {
+	h := newServer(t)
+	c, p := h.connect(nil)
+	ctx, cancel := context.WithCancel(testContext(t))
+	wait := inBackground(t, func() (string, error) { return report.With(params{}).Await(ctx, c) })
+	id := p.expect(wire.TypeRequest).ID
+	p.send(ackMsg(id), progressMsg(id, 1, 1, 1))
 	cancel()
 	_, err := wait()
 	var gone *DetachedError
@@ -220,39 +219,39 @@ func TestContextEndsFirst(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, id, gone.CallID)
 	require.True(t, gone.Sent)
-	m := p.next(wire.TypeUnsubscribe) // it stops listening, and does not cancel
+	m := p.expect(wire.TypeUnsubscribe) // it stops listening, and does not cancel
 	require.Equal(t, id, m.ID)
-	p.send(okOf(m.Ref))
+	p.send(okMsg(m.Ref))
 
 	// Another follows it from there.
 	call, err := report.Attach(c, id)
 	require.NoError(t, err)
-	m = p.next(wire.TypeSubscribe)
+	m = p.expect(wire.TypeSubscribe)
 	require.Zero(t, m.After)
-	p.send(pageOf(m.Ref, id, 2, false, ackOf(id), resultMsg(id, 2, `"after all"`)))
-	got, err := call.Result(within(t))
+	p.send(snapshotMsg(m.Ref, id, 2, false, ackMsg(id), resultMsg(id, 2, `"after all"`)))
+	got, err := call.Result(testContext(t))
 	require.NoError(t, err)
 	require.Equal(t, "after all", got)
 }
 
 func TestIdempotencyHit(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	call, err := report.With(params{}).IdempotencyKey("k").Start(within(t), c)
+	h := newServer(t)
+	c, p := h.connect(nil)
+	call, err := report.With(params{}).IdempotencyKey("k").Start(testContext(t), c)
 	require.NoError(t, err)
-	x := p.next(wire.TypeRequest).ID
+	x := p.expect(wire.TypeRequest).ID
 	y := NewID()
-	hit := pageOf("", y, 2, false, ackOf(y), chunkOf(y, 2, `{"n":1}`))
+	hit := snapshotMsg("", y, 2, false, ackMsg(y), chunkMsg(y, 2, `{"n":1}`))
 	hit.For = x
 	p.send(hit)
-	require.NoError(t, call.Accepted(within(t)))
+	require.NoError(t, call.Accepted(testContext(t)))
 	require.Equal(t, y, call.ID())
 	p.send(resultMsg(y, 3, `"done"`))
-	got, err := call.Result(within(t))
+	got, err := call.Result(testContext(t))
 	require.NoError(t, err)
 	require.Equal(t, "done", got)
 	kinds := []Kind{}
-	for e, err := range call.Events(within(t)) {
+	for e, err := range call.Events(testContext(t)) {
 		require.NoError(t, err)
 		kinds = append(kinds, e.Kind)
 	}
@@ -260,39 +259,39 @@ func TestIdempotencyHit(t *testing.T) {
 }
 
 func TestCancelAndList(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	call, err := report.With(params{}).Start(within(t), c)
+	h := newServer(t)
+	c, p := h.connect(nil)
+	call, err := report.With(params{}).Start(testContext(t), c)
 	require.NoError(t, err)
-	id := p.next(wire.TypeRequest).ID
-	done := later(t, func() (None, error) { return None{}, call.Cancel(within(t)) })
-	m := p.next(wire.TypeCancel) // it waits for nothing, not even the ack
+	id := p.expect(wire.TypeRequest).ID
+	done := inBackground(t, func() (None, error) { return None{}, call.Cancel(testContext(t)) })
+	m := p.expect(wire.TypeCancel) // it waits for nothing, not even the ack
 	require.Equal(t, id, m.ID)
 	end := errorMsg(id, "", CodeCancelled, true)
 	end.Seq = 2
-	p.send(okOf(m.Ref), ackOf(id), end)
+	p.send(okMsg(m.Ref), ackMsg(id), end)
 	_, err = done()
 	require.NoError(t, err)
-	_, err = call.Result(within(t))
+	_, err = call.Result(testContext(t))
 	require.ErrorIs(t, err, &Error{Code: CodeCancelled})
 	require.Equal(t, StatusCancelled, call.State().Status)
-	require.NoError(t, call.Cancel(within(t)), "an ended call is left as it is")
+	require.NoError(t, call.Cancel(testContext(t)), "an ended call is left as it is")
 
 	go func() {
-		first := p.next(wire.TypeList)
+		first := p.expect(wire.TypeList)
 		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: first.Ref, Cursor: "more", Calls: []wire.Summary{
 			{ID: id, Action: "a", Status: "cancelled", Attempt: 1, CreatedAt: 1000, LastSeq: 2, EndedAt: 2000, Code: "cancelled"},
 		}})
-		second := p.next(wire.TypeList)
+		second := p.expect(wire.TypeList)
 		if second.Cursor != "more" || second.Status != "cancelled" || second.Limit != 1 {
 			t.Errorf("the second page is asked for with %+v", second)
 		}
 		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: second.Ref, Calls: []wire.Summary{{ID: NewID()}}})
-		third := p.next(wire.TypeList)
+		third := p.expect(wire.TypeList)
 		p.send(errorMsg("", third.Ref, CodeInvalidCursor, true))
 	}()
 	var infos []CallInfo
-	for info, err := range List(within(t), c, ListFilter{Status: StatusCancelled, PageSize: 1}) {
+	for info, err := range List(testContext(t), c, ListFilter{Status: StatusCancelled, PageSize: 1}) {
 		require.NoError(t, err)
 		infos = append(infos, info)
 	}
@@ -301,26 +300,26 @@ func TestCancelAndList(t *testing.T) {
 		ID: id, Action: "a", Status: StatusCancelled, Attempt: 1, CreatedAt: time.UnixMilli(1000), LastSeq: 2,
 		EndedAt: time.UnixMilli(2000), Code: "cancelled",
 	}, infos[0])
-	for _, err := range List(within(t), c, ListFilter{}) {
+	for _, err := range List(testContext(t), c, ListFilter{}) {
 		require.ErrorIs(t, err, &Error{Code: CodeInvalidCursor})
 	}
-	for _, err := range List(within(t), c, ListFilter{PageSize: 101}) {
+	for _, err := range List(testContext(t), c, ListFilter{PageSize: 101}) {
 		require.ErrorIs(t, err, &Error{Code: CodeInvalidMessage})
 	}
 }
 
 func TestDo(t *testing.T) {
-	h := newHost(t)
-	c, p := h.open(nil)
-	wait := later(t, func() (json.RawMessage, error) {
-		return Do[json.RawMessage](within(t), c, "any.action", json.RawMessage(`{"b":1, "a":<>}`))
+	h := newServer(t)
+	c, p := h.connect(nil)
+	wait := inBackground(t, func() (json.RawMessage, error) {
+		return Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":<>}`))
 	})
 	_, err := wait()
 	require.Error(t, err, "no JSON")
-	wait = later(t, func() (json.RawMessage, error) {
-		return Do[json.RawMessage](within(t), c, "any.action", json.RawMessage(`{"b":1, "a":2}`))
+	wait = inBackground(t, func() (json.RawMessage, error) {
+		return Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":2}`))
 	})
-	m := p.next(wire.TypeRequest)
+	m := p.expect(wire.TypeRequest)
 	require.Equal(t, `{"b":1, "a":2}`, string(m.Payload), "raw JSON is passed on byte for byte")
 	p.send(resultMsg(m.ID, 0, `{"x" : 9007199254740993}`))
 	got, err := wait()

@@ -23,26 +23,26 @@ import (
 // the client gives it what happens, one thing at a time under one lock, and
 // does what comes out. Nothing that can block is done under the lock.
 type Client struct {
-	opts   Options
-	url    string
-	dialer websocket.Dialer
-	born   time.Time
-	ctx    context.Context // ends when the client is closed
-	stop   context.CancelFunc
-	wg     sync.WaitGroup // the sockets' goroutines
+	opts      Options
+	url       string
+	dialer    websocket.Dialer
+	startedAt time.Time
+	ctx       context.Context // ends when the client is closed
+	stop      context.CancelFunc
+	wg        sync.WaitGroup // the sockets' goroutines
 
-	mu      sync.Mutex
-	machine *session.Machine
-	sockets map[int]*socket
-	timer   *time.Timer
-	armed   time.Duration // when timer fires; never: it does not
-	asleep  time.Duration // how far the wall clock was ahead of ours
-	ever    bool
-	closed  bool
-	token   string // of the connection in use
+	mu            sync.Mutex
+	machine       *session.Machine
+	sockets       map[int]*socket
+	timer         *time.Timer
+	timerAt       time.Duration // when timer fires; never: it does not
+	wallAhead     time.Duration // how far the wall clock was ahead of ours
+	everConnected bool
+	closed        bool
+	token         string // of the connection in use
 
 	state        State
-	stateWhy     *wire.ServerMessage
+	stateCause   *wire.ServerMessage
 	stateVersion uint64
 	stateSignal  session.Signal
 }
@@ -55,12 +55,12 @@ func New(rawURL string, opts *Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := opts.fill()
+	o := opts.withDefaults()
 	if err := checkHeader(o.Header); err != nil {
 		return nil, err
 	}
 	c := &Client{
-		opts: o, url: target, born: time.Now(), sockets: make(map[int]*socket), armed: never,
+		opts: o, url: target, startedAt: time.Now(), sockets: make(map[int]*socket), timerAt: noDeadline,
 		dialer: websocket.Dialer{
 			NetDialContext: o.DialContext, Proxy: o.Proxy, TLSClientConfig: o.TLS,
 			Subprotocols: []string{wire.Subprotocol}, ReadBufferSize: 4 << 10, WriteBufferSize: wire.MaxClientMessage + 16,
@@ -70,11 +70,11 @@ func New(rawURL string, opts *Options) (*Client, error) {
 		}),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.timer = time.AfterFunc(time.Hour, c.tick)
+	c.timer = time.AfterFunc(time.Hour, c.onTimer)
 	c.timer.Stop()
-	now := c.enter()
+	now := c.lockMachine()
 	c.machine.Start(now)
-	c.leave()
+	c.unlockMachine()
 	if o.OnState != nil {
 		go func() {
 			for s := range c.States(context.Background()) {
@@ -110,11 +110,11 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
 // us; whoever waits for them here gets ErrClosed. It is safe to close a client
 // twice, and from within a callback.
 func (c *Client) Close(ctx context.Context) error {
-	now := c.enter()
+	now := c.lockMachine()
 	c.closed = true
 	c.machine.Close(now)
 	c.timer.Stop()
-	c.leave()
+	c.unlockMachine()
 	c.stop()
 	done := make(chan struct{})
 	go func() {
@@ -174,66 +174,66 @@ func checkHeader(h http.Header) error {
 	return nil
 }
 
-const never = time.Duration(1<<63 - 1)
+const noDeadline = time.Duration(1<<63 - 1)
 
 // enter takes the lock and returns the time.
-func (c *Client) enter() time.Duration {
+func (c *Client) lockMachine() time.Duration {
 	c.mu.Lock()
-	return time.Since(c.born)
+	return time.Since(c.startedAt)
 }
 
 // leave does what the machine asks for, and gives the lock back.
-func (c *Client) leave() {
-	var complaints []string // a logger is not ours: it may block, or use the client
+func (c *Client) unlockMachine() {
+	var warnings []string // a logger is not ours: it may block, or use the client
 	for _, o := range c.machine.Outputs() {
 		if o.Verb == session.LogWarning {
-			complaints = append(complaints, o.Text)
+			warnings = append(warnings, o.Text)
 			continue
 		}
-		c.do(&o)
+		c.applyOutput(&o)
 	}
-	if at := c.machine.NextDeadline(); at < c.armed {
-		c.armed = at
-		c.timer.Reset(at - time.Since(c.born))
+	if at := c.machine.NextDeadline(); at < c.timerAt {
+		c.timerAt = at
+		c.timer.Reset(at - time.Since(c.startedAt))
 	}
-	c.watch()
+	c.updateState()
 	c.mu.Unlock()
-	for _, text := range complaints {
+	for _, text := range warnings {
 		c.opts.Logger.Warn("streamer: the server breaks the protocol", "what", text)
 	}
 }
 
 // tick does what is due. The timer may have been set for something that was
 // done meanwhile: that is cheaper than moving it each time.
-func (c *Client) tick() {
-	now := c.enter()
-	c.armed = never
+func (c *Client) onTimer() {
+	now := c.lockMachine()
+	c.timerAt = noDeadline
 	// Our clock stands still while the computer sleeps, the wall clock does not.
-	if ahead := time.Now().Round(0).Sub(c.born.Round(0)) - now; ahead-c.asleep > 10*time.Second {
+	if ahead := time.Now().Round(0).Sub(c.startedAt.Round(0)) - now; ahead-c.wallAhead > 10*time.Second {
 		c.machine.OnWake(now)
-		c.asleep = ahead
+		c.wallAhead = ahead
 	} else {
-		c.asleep = min(c.asleep, ahead)
+		c.wallAhead = min(c.wallAhead, ahead)
 	}
 	c.machine.RunTimers(now)
-	c.leave()
+	c.unlockMachine()
 }
 
 // do does one thing that the machine asks for. The lock is held.
-func (c *Client) do(o *session.Output) {
+func (c *Client) applyOutput(o *session.Output) {
 	switch o.Verb {
 	case session.Send:
 		if s := c.sockets[o.Conn]; s != nil {
-			s.send(o.Body)
+			s.enqueue(o.Body)
 		}
 	case session.CloseConn:
 		if s := c.sockets[o.Conn]; s != nil {
-			s.drop(o.Code)
+			s.closeWith(o.Code)
 		}
 	case session.Dial:
 		go c.connect(o.Conn)
 	case session.FetchToken:
-		go c.refresh()
+		go c.refreshToken()
 	case session.LogWarning: // leave does
 	}
 }

@@ -20,57 +20,57 @@ import (
 func (c *Client) connect(gen int) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
-	ws, token, until, failure := c.dial(ctx)
-	if failure != nil && c.ctx.Err() == nil {
-		c.opts.Logger.Info("streamer: could not connect", "code", failure.why.Code, "error", failure.why.Message)
+	ws, token, tokenExpiry, dialErr := c.dialServer(ctx)
+	if dialErr != nil && c.ctx.Err() == nil {
+		c.opts.Logger.Info("streamer: could not connect", "code", dialErr.cause.Code, "error", dialErr.cause.Message)
 	}
-	now := c.enter()
-	defer c.leave()
-	if failure != nil {
-		c.machine.DialFailed(now, gen, failure.why, failure.fatal)
+	now := c.lockMachine()
+	defer c.unlockMachine()
+	if dialErr != nil {
+		c.machine.DialFailed(now, gen, dialErr.cause, dialErr.fatal)
 		return
 	}
 	if c.closed { // nobody waits for its goroutines any more
 		go func() { _ = ws.Close() }()
 		return
 	}
-	c.ever = true
+	c.everConnected = true
 	c.token = token
 	s := newSocket(c, gen, ws)
 	c.sockets[gen] = s
 	c.wg.Add(2)
-	go s.read()
-	go s.write()
-	c.machine.Opened(now, gen, until)
+	go s.readLoop()
+	go s.writeLoop()
+	c.machine.Opened(now, gen, tokenExpiry)
 }
 
 // failure is why a connection could not be opened.
-type failure struct {
-	why *wire.ServerMessage
+type dialError struct {
+	cause *wire.ServerMessage
 	// fatal tells that trying again cannot help.
 	fatal bool
 }
 
-func fail(code, text string, fatal bool) *failure {
+func newDialError(code, text string, fatal bool) *dialError {
 	m := wire.ErrorMessage(code, text, fatal)
-	return &failure{&m, fatal}
+	return &dialError{&m, fatal}
 }
 
 // dial fetches a token and opens a connection with it. until is when the token
 // expires, on our clock.
-func (c *Client) dial(ctx context.Context) (ws *websocket.Conn, token string, until time.Duration, _ *failure) {
+func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token string, tokenExpiry time.Duration, _ *dialError) {
 	header := c.opts.Header.Clone()
 	if header == nil {
 		header = http.Header{}
 	}
-	token, until, err := c.fetch(ctx)
+	token, tokenExpiry, err := c.fetchToken(ctx)
 	switch {
-	case err != nil && fatal(err):
+	case err != nil && isFatal(err):
 		var e *Error
 		errors.As(err, &e)
-		return nil, "", 0, fail(e.Code, e.Message, true)
+		return nil, "", 0, newDialError(e.Code, e.Message, true)
 	case err != nil:
-		return nil, "", 0, fail(wire.CodeUnavailable, "the token could not be fetched: "+err.Error(), false)
+		return nil, "", 0, newDialError(wire.CodeUnavailable, "the token could not be fetched: "+err.Error(), false)
 	case token != "":
 		header.Set("Authorization", "Bearer "+token)
 	}
@@ -78,21 +78,21 @@ func (c *Client) dial(ctx context.Context) (ws *websocket.Conn, token string, un
 	switch {
 	case err == nil && ws.Subprotocol() != wire.Subprotocol:
 		_ = ws.Close()
-		return nil, "", 0, fail(wire.CodeNotStreamer, "the server did not pick the subprotocol "+wire.Subprotocol, true)
+		return nil, "", 0, newDialError(wire.CodeNotStreamer, "the server did not pick the subprotocol "+wire.Subprotocol, true)
 	case err == nil:
-		return ws, token, until, nil
+		return ws, token, tokenExpiry, nil
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
 		c.mu.Lock()
-		ever := c.ever
+		everConnected := c.everConnected
 		c.mu.Unlock()
-		return nil, "", 0, refusalOf(resp, ever)
+		return nil, "", 0, handshakeError(resp, everConnected)
 	}
-	return nil, "", 0, fail(wire.CodeUnavailable, "no connection: "+err.Error(), false)
+	return nil, "", 0, newDialError(wire.CodeUnavailable, "no connection: "+err.Error(), false)
 }
 
 // refusalOf reads the answer of a server that did not want us. ever tells that
 // the URL has served before: then what looks like a wrong one may pass.
-func refusalOf(resp *http.Response, ever bool) *failure {
+func handshakeError(resp *http.Response, everConnected bool) *dialError {
 	var body struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -105,67 +105,67 @@ func refusalOf(resp *http.Response, ever bool) *failure {
 		text = fmt.Sprintf("the server answered %d to the connect", resp.StatusCode)
 	}
 	info, known := wire.Codes[body.Code]
-	var f *failure
+	var f *dialError
 	switch status := resp.StatusCode; {
 	case known:
-		f = fail(body.Code, text, info.Fatal)
+		f = newDialError(body.Code, text, info.Fatal)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		f = fail(wire.CodeUnauthorized, text, true)
-	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly, ever:
-		f = fail(wire.CodeUnavailable, text, false)
+		f = newDialError(wire.CodeUnauthorized, text, true)
+	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly, everConnected:
+		f = newDialError(wire.CodeUnavailable, text, false)
 	default:
-		f = fail(wire.CodeNotStreamer, text, true)
+		f = newDialError(wire.CodeNotStreamer, text, true)
 	}
-	f.why.RetryAfterMs = retryAfter(resp.Header.Get("Retry-After")).Milliseconds()
+	f.cause.RetryAfterMs = retryAfter(resp.Header.Get("Retry-After")).Milliseconds()
 	return f
 }
 
 // retryAfter reads the header of that name: seconds, or a date.
 func retryAfter(text string) time.Duration {
-	const most = 10 * time.Minute
+	const maxWait = 10 * time.Minute
 	if seconds, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
-		return min(max(0, time.Duration(min(seconds, 3600))*time.Second), most)
+		return min(max(0, time.Duration(min(seconds, 3600))*time.Second), maxWait)
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return min(max(0, time.Until(at)), most)
+		return min(max(0, time.Until(at)), maxWait)
 	}
 	return 0
 }
 
 // fetch calls the Token function, and tells when the token expires.
-func (c *Client) fetch(ctx context.Context) (token string, until time.Duration, err error) {
+func (c *Client) fetchToken(ctx context.Context) (token string, expiry time.Duration, err error) {
 	if c.opts.Token == nil {
-		return "", never, nil
+		return "", noDeadline, nil
 	}
 	if token, err = c.opts.Token(ctx); err != nil {
-		return "", never, err
+		return "", noDeadline, err
 	}
-	until = never
-	if at, ok := expiry(token); ok {
-		until = time.Since(c.born) + time.Until(at)
+	expiry = noDeadline
+	if at, ok := jwtExpiry(token); ok {
+		expiry = time.Since(c.startedAt) + time.Until(at)
 	}
-	return token, until, nil
+	return token, expiry, nil
 }
 
 // refresh fetches a token for the connection in use.
-func (c *Client) refresh() {
+func (c *Client) refreshToken() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
-	token, until, err := c.fetch(ctx)
+	token, tokenExpiry, err := c.fetchToken(ctx)
 	if err != nil {
 		c.opts.Logger.Warn("streamer: a fresh token could not be fetched", "error", err)
 	}
-	now := c.enter()
-	defer c.leave()
-	same := token == c.token
+	now := c.lockMachine()
+	defer c.unlockMachine()
+	unchanged := token == c.token
 	if err == nil {
 		c.token = token
 	}
-	c.machine.TokenFetched(now, token, until, same, err != nil || token == "")
+	c.machine.TokenFetched(now, token, tokenExpiry, unchanged, err != nil || token == "")
 }
 
 // expiry reads when a JWT expires, without verifying anything.
-func expiry(token string) (at time.Time, ok bool) {
+func jwtExpiry(token string) (at time.Time, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return at, false

@@ -107,12 +107,12 @@ func errorOf(m *wire.ServerMessage, id string) *Error {
 }
 
 // refuse makes the error for a request that breaks a rule before it is sent.
-func refuse(field, text string) *Error {
+func invalidRequest(field, text string) *Error {
 	return &Error{Code: CodeInvalidMessage, Message: text, Field: field, Final: true, Hint: "Mend the request."}
 }
 
 // fatal tells whether an error of the Token function ends the client.
-func fatal(err error) bool {
+func isFatal(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && wire.Codes[e.Code].Fatal
 }

@@ -110,7 +110,7 @@ func eventOf[C any](e *follow.Event) (out Event[C], err error) {
 	switch e.Kind {
 	case follow.Chunk:
 		out.Kind = KindChunk
-		if err := decode(e.Data, &out.Chunk); err != nil {
+		if err := decodeJSON(e.Data, &out.Chunk); err != nil {
 			return out, fmt.Errorf("chunk %d is not of the expected type: %w", e.Seq, err)
 		}
 	case follow.Progress:
@@ -138,7 +138,7 @@ func progressOf(p *wire.Progress) Progress {
 }
 
 // decode reads JSON, or hands it on as it is when it is asked for raw.
-func decode(data json.RawMessage, into any) error {
+func decodeJSON(data json.RawMessage, into any) error {
 	if raw, ok := into.(*json.RawMessage); ok {
 		*raw = data
 		return nil

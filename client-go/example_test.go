@@ -29,7 +29,7 @@ type Report struct {
 const Generate client.Action[Params, Row, Report] = "report.generate"
 
 func Example() {
-	server := demo()
+	server := newDemoServer()
 	defer server.Close()
 	ctx := context.Background()
 
@@ -56,7 +56,7 @@ func Example() {
 }
 
 func ExampleCall_Events() {
-	c, done := connect()
+	c, done := newClient()
 	defer done()
 	ctx := context.Background()
 
@@ -88,7 +88,7 @@ func ExampleCall_Events() {
 }
 
 func ExampleRequest_Collect() {
-	c, done := connect()
+	c, done := newClient()
 	defer done()
 
 	report, rows, err := Generate.With(Params{Quarter: "2026-q3"}).Collect(context.Background(), c)
@@ -97,7 +97,7 @@ func ExampleRequest_Collect() {
 }
 
 func ExampleDo() {
-	c, done := connect()
+	c, done := newClient()
 	defer done()
 
 	raw, err := client.Do[json.RawMessage](context.Background(), c, "report.generate", map[string]string{"quarter": "2026-q3"})
@@ -106,7 +106,7 @@ func ExampleDo() {
 }
 
 func ExampleError() {
-	c, done := connect()
+	c, done := newClient()
 	defer done()
 
 	_, err := client.Do[client.None](context.Background(), c, "no.such.action", nil)
@@ -121,8 +121,8 @@ func ExampleError() {
 }
 
 // connect returns a client of a server that knows report.generate.
-func connect() (c *client.Client, done func()) {
-	server := demo()
+func newClient() (c *client.Client, done func()) {
+	server := newDemoServer()
 	c, err := client.Dial(context.Background(), server.URL, nil)
 	if err != nil {
 		panic(err)
@@ -135,7 +135,7 @@ func connect() (c *client.Client, done func()) {
 
 // demo is a server that plays report.generate from a script. It stands in for
 // package server of the backend module.
-func demo() *httptest.Server {
+func newDemoServer() *httptest.Server {
 	upgrader := websocket.Upgrader{Subprotocols: []string{"streamer.v1"}}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r, nil)

@@ -47,10 +47,10 @@ func List(ctx context.Context, c *Client, filter ListFilter) iter.Seq2[CallInfo,
 			return
 		}
 		for {
-			now := c.enter()
+			now := c.lockMachine()
 			reply := c.machine.List(now, m)
-			c.leave()
-			if err := c.await(ctx, reply, ""); err != nil {
+			c.unlockMachine()
+			if err := c.awaitReply(ctx, reply, ""); err != nil {
 				yield(CallInfo{}, err)
 				return
 			}
@@ -70,13 +70,13 @@ func checkFilter(m *wire.ClientMessage) error {
 	switch Status(m.Status) {
 	case StatusUnknown, StatusQueued, StatusRunning, StatusSucceeded, StatusFailed, StatusCancelled:
 	default:
-		return refuse("status", "the status is none that a call can have")
+		return invalidRequest("status", "the status is none that a call can have")
 	}
 	switch {
 	case m.Action != "" && !wire.ValidAction(m.Action):
-		return refuse("action", "the action's name is none that an action can have")
+		return invalidRequest("action", "the action's name is none that an action can have")
 	case m.Limit < 0 || m.Limit > wire.MaxList:
-		return refuse("limit", "a page holds 1 to 100 calls")
+		return invalidRequest("limit", "a page holds 1 to 100 calls")
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ const (
 )
 
 // fill returns a copy with all defaults in place.
-func (o *Options) fill() Options {
+func (o *Options) withDefaults() Options {
 	var out Options
 	if o != nil {
 		out = *o

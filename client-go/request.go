@@ -86,7 +86,7 @@ func (r Request[C, R]) CancelAfter(d time.Duration) Request[C, R] {
 // Metadata hands something to the handler beside the payload: a value that
 // encodes as a JSON object of at most 4 KiB. It has no effect of its own.
 func (r Request[C, R]) Metadata(object any) Request[C, R] {
-	raw, err := encode("metadata", object)
+	raw, err := encodeJSON("metadata", object)
 	r.metadata, r.err = raw, errors.Join(r.err, err)
 	return r
 }
@@ -121,7 +121,7 @@ func (r Request[C, R]) OnAttempt(f func(Attempt)) Request[C, R] {
 // Collect; Start refuses them.
 func (r Request[C, R]) Start(ctx context.Context, c *Client) (*Call[C, R], error) {
 	if r.onProgress != nil || r.onChunk != nil || r.onAttempt != nil {
-		return nil, refuse("", "callbacks are called by Await and Collect; a call that is started has Events")
+		return nil, invalidRequest("", "callbacks are called by Await and Collect; a call that is started has Events")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (r Request[C, R]) Start(ctx context.Context, c *Client) (*Call[C, R], error
 // returns a [*DetachedError] with its id, and the call goes on. To stop the
 // work, use Start and [Call.Cancel].
 func (r Request[C, R]) Await(ctx context.Context, c *Client) (R, error) {
-	return r.run(ctx, c, r.onChunk == nil && r.onAttempt == nil, nil)
+	return r.awaitResult(ctx, c, r.onChunk == nil && r.onAttempt == nil, nil)
 }
 
 // Collect is Await, and returns the chunks as well. Chunks of attempts that
@@ -146,44 +146,44 @@ func (r Request[C, R]) Await(ctx context.Context, c *Client) (R, error) {
 // those that came are returned with the error.
 func (r Request[C, R]) Collect(ctx context.Context, c *Client) (R, []C, error) {
 	var chunks []C
-	out, err := r.run(ctx, c, false, &chunks)
+	out, err := r.awaitResult(ctx, c, false, &chunks)
 	return out, chunks, err
 }
 
 // run sends the request, tells of its events and returns its result.
-func (r *Request[C, R]) run(ctx context.Context, c *Client, skip bool, chunks *[]C) (out R, err error) {
+func (r *Request[C, R]) awaitResult(ctx context.Context, c *Client, endOnly bool, chunks *[]C) (out R, err error) {
 	if err := ctx.Err(); err != nil {
 		return out, &DetachedError{CallID: r.id, Err: err}
 	}
-	f, err := r.submit(c, skip)
+	f, err := r.submit(c, endOnly)
 	if err != nil {
 		return out, err
 	}
-	over := false
+	ended := false
 	defer func() { // also when a callback panics
-		if !over {
+		if !ended {
 			f.detach()
 		}
 	}()
 	for {
-		e, err := f.next(ctx)
+		e, err := f.nextEvent(ctx)
 		if err != nil {
-			over = true
+			ended = true
 			id, sent := f.detach()
 			return out, &DetachedError{CallID: id, Sent: sent, Err: err}
 		}
 		if e.Kind == follow.End {
-			over = true
-			return resultOf[R](&e, f.id())
+			ended = true
+			return resultOf[R](&e, f.callID())
 		}
-		if err := r.tell(&e, chunks); err != nil {
+		if err := r.dispatch(&e, chunks); err != nil {
 			return out, err
 		}
 	}
 }
 
 // tell hands an event to the callbacks, and keeps the list of chunks.
-func (r *Request[C, R]) tell(e *follow.Event, chunks *[]C) error {
+func (r *Request[C, R]) dispatch(e *follow.Event, chunks *[]C) error {
 	switch e.Kind {
 	case follow.Progress:
 		if r.onProgress != nil {
@@ -217,26 +217,26 @@ func (r *Request[C, R]) tell(e *follow.Event, chunks *[]C) error {
 	return nil
 }
 
-var seed = maphash.MakeSeed()
+var hashSeed = maphash.MakeSeed()
 
 // submit checks and encodes the request, and sends it.
-func (r *Request[C, R]) submit(c *Client, skip bool) (*follower, error) {
+func (r *Request[C, R]) submit(c *Client, endOnly bool) (*subscriber, error) {
 	m, err := r.message()
 	if err != nil {
 		return nil, err
 	}
 	body := m.Append(make([]byte, 0, len(r.payload)+len(r.metadata)+len(r.action)+len(r.key)+128))
 	if len(body) > wire.MaxClientMessage {
-		return nil, refuse("payload", fmt.Sprintf("the request has %d bytes; a client's message holds at most %d (32 KiB)",
+		return nil, invalidRequest("payload", fmt.Sprintf("the request has %d bytes; a client's message holds at most %d (32 KiB)",
 			len(body), wire.MaxClientMessage))
 	}
 	var h maphash.Hash
-	h.SetSeed(seed)
+	h.SetSeed(hashSeed)
 	_, _ = h.WriteString(r.action)
 	_ = h.WriteByte(0)
 	_, _ = h.Write(r.payload)
 	return c.submit(&session.Request{
-		ID: m.ID, Body: body, Hash: h.Sum64(), Sync: r.mode == wire.ModeSync, Pausable: r.cancelAfter == nil, EndOnly: skip,
+		ID: m.ID, Body: body, Hash: h.Sum64(), Sync: r.mode == wire.ModeSync, Pausable: r.cancelAfter == nil, EndOnly: endOnly,
 	})
 }
 
@@ -255,43 +255,43 @@ func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
 	}
 	switch {
 	case !wire.ValidAction(r.action):
-		return nil, refuse("action", fmt.Sprintf("an action's name has 1 to %d letters, digits and . _ : / -", wire.MaxName))
+		return nil, invalidRequest("action", fmt.Sprintf("an action's name has 1 to %d letters, digits and . _ : / -", wire.MaxName))
 	case len(r.key) > wire.MaxName:
-		return nil, refuse("idempotencyKey", fmt.Sprintf("an idempotency key has at most %d bytes", wire.MaxName))
+		return nil, invalidRequest("idempotencyKey", fmt.Sprintf("an idempotency key has at most %d bytes", wire.MaxName))
 	case len(r.metadata) > wire.MaxMetadata:
-		return nil, refuse("metadata", "metadata holds at most 4 KiB")
+		return nil, invalidRequest("metadata", "metadata holds at most 4 KiB")
 	case len(r.metadata) > 0 && r.metadata[0] != '{':
-		return nil, refuse("metadata", "metadata must be a JSON object")
+		return nil, invalidRequest("metadata", "metadata must be a JSON object")
 	}
 	var err error
 	if r.timeout != 0 {
-		m.TimeoutMs, err = millis("timeoutMs", r.timeout, 1)
+		m.TimeoutMs, err = toMillis("timeoutMs", r.timeout, 1)
 	}
 	if r.delay != 0 && err == nil {
-		m.DelayMs, err = millis("delayMs", r.delay, 0)
+		m.DelayMs, err = toMillis("delayMs", r.delay, 0)
 	}
 	if r.cancelAfter != nil && err == nil {
 		var ms int64
-		ms, err = millis("cancelAfterMs", *r.cancelAfter, 0)
+		ms, err = toMillis("cancelAfterMs", *r.cancelAfter, 0)
 		m.CancelAfterMs = &ms
 	}
 	return m, err
 }
 
 // millis rounds a duration up to milliseconds and checks its range.
-func millis(field string, d time.Duration, least int64) (int64, error) {
+func toMillis(field string, d time.Duration, least int64) (int64, error) {
 	ms := int64((d + time.Millisecond - 1) / time.Millisecond)
 	if d < 0 || ms < least || ms > wire.MaxDurationMs {
-		return 0, refuse(field, fmt.Sprintf("%s must be between %d and %d (30 days)", field, least, wire.MaxDurationMs))
+		return 0, invalidRequest(field, fmt.Sprintf("%s must be between %d and %d (30 days)", field, least, wire.MaxDurationMs))
 	}
 	return ms, nil
 }
 
 // encode encodes a value as JSON; raw JSON is only checked.
-func encode(field string, v any) (json.RawMessage, error) {
+func encodeJSON(field string, v any) (json.RawMessage, error) {
 	if raw, ok := v.(json.RawMessage); ok && len(raw) > 0 {
 		if !json.Valid(raw) {
-			return nil, refuse(field, "the "+field+" is not JSON")
+			return nil, invalidRequest(field, "the "+field+" is not JSON")
 		}
 		return raw, nil
 	}
@@ -307,7 +307,7 @@ func NewID() string { return wire.NewID() }
 
 func checkID(id string) error {
 	if !wire.ValidID(id) {
-		return refuse("id", "an id must be a UUIDv7 in lower case")
+		return invalidRequest("id", "an id must be a UUIDv7 in lower case")
 	}
 	return nil
 }

@@ -20,58 +20,58 @@ const (
 	writeWait = 10 * time.Second
 	closeWait = time.Second
 	// keepBuffer is how large a read buffer may be to be used again.
-	keepBuffer = 64 << 10
+	maxReusedBuffer = 64 << 10
 )
 
 // socket is one connection: one goroutine reads, one writes.
 type socket struct {
-	c   *Client
-	gen int
-	ws  *websocket.Conn
+	client *Client
+	gen    int
+	ws     *websocket.Conn
 
 	wake chan struct{}
 	done chan struct{} // closed when reading has ended
 
-	mu    sync.Mutex
-	queue [][]byte
-	spare [][]byte
-	code  int // the close code, once it is to be closed
+	mu       sync.Mutex
+	queue    [][]byte
+	recycled [][]byte
+	code     int // the close code, once it is to be closed
 }
 
 func newSocket(c *Client, gen int, ws *websocket.Conn) *socket {
 	ws.SetReadLimit(maxFrame)
-	return &socket{c: c, gen: gen, ws: ws, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &socket{client: c, gen: gen, ws: ws, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // send has a message written soon. It does not block.
-func (s *socket) send(body []byte) {
+func (s *socket) enqueue(body []byte) {
 	s.mu.Lock()
 	s.queue = append(s.queue, body)
 	s.mu.Unlock()
-	s.rouse()
+	s.wakeWriter()
 }
 
 // drop has the connection closed: at once when the other side is dead, else
 // when everything is written.
-func (s *socket) drop(code int) {
+func (s *socket) closeWith(code int) {
 	if code == wire.CloseGoingAway {
-		s.c.wg.Go(func() { _ = s.ws.Close() }) // it can block, over TLS
+		s.client.wg.Go(func() { _ = s.ws.Close() }) // it can block, over TLS
 		return
 	}
 	s.mu.Lock()
 	s.code = code
 	s.mu.Unlock()
-	s.rouse()
+	s.wakeWriter()
 }
 
 // dropped tells whether the connection ends by our own will.
-func (s *socket) dropped() bool {
+func (s *socket) closedByUs() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.code != 0
 }
 
-func (s *socket) rouse() {
+func (s *socket) wakeWriter() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -80,18 +80,18 @@ func (s *socket) rouse() {
 
 // take returns all that waits to be written. The slice is given back with the
 // next take.
-func (s *socket) take(before [][]byte) (queue [][]byte, code int) {
+func (s *socket) takeQueue(before [][]byte) (queue [][]byte, code int) {
 	clear(before)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	queue, s.queue = s.queue, s.spare
-	s.spare = before[:0]
+	queue, s.queue = s.queue, s.recycled
+	s.recycled = before[:0]
 	return queue, s.code
 }
 
 // write writes what is sent. What waits leaves together, in one frame.
-func (s *socket) write() {
-	defer s.c.wg.Done()
+func (s *socket) writeLoop() {
+	defer s.client.wg.Done()
 	var queue [][]byte
 	var frame []byte
 	var code int
@@ -105,13 +105,13 @@ func (s *socket) write() {
 			// Those who are about to send go first: what they add leaves in the
 			// same frame, which halves the cost of a call when many are under way.
 			runtime.Gosched()
-			if queue, code = s.take(queue); len(queue) == 0 {
+			if queue, code = s.takeQueue(queue); len(queue) == 0 {
 				break
 			}
 			for rest := queue; len(rest) > 0; {
 				var n int
-				frame, n = pack(frame[:0], rest)
-				if err := s.put(frame); err != nil {
+				frame, n = packFrame(frame[:0], rest)
+				if err := s.writeFrame(frame); err != nil {
 					_ = s.ws.NetConn().Close() // the reader finds out
 					return
 				}
@@ -119,13 +119,13 @@ func (s *socket) write() {
 			}
 		}
 		if code != 0 {
-			s.goodbye(code)
+			s.closeGracefully(code)
 			return
 		}
 	}
 }
 
-func (s *socket) put(frame []byte) error {
+func (s *socket) writeFrame(frame []byte) error {
 	if err := s.ws.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *socket) put(frame []byte) error {
 
 // goodbye closes in good order: a close frame, and the reader waits a little
 // for the other side's.
-func (s *socket) goodbye(code int) {
+func (s *socket) closeGracefully(code int) {
 	deadline := time.Now().Add(closeWait)
 	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), deadline)
 	if err == nil {
@@ -147,7 +147,7 @@ func (s *socket) goodbye(code int) {
 
 // pack appends as many messages as fit into one frame: one as it is, more as a
 // batch. It tells how many they are.
-func pack(frame []byte, queue [][]byte) (_ []byte, n int) {
+func packFrame(frame []byte, queue [][]byte) (_ []byte, n int) {
 	size := len(queue[0]) + 2
 	for n = 1; n < len(queue) && n < wire.MaxBatch; n++ {
 		if size += len(queue[n]) + 1; size > wire.MaxClientMessage {
@@ -168,26 +168,26 @@ func pack(frame []byte, queue [][]byte) (_ []byte, n int) {
 }
 
 // read hands on what comes until the connection is gone.
-func (s *socket) read() {
-	defer s.c.wg.Done()
+func (s *socket) readLoop() {
+	defer s.client.wg.Done()
 	defer close(s.done)
-	err := s.receive()
+	err := s.readFrames()
 	_ = s.ws.Close()
 	code := 0
 	var ce *websocket.CloseError
 	if errors.As(err, &ce) {
 		code = ce.Code
 	}
-	if !s.dropped() {
-		s.c.opts.Logger.Info("streamer: the connection was lost", "close", code, "error", err)
+	if !s.closedByUs() {
+		s.client.opts.Logger.Info("streamer: the connection was lost", "close", code, "error", err)
 	}
-	now := s.c.enter()
-	defer s.c.leave()
-	delete(s.c.sockets, s.gen)
-	s.c.machine.ConnLost(now, s.gen, code)
+	now := s.client.lockMachine()
+	defer s.client.unlockMachine()
+	delete(s.client.sockets, s.gen)
+	s.client.machine.ConnLost(now, s.gen, code)
 }
 
-func (s *socket) receive() error {
+func (s *socket) readFrames() error {
 	var buf []byte
 	var msgs []wire.ServerMessage
 	for {
@@ -195,7 +195,7 @@ func (s *socket) receive() error {
 		if err != nil {
 			return err
 		}
-		if cap(buf) > keepBuffer {
+		if cap(buf) > maxReusedBuffer {
 			buf = nil
 		}
 		if buf, err = readAll(buf[:0], r); err != nil {
@@ -208,15 +208,15 @@ func (s *socket) receive() error {
 		}
 		foreign := kind != websocket.TextMessage || bad != nil
 		if foreign {
-			s.c.opts.Logger.Warn("streamer: a frame came that is no message", "bytes", len(buf))
+			s.client.opts.Logger.Warn("streamer: a frame came that is no message", "bytes", len(buf))
 		}
-		now := s.c.enter()
+		now := s.client.lockMachine()
 		if foreign {
-			s.c.machine.OnForeignFrame(now, s.gen)
+			s.client.machine.OnForeignFrame(now, s.gen)
 		} else {
-			s.c.machine.Received(now, s.gen, msgs)
+			s.client.machine.Received(now, s.gen, msgs)
 		}
-		s.c.leave()
+		s.client.unlockMachine()
 	}
 }
 

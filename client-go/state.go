@@ -79,16 +79,16 @@ func (c *Client) States(ctx context.Context) iter.Seq[State] {
 }
 
 // watch notes a change of state. The lock is held.
-func (c *Client) watch() {
-	phase, why := c.machine.Phase()
+func (c *Client) updateState() {
+	phase, cause := c.machine.Phase()
 	next := State{Phase: phaseOf(phase)}
-	if c.stateVersion > 0 && next.Phase == c.state.Phase && why == c.stateWhy {
+	if c.stateVersion > 0 && next.Phase == c.state.Phase && cause == c.stateCause {
 		return
 	}
-	if why != nil {
-		next.Err = errorOf(why, "")
+	if cause != nil {
+		next.Err = errorOf(cause, "")
 	}
-	c.state, c.stateWhy = next, why
+	c.state, c.stateCause = next, cause
 	c.stateVersion++
 	c.stateSignal.Notify()
 }

@@ -9,81 +9,81 @@ import (
 )
 
 // follower is one who follows a call, without the types.
-type follower struct {
-	c    *Client
-	call *session.Call
+type subscriber struct {
+	client *Client
+	call   *session.Call
 	// reading tells that somebody ranges over the events. The client's lock
 	// guards it.
-	reading bool
-	hurried bool
+	reading    bool
+	endAwaited bool
 }
 
 // submit sends a request.
-func (c *Client) submit(r *session.Request) (*follower, error) {
-	now := c.enter()
-	defer c.leave()
+func (c *Client) submit(r *session.Request) (*subscriber, error) {
+	now := c.lockMachine()
+	defer c.unlockMachine()
 	call, err := c.machine.Submit(now, r)
 	if err != nil {
 		return nil, errorOf(err, r.ID)
 	}
-	return &follower{c: c, call: call}, nil
+	return &subscriber{client: c, call: call}, nil
 }
 
 // attach follows a call by its id.
-func (c *Client) attach(id string, skip bool) (*follower, error) {
-	now := c.enter()
-	defer c.leave()
-	call, err := c.machine.Attach(now, id, skip)
+func (c *Client) attach(id string, endOnly bool) (*subscriber, error) {
+	now := c.lockMachine()
+	defer c.unlockMachine()
+	call, err := c.machine.Attach(now, id, endOnly)
 	if err != nil {
 		return nil, errorOf(err, id)
 	}
-	return &follower{c: c, call: call}, nil
+	return &subscriber{client: c, call: call}, nil
 }
 
-func (f *follower) id() string {
-	f.c.mu.Lock()
-	defer f.c.mu.Unlock()
+func (f *subscriber) callID() string {
+	f.client.mu.Lock()
+	defer f.client.mu.Unlock()
 	return f.call.ID()
 }
 
 var errReading = errors.New("the call's events are being read already: one reader at a time")
 
 // begin claims the events for one reader.
-func (f *follower) begin() error {
-	now := f.c.enter()
-	defer f.c.leave()
+func (f *subscriber) startReading() error {
+	now := f.client.lockMachine()
+	defer f.client.unlockMachine()
 	if f.reading {
 		return errReading
 	}
 	f.reading = true
-	f.c.machine.SetReading(now, f.call, true)
+	f.client.machine.SetReading(now, f.call, true)
 	return nil
 }
 
 // finish gives the events free again.
-func (f *follower) finish() {
-	now := f.c.enter()
-	defer f.c.leave()
+func (f *subscriber) stopReading() {
+	now := f.client.lockMachine()
+	defer f.client.unlockMachine()
 	f.reading = false
-	f.c.machine.SetReading(now, f.call, false)
+	f.client.machine.SetReading(now, f.call, false)
 }
 
 // next returns the next event. After the end it returns the end again.
-func (f *follower) next(ctx context.Context) (follow.Event, error) {
+func (f *subscriber) nextEvent(ctx context.Context) (follow.Event, error) {
 	for {
-		now := f.c.enter()
+		now := f.client.lockMachine()
 		if f.call.Reader.EndTaken() {
 			end := *f.call.Reader.End()
-			f.c.leave()
+			f.client.unlockMachine()
 			return end, nil
 		}
-		e, ok := f.c.machine.NextEvent(now, f.call)
+		e, ok := f.client.machine.NextEvent(now, f.call)
 		if ok {
-			f.c.leave()
+			f.client.unlockMachine()
 			return e, nil
 		}
 		changed := f.call.Signal.Changed()
-		f.c.leave()
+		f.client.unlockMachine()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -93,15 +93,15 @@ func (f *follower) next(ctx context.Context) (follow.Event, error) {
 }
 
 // until waits until a condition holds, which is asked under the lock.
-func (f *follower) until(ctx context.Context, holds func() bool) error {
+func (f *subscriber) waitUntil(ctx context.Context, holds func() bool) error {
 	for {
-		f.c.mu.Lock()
+		f.client.mu.Lock()
 		if holds() {
-			f.c.mu.Unlock()
+			f.client.mu.Unlock()
 			return nil
 		}
 		changed := f.call.Signal.Changed()
-		f.c.mu.Unlock()
+		f.client.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -111,15 +111,15 @@ func (f *follower) until(ctx context.Context, holds func() bool) error {
 }
 
 // end waits for the end of the call, whether or not the events are read.
-func (f *follower) end(ctx context.Context) (*follow.Event, error) {
-	now := f.c.enter()
-	if !f.hurried {
-		f.hurried = true
-		f.c.machine.WaitEnd(now, f.call)
+func (f *subscriber) waitEnd(ctx context.Context) (*follow.Event, error) {
+	now := f.client.lockMachine()
+	if !f.endAwaited {
+		f.endAwaited = true
+		f.client.machine.WaitEnd(now, f.call)
 	}
-	f.c.leave()
+	f.client.unlockMachine()
 	var end *follow.Event
-	err := f.until(ctx, func() bool {
+	err := f.waitUntil(ctx, func() bool {
 		end = f.call.Reader.End()
 		return end != nil
 	})
@@ -127,24 +127,24 @@ func (f *follower) end(ctx context.Context) (*follow.Event, error) {
 }
 
 // detach stops following. sent tells whether the request had been sent.
-func (f *follower) detach() (id string, sent bool) {
-	now := f.c.enter()
-	defer f.c.leave()
+func (f *subscriber) detach() (id string, sent bool) {
+	now := f.client.lockMachine()
+	defer f.client.unlockMachine()
 	id, sent = f.call.ID(), f.call.RequestSent()
-	f.c.machine.Detach(now, f.call)
+	f.client.machine.Detach(now, f.call)
 	return id, sent
 }
 
 // cancel asks for the call to be cancelled and waits for the answer.
-func (f *follower) cancel(ctx context.Context) error {
-	now := f.c.enter()
-	reply := f.c.machine.Cancel(now, f.call)
-	f.c.leave()
-	return f.c.await(ctx, reply, f.id())
+func (f *subscriber) cancel(ctx context.Context) error {
+	now := f.client.lockMachine()
+	reply := f.client.machine.Cancel(now, f.call)
+	f.client.unlockMachine()
+	return f.client.awaitReply(ctx, reply, f.callID())
 }
 
 // await waits for a reply.
-func (c *Client) await(ctx context.Context, reply *session.Reply, id string) error {
+func (c *Client) awaitReply(ctx context.Context, reply *session.Reply, id string) error {
 	for {
 		c.mu.Lock()
 		if reply.Done {
@@ -160,9 +160,9 @@ func (c *Client) await(ctx context.Context, reply *session.Reply, id string) err
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			c.enter()
+			c.lockMachine()
 			c.machine.DropReply(reply)
-			c.leave()
+			c.unlockMachine()
 			return ctx.Err()
 		}
 	}

@@ -12,8 +12,8 @@ import (
 // robot plays the server by itself: "inline" is answered at once, "stream" is
 // stored and sends as many chunks as its payload says. It may cut connections,
 // and send things twice or in the wrong order.
-type robot struct {
-	h      *host
+type autoServer struct {
+	server *scriptedServer
 	faulty bool
 	cuts   atomic.Int32
 
@@ -21,45 +21,45 @@ type robot struct {
 	calls map[string][]wire.ServerMessage // the whole history
 }
 
-func newRobot(h *host, faulty bool) *robot {
-	r := &robot{h: h, faulty: faulty, calls: map[string][]wire.ServerMessage{}}
+func newAutoServer(h *scriptedServer, faulty bool) *autoServer {
+	r := &autoServer{server: h, faulty: faulty, calls: map[string][]wire.ServerMessage{}}
 	go func() {
-		for p := range h.peers {
-			go r.serve(p)
+		for p := range h.accepted {
+			go r.serveConn(p)
 		}
 	}()
-	h.t.Cleanup(func() { close(h.peers) })
+	h.t.Cleanup(func() { close(h.accepted) })
 	return r
 }
 
-func (r *robot) serve(p *peer) {
+func (r *autoServer) serveConn(p *serverConn) {
 	left := 1 << 30
 	if r.faulty {
 		left = 50 + rand.IntN(500)
 	}
 	for {
 		select {
-		case m := <-p.in:
+		case m := <-p.messages:
 			if left--; left == 0 {
 				r.cuts.Add(1)
-				p.cut()
+				p.breakConn()
 				return
 			}
 			r.answer(p, &m)
-		case <-p.gone:
+		case <-p.closed:
 			return
 		}
 	}
 }
 
-func (r *robot) answer(p *peer, m *wire.ClientMessage) {
+func (r *autoServer) answer(p *serverConn, m *wire.ClientMessage) {
 	switch m.Type {
 	case wire.TypePing:
 		p.send(wire.ServerMessage{Type: wire.TypePong})
 	case wire.TypeUnsubscribe, wire.TypeCancel:
-		p.send(okOf(m.Ref))
+		p.send(okMsg(m.Ref))
 	case wire.TypeSubscribe:
-		r.page(p, m.Ref, m.ID, m.After)
+		r.sendPage(p, m.Ref, m.ID, m.After)
 	case wire.TypeRequest:
 		if m.Action == "inline" {
 			p.send(resultMsg(m.ID, 0, string(m.Payload)))
@@ -73,25 +73,25 @@ func (r *robot) answer(p *peer, m *wire.ClientMessage) {
 		events := r.calls[m.ID]
 		r.mu.Unlock()
 		if known {
-			r.page(p, "", m.ID, 0)
+			r.sendPage(p, "", m.ID, 0)
 			return
 		}
-		r.tell(p, events)
+		r.sendHistory(p, events)
 	}
 }
 
 func historyOf(m *wire.ClientMessage) []wire.ServerMessage {
 	var n uint64
 	_, _ = fmt.Sscan(string(m.Payload), &n)
-	events := []wire.ServerMessage{ackOf(m.ID)}
+	events := []wire.ServerMessage{ackMsg(m.ID)}
 	for i := range n {
-		events = append(events, chunkOf(m.ID, i+2, fmt.Sprint(i)))
+		events = append(events, chunkMsg(m.ID, i+2, fmt.Sprint(i)))
 	}
 	return append(events, resultMsg(m.ID, n+2, fmt.Sprint(n)))
 }
 
 // tell sends a history, in frames of a few events.
-func (r *robot) tell(p *peer, events []wire.ServerMessage) {
+func (r *autoServer) sendHistory(p *serverConn, events []wire.ServerMessage) {
 	for len(events) > 0 {
 		n := min(len(events), 1+rand.IntN(10))
 		frame := append([]wire.ServerMessage{}, events[:n]...)
@@ -112,7 +112,7 @@ func (r *robot) tell(p *peer, events []wire.ServerMessage) {
 }
 
 // page answers with events behind after: all of them here, or ten.
-func (r *robot) page(p *peer, ref, id string, after uint64) {
+func (r *autoServer) sendPage(p *serverConn, ref, id string, after uint64) {
 	r.mu.Lock()
 	all := r.calls[id]
 	r.mu.Unlock()
@@ -127,5 +127,5 @@ func (r *robot) page(p *peer, ref, id string, after uint64) {
 		}
 	}
 	more := len(events) > 0 && events[len(events)-1].Seq < all[len(all)-1].Seq
-	p.send(pageOf(ref, id, all[len(all)-1].Seq, more, events...))
+	p.send(snapshotMsg(ref, id, all[len(all)-1].Seq, more, events...))
 }

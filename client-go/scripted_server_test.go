@@ -19,53 +19,53 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = time.Minute
+const testTimeout = time.Minute
 
 // host is a scripted server over real sockets: each connect is handed to the
 // test, which plays the server's part.
-type host struct {
+type scriptedServer struct {
 	t        *testing.T
 	server   *httptest.Server
 	upgrader websocket.Upgrader
-	peers    chan *peer
+	accepted chan *serverConn
 	// dial is how the client connects; nil: over TCP.
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu sync.Mutex
 	// refuse answers a connect with HTTP; false: let it pass.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
-	all    []*peer
+	conns  []*serverConn
 }
 
 // peer is the server's end of one connection.
-type peer struct {
-	t      *testing.T
-	ws     *websocket.Conn
-	header http.Header
-	in     chan wire.ClientMessage
-	write  sync.Mutex
+type serverConn struct {
+	t        *testing.T
+	ws       *websocket.Conn
+	header   http.Header
+	messages chan wire.ClientMessage
+	write    sync.Mutex
 	// gone is closed when the client's end is closed; code says how.
-	gone chan struct{}
-	code int
+	closed    chan struct{}
+	closeCode int
 }
 
-func newHost(t *testing.T) *host { return startHost(t, nil) }
+func newServer(t *testing.T) *scriptedServer { return startServer(t, nil) }
 
 // newHostInBubble is a host for tests in which little time passes: its network is
 // in memory, and the bubble's clock stands still while there is anything to do.
-func newHostInBubble(t *testing.T) *host { return startHost(t, newPipes()) }
+func newServerInBubble(t *testing.T) *scriptedServer { return startServer(t, newPipeListener()) }
 
-func startHost(t *testing.T, network *pipes) *host {
-	h := &host{t: t, peers: make(chan *peer, 64), upgrader: websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}}
-	h.server = httptest.NewUnstartedServer(http.HandlerFunc(h.serve))
+func startServer(t *testing.T, network *pipeListener) *scriptedServer {
+	h := &scriptedServer{t: t, accepted: make(chan *serverConn, 64), upgrader: websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}}
+	h.server = httptest.NewUnstartedServer(http.HandlerFunc(h.handleConnect))
 	if network != nil {
 		_ = h.server.Listener.Close()
-		h.server.Listener, h.dial = network, network.dial
+		h.server.Listener, h.dialContext = network, network.dialContext
 	}
 	h.server.Start()
 	t.Cleanup(func() {
 		h.mu.Lock()
-		for _, p := range h.all {
+		for _, p := range h.conns {
 			_ = p.ws.Close()
 		}
 		h.mu.Unlock()
@@ -74,7 +74,7 @@ func startHost(t *testing.T, network *pipes) *host {
 	return h
 }
 
-func (h *host) serve(w http.ResponseWriter, r *http.Request) {
+func (h *scriptedServer) handleConnect(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	refuse := h.refuse
 	h.mu.Unlock()
@@ -85,22 +85,22 @@ func (h *host) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	p := &peer{t: h.t, ws: ws, header: r.Header, in: make(chan wire.ClientMessage, 4096), gone: make(chan struct{})}
+	p := &serverConn{t: h.t, ws: ws, header: r.Header, messages: make(chan wire.ClientMessage, 4096), closed: make(chan struct{})}
 	h.mu.Lock()
-	h.all = append(h.all, p)
+	h.conns = append(h.conns, p)
 	h.mu.Unlock()
-	h.peers <- p
-	p.read()
+	h.accepted <- p
+	p.readLoop()
 }
 
-func (p *peer) read() {
-	defer close(p.gone)
+func (p *serverConn) readLoop() {
+	defer close(p.closed)
 	for {
 		_, data, err := p.ws.ReadMessage()
 		if err != nil {
 			var ce *websocket.CloseError
 			if errors.As(err, &ce) {
-				p.code = ce.Code
+				p.closeCode = ce.Code
 			}
 			return
 		}
@@ -113,31 +113,31 @@ func (p *peer) read() {
 			if item.Err != nil {
 				p.t.Errorf("the client sent a bad message: %v", item.Err)
 			}
-			p.in <- item.Message
+			p.messages <- item.Message
 		}
 	}
 }
 
 // accept waits for the next connection.
-func (h *host) accept() *peer {
+func (h *scriptedServer) acceptConn() *serverConn {
 	h.t.Helper()
 	select {
-	case p := <-h.peers:
+	case p := <-h.accepted:
 		return p
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		require.FailNow(h.t, "nobody connects")
 		return nil
 	}
 }
 
 // open returns a client of the host and the first peer.
-func (h *host) open(opts *Options) (*Client, *peer) {
+func (h *scriptedServer) connect(opts *Options) (*Client, *serverConn) {
 	h.t.Helper()
-	c := h.client(opts)
-	return c, h.accept()
+	c := h.newClient(opts)
+	return c, h.acceptConn()
 }
 
-func (h *host) client(opts *Options) *Client {
+func (h *scriptedServer) newClient(opts *Options) *Client {
 	h.t.Helper()
 	o := Options{}
 	if opts != nil {
@@ -152,12 +152,12 @@ func (h *host) client(opts *Options) *Client {
 		}
 	}
 	if o.DialContext == nil {
-		o.DialContext = h.dial
+		o.DialContext = h.dialContext
 	}
 	c, err := New(h.server.URL, &o)
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		require.NoError(h.t, c.Close(ctx))
 	})
@@ -165,17 +165,17 @@ func (h *host) client(opts *Options) *Client {
 }
 
 // next waits for the client's next message, pings aside, and checks its type.
-func (p *peer) next(kind string) wire.ClientMessage {
+func (p *serverConn) expect(kind string) wire.ClientMessage {
 	p.t.Helper()
 	for {
 		select {
-		case m := <-p.in:
+		case m := <-p.messages:
 			if m.Type == wire.TypePing && kind != wire.TypePing {
 				continue
 			}
 			require.Equal(p.t, kind, m.Type, "%+v", m)
 			return m
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			require.FailNow(p.t, "the client does not send "+kind)
 		}
 	}
@@ -183,21 +183,21 @@ func (p *peer) next(kind string) wire.ClientMessage {
 
 // closed waits until the client has closed the connection and returns the
 // close code.
-func (p *peer) closed() int {
+func (p *serverConn) waitClosed() int {
 	p.t.Helper()
 	select {
-	case <-p.gone:
-		return p.code
-	case <-time.After(patience):
+	case <-p.closed:
+		return p.closeCode
+	case <-time.After(testTimeout):
 		require.FailNow(p.t, "the client does not close the connection")
 		return 0
 	}
 }
 
 // send sends messages in one frame.
-func (p *peer) send(msgs ...wire.ServerMessage) {
+func (p *serverConn) send(msgs ...wire.ServerMessage) {
 	if len(msgs) == 1 {
-		p.raw(msgs[0].Append(nil))
+		p.sendRaw(msgs[0].Append(nil))
 		return
 	}
 	frame := []byte{'['}
@@ -207,33 +207,33 @@ func (p *peer) send(msgs ...wire.ServerMessage) {
 		}
 		frame = msgs[i].Append(frame)
 	}
-	p.raw(append(frame, ']'))
+	p.sendRaw(append(frame, ']'))
 }
 
-func (p *peer) raw(frame []byte) {
+func (p *serverConn) sendRaw(frame []byte) {
 	p.write.Lock()
 	defer p.write.Unlock()
 	_ = p.ws.WriteMessage(websocket.TextMessage, frame) // a cut one fails
 }
 
 // cut breaks the connection without a goodbye.
-func (p *peer) cut() { _ = p.ws.NetConn().Close() }
+func (p *serverConn) breakConn() { _ = p.ws.NetConn().Close() }
 
 // hangUp closes with a code.
-func (p *peer) hangUp(code int) {
+func (p *serverConn) closeWith(code int) {
 	p.write.Lock()
-	_ = p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(patience))
+	_ = p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(testTimeout))
 	p.write.Unlock()
-	p.closed()
-	p.cut()
+	p.waitClosed()
+	p.breakConn()
 }
 
 // The messages of a server, short.
-func ackOf(id string) wire.ServerMessage {
+func ackMsg(id string) wire.ServerMessage {
 	return wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 7}
 }
 
-func chunkOf(id string, seq uint64, data string) wire.ServerMessage {
+func chunkMsg(id string, seq uint64, data string) wire.ServerMessage {
 	return wire.ServerMessage{Type: wire.TypeChunk, ID: id, Seq: seq, Attempt: 1, Data: json.RawMessage(data)}
 }
 
@@ -252,7 +252,7 @@ func errorMsg(id, ref, code string, final bool) wire.ServerMessage {
 }
 
 // pageOf answers a subscribe.
-func pageOf(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMessage) wire.ServerMessage {
+func snapshotMsg(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMessage) wire.ServerMessage {
 	for i := range events {
 		events[i].ID = ""
 	}
@@ -262,17 +262,17 @@ func pageOf(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMess
 	}
 }
 
-func okOf(ref string) wire.ServerMessage { return wire.ServerMessage{Type: wire.TypeOK, Ref: ref} }
+func okMsg(ref string) wire.ServerMessage { return wire.ServerMessage{Type: wire.TypeOK, Ref: ref} }
 
 // within returns a context that ends when the test has waited too long.
-func within(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 // later runs f in a goroutine and returns what waits for its result.
-func later[R any](t *testing.T, f func() (R, error)) func() (R, error) {
+func inBackground[R any](t *testing.T, f func() (R, error)) func() (R, error) {
 	type outcome struct {
 		r   R
 		err error
@@ -287,7 +287,7 @@ func later[R any](t *testing.T, f func() (R, error)) func() (R, error) {
 		select {
 		case o := <-done:
 			return o.r, o.err
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			require.FailNow(t, "it does not return")
 			var zero R
 			return zero, nil
@@ -296,4 +296,6 @@ func later[R any](t *testing.T, f func() (R, error)) func() (R, error) {
 }
 
 // bearer returns the token of a connect.
-func (p *peer) bearer() string { return strings.TrimPrefix(p.header.Get("Authorization"), "Bearer ") }
+func (p *serverConn) bearerToken() string {
+	return strings.TrimPrefix(p.header.Get("Authorization"), "Bearer ")
+}

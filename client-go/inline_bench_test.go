@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -13,7 +15,7 @@ import (
 
 // echo returns a client of a server that answers each request inline, as
 // quickly as it can.
-func echo(b *testing.B) *Client {
+func newEchoClient(b *testing.B) *Client {
 	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := up.Upgrade(w, r, nil)
@@ -52,4 +54,30 @@ func echo(b *testing.B) *Client {
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = c.Close(context.Background()) })
 	return c
+}
+
+func BenchmarkInline(b *testing.B) {
+	for _, flight := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprint(flight), func(b *testing.B) {
+			c := newEchoClient(b)
+			b.ReportAllocs()
+			b.ResetTimer()
+			work := make(chan struct{}, flight)
+			var wg sync.WaitGroup
+			for range flight {
+				wg.Go(func() {
+					for range work {
+						if _, err := inline.With(5).Await(b.Context(), c); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			for range b.N {
+				work <- struct{}{}
+			}
+			close(work)
+			wg.Wait()
+		})
+	}
 }
