@@ -1,49 +1,50 @@
 package follow
 
-// tally counts the chunks that a reader was handed and that are not void. What
-// a mark keeps stays for good, since keep never falls: so only the chunks
-// behind the newest mark need their seqs known, and these have no gaps.
+// chunkCount counts the chunks that a reader has returned and that are not
+// discarded. What an attempt mark keeps is never discarded later, because keep
+// never decreases. So only the seqs of the chunks after the newest mark are
+// needed, and these are consecutive.
 type chunkCount struct {
 	kept        int
-	first, last uint64 // the run behind the newest mark; first 0: none
+	first, last uint64 // the chunks after the newest mark; first is 0 if there are none
 }
 
-func (t *chunkCount) sinceMark() int {
-	if t.first == 0 {
+func (c *chunkCount) sinceMark() int {
+	if c.first == 0 {
 		return 0
 	}
-	return int(t.last - t.first + 1)
+	return int(c.last - c.first + 1)
 }
 
-func (t *chunkCount) total() int { return t.kept + t.sinceMark() }
+func (c *chunkCount) total() int { return c.kept + c.sinceMark() }
 
-// add counts a chunk that is handed.
-func (t *chunkCount) addChunk(seq uint64) {
-	if t.first != 0 && seq == t.last+1 {
-		t.last = seq
+// addChunk counts a chunk.
+func (c *chunkCount) addChunk(seq uint64) {
+	if c.first != 0 && seq == c.last+1 {
+		c.last = seq
 		return
 	}
-	t.kept += t.sinceMark()
-	t.first, t.last = seq, seq
+	c.kept += c.sinceMark()
+	c.first, c.last = seq, seq
 }
 
-// void takes away the chunks behind keep and tells how many they were.
-func (t *chunkCount) discardAfter(keep uint64) (n int) {
+// discardAfter removes the chunks after keep and returns how many they were.
+func (c *chunkCount) discardAfter(keep uint64) (n int) {
 	switch {
-	case t.first == 0 || keep >= t.last:
-	case keep < t.first:
-		n = t.sinceMark()
+	case c.first == 0 || keep >= c.last:
+	case keep < c.first:
+		n = c.sinceMark()
 	default:
-		n = int(t.last - keep)
+		n = int(c.last - keep)
 	}
-	t.kept += t.sinceMark() - n
-	t.first, t.last = 0, 0
+	c.kept += c.sinceMark() - n
+	c.first, c.last = 0, 0
 	return n
 }
 
-// clear takes away all and tells how many they were.
-func (t *chunkCount) reset() (n int) {
-	n = t.total()
-	*t = chunkCount{}
+// reset removes all chunks and returns how many they were.
+func (c *chunkCount) reset() (n int) {
+	n = c.total()
+	*c = chunkCount{}
 	return n
 }

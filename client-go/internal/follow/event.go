@@ -1,7 +1,7 @@
-// Package follow is the protocol logic of following one call: positions, holes,
-// pages, void chunks, the end. It is a state machine without sockets, clocks
-// or goroutines: every input carries the time, and what is to be sent is asked
-// for with [Stream.Want]. Nothing in it is safe for concurrent use.
+// Package follow is the protocol logic of following one call: positions, gaps,
+// pages, discarded chunks, the end. It is a state machine without sockets,
+// clocks or goroutines: every input carries the time, and [Stream.NextCommand]
+// returns what to send. Nothing in it is safe for concurrent use.
 package follow
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Kind is what an event is.
+// Kind is the type of an [Event].
 type Kind uint8
 
-// Kinds of events that a reader is handed.
+// Kinds of events.
 const (
 	Chunk Kind = iota + 1
 	AttemptMark
@@ -23,23 +23,24 @@ const (
 	ack
 )
 
-// Event is what a reader is handed.
+// Event is one event of a call, as a reader gets it.
 type Event struct {
 	Kind Kind
 	// Seq is 0 for progress and for the end of an inline call.
 	Seq uint64
-	// Attempt is whose chunk or progress, or which attempt begins.
+	// Attempt is the attempt that sent a chunk or progress, or that begins.
 	Attempt int
 	// Data is a chunk's data, or the payload of a result.
 	Data json.RawMessage
-	// Code says why the attempt before a mark ended.
+	// Code says why the attempt before an AttemptMark ended.
 	Code string
-	// Void is how many of the chunks that this reader was handed, counted from
-	// the last, a mark makes void.
+	// Discarded is set for an AttemptMark: how many of the chunks that this
+	// reader has returned, counted from the last, are discarded.
 	Discarded int
-	// Restart tells that a mark stands for a new history: all before is void.
+	// Restart is true if an AttemptMark begins a new history: everything
+	// before it is discarded.
 	Restart bool
-	// Err is why the call failed; nil at the end of one that succeeded.
+	// Err says why the call failed; nil if it succeeded.
 	Err *wire.ServerMessage
 	// Progress is set when Kind is Progress.
 	Progress wire.Progress
@@ -47,7 +48,7 @@ type Event struct {
 	from, keep uint64
 }
 
-// first is the first seq that the event stands for.
+// firstSeq returns the first seq that the event covers.
 func (e *Event) firstSeq() uint64 {
 	if e.Kind == AttemptMark && e.from != 0 && e.from < e.Seq {
 		return e.from
@@ -55,12 +56,13 @@ func (e *Event) firstSeq() uint64 {
 	return e.Seq
 }
 
-// overhead is what an event is taken to hold beside its data, in bytes.
+// overhead is an estimate of the memory of an event without its data, in
+// bytes.
 const overhead = 160
 
 func (e *Event) memorySize() int { return overhead + len(e.Data) }
 
-// own makes the event independent of the frame that it was read from.
+// cloneData copies the data that still belongs to the received frame.
 func (e *Event) cloneData() {
 	e.Data = bytes.Clone(e.Data)
 	if e.Err != nil {
@@ -70,8 +72,8 @@ func (e *Event) cloneData() {
 	}
 }
 
-// eventOf reads a durable event, or an inline end; ok is false for anything
-// else. The event's data still belong to the frame.
+// eventOf converts a durable event, or the end of an inline call; ok is false
+// for anything else. The data still belongs to the frame.
 func eventOf(m *wire.ServerMessage) (e Event, ok bool) {
 	e = Event{Seq: m.Seq, Attempt: m.Attempt}
 	switch m.Type {

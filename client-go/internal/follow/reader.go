@@ -8,65 +8,69 @@ import (
 )
 
 const (
-	// holeWait is how long a reader waits for frames that were overtaken.
+	// gapWait is how long a reader waits for missing events before it fetches
+	// them: frames may arrive out of order.
 	gapWait = 250 * time.Millisecond
-	// holeSpan is how far ahead of its position a reader waits at all.
+	// maxGap is how far ahead of the position an event may be to be kept.
 	maxGap = 64
 )
 
-// Reader is one reader's view of a stream: how far it has come, what waits to
-// be taken, and what it was handed. Its buffer is bounded: what comes live and
-// finds no room is dropped and pulled later.
+// Reader is one reader of a stream: its position, the events that are buffered
+// for it, and what it has returned. The buffer is bounded: a live event that
+// does not fit is dropped and fetched later.
 type Reader struct {
 	limit int
 
-	// position is the seq of the last event that was taken from the wire.
+	// position is the seq of the last event that was accepted.
 	position   uint64
 	buffer     []Event
 	head       int
 	bufferSize int
 
-	// held are events beyond a hole, in order.
+	// early are events after a gap, in order.
 	early       []Event
 	earlySize   int
 	gap         bool
 	gapDeadline time.Duration
 
-	// behind tells that there are events to be pulled.
+	// behind is true if there are events to fetch.
 	behind bool
-	// skip tells that only the end matters; hurry, that it comes to matter
-	// when the buffer is full; reading, that somebody takes what is buffered.
+	// endOnly means that only the end is of interest, waitEnd that this
+	// becomes so when the buffer is full, reading that somebody reads the
+	// events.
 	endOnly, waitEnd, reading bool
 
-	// handed is the seq of the last event that was taken by the reader.
+	// deliveredSeq is the seq of the last event that NextEvent returned.
 	deliveredSeq uint64
 	attempt      int
 	chunks       chunkCount
-	// anew is set when a new history has begun and the reader was not told.
+	// restarted is set if a new history has begun and NextEvent has not
+	// returned that yet.
 	restarted *Event
 
 	progress    wire.Progress
 	newProgress bool
 
-	// end is the end once it is known; over tells that nothing more comes into
-	// the buffer, taken that the end was handed out.
+	// end is the end once it is known. finished means that nothing more is
+	// buffered, endTaken that NextEvent has returned the end.
 	end                *Event
 	finished, endTaken bool
 }
 
-// NewReader returns a reader that holds about limit bytes of events, and at
-// most a page more. With skip it waits for the end alone.
+// NewReader returns a reader that buffers about limit bytes of events, and at
+// most one page more. With endOnly it returns no events but progress and the
+// end.
 func NewReader(limit int, endOnly bool) *Reader { return &Reader{limit: limit, endOnly: endOnly} }
 
-// End returns the end once it is known, be there events before it to take or
-// not.
+// End returns the end once it is known, even if there are unread events before
+// it.
 func (r *Reader) End() *Event { return r.end }
 
 // Progress returns the newest progress; ok is false before the first.
 func (r *Reader) Progress() (p wire.Progress, ok bool) { return r.progress, r.progress.Rev > 0 }
 
-// Fail ends the reader from this side: err is why. A reader that has ended
-// already is left alone.
+// Fail ends the reader with an error of the client. It has no effect on a
+// reader that has ended.
 func (r *Reader) Fail(err *wire.ServerMessage) {
 	if r.finished {
 		return
@@ -76,15 +80,15 @@ func (r *Reader) Fail(err *wire.ServerMessage) {
 	r.setEnd(e)
 }
 
-// Hurry says that somebody waits for the end: while nobody reads, a buffer that
-// fills up is thrown away instead of holding the end back.
+// WaitEnd says that somebody waits for the end: a buffer that is full while
+// nobody reads is dropped, because it would delay the end.
 func (r *Reader) WaitEnd() {
 	r.waitEnd = true
 	r.dropBuffer()
 }
 
-// Read says whether somebody takes events now. It tells whether events that
-// were thrown away have to be pulled again.
+// SetReading says whether somebody reads events now. It returns true if events
+// that were dropped have to be fetched again.
 func (r *Reader) SetReading(reading bool) (rewound bool) {
 	r.reading = reading
 	if !reading {
@@ -96,15 +100,16 @@ func (r *Reader) SetReading(reading bool) (rewound bool) {
 	}
 	r.endOnly = false
 	if r.end != nil && r.end.Seq == 0 {
-		return false // an inline end, or one from this side: there is nothing to pull
+		return false // an inline end, or an error of the client: there is nothing to fetch
 	}
 	r.clearBuffer()
 	r.position, r.behind, r.finished, r.endTaken = r.deliveredSeq, true, false, false
 	return true
 }
 
-// giveWay turns to waiting for the end alone when what is buffered would keep
-// the next page from being asked for.
+// dropBuffer drops the buffer and waits for the end only, if somebody waits
+// for the end, nobody reads, and the buffer is too full to fetch the next
+// page.
 func (r *Reader) dropBuffer() {
 	if r.waitEnd && !r.reading && !r.endOnly && !r.finished && !r.canTakePage() {
 		r.endOnly, r.gap = true, false
@@ -119,13 +124,14 @@ func (r *Reader) clearBuffer() {
 
 func (r *Reader) clearEarly() { r.early, r.earlySize, r.gap = nil, 0, false }
 
-// room tells whether a live event may be buffered, ready whether a page may be
-// asked for.
+// hasRoom says whether a live event may be buffered, canTakePage whether a
+// page may be fetched.
 func (r *Reader) hasRoom() bool     { return r.bufferSize < r.limit }
 func (r *Reader) canTakePage() bool { return r.endOnly || r.bufferSize <= r.limit/2 }
 
-// offer hands an event to the reader. paged tells that it stands in a page,
-// asked that this reader can take the page though that fill its buffer.
+// offer passes an event to the reader. inPage means that it is part of a page,
+// takesPage that the reader takes the whole page even if that overfills its
+// buffer.
 func (r *Reader) offer(e *Event, now time.Duration, inPage, takesPage bool) {
 	if r.finished || e.Seq <= r.position && e.Seq != 0 {
 		return
@@ -138,19 +144,19 @@ func (r *Reader) offer(e *Event, now time.Duration, inPage, takesPage bool) {
 		r.position = max(r.position, e.Seq)
 		r.setEnd(clone)
 	case r.endOnly:
-		r.position = e.Seq // only the end matters: holes do not
+		r.position = e.Seq // only the end is of interest, so gaps are not
 	case e.firstSeq() <= r.position+1:
 		r.accept(e, takesPage)
 		r.drainEarly(now)
 	case inPage:
-		r.behind = true // a page for another reader of the stream
+		r.behind = true // a page that another reader of the stream has asked for
 	default:
 		r.keepEarly(e, now)
 	}
 }
 
-// accept takes the event that comes next. What finds no room is pulled later;
-// the end always finds some.
+// accept takes the event that comes next. An event that does not fit is
+// fetched later; the end always fits.
 func (r *Reader) accept(e *Event, takesPage bool) {
 	if e.Kind == AttemptMark {
 		r.discardUnread(e.keep)
@@ -190,7 +196,8 @@ func (r *Reader) appendEvent(e Event) {
 	r.bufferSize += e.memorySize()
 }
 
-// cut takes void chunks that nobody has taken yet out of the buffer.
+// discardUnread removes discarded chunks from the buffer that were not read
+// yet.
 func (r *Reader) discardUnread(keep uint64) {
 	for n := len(r.buffer); n > r.head; n-- {
 		last := &r.buffer[n-1]
@@ -203,7 +210,7 @@ func (r *Reader) discardUnread(keep uint64) {
 	}
 }
 
-// hold keeps an event that came too early, if it is near and there is room.
+// keepEarly keeps an event after a gap, if it is near and there is room.
 func (r *Reader) keepEarly(e *Event, now time.Duration) {
 	if e.Seq > r.position+maxGap || r.earlySize >= r.limit {
 		r.behind = true
@@ -231,7 +238,7 @@ func (r *Reader) keepEarly(e *Event, now time.Duration) {
 	}
 }
 
-// drain takes from the held events what has come into reach.
+// drainEarly accepts the early events that are no longer after a gap.
 func (r *Reader) drainEarly(now time.Duration) {
 	if !r.gap || r.finished {
 		return
@@ -245,7 +252,7 @@ func (r *Reader) drainEarly(now time.Duration) {
 			}
 			r.accept(e, false)
 			if len(r.early) == 0 {
-				return // it found no room, or was the end
+				return // accept had no room, or took the end
 			}
 		}
 		r.earlySize -= e.memorySize()
@@ -258,7 +265,7 @@ func (r *Reader) drainEarly(now time.Duration) {
 	}
 }
 
-// report takes progress if it is newer than what was there.
+// setProgress takes progress if it is newer than the last.
 func (r *Reader) setProgress(p *wire.Progress) {
 	if r.finished || p.Attempt < r.progress.Attempt || p.Attempt == r.progress.Attempt && p.Rev <= r.progress.Rev {
 		return
@@ -266,8 +273,7 @@ func (r *Reader) setProgress(p *wire.Progress) {
 	r.progress, r.newProgress = *p, true
 }
 
-// Restart begins anew, with a history that has nothing to do with the one
-// before.
+// Restart begins a new history that has nothing to do with the previous one.
 func (r *Reader) Restart(attempt int) {
 	if r.finished {
 		return
@@ -281,10 +287,10 @@ func (r *Reader) Restart(attempt int) {
 	}
 }
 
-// needs tells whether events must be pulled.
+// needsPage says whether events must be fetched.
 func (r *Reader) needsPage(now time.Duration) bool { return r.behind || r.gap && now >= r.gapDeadline }
 
-// Take hands out the next event; ok is false when none waits.
+// NextEvent returns the next event; ok is false if there is none yet.
 func (r *Reader) NextEvent() (e Event, ok bool) {
 	if r.restarted != nil {
 		e, r.restarted = *r.restarted, nil
@@ -321,18 +327,18 @@ func (r *Reader) applyAttempt(e *Event) {
 	e.Discarded = r.chunks.discardAfter(e.keep)
 	r.deliveredSeq, r.attempt = e.Seq, e.Attempt
 	if r.progress.Attempt < e.Attempt {
-		r.newProgress = false // of an attempt that is over
+		r.newProgress = false // of an earlier attempt
 	}
 }
 
-// Over tells whether the end was handed out.
+// EndTaken says whether NextEvent has returned the end.
 func (r *Reader) EndTaken() bool { return r.endTaken }
 
-// Cost is about how many bytes wait to be taken.
+// BufferSize is about how many bytes of events are buffered.
 func (r *Reader) BufferSize() int { return r.bufferSize }
 
-// Finished tells whether nothing more can come in.
+// Finished says whether the reader takes no more events.
 func (r *Reader) Finished() bool { return r.finished }
 
-// Waits tells whether the reader is ready for events that it had no room for.
+// CanResume says whether the reader has room again for events that it lacks.
 func (r *Reader) CanResume() bool { return !r.finished && (r.behind || r.gap) && r.canTakePage() }

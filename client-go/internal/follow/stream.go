@@ -8,36 +8,37 @@ import (
 )
 
 const (
-	// quietMin and quietMax bound for how long silence is not asked about.
+	// minSilence and maxSilence bound how long a live stream may be silent
+	// before the client asks for its state.
 	minSilence = 30 * time.Second
 	maxSilence = 5 * time.Minute
-	// stallBase and stallMax bound the wait after a page that brought nothing
-	// though there was something to bring, or that was refused for now.
+	// stallBase and stallMax bound the wait after a page that had no new
+	// events although there should be some, or that was refused temporarily.
 	stallBase = 250 * time.Millisecond
 	stallMax  = 30 * time.Second
 )
 
-// Never is a time that does not come.
+// NoDeadline is the deadline of something that is not due.
 const NoDeadline = time.Duration(1<<63 - 1)
 
-// Verb is what a stream wants to have said about it.
+// Verb is the type of a [Command].
 type Verb uint8
 
-// What a stream can want.
+// Commands of a stream.
 const (
 	Nothing Verb = iota
 	Subscribe
 	Unsubscribe
 )
 
-// Want is what a stream wants to have said, and for Subscribe from where.
+// Command is what to send for a stream. After and Epoch are set for Subscribe.
 type Command struct {
 	Verb  Verb
 	After uint64
 	Epoch int64
 }
 
-// State is what a client knows of a call beside its events.
+// State is what is known of a call in addition to its events.
 type State struct {
 	Status          string
 	Attempt         int
@@ -46,15 +47,15 @@ type State struct {
 	CancelRequested bool
 }
 
-// Stream is one stream and all who read it over one connection.
+// Stream is one stream and all its readers on one client.
 type Stream struct {
 	readers []*Reader
 	epoch   int64
-	// live tells that the server will send what comes.
+	// live is true if the server is known to send new events.
 	live bool
-	// Known tells that the server is known to hold the stream.
+	// Known is true if the server is known to hold the stream.
 	Known bool
-	// Pausable tells that it may be unsubscribed while its reader is slow.
+	// Pausable is true if the client may unsubscribe while its reader is slow.
 	Pausable bool
 	State    State
 
@@ -63,33 +64,33 @@ type Stream struct {
 	stalls                     int
 }
 
-// Join adds a reader.
+// AddReader adds a reader.
 func (s *Stream) AddReader(r *Reader) {
 	s.readers = append(s.readers, r)
 	r.behind = r.behind || s.State.LastSeq > r.position
 }
 
-// Leave takes a reader away.
+// RemoveReader removes a reader.
 func (s *Stream) RemoveReader(r *Reader) {
 	if i := slices.Index(s.readers, r); i >= 0 {
 		s.readers = slices.Delete(s.readers, i, i+1)
 	}
 }
 
-// Live tells whether the server is known to send what comes.
+// IsLive says whether the server is known to send new events.
 func (s *Stream) IsLive() bool { return s.live }
 
-// Adopt sets the epoch that the readers' positions belong to.
+// SetEpoch sets the epoch of the readers' positions.
 func (s *Stream) SetEpoch(epoch int64) { s.epoch = epoch }
 
-// Epoch returns the epoch that the readers' positions belong to; 0: none yet.
+// Epoch returns the epoch of the readers' positions; 0 if there is none yet.
 func (s *Stream) Epoch() int64 { return s.epoch }
 
-// hear notes a sign of life.
+// noteActivity records that something was received for the stream.
 func (s *Stream) noteActivity(now time.Duration) { s.lastActivity, s.silenceLimit = now, minSilence }
 
-// Ack takes the answer to a request that was accepted. live tells that the
-// connection that it came on is the one in use.
+// OnAck handles the ack of a request. live says that it came on the connection
+// in use.
 func (s *Stream) OnAck(now time.Duration, m *wire.ServerMessage, live bool) {
 	if s.epoch != m.Epoch && s.epoch != 0 && m.Epoch != 0 {
 		s.restart(1)
@@ -105,10 +106,11 @@ func (s *Stream) OnAck(now time.Duration, m *wire.ServerMessage, live bool) {
 	s.OnEvent(now, m, true)
 }
 
-// Event takes a durable event, or the inline end of a call that is not known
-// to be stored. sure tells that the connection that it came on is known to
-// speak of the readers' epoch: an event says nothing about that, so what
-// overtakes the first page on a new connection is pulled instead.
+// OnEvent handles a durable event, or the inline end of a call that is not
+// known to be stored. An event does not name its epoch. sameEpoch says that
+// the connection that it came on is known to send the readers' epoch; an event
+// that comes before the first page on a new connection is not used, but
+// fetched with the page.
 func (s *Stream) OnEvent(now time.Duration, m *wire.ServerMessage, sameEpoch bool) {
 	e, ok := eventOf(m)
 	if !ok || e.Seq == 0 && s.Known {
@@ -126,7 +128,7 @@ func (s *Stream) OnEvent(now time.Duration, m *wire.ServerMessage, sameEpoch boo
 	}
 }
 
-// note keeps the state in step with an event.
+// updateState updates the state with an event.
 func (s *Stream) updateState(e *Event) {
 	s.State.LastSeq = max(s.State.LastSeq, e.Seq)
 	switch e.Kind {
@@ -154,7 +156,7 @@ func (s *Stream) setRunning(attempt int) {
 	s.State.Status, s.State.Attempt, s.State.Due = "running", attempt, 0
 }
 
-// Ended tells whether the call has reached its end.
+// Ended says whether the call has ended.
 func (s *Stream) Ended() bool {
 	switch s.State.Status {
 	case "succeeded", "failed", "cancelled":
@@ -163,7 +165,7 @@ func (s *Stream) Ended() bool {
 	return false
 }
 
-// Report takes a progress message.
+// OnProgress handles a progress message.
 func (s *Stream) OnProgress(now time.Duration, p *wire.Progress) {
 	s.noteActivity(now)
 	s.setRunning(p.Attempt)
@@ -172,21 +174,21 @@ func (s *Stream) OnProgress(now time.Duration, p *wire.Progress) {
 	}
 }
 
-// Lag takes the news that the server has stopped sending events.
+// OnLag handles a lag message: the server has stopped sending events.
 func (s *Stream) OnLag(now time.Duration, lastSeq uint64) {
 	s.noteActivity(now)
 	s.live = false
 	s.State.LastSeq = max(s.State.LastSeq, lastSeq)
 }
 
-// Page takes a snapshot. asked tells that it answers the stream's last
-// question, live that the connection that it came on is the one in use.
+// OnPage handles a snapshot. isAnswer says that it answers the stream's last
+// subscribe, live that it came on the connection in use.
 func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live bool) {
 	more := m.More != nil && *m.More
-	// Another epoch, or one that has lost what was seen.
+	// Another epoch, or the same one without events that were read.
 	newHistory := s.epoch != 0 && (m.Epoch != s.epoch || m.Recovered != nil && !*m.Recovered)
 	if newHistory && !isAnswer {
-		s.live = false // a late one, perhaps; the next answer tells
+		s.live = false // it may be an old one; the next answer shows
 		return
 	}
 	s.Known = true
@@ -219,8 +221,8 @@ func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live
 	s.afterPage(now, more, isAnswer, before)
 }
 
-// take offers the events of a page to all readers. Those who have no room for
-// a page keep what fits.
+// offerPage offers the events of a page to all readers. Readers without room
+// for a whole page keep what fits.
 func (s *Stream) offerPage(now time.Duration, events []wire.ServerMessage) {
 	for i := range events {
 		if e, ok := eventOf(&events[i]); ok {
@@ -237,8 +239,9 @@ func (s *Stream) offerPage(now time.Duration, events []wire.ServerMessage) {
 	}
 }
 
-// settle tells after a page who is still behind, and puts off the next
-// question if the page brought nothing though it should have.
+// afterPage updates after a page which readers still lack events, and
+// postpones the next subscribe if the page had nothing new although it should
+// have.
 func (s *Stream) afterPage(now time.Duration, more, isAnswer bool, before uint64) {
 	behind := more
 	for _, r := range s.readers {
@@ -262,15 +265,16 @@ func (s *Stream) afterPage(now time.Duration, more, isAnswer bool, before uint64
 	}
 }
 
-// Later puts off the next question, for longer each time in a row, and at
-// least for the given time.
+// Postpone delays the next subscribe: longer each time in a row, and at least
+// by atLeast.
 func (s *Stream) Postpone(now, atLeast time.Duration) {
 	wait := min(stallMax, stallBase<<min(s.stalls, 10))
 	s.stalls++
 	s.retryAt = now + max(wait, atLeast)
 }
 
-// lowest is the lowest position of those who can take a page.
+// lowestPosition returns the lowest position of the readers that can take a
+// page.
 func (s *Stream) lowestPosition() uint64 {
 	low := uint64(1<<64 - 1)
 	for _, r := range s.readers {
@@ -289,39 +293,38 @@ func (s *Stream) restart(attempt int) {
 	}
 }
 
-// Cut takes the news that the connection in use is gone, or another one is in
-// use now.
+// OnDisconnect says that the connection in use was lost or replaced.
 func (s *Stream) OnDisconnect() {
 	s.live = false
 	s.stalls, s.retryAt = 0, 0
 }
 
-// Prove takes the news that the server holds the stream, from an event that
-// came before the answer to the request. live is as in Ack.
+// OnAccepted says that an event has come before the answer to the request,
+// which shows that the server holds the stream. live is as in OnAck.
 func (s *Stream) OnAccepted(live bool) {
 	s.Known = true
 	s.live = s.live || live
 }
 
-// Stopped takes the news that the server has stopped sending on demand.
+// OnUnsubscribed says that the server has stopped sending, as it was asked to.
 func (s *Stream) OnUnsubscribed() { s.live = false }
 
-// Asked notes that what the stream wanted was sent.
+// OnCommandSent says that a command of the stream was sent.
 func (s *Stream) OnCommandSent(now time.Duration, w Command) {
 	if w.Verb == Subscribe && s.live && now >= s.lastActivity+s.silenceLimit {
 		s.lastActivity, s.silenceLimit = now, min(maxSilence, 2*max(s.silenceLimit, minSilence))
 	}
 }
 
-// Fail ends all readers from this side.
+// Fail ends all readers with an error of the client.
 func (s *Stream) Fail(err *wire.ServerMessage) {
 	for _, r := range s.readers {
 		r.Fail(err)
 	}
 }
 
-// Want returns what is to be said about the stream now. It may be said once
-// everything said about it before was answered.
+// NextCommand returns what to send for the stream now. It may be sent once
+// everything that was sent before for the stream is answered.
 func (s *Stream) NextCommand(now time.Duration) Command {
 	after, need, full, ready := uint64(1<<64-1), !s.live, false, 0
 	for _, r := range s.readers {
@@ -348,7 +351,8 @@ func (s *Stream) NextCommand(now time.Duration) Command {
 	return Command{}
 }
 
-// Deadline returns when [Stream.Want] is to be asked again, if nothing comes.
+// Deadline returns when to call [Stream.NextCommand] again if nothing is
+// received before.
 func (s *Stream) Deadline(now time.Duration) time.Duration {
 	at := NoDeadline
 	ready := false
