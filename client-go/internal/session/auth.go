@@ -6,21 +6,21 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// refreshAt sets when a connection's token is to be renewed.
+// scheduleRefresh sets when a connection's token is renewed.
 func (m *Machine) scheduleRefresh(now time.Duration, c *conn) {
-	left := c.tokenExpiry - now
-	if !m.cfg.CanRefresh || c.tokenExpiry == noDeadline || left <= 0 {
+	remaining := c.tokenExpiry - now
+	if !m.cfg.CanRefresh || c.tokenExpiry == noDeadline || remaining <= 0 {
 		return
 	}
-	m.timers.reset(&c.refresh, max(c.tokenExpiry-min(m.timing.Refresh, left/5), now+minTokenInterval))
+	m.timers.reset(&c.refresh, max(c.tokenExpiry-min(m.timing.Refresh, remaining/5), now+minTokenInterval))
 }
 
-// minRefresh is the least time between two fetches of a token.
+// minTokenInterval is the least time between two fetches of a token.
 const minTokenInterval = time.Second
 
 func (a refreshTimer) onTimer(m *Machine, _ time.Duration) { m.requestToken(a.c) }
 
-// fetch asks for a token unless that is under way.
+// requestToken asks for a token unless one is being fetched.
 func (m *Machine) requestToken(c *conn) {
 	if m.fetchingToken || c != m.conn {
 		return
@@ -29,8 +29,8 @@ func (m *Machine) requestToken(c *conn) {
 	m.addOutput(Output{Verb: FetchToken})
 }
 
-// expire takes the news that the connection's token has expired. It tells
-// whether there is a way to get another one.
+// onTokenExpired handles the server's refusal of an expired token. It returns
+// false if the client cannot get another one.
 func (m *Machine) onTokenExpired(c *conn) bool {
 	if !m.cfg.CanRefresh {
 		return false
@@ -42,8 +42,8 @@ func (m *Machine) onTokenExpired(c *conn) bool {
 	return true
 }
 
-// Token takes a token that was asked for, and when it expires. same tells that
-// it is the one in use, failed that there is none.
+// TokenFetched reports the token that was asked for, and when it expires. same
+// means that it is the one in use, failed that there is none.
 func (m *Machine) TokenFetched(now time.Duration, token string, tokenExpiry time.Duration, same, failed bool) {
 	m.fetchingToken = false
 	c := m.conn
@@ -59,7 +59,7 @@ func (m *Machine) TokenFetched(now time.Duration, token string, tokenExpiry time
 	}
 }
 
-// authLater fetches another token after a while.
+// scheduleTokenRetry fetches another token later, with backoff.
 func (m *Machine) scheduleTokenRetry(now time.Duration) {
 	if c := m.conn; c != nil {
 		m.timers.reset(&c.refresh, now+minTokenInterval+m.backoff(m.tokenRetries))
@@ -67,7 +67,8 @@ func (m *Machine) scheduleTokenRetry(now time.Duration) {
 	}
 }
 
-// authed takes the answer to an auth.
+// onAuthAnswer handles the answer to an auth; refusal is nil if the server has
+// accepted the token.
 func (m *Machine) onAuthAnswer(now time.Duration, c *conn, refusal *wire.ServerMessage) {
 	if c != m.conn {
 		return
@@ -81,12 +82,12 @@ func (m *Machine) onAuthAnswer(now time.Duration, c *conn, refusal *wire.ServerM
 	case refusal.Code == wire.CodeReconnectRequired:
 		m.connect(now, 0)
 	case c.tokenExpired:
-		// It is worth a connect of its own: that fetches a token, too, and is
-		// told for good if there is no hope.
+		// Connect again: that fetches a token as well, and the handshake
+		// shows whether trying again can help.
 		m.connect(now, max(m.backoff(m.dialFailures), 1))
 		m.dialFailures++
 	case refusal.Code == wire.CodeUnauthorized:
-		// The old token still serves; the server says when it does not.
+		// The old token is still valid; the server says when it is not.
 	default:
 		m.scheduleTokenRetry(now)
 	}

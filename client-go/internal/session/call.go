@@ -8,49 +8,49 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Request is a request to be submitted.
+// Request is a request to submit.
 type Request struct {
 	ID string
-	// Body is the message, encoded.
+	// Body is the encoded message.
 	Body []byte
-	// Sum is a hash of action and payload.
+	// Hash is a hash of action and payload.
 	Hash uint64
-	// Sync tells that it is of mode sync.
+	// Sync says that the request is of mode sync.
 	Sync bool
-	// Pausable tells that the call does not end for want of followers.
+	// Pausable says that the call is not cancelled when nobody follows it.
 	Pausable bool
-	// Skip tells that only its end matters.
+	// EndOnly says that only the end of the call is of interest.
 	EndOnly bool
 }
 
-// Call is one who follows a call.
+// Call is one reader of a call.
 type Call struct {
 	Reader *follow.Reader
-	// Signal fires at each change.
+	// Signal is notified of each change.
 	Signal Signal
 
 	stream    *stream
 	submitted bool
 }
 
-// ID returns the id of the call that is followed: after a hit by idempotency
-// key the one that first brought the key.
+// ID returns the id of the call. It changes if the idempotency key belongs to
+// an earlier call: then it is the id of that one.
 func (c *Call) ID() string { return c.stream.id }
 
-// State returns what is known of the call beside its events.
+// State returns what is known of the call in addition to its events.
 func (c *Call) State() follow.State { return c.stream.State }
 
-// Accepted tells whether the server is known to hold the call.
+// Accepted says whether the server is known to hold the call.
 func (c *Call) Accepted() bool { return c.stream.Known }
 
-// Sent tells whether the call's request was ever sent; a call that was attached
-// needs none.
+// RequestSent says whether the call's request was ever sent; a call that was
+// attached to needs none.
 func (c *Call) RequestSent() bool {
 	msg := c.pendingRequest()
 	return msg == nil || msg.sent
 }
 
-// request returns the call's request while it has no answer.
+// pendingRequest returns the call's request while it has no answer.
 func (c *Call) pendingRequest() *message {
 	if msg := c.stream.pending; msg != nil && msg.kind == request {
 		return msg
@@ -58,7 +58,8 @@ func (c *Call) pendingRequest() *message {
 	return c.stream.queued
 }
 
-// Submit sends a request, or joins one with the same id that is under way.
+// Submit sends a request, or joins one with the same id that was submitted
+// before.
 func (m *Machine) Submit(now time.Duration, r *Request) (*Call, *wire.ServerMessage) {
 	s, err := m.openStream(r.ID)
 	if err != nil {
@@ -85,7 +86,7 @@ func (m *Machine) Submit(now time.Duration, r *Request) (*Call, *wire.ServerMess
 	return c, nil
 }
 
-// Attach follows a call that was started elsewhere.
+// Attach follows a call by its id.
 func (m *Machine) Attach(now time.Duration, id string, endOnly bool) (*Call, *wire.ServerMessage) {
 	s, err := m.openStream(id)
 	if err != nil {
@@ -96,13 +97,13 @@ func (m *Machine) Attach(now time.Duration, id string, endOnly bool) (*Call, *wi
 	return c, nil
 }
 
-// open returns the stream of an id, a new one if there is none.
+// openStream returns the stream of an id, a new one if there is none.
 func (m *Machine) openStream(id string) (*stream, *wire.ServerMessage) {
 	if m.fatal != nil {
 		return nil, m.fatal
 	}
 	if m.calls >= m.cfg.MaxCalls {
-		return nil, localError(wire.CodeOverloaded, "this client follows as many calls as it may", false)
+		return nil, localError(wire.CodeOverloaded, "this client already follows as many calls as MaxCalls allows", false)
 	}
 	s := m.streams[id]
 	if s == nil {
@@ -121,7 +122,8 @@ func (m *Machine) addCall(s *stream, r *follow.Reader) *Call {
 	return c
 }
 
-// Detach stops following. The call goes on, unless its request was never sent.
+// Detach stops following. The call continues, unless its request was never
+// sent.
 func (m *Machine) Detach(now time.Duration, c *Call) {
 	s := c.stream
 	i := slices.Index(s.calls, c)
@@ -141,11 +143,10 @@ func (m *Machine) Detach(now time.Duration, c *Call) {
 	m.update(now, s)
 }
 
-// CodeDetached is the code of a reader that was detached. It is never on the
-// wire.
+// CodeDetached is the code of a reader that was detached. It is never sent.
 const CodeDetached = "detached"
 
-// Take hands out the next event of a call.
+// NextEvent returns the next event of a call.
 func (m *Machine) NextEvent(now time.Duration, c *Call) (follow.Event, bool) {
 	e, ok := c.Reader.NextEvent()
 	if ok && (c.Reader.CanResume() || !c.stream.IsLive()) {
@@ -154,8 +155,8 @@ func (m *Machine) NextEvent(now time.Duration, c *Call) (follow.Event, bool) {
 	return e, ok
 }
 
-// Read says whether somebody takes the events of a call now. What was thrown
-// away meanwhile is pulled again.
+// SetReading says whether somebody reads the events of a call now. Events that
+// were dropped before are fetched again.
 func (m *Machine) SetReading(now time.Duration, c *Call, reading bool) {
 	rewound := c.Reader.SetReading(reading)
 	if !rewound {
@@ -182,13 +183,13 @@ func (m *Machine) SetReading(now time.Duration, c *Call, reading bool) {
 	m.update(now, c.stream)
 }
 
-// Hurry says that somebody waits for the end of a call.
+// WaitEnd says that somebody waits for the end of a call.
 func (m *Machine) WaitEnd(now time.Duration, c *Call) {
 	c.Reader.WaitEnd()
 	m.update(now, c.stream)
 }
 
-// Cancel asks for a call to be cancelled. A request that was never sent ends
+// Cancel asks the server to cancel a call. A request that was never sent ends
 // at once.
 func (m *Machine) Cancel(now time.Duration, c *Call) *Reply {
 	r := &Reply{}
@@ -229,7 +230,7 @@ func (m *Machine) List(now time.Duration, filter wire.ClientMessage) *Reply {
 	return r
 }
 
-// Abandon stops waiting for a reply.
+// DropReply says that nobody waits for a reply any more.
 func (m *Machine) DropReply(r *Reply) {
 	if !r.Done && r.msg != nil {
 		m.forget(r.msg)

@@ -1,11 +1,11 @@
-// Package session is the protocol logic of a client: its connections, what
-// waits for an answer, who follows what. Like package follow it is a state
-// machine without sockets, clocks or goroutines. Inputs carry the time; what
-// is to be done about them comes out as [Output] values. A [Machine] is not
-// safe for concurrent use.
+// Package session is the protocol logic of a client: its connections, the
+// messages without an answer, the calls that it follows. Like package follow
+// it is a state machine without sockets, clocks or goroutines. Inputs carry
+// the time; what to do about them comes out as [Output] values. A [Machine] is
+// not safe for concurrent use.
 //
-// Times are durations since a moment of the caller's choice, on a clock that
-// never goes back.
+// Times are durations since a moment of the caller's choice, on a monotonic
+// clock.
 package session
 
 import (
@@ -15,32 +15,33 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Timing holds every interval that the protocol names, and a few of our own.
-// Zero fields get the default.
+// Timing holds the intervals that the protocol names, and a few of the
+// client's own. Zero fields get the default.
 type Timing struct {
-	// AnswerRequest and Answer are by when a request, and any other message,
-	// is to be answered. Default 30 s and 10 s.
+	// AnswerRequest and Answer are how long to wait for the answer to a
+	// request, and to any other message. Default 30 s and 10 s.
 	AnswerRequest, Answer time.Duration
-	// BackoffBase and BackoffMax bound the random wait before a connect, a
-	// resend or a refused message. Default 250 ms and 30 s.
+	// BackoffBase and BackoffMax bound the random wait before the client
+	// connects again, or sends a message again. Default 250 ms and 30 s.
 	BackoffBase, BackoffMax time.Duration
-	// Ping is after how much silence of ours a ping is sent, PingWait how long
-	// a sign of life may take then. Default 4 min and 10 s.
+	// Ping is how long after the last message that was sent a ping is sent,
+	// PingWait how long the server may take to send anything then. Default 4
+	// min and 10 s.
 	Ping, PingWait time.Duration
-	// Life is how old a connection becomes before another takes its place,
-	// less a random part of LifeSpread. Default 1 h 57 min and 7 min.
+	// MaxAge is how old a connection becomes before another replaces it, less
+	// a random part of MaxAgeSpread. Default 1 h 57 min and 7 min.
 	MaxAge, MaxAgeSpread time.Duration
-	// Drain is for how long a connection that was replaced is kept for its
-	// last answers. Default 30 s.
+	// Drain is how long a connection that was replaced is kept for its last
+	// answers. Default 30 s.
 	Drain time.Duration
 	// Foreign is how long after a foreign frame messages are sent again.
 	// Default 1 s.
 	Foreign time.Duration
-	// Refresh is how long before a token's expiry another one is fetched; at
-	// most a fifth of what is left. Default 1 min.
+	// Refresh is how long before its token expires another one is fetched; at
+	// most a fifth of the remaining time. Default 1 min.
 	Refresh time.Duration
-	// Unsent is how long a message that was never sent waits for a
-	// connection. Default 1 min; negative: without end.
+	// Unsent is how long a message that was never sent waits for a connection.
+	// Default 1 min; negative: forever.
 	Unsent time.Duration
 }
 
@@ -65,14 +66,14 @@ func (t *Timing) setDefaults() {
 	setDefault(&t.Unsent, time.Minute)
 }
 
-// Config is what a machine needs to know from the start.
+// Config configures a [Machine].
 type Config struct {
 	Timing Timing
-	// Buffer is how many bytes of events a reader may leave untaken.
+	// Buffer is about how many bytes of events a reader buffers.
 	Buffer int
-	// MaxCalls bounds how many calls are followed at a time.
+	// MaxCalls limits how many calls are followed at a time.
 	MaxCalls int
-	// CanRefresh tells that tokens can be fetched while connected.
+	// CanRefresh says that tokens can be fetched while connected.
 	CanRefresh bool
 	// Jitter returns a random time in [0, d). Nil: math/rand.
 	Jitter func(d time.Duration) time.Duration
@@ -81,13 +82,13 @@ type Config struct {
 }
 
 const (
-	// resends is how often a message is sent again that nobody answers.
+	// maxResends is how often a message without an answer is sent again.
 	maxResends = 3
-	// maxLosses is how many connections may be lost over a message before it
-	// is taken for the reason.
+	// maxLosses is how many connections may be lost while a message waits for
+	// its answer, before the message is taken to be the cause.
 	maxLosses = 16
-	// settledAfter is how long a connection must live for the backoff of the
-	// one after it to begin anew.
+	// stableAfter is how long a connection must last for the backoff to start
+	// from its base again.
 	stableAfter = 10 * time.Second
 )
 
@@ -107,7 +108,8 @@ func randomBelow(d time.Duration) time.Duration {
 	return rand.N(d)
 }
 
-// fault makes an error of our own, in the form of one from the server.
+// localError returns an error of the client in the form of one from the
+// server.
 func localError(code, text string, final bool) *wire.ServerMessage {
 	m := wire.ErrorMessage(code, text, final)
 	m.Hint = wire.Codes[code].Hint

@@ -7,35 +7,36 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// drainStep is how often a connection that was replaced is looked at.
+// drainInterval is how often the client checks whether a replaced connection
+// can be closed.
 const drainInterval = 100 * time.Millisecond
 
-// conn is a connection that is open.
+// conn is an open connection.
 type conn struct {
 	gen      int
 	openedAt time.Duration
-	// said is when the last message left, frames how many have come.
+	// lastSent is when the last message was sent.
 	lastSent       time.Duration
 	framesReceived int
-	// pinged is the number of frames before a ping that nothing followed yet;
-	// -1: none is out.
+	// framesAtPing is framesReceived when the last ping was sent; -1 if no ping
+	// waits for an answer.
 	framesAtPing int
-	// used tells that something was answered on it.
+	// answered is true if the server has answered anything on it.
 	answered bool
-	// closing tells that the server is about to close it, final that it does
-	// not want us back.
+	// closing is true if the server has said that it closes the connection,
+	// noReconnect if the client must not connect again.
 	closing, noReconnect bool
-	// expired tells that the server refuses everything but auth.
+	// tokenExpired is true if the server refuses everything but auth.
 	tokenExpired bool
-	// until is when its token expires; never if that is not known.
+	// tokenExpiry is when its token expires; noDeadline if that is not known.
 	tokenExpiry time.Duration
-	// retired is by when it is closed, once another has taken its place.
+	// drainUntil is when it is closed at the latest, once it was replaced.
 	drainUntil time.Duration
 
 	ping, maxAge, drain, refresh, foreign timer
 }
 
-// The alarms of a connection.
+// The owners of a connection's timers.
 type (
 	redialTimer  struct{}
 	pingTimer    struct{ c *conn }
@@ -45,7 +46,8 @@ type (
 	foreignTimer struct{ c *conn }
 )
 
-// connect opens a connection after a while, unless that is under way.
+// connect opens a connection after a delay, unless one is being opened or is
+// due earlier.
 func (m *Machine) connect(now, delay time.Duration) {
 	if m.fatal != nil || m.dialing != 0 || m.redial.index != 0 && m.redial.at <= now+delay {
 		return
@@ -64,14 +66,14 @@ func (redialTimer) onTimer(m *Machine, _ time.Duration) {
 	m.addOutput(Output{Verb: Dial, Conn: m.gen})
 }
 
-// Opened takes the news that a connection is open. until is when its token
-// expires; [follow.Never] if that is not known.
+// Opened reports an open connection. tokenExpiry is when its token expires;
+// [follow.NoDeadline] if that is not known.
 func (m *Machine) Opened(now time.Duration, gen int, tokenExpiry time.Duration) {
 	if gen != m.dialing {
 		m.addOutput(Output{Verb: CloseConn, Conn: gen, Code: wire.CloseNormal})
 		return
 	}
-	before := m.conn
+	replaced := m.conn
 	c := &conn{gen: gen, openedAt: now, lastSent: now, framesAtPing: -1, tokenExpiry: tokenExpiry}
 	c.ping.owner, c.maxAge.owner, c.drain.owner = pingTimer{c}, maxAgeTimer{c}, drainTimer{c}
 	c.refresh.owner, c.foreign.owner = refreshTimer{c}, foreignTimer{c}
@@ -82,14 +84,14 @@ func (m *Machine) Opened(now time.Duration, gen int, tokenExpiry time.Duration) 
 	for _, s := range m.streams {
 		s.OnDisconnect()
 	}
-	if before != nil {
-		m.startDraining(now, before)
+	if replaced != nil {
+		m.startDraining(now, replaced)
 	}
 	m.resume(now)
 }
 
-// DialFailed takes the news that a connection could not be opened. fatal tells
-// that trying again cannot help.
+// DialFailed reports that a connection could not be opened. fatal means that
+// trying again cannot help.
 func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage, fatal bool) {
 	if gen != m.dialing {
 		return
@@ -107,7 +109,7 @@ func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage
 	m.connect(now, max(wait, time.Duration(why.RetryAfterMs)*time.Millisecond, 1))
 }
 
-// Lost takes the news that a connection is gone. code is the close code, or 0.
+// ConnLost reports that a connection was lost. code is the close code, or 0.
 func (m *Machine) ConnLost(now time.Duration, gen, code int) {
 	c := m.findConn(gen)
 	if c == nil {
@@ -122,7 +124,7 @@ func (m *Machine) ConnLost(now time.Duration, gen, code int) {
 	m.conn = nil
 	again, known := wire.Reconnects[code]
 	if c.noReconnect || known && !again {
-		m.shutDown(now, localError(wire.CodeUnavailable, "the server closed the connection and does not want another", true))
+		m.shutDown(now, localError(wire.CodeUnavailable, "the server closed the connection and refuses to reconnect", true))
 		return
 	}
 	m.lastError = localError(wire.CodeUnavailable, "the connection was lost", false)
@@ -143,7 +145,8 @@ func (m *Machine) ConnLost(now time.Duration, gen, code int) {
 	}
 }
 
-// use notes that a connection serves: the backoff of the next one begins anew.
+// markAnswered records that the server answers on a connection: the backoff
+// starts from its base again.
 func (m *Machine) markAnswered(c *conn) {
 	if !c.answered && c == m.conn {
 		m.dialFailures = 0
@@ -151,7 +154,7 @@ func (m *Machine) markAnswered(c *conn) {
 	c.answered = true
 }
 
-// find returns an open connection.
+// findConn returns an open connection.
 func (m *Machine) findConn(gen int) *conn {
 	if m.conn != nil && m.conn.gen == gen {
 		return m.conn
@@ -164,15 +167,15 @@ func (m *Machine) findConn(gen int) *conn {
 	return nil
 }
 
-// release stops all timers of a connection.
+// stopTimers stops all timers of a connection.
 func (m *Machine) stopTimers(c *conn) {
 	for _, t := range []*timer{&c.ping, &c.maxAge, &c.drain, &c.refresh, &c.foreign} {
 		m.timers.stop(t)
 	}
 }
 
-// retire keeps a connection that was replaced until its last answers are in
-// and its subscriptions have moved.
+// startDraining keeps a replaced connection until it has its last answers and
+// its subscriptions have moved.
 func (m *Machine) startDraining(now time.Duration, c *conn) {
 	m.timers.stop(&c.maxAge)
 	m.timers.stop(&c.refresh)
@@ -191,7 +194,8 @@ func (a drainTimer) onTimer(m *Machine, now time.Duration) {
 	m.ConnLost(now, c.gen, 0)
 }
 
-// holds tells whether a connection that was replaced is still of use.
+// isNeeded says whether a replaced connection still has unanswered messages or
+// subscriptions.
 func (m *Machine) isNeeded(c *conn) bool {
 	for _, msg := range m.refs {
 		if msg.conn == c {
@@ -212,8 +216,8 @@ func (a maxAgeTimer) onTimer(m *Machine, now time.Duration) {
 	}
 }
 
-// ring pings after silence of ours, and gives a connection up on which nothing
-// came after a ping.
+// onTimer sends a ping if nothing was sent for some time, and gives up a
+// connection on which nothing was received after a ping.
 func (a pingTimer) onTimer(m *Machine, now time.Duration) {
 	c := a.c
 	switch {
@@ -229,7 +233,7 @@ func (a pingTimer) onTimer(m *Machine, now time.Duration) {
 	}
 }
 
-// probe pings unless a ping is out.
+// sendPing sends a ping unless one waits for an answer.
 func (m *Machine) sendPing(now time.Duration, c *conn) {
 	if c.framesAtPing >= 0 {
 		return
@@ -239,7 +243,8 @@ func (m *Machine) sendPing(now time.Duration, c *conn) {
 	m.timers.reset(&c.ping, now+m.timing.PingWait)
 }
 
-// Woke takes the news that the machine it runs on has slept.
+// OnWake reports that the computer was suspended: each connection is checked
+// with a ping.
 func (m *Machine) OnWake(now time.Duration) {
 	for _, c := range append(slices.Clone(m.draining), m.conn) {
 		if c != nil {
@@ -248,8 +253,9 @@ func (m *Machine) OnWake(now time.Duration) {
 	}
 }
 
-// closing takes the server's goodbye: another connection is opened at a random
-// moment within the time that it names, whether or not this one lives so long.
+// onClosing handles a closing message: another connection is opened at a
+// random moment within the time that it names, whether or not this one is
+// closed by then.
 func (m *Machine) onClosing(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	if c != m.conn || c.closing {
 		return
@@ -263,10 +269,11 @@ func (m *Machine) onClosing(now time.Duration, c *conn, msg *wire.ServerMessage)
 	m.connect(now, max(after, 1))
 }
 
-// maxClosingMs bounds for how long a goodbye keeps us from coming back.
+// maxClosingMs bounds how long a server may tell the client to wait.
 const maxClosingMs = 10 * 60 * 1000
 
-// foreignFrame takes a gateway's own error: it does not say what it is about.
+// scheduleForeignResend handles an error of a gateway. It does not say which
+// message it is about, so all unanswered ones are sent again a little later.
 func (m *Machine) scheduleForeignResend(now time.Duration, c *conn) {
 	if c.foreign.index == 0 {
 		m.timers.reset(&c.foreign, now+m.timing.Foreign)

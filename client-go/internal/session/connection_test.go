@@ -19,20 +19,20 @@ func TestBackoffGrowsUntilAConnectionAnswers(t *testing.T) {
 		require.Empty(t, s.dials)
 		s.advance(1)
 	}
-	// A connection that is lost at once does not begin anew.
+	// A connection that is lost at once does not reset the backoff.
 	gen := s.connect(noDeadline)
 	s.loseConn(gen, 0)
 	s.advance(30*time.Second - 1)
 	require.Empty(t, s.dials)
 	s.advance(1)
-	// One that has served does.
+	// A connection on which the server has answered does.
 	gen = s.connect(noDeadline)
 	s.machine.List(s.now, wire.ClientMessage{})
 	s.collect()
 	s.receive(gen, wire.ServerMessage{Type: wire.TypeCalls, Ref: s.expectSent(gen, wire.TypeList).Ref})
 	s.loseConn(gen, wire.CloseRestart)
 	s.advance(250 * time.Millisecond)
-	// The server says how long to wait at least.
+	// The server says how long to wait.
 	m := localError(wire.CodeUnavailable, "full", false)
 	m.RetryAfterMs = 100_000
 	s.machine.DialFailed(s.now, s.takeDial(), m, false)
@@ -83,18 +83,18 @@ func TestMakeBeforeBreak(t *testing.T) {
 	gen := s.takeDial()
 	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
 	phase, _ := s.machine.Phase()
-	require.Equal(t, Open, phase, "the old one still serves")
+	require.Equal(t, Open, phase, "the old connection is still in use")
 	s.advance(time.Second)
 	s.connect(noDeadline)
 	m := s.expectSent(3, wire.TypeSubscribe)
 	require.EqualValues(t, 1, m.After)
 	require.Equal(t, a, m.ID)
-	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: a, LastSeq: 9}) // of the old one: it does not matter
+	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: a, LastSeq: 9}) // on the old connection: it is ignored
 	s.receive(3, snapshotMsg(m.Ref, a, 1, false))
 	s.advance(time.Second)
 	require.Empty(t, s.closedConns, "b has no answer yet")
 	s.receive(1, wire.ServerMessage{Type: wire.TypeAck, ID: b, Seq: 1, Epoch: 5})
-	m = s.expectSent(3, wire.TypeSubscribe) // accepted there, followed here
+	m = s.expectSent(3, wire.TypeSubscribe) // accepted on the old connection, followed on the new one
 	require.Equal(t, b, m.ID)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: b, Seq: 2, Attempt: 1, Data: []byte(`1`)})
 	s.receive(3, snapshotMsg(m.Ref, b, 2, false, wire.ServerMessage{Type: wire.TypeChunk, Seq: 2, Attempt: 1, Data: []byte(`1`)}))
@@ -116,7 +116,7 @@ func TestDrainIsBounded(t *testing.T) {
 	require.Empty(t, s.closedConns)
 	s.advance(drainInterval)
 	require.Equal(t, []int{1}, s.closedConns)
-	require.Equal(t, id, s.expectSent(2, wire.TypeRequest).ID, "what has no answer moves")
+	require.Equal(t, id, s.expectSent(2, wire.TypeRequest).ID, "an unanswered request moves to the new connection")
 }
 
 func TestClosing(t *testing.T) {
@@ -153,11 +153,11 @@ func TestTokenIsRenewed(t *testing.T) {
 	s.advance(1)
 	require.Equal(t, 1, s.tokenFetches)
 	s.takeSent(1)
-	s.machine.TokenFetched(s.now, "t", 10*time.Minute, true, false) // the same: asked again a little later
+	s.machine.TokenFetched(s.now, "t", 10*time.Minute, true, false) // the same one: fetched again a little later
 	s.advance(49 * time.Second)
 	require.Equal(t, 2, s.tokenFetches)
 	s.receive(1, pongMsg)
-	s.machine.TokenFetched(s.now, "", 0, false, true) // none: again with backoff
+	s.machine.TokenFetched(s.now, "", 0, false, true) // none: fetched again with backoff
 	s.advance(2 * time.Second)
 	require.Equal(t, 3, s.tokenFetches)
 	s.machine.TokenFetched(s.now, "u", time.Hour, false, false)
@@ -180,7 +180,7 @@ func TestExpiredToken(t *testing.T) {
 	require.Equal(t, 1, s.tokenFetches)
 	_, _ = s.submit(3, false)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: followed, LastSeq: 3})
-	s.expectNothingSent(1) // nothing but auth
+	s.expectNothingSent(1) // only auth may be sent
 	s.machine.TokenFetched(s.now, "t", noDeadline, false, false)
 	s.collect()
 	m := s.expectSent(1, wire.TypeAuth)
@@ -196,7 +196,7 @@ func TestExpiredToken(t *testing.T) {
 	s.connect(noDeadline)
 	require.Contains(t, []string{wire.TypeRequest, wire.TypeSubscribe}, s.sent[2][0].Type)
 
-	// One that is refused: the connect tells whether there is hope.
+	// A token that is refused: the next handshake decides.
 	s.takeSent(2)
 	s.receive(2, errorMsg(id, "", wire.CodeTokenExpired, false))
 	s.machine.TokenFetched(s.now, "v", noDeadline, false, false)
@@ -254,39 +254,4 @@ func TestUnknownMessagesAreIgnored(t *testing.T) {
 	s.receive(1, wire.ServerMessage{Type: wire.TypeError, Code: wire.CodeInvalidBatch})
 	require.Equal(t, 1, s.warnings)
 	s.expectNothingSent(1)
-}
-
-func TestTimersFireInOrder(t *testing.T) {
-	w := newSimulation(t, 7, Config{})
-	var h timers
-	all := make([]*timer, 200)
-	for i := range all {
-		all[i] = &timer{}
-		h.reset(all[i], time.Duration(w.random.IntN(100)))
-	}
-	for range 500 {
-		x := all[w.random.IntN(len(all))]
-		switch w.random.IntN(3) {
-		case 0:
-			h.stop(x)
-		case 1:
-			h.reset(x, noDeadline)
-		default:
-			h.reset(x, time.Duration(w.random.IntN(100)))
-		}
-	}
-	set := 0
-	for _, x := range all {
-		if x.index > 0 {
-			set++
-		}
-	}
-	last := time.Duration(-1)
-	for x := h.popDue(1000); x != nil; x = h.popDue(1000) {
-		require.GreaterOrEqual(t, x.at, last)
-		last = x.at
-		set--
-	}
-	require.Zero(t, set)
-	require.Equal(t, noDeadline, h.earliest())
 }

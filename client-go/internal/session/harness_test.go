@@ -8,12 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stage is a machine whose server is the test. Jitter is as long as it can be.
+// harness is a machine whose server is played by the test. Jitter is the
+// longest possible.
 type harness struct {
 	t       *testing.T
 	machine *Machine
 	now     time.Duration
-	// outputs that the test has not looked at.
+	// What the machine has put out and the test has not checked yet.
 	sent         map[int][]wire.ClientMessage
 	dials        []int
 	closedConns  []int
@@ -29,120 +30,120 @@ func newHarness(t *testing.T, cfg Config) *harness {
 		cfg.MaxCalls = 100
 	}
 	cfg.Jitter = func(d time.Duration) time.Duration { return d }
-	s := &harness{t: t, machine: New(cfg), sent: map[int][]wire.ClientMessage{}}
-	s.machine.Start(0)
-	s.collect()
-	return s
+	h := &harness{t: t, machine: New(cfg), sent: map[int][]wire.ClientMessage{}}
+	h.machine.Start(0)
+	h.collect()
+	return h
 }
 
-// opened is a stage with a connection, of generation 1.
+// newConnectedHarness returns a harness with a connection of generation 1.
 func newConnectedHarness(t *testing.T, cfg Config) *harness {
-	s := newHarness(t, cfg)
-	s.connect(noDeadline)
-	return s
+	h := newHarness(t, cfg)
+	h.connect(noDeadline)
+	return h
 }
 
-// open lets the dial that is under way succeed and returns its generation.
-func (s *harness) connect(until time.Duration) int {
-	s.t.Helper()
-	gen := s.takeDial()
-	s.machine.Opened(s.now, gen, until)
-	s.collect()
+// connect lets the pending dial succeed and returns its generation.
+func (h *harness) connect(until time.Duration) int {
+	h.t.Helper()
+	gen := h.takeDial()
+	h.machine.Opened(h.now, gen, until)
+	h.collect()
 	return gen
 }
 
-// dialed returns the generation that is being dialled.
-func (s *harness) takeDial() int {
-	s.t.Helper()
-	require.Len(s.t, s.dials, 1, "dials")
-	gen := s.dials[0]
-	s.dials = nil
+// takeDial returns the generation of the pending dial.
+func (h *harness) takeDial() int {
+	h.t.Helper()
+	require.Len(h.t, h.dials, 1, "dials")
+	gen := h.dials[0]
+	h.dials = nil
 	return gen
 }
 
-func (s *harness) collect() {
-	for _, o := range s.machine.Outputs() {
+func (h *harness) collect() {
+	for _, o := range h.machine.Outputs() {
 		switch o.Verb {
 		case Send:
 			items, _, err := wire.DecodeClientFrame(o.Body)
-			require.Nil(s.t, err)
-			require.Nil(s.t, items[0].Err, "%s", o.Body)
-			s.sent[o.Conn] = append(s.sent[o.Conn], items[0].Message)
+			require.Nil(h.t, err)
+			require.Nil(h.t, items[0].Err, "%s", o.Body)
+			h.sent[o.Conn] = append(h.sent[o.Conn], items[0].Message)
 		case Dial:
-			s.dials = append(s.dials, o.Conn)
+			h.dials = append(h.dials, o.Conn)
 		case CloseConn:
-			s.closedConns = append(s.closedConns, o.Conn)
+			h.closedConns = append(h.closedConns, o.Conn)
 		case FetchToken:
-			s.tokenFetches++
+			h.tokenFetches++
 		case LogWarning:
-			s.warnings++
+			h.warnings++
 		}
 	}
 }
 
-// pass lets time pass.
-func (s *harness) advance(d time.Duration) {
-	for end := s.now + d; ; {
-		next := s.machine.NextDeadline()
+// advance moves the clock and runs the timers that are due.
+func (h *harness) advance(d time.Duration) {
+	for end := h.now + d; ; {
+		next := h.machine.NextDeadline()
 		if next > end {
-			s.now = end
+			h.now = end
 			return
 		}
-		s.now = max(s.now, next)
-		s.machine.RunTimers(s.now)
-		s.collect()
+		h.now = max(h.now, next)
+		h.machine.RunTimers(h.now)
+		h.collect()
 	}
 }
 
-// get has messages come on a connection.
-func (s *harness) receive(conn int, msgs ...wire.ServerMessage) {
-	s.machine.Received(s.now, conn, msgs)
-	s.collect()
+// receive passes messages to the machine.
+func (h *harness) receive(conn int, msgs ...wire.ServerMessage) {
+	h.machine.Received(h.now, conn, msgs)
+	h.collect()
 }
 
-// said returns what was sent on a connection since it was asked last.
-func (s *harness) takeSent(conn int) []wire.ClientMessage {
-	out := s.sent[conn]
-	s.sent[conn] = nil
+// takeSent returns what was sent on a connection since the last call.
+func (h *harness) takeSent(conn int) []wire.ClientMessage {
+	out := h.sent[conn]
+	h.sent[conn] = nil
 	return out
 }
 
-// says expects exactly one message.
-func (s *harness) expectSent(conn int, kind string) wire.ClientMessage {
-	s.t.Helper()
-	all := s.takeSent(conn)
-	require.Len(s.t, all, 1)
-	require.Equal(s.t, kind, all[0].Type)
+// expectSent expects exactly one message.
+func (h *harness) expectSent(conn int, kind string) wire.ClientMessage {
+	h.t.Helper()
+	all := h.takeSent(conn)
+	require.Len(h.t, all, 1)
+	require.Equal(h.t, kind, all[0].Type)
 	return all[0]
 }
 
-func (s *harness) expectNothingSent(conn int) {
-	s.t.Helper()
-	require.Empty(s.t, s.takeSent(conn))
+func (h *harness) expectNothingSent(conn int) {
+	h.t.Helper()
+	require.Empty(h.t, h.takeSent(conn))
 }
 
-func (s *harness) loseConn(conn, code int) {
-	s.machine.ConnLost(s.now, conn, code)
-	s.collect()
+func (h *harness) loseConn(conn, code int) {
+	h.machine.ConnLost(h.now, conn, code)
+	h.collect()
 }
 
-// submit sends a request with an id made of n.
-func (s *harness) submit(n int64, sync bool) (string, *Call) {
-	s.t.Helper()
+// submit sends a request with an id made from n.
+func (h *harness) submit(n int64, sync bool) (string, *Call) {
+	h.t.Helper()
 	id := wire.NewIDAt(time.UnixMilli(n))
 	c := wire.ClientMessage{Type: wire.TypeRequest, ID: id, Action: "a"}
-	call, err := s.machine.Submit(s.now, &Request{ID: id, Body: c.Append(nil), Sync: sync, Hash: uint64(n)})
-	require.Nil(s.t, err)
-	s.collect()
+	call, err := h.machine.Submit(h.now, &Request{ID: id, Body: c.Append(nil), Sync: sync, Hash: uint64(n)})
+	require.Nil(h.t, err)
+	h.collect()
 	return id, call
 }
 
-// followed is a call that is accepted.
-func (s *harness) submitAccepted(conn int, n int64) (string, *Call) {
-	s.t.Helper()
-	id, call := s.submit(n, false)
-	s.expectSent(conn, wire.TypeRequest)
-	s.receive(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 5})
+// submitAccepted sends a request and has the server accept it.
+func (h *harness) submitAccepted(conn int, n int64) (string, *Call) {
+	h.t.Helper()
+	id, call := h.submit(n, false)
+	h.expectSent(conn, wire.TypeRequest)
+	h.receive(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 5})
 	return id, call
 }
 

@@ -10,25 +10,25 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Verb is what is to be done.
+// Verb is the type of an [Output].
 type Verb uint8
 
-// What a machine can ask for.
+// Outputs of a machine.
 const (
 	// Send sends Body, one message, on a connection.
 	Send Verb = iota + 1
 	// Dial opens a connection with a fresh token, and reports Opened or
 	// DialFailed.
 	Dial
-	// Drop closes a connection with close code Code. Nothing is reported.
+	// CloseConn closes a connection with close code Code. Nothing is reported.
 	CloseConn
-	// FetchToken fetches a token, and reports Token.
+	// FetchToken fetches a token, and reports TokenFetched.
 	FetchToken
-	// Complain logs Text: a peer that breaks the protocol.
+	// LogWarning logs Text: the server does not keep to the protocol.
 	LogWarning
 )
 
-// Output is something to be done, in the order in which it comes.
+// Output is something to do. Outputs are done in order.
 type Output struct {
 	Verb Verb
 	Conn int
@@ -37,7 +37,7 @@ type Output struct {
 	Text string
 }
 
-// Phase is how a client is connected.
+// Phase is the state of a client's connection.
 type Phase uint8
 
 // Phases.
@@ -48,7 +48,7 @@ const (
 	Closed
 )
 
-// Machine is the whole of a client but for sockets and clocks.
+// Machine is a client without its sockets and clocks.
 type Machine struct {
 	timing Timing
 	cfg    Config
@@ -67,7 +67,7 @@ type Machine struct {
 	dialing      int
 	redial       timer
 	dialFailures int
-	// ever tells that a connection was open once.
+	// everConnected is true once there was a connection.
 	everConnected bool
 	fetchingToken bool
 	tokenRetries  int
@@ -77,7 +77,7 @@ type Machine struct {
 	outputs   []Output
 }
 
-// New returns a machine that has not begun to connect.
+// New returns a machine that has not started to connect.
 func New(cfg Config) *Machine {
 	cfg.Timing.setDefaults()
 	m := &Machine{
@@ -95,21 +95,22 @@ func New(cfg Config) *Machine {
 	return m
 }
 
-// Start begins to connect.
+// Start starts to connect.
 func (m *Machine) Start(now time.Duration) { m.connect(now, 0) }
 
-// Outputs returns what is to be done since it was called last. The slice is
-// used again: it is good until the next input.
+// Outputs returns what to do since the last call. The slice is reused: it is
+// valid until the next input.
 func (m *Machine) Outputs() []Output {
 	out := m.outputs
 	m.outputs = m.outputs[:0]
 	return out
 }
 
-// Next returns when [Machine.Tick] is to be called, if no input comes before.
+// NextDeadline returns when to call [Machine.RunTimers] if there is no input
+// before.
 func (m *Machine) NextDeadline() time.Duration { return m.timers.earliest() }
 
-// Tick does what is due.
+// RunTimers does what is due.
 func (m *Machine) RunTimers(now time.Duration) {
 	for {
 		t := m.timers.popDue(now)
@@ -120,7 +121,7 @@ func (m *Machine) RunTimers(now time.Duration) {
 	}
 }
 
-// Phase tells how the client is connected, and why it is not.
+// Phase returns the state of the connection, and why there is none.
 func (m *Machine) Phase() (Phase, *wire.ServerMessage) {
 	switch {
 	case m.fatal != nil:
@@ -133,16 +134,17 @@ func (m *Machine) Phase() (Phase, *wire.ServerMessage) {
 	return Reconnecting, m.lastError
 }
 
-// Close ends everything from this side.
+// Close ends all calls and closes all connections.
 func (m *Machine) Close(now time.Duration) {
 	m.shutDown(now, localError(CodeClosed, "the client was closed", false))
 }
 
 // CodeClosed is the code of calls that were followed when the client was
-// closed. It is never on the wire.
+// closed. It is never sent.
 const CodeClosed = "closed"
 
-// stop ends everything for good.
+// shutDown ends all calls and closes all connections, and the machine does not
+// connect again.
 func (m *Machine) shutDown(now time.Duration, why *wire.ServerMessage) {
 	if m.fatal != nil {
 		return
@@ -167,7 +169,7 @@ func (m *Machine) shutDown(now time.Duration, why *wire.ServerMessage) {
 
 func (m *Machine) addOutput(o Output) { m.outputs = append(m.outputs, o) }
 
-// sorted returns the streams in the order in which they came.
+// sortedStreams returns the streams, the oldest first.
 func (m *Machine) sortedStreams() []*stream {
 	all := make([]*stream, 0, len(m.streams))
 	for _, s := range m.streams {
@@ -177,8 +179,7 @@ func (m *Machine) sortedStreams() []*stream {
 	return all
 }
 
-// unanswered returns all messages that have no answer, in the order in which
-// they came.
+// unansweredMessages returns all messages without an answer, the oldest first.
 func (m *Machine) unansweredMessages() []*message {
 	all := make([]*message, 0, len(m.refs)+len(m.streams))
 	for _, msg := range m.refs {
@@ -198,10 +199,10 @@ func (m *Machine) nextOrder() uint64 {
 	return m.order
 }
 
-// Signal wakes those who wait for a change. Its zero value is ready.
+// Signal tells waiting goroutines about a change. Its zero value is ready.
 type Signal struct{ ch chan struct{} }
 
-// Wait returns a channel that is closed at the next change.
+// Changed returns a channel that is closed at the next change.
 func (s *Signal) Changed() <-chan struct{} {
 	if s.ch == nil {
 		s.ch = make(chan struct{})
@@ -209,7 +210,7 @@ func (s *Signal) Changed() <-chan struct{} {
 	return s.ch
 }
 
-// Fire wakes all who wait.
+// Notify reports a change.
 func (s *Signal) Notify() {
 	if s.ch != nil {
 		close(s.ch)
@@ -223,7 +224,7 @@ type Reply struct {
 	// Calls and Cursor answer a list.
 	Calls  []wire.Summary
 	Cursor string
-	// Err is why it was refused.
+	// Err says why it was refused.
 	Err    *wire.ServerMessage
 	Signal Signal
 
@@ -241,23 +242,24 @@ func (r *Reply) complete(answer, err *wire.ServerMessage) {
 	r.Signal.Notify()
 }
 
-// stream is a stream with what is under way for it.
+// stream is a followed stream, with its messages and readers.
 type stream struct {
 	follow.Stream
 	id    string
 	order uint64
 	calls []*Call
-	// sent is the request, subscribe or unsubscribe that has no answer yet:
-	// until then nothing else but a cancel is said about the stream.
+	// pending is the request, subscribe or unsubscribe without an answer.
+	// Until it is answered, only a cancel may be sent for the stream.
 	pending *message
-	// later is a request that waits for that.
+	// queued is a request that is sent after pending is answered.
 	queued *message
-	// asked tells that this client has requested it; sum is of what.
+	// requested is true if this client has requested the call; hash is that of
+	// the request.
 	requested bool
 	hash      uint64
-	// on is the connection that follows it.
+	// conn is the connection with a subscription to the stream.
 	conn *conn
-	// cancelled tells that a cancel was sent before the request's answer came.
+	// cancelSent is true if a cancel was sent before the request was answered.
 	cancelSent bool
 	refusals   int
 	removed    bool

@@ -18,8 +18,8 @@ const (
 	auth
 )
 
-// message is one that has no answer yet. It waits for a connection (conn is
-// nil), waits for its time (held), or is under way.
+// message is a message without an answer. It waits for a connection (conn is
+// nil), for the time to be sent again (delayed), or for its answer.
 type message struct {
 	kind   messageKind
 	ref    string
@@ -31,14 +31,14 @@ type message struct {
 
 	conn         *conn
 	delayed      bool
-	sent         bool // ever
-	framesBefore int  // how many had come on conn when it was sent
-	resends      int  // resends over an answer that did not come, or was a refusal for now
-	connLosses   int  // connections lost over it
+	sent         bool // at least once
+	framesBefore int  // frames received on conn before it was sent
+	resends      int  // how often it was sent again for want of an answer, or after a temporary refusal
+	connLosses   int  // connections that were lost before the answer
 	timer        timer
 }
 
-// add takes a message that carries a ref into the ledger and sends it.
+// sendWithRef gives a message a ref and sends it.
 func (m *Machine) sendWithRef(now time.Duration, msg *message, c *wire.ClientMessage) {
 	c.Ref = m.newRef()
 	msg.ref, msg.order = c.Ref, m.nextOrder()
@@ -48,7 +48,7 @@ func (m *Machine) sendWithRef(now time.Duration, msg *message, c *wire.ClientMes
 	m.transmit(now, msg)
 }
 
-// takes tells whether a message may be sent on the connection now.
+// canSend says whether a message may be sent on the connection now.
 func (c *conn) canSend(k messageKind) bool {
 	if c.tokenExpired {
 		return k == auth
@@ -56,7 +56,7 @@ func (c *conn) canSend(k messageKind) bool {
 	return !c.closing || k != request
 }
 
-// transmit sends a message, or has it wait for a connection.
+// transmit sends a message, or lets it wait for a connection.
 func (m *Machine) transmit(now time.Duration, msg *message) {
 	c := m.conn
 	msg.delayed = false
@@ -87,14 +87,14 @@ func (m *Machine) sendNow(now time.Duration, c *conn, body []byte) {
 	m.addOutput(Output{Verb: Send, Conn: c.gen, Body: body})
 }
 
-// hold has a message wait before it is sent again.
+// resendLater sends a message again after a wait.
 func (m *Machine) resendLater(now time.Duration, msg *message, atLeast time.Duration) {
 	msg.resends++
 	msg.conn, msg.delayed = nil, true
 	m.timers.reset(&msg.timer, now+max(atLeast, m.backoff(msg.resends)))
 }
 
-// ring sends a message again that was not answered, or gives up.
+// onTimer sends a message again that was not answered, or fails it.
 func (msg *message) onTimer(m *Machine, now time.Duration) {
 	switch {
 	case msg.delayed:
@@ -106,7 +106,7 @@ func (msg *message) onTimer(m *Machine, now time.Duration) {
 			m.sendPing(now, c)
 		}
 		if msg.sync || msg.resends >= maxResends || msg.kind == request && len(msg.stream.calls) == 0 {
-			m.failUnanswered(now, msg, "nobody answered")
+			m.failUnanswered(now, msg, "the server did not answer in time")
 			return
 		}
 		msg.resends++
@@ -114,7 +114,7 @@ func (msg *message) onTimer(m *Machine, now time.Duration) {
 	}
 }
 
-// giveUp fails a message as unavailable.
+// failUnanswered fails a message with the code unavailable.
 func (m *Machine) failUnanswered(now time.Duration, msg *message, text string) {
 	err := localError(wire.CodeUnavailable, text, false)
 	switch msg.kind {
@@ -147,8 +147,8 @@ func (m *Machine) failRequest(now time.Duration, msg *message, err *wire.ServerM
 	m.update(now, s)
 }
 
-// noPage does what follows from a subscribe that brought none: what was never
-// seen ends, what was is asked for again later.
+// onSubscribeFailed handles a subscribe that got no page. It is sent again
+// later; a stream that the server was never known to hold fails in the end.
 func (m *Machine) onSubscribeFailed(now time.Duration, msg *message, err *wire.ServerMessage, atLeast time.Duration) {
 	s := msg.stream
 	m.forget(msg)
@@ -160,7 +160,7 @@ func (m *Machine) onSubscribeFailed(now time.Duration, msg *message, err *wire.S
 	m.update(now, s)
 }
 
-// forget takes a message out of the ledger.
+// forget removes a message: it needs no answer any more.
 func (m *Machine) forget(msg *message) {
 	m.timers.stop(&msg.timer)
 	if msg.ref != "" {
@@ -176,8 +176,9 @@ func (m *Machine) forget(msg *message) {
 	}
 }
 
-// requeue has the messages that a lost connection carried wait for another
-// one. What is said about streams is not repeated but decided anew.
+// requeue lets the messages that a lost connection carried wait for another
+// one. Subscribes and unsubscribes are not sent again: each stream is asked
+// for its next command instead.
 func (m *Machine) requeue(now time.Duration, c *conn) {
 	for _, msg := range m.unansweredMessages() {
 		if msg.conn != c {
@@ -192,7 +193,7 @@ func (m *Machine) requeue(now time.Duration, c *conn) {
 			}
 			continue
 		case request:
-			if len(msg.stream.calls) == 0 { // all have left: it is not sent again
+			if len(msg.stream.calls) == 0 { // nobody waits for it: it is not sent again
 				m.forget(msg)
 				m.update(now, msg.stream)
 				continue
@@ -207,7 +208,8 @@ func (m *Machine) requeue(now time.Duration, c *conn) {
 	}
 }
 
-// resume sends what waits for a connection and decides anew about the streams.
+// resume sends the messages that wait for a connection, and updates all
+// streams.
 func (m *Machine) resume(now time.Duration) {
 	for _, msg := range m.unansweredMessages() {
 		if msg.conn == nil && !msg.delayed {
@@ -219,8 +221,9 @@ func (m *Machine) resume(now time.Duration) {
 	}
 }
 
-// touch does what an input made due for a stream: lets go of readers that have
-// their end, wakes those who wait, says what is to be said, sets the timer.
+// update does what is due for a stream after an input: it removes readers that
+// have their end, notifies the waiting goroutines, sends the next command and
+// sets the timer.
 func (m *Machine) update(now time.Duration, s *stream) {
 	if s.removed {
 		return
@@ -254,8 +257,8 @@ func (m *Machine) update(now time.Duration, s *stream) {
 		m.timers.stop(&s.timer)
 		return
 	}
-	if w := s.NextCommand(now); w.Verb != follow.Nothing {
-		m.sendSubscribe(now, s, w)
+	if next := s.NextCommand(now); next.Verb != follow.Nothing {
+		m.sendSubscribe(now, s, next)
 		return
 	}
 	if at := s.Deadline(now); s.timer.index == 0 || at < s.timer.at {
@@ -263,21 +266,22 @@ func (m *Machine) update(now time.Duration, s *stream) {
 	}
 }
 
-// say sends what a stream wants to have said.
-func (m *Machine) sendSubscribe(now time.Duration, s *stream, w follow.Command) {
+// sendSubscribe sends a stream's subscribe or unsubscribe.
+func (m *Machine) sendSubscribe(now time.Duration, s *stream, next follow.Command) {
 	m.timers.stop(&s.timer)
-	s.OnCommandSent(now, w)
+	s.OnCommandSent(now, next)
 	msg := &message{kind: unsubscribe, stream: s}
 	c := wire.ClientMessage{Type: wire.TypeUnsubscribe, ID: s.id}
-	if w.Verb == follow.Subscribe {
+	if next.Verb == follow.Subscribe {
 		msg.kind = subscribe
-		c.Type, c.After, c.Epoch = wire.TypeSubscribe, w.After, w.Epoch
+		c.Type, c.After, c.Epoch = wire.TypeSubscribe, next.After, next.Epoch
 	}
 	s.pending = msg
 	m.sendWithRef(now, msg, &c)
 }
 
-// leave lets go of a stream that nobody reads any more.
+// unsubscribeOrRemove removes a stream without readers, once the server does
+// not send its events any more.
 func (m *Machine) unsubscribeOrRemove(now time.Duration, s *stream) {
 	if !s.Ended() && s.conn != nil && s.conn == m.conn && m.conn.canSend(unsubscribe) {
 		s.conn = nil
@@ -298,7 +302,7 @@ func (m *Machine) removeStream(s *stream) {
 	s.removed = true
 }
 
-// failStream ends all who read a stream, and lets go of it.
+// failStream ends all readers of a stream, and removes it.
 func (m *Machine) failStream(s *stream, err *wire.ServerMessage) {
 	for _, c := range s.calls {
 		c.Reader.Fail(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pong keeps a connection from being taken for dead.
+// pongMsg is received so that a connection is not taken for dead.
 var pongMsg = wire.ServerMessage{Type: wire.TypePong}
 
 func TestRequestIsSentAgainThreeTimes(t *testing.T) {
@@ -25,7 +25,7 @@ func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 			s.advance(time.Millisecond)
 		}
 		got := s.takeSent(1)
-		if n != 1 { // nothing was heard since it was sent: is anybody there?
+		if n != 1 { // nothing was received since the request was sent: the connection is checked
 			require.Equal(t, wire.TypePing, got[0].Type)
 			s.receive(1, pongMsg)
 			got = got[1:]
@@ -108,7 +108,7 @@ func TestRefusedForNowIsSentAgain(t *testing.T) {
 	m.ID, m.Final = id, new(bool)
 	*m.Final = true
 	s.receive(1, m)
-	requireFailed(t, call, wire.CodeOverloaded) // final: nothing more ever comes
+	requireFailed(t, call, wire.CodeOverloaded) // final: it is not sent again
 }
 
 func TestUnsentRequestFailsAfterAMinute(t *testing.T) {
@@ -126,7 +126,7 @@ func TestUnsentRequestFailsAfterAMinute(t *testing.T) {
 	require.Nil(t, call.Reader.End())
 	s.machine.Detach(s.now, call)
 	s.connect(noDeadline)
-	s.expectNothingSent(1) // nobody wants it any more
+	s.expectNothingSent(1) // nobody waits for it
 	require.Empty(t, s.machine.streams)
 }
 
@@ -158,10 +158,10 @@ func TestOnePendingMessagePerID(t *testing.T) {
 	again, err := s.machine.Attach(s.now, id, false)
 	require.Nil(t, err)
 	s.collect()
-	s.expectNothingSent(1) // nor has the unsubscribe
+	s.expectNothingSent(1) // and neither does the unsubscribe
 	require.NotNil(t, s.machine.Cancel(s.now, again))
 	s.collect()
-	s.expectSent(1, wire.TypeCancel) // which alone may go ahead
+	s.expectSent(1, wire.TypeCancel) // only a cancel may be sent before the answer
 	s.receive(1, wire.ServerMessage{Type: wire.TypeOK, Ref: m.Ref})
 	s.expectSent(1, wire.TypeSubscribe)
 }
@@ -204,7 +204,7 @@ func TestEventAcceptsTheRequest(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	id, call := s.submit(1, false)
 	s.takeSent(1)
-	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: id, Seq: 2, Attempt: 1, Data: []byte(`1`)}) // the ack was overtaken
+	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: id, Seq: 2, Attempt: 1, Data: []byte(`1`)}) // it comes before the ack
 	require.True(t, call.Accepted())
 	s.advance(100 * time.Millisecond)
 	s.expectNothingSent(1)
@@ -234,7 +234,7 @@ func TestCancel(t *testing.T) {
 	require.True(t, r.Done)
 	require.Nil(t, r.Err)
 
-	// The request turns out to be another's, by its key: that one is meant.
+	// The idempotency key belongs to another call: that one is cancelled.
 	other := wire.NewIDAt(time.UnixMilli(9))
 	hit := snapshotMsg("", other, 1, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1})
 	hit.For = id
@@ -252,13 +252,13 @@ func TestCancel(t *testing.T) {
 	require.True(t, r.Done)
 	require.NotNil(t, call.Reader.End())
 
-	// Nobody waits for it any more.
+	// The caller has stopped waiting.
 	_, call = s.submitAccepted(1, 3)
 	r = s.machine.Cancel(s.now, call)
 	s.collect()
 	s.machine.DropReply(r)
 	require.Empty(t, s.machine.refs)
-	// Nobody answers.
+	// The server does not answer.
 	r = s.machine.Cancel(s.now, call)
 	for range 10 {
 		s.advance(10 * time.Second)
@@ -273,14 +273,14 @@ func TestSubscribeRefusedForNow(t *testing.T) {
 	call, err := s.machine.Attach(s.now, wire.NewID(), false)
 	require.Nil(t, err)
 	s.collect()
-	for range 4 { // what was never seen is given up
+	for range 4 { // a stream that was never known fails
 		m := s.expectSent(1, wire.TypeSubscribe)
 		s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
 		s.advance(5 * time.Second)
 	}
 	requireFailed(t, call, wire.CodeUnavailable)
 
-	// What is known to be there is asked for until it is had.
+	// A stream that is known is asked for until there is a page.
 	id, call := s.submitAccepted(1, 1)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: id, LastSeq: 2})
 	asked := 0
@@ -307,7 +307,7 @@ func TestEmptyPagesAreNotAskedForInALoop(t *testing.T) {
 		for _, m := range s.takeSent(1) {
 			if m.Type == wire.TypeSubscribe {
 				n++
-				s.receive(1, snapshotMsg(m.Ref, id, 9, false)) // a server that breaks its word
+				s.receive(1, snapshotMsg(m.Ref, id, 9, false)) // a page without the events that it announces
 			}
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// modelCall is a call on the model server: its whole log, what is void too.
+// modelCall is a call on the model server, with all its events, also the
+// discarded ones.
 type modelCall struct {
 	id              string
 	epoch           int64
@@ -19,7 +20,7 @@ type modelCall struct {
 	rev             uint64
 	cancelRequested bool
 	steps           int
-	generation      int // counts wipes: steps of an earlier life do nothing
+	generation      int // counts resets: steps of an earlier generation do nothing
 }
 
 func (c *modelCall) lastSeq() uint64 { return uint64(len(c.events)) }
@@ -28,7 +29,7 @@ func (c *modelCall) ended() bool {
 	return len(c.events) > 0 && (c.events[len(c.events)-1].Type == wire.TypeResult || c.events[len(c.events)-1].Type == wire.TypeError)
 }
 
-// void tells whether a later mark stands for the event.
+// isDiscarded says whether a later attempt mark covers the event.
 func (c *modelCall) isDiscarded(seq uint64) bool {
 	for i := range c.events {
 		if m := &c.events[i]; m.Type == wire.TypeAttempt && m.Keep < seq && seq < m.Seq {
@@ -38,7 +39,7 @@ func (c *modelCall) isDiscarded(seq uint64) bool {
 	return false
 }
 
-// chunks are the seqs of the chunks that are not void.
+// chunks returns the seqs of the chunks that are not discarded.
 func (c *modelCall) chunks() (seqs []uint64) {
 	for i := range c.events {
 		if m := &c.events[i]; m.Type == wire.TypeChunk && !c.isDiscarded(m.Seq) {
@@ -48,8 +49,8 @@ func (c *modelCall) chunks() (seqs []uint64) {
 	return seqs
 }
 
-// page returns what a subscribe is answered.
-func (c *modelCall) page(after uint64, epoch int64, most int) (m wire.ServerMessage) {
+// page returns the answer to a subscribe, with at most limit events.
+func (c *modelCall) page(after uint64, epoch int64, limit int) (m wire.ServerMessage) {
 	recovered := epoch == 0 || epoch == c.epoch
 	if !recovered {
 		after = 0
@@ -73,7 +74,7 @@ func (c *modelCall) page(after uint64, epoch int64, most int) (m wire.ServerMess
 		if e.Seq <= after || c.isDiscarded(e.Seq) {
 			continue
 		}
-		if len(m.Events) == most {
+		if len(m.Events) == limit {
 			more = true
 			break
 		}
@@ -86,25 +87,25 @@ func (c *modelCall) page(after uint64, epoch int64, most int) (m wire.ServerMess
 	return m
 }
 
-// modelServer accepts, works and tells, as the protocol has it.
+// modelServer is a simple server that keeps to the protocol.
 type modelServer struct {
 	sim       *simulation
 	calls     map[string]*modelCall
-	keyOwners map[string]string // of requests that hit another's key
+	keyOwners map[string]string // the call that has the idempotency key of a request
 	subs      map[int]map[string]bool
-	runs      map[string]int // inline
+	runs      map[string]int // of inline actions
 	epoch     int64
 }
 
-// take does what a message of a client asks for.
+// handle does what a client's message asks for.
 func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 	subs := s.subs[conn]
 	if subs == nil {
 		return // the connection is gone
 	}
-	w := s.sim
-	answer := func(a wire.ServerMessage) { a.Ref = m.Ref; w.toClient(conn, a) }
-	if w.faulty() && w.random.IntN(40) == 0 && m.Type != wire.TypePing {
+	sim := s.sim
+	answer := func(a wire.ServerMessage) { a.Ref = m.Ref; sim.toClient(conn, a) }
+	if sim.faulty() && sim.random.IntN(40) == 0 && m.Type != wire.TypePing {
 		refusal := wire.ErrorMessage(wire.CodeUnavailable, "not now", false)
 		if m.Type == wire.TypeRequest {
 			refusal.ID = m.ID
@@ -123,7 +124,7 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 			answer(wire.ErrorMessage(wire.CodeNotFound, "no such stream", true))
 			return
 		}
-		p := c.page(m.After, m.Epoch, 1+w.random.IntN(20))
+		p := c.page(m.After, m.Epoch, 1+sim.random.IntN(20))
 		subs[m.ID] = !*p.More
 		answer(p)
 	case wire.TypeUnsubscribe:
@@ -142,33 +143,33 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 }
 
 func (s *modelServer) request(conn int, m *wire.ClientMessage) {
-	w, subs := s.sim, s.subs[conn]
+	sim, subs := s.sim, s.subs[conn]
 	if m.Mode == wire.ModeSync || m.Action == "inline" {
 		s.runs[m.ID]++
-		w.schedule(w.randomBelow(time.Second), func() {
+		sim.schedule(sim.randomBelow(time.Second), func() {
 			if s.subs[conn] != nil {
-				w.toClient(conn, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: json.RawMessage(`"inline"`)})
+				sim.toClient(conn, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: json.RawMessage(`"inline"`)})
 			}
 		})
 		return
 	}
 	id := m.ID
-	if y := s.keyOwners[id]; y != "" {
-		id = y
+	if owner := s.keyOwners[id]; owner != "" {
+		id = owner
 	}
 	c := s.calls[id]
 	if c == nil {
 		c = s.accept(id)
 		subs[id] = true
-		w.toClient(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: c.epoch})
+		sim.toClient(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: c.epoch})
 		return
 	}
-	p := c.page(0, 0, 1+w.random.IntN(20))
+	p := c.page(0, 0, 1+sim.random.IntN(20))
 	subs[id] = !*p.More
 	if id != m.ID {
 		p.For = m.ID
 	}
-	w.toClient(conn, p)
+	sim.toClient(conn, p)
 }
 
 func (s *modelServer) accept(id string) *modelCall {
@@ -180,15 +181,15 @@ func (s *modelServer) accept(id string) *modelCall {
 	return c
 }
 
-// work has the handler of a call do its next step after a while.
+// scheduleStep schedules the next step of a call's handler.
 func (s *modelServer) scheduleStep(c *modelCall) {
-	w, life := s.sim, c.generation
-	pause := w.randomBelow(time.Duration(1+w.random.IntN(1000)) * time.Millisecond)
-	if w.random.IntN(3) == 0 {
+	sim, generation := s.sim, c.generation
+	pause := sim.randomBelow(time.Duration(1+sim.random.IntN(1000)) * time.Millisecond)
+	if sim.random.IntN(3) == 0 {
 		pause = 0
 	}
-	w.schedule(pause, func() {
-		if c.generation != life || c.ended() {
+	sim.schedule(pause, func() {
+		if c.generation != generation || c.ended() {
 			return
 		}
 		s.runStep(c)
@@ -225,7 +226,7 @@ func (s *modelServer) runStep(c *modelCall) {
 	}
 }
 
-// tell adds an event to the log and sends it to all who follow.
+// appendEvent adds an event to the call and sends it to all subscribers.
 func (s *modelServer) appendEvent(c *modelCall, m wire.ServerMessage) {
 	m.Seq = c.lastSeq() + 1
 	c.events = append(c.events, m)
@@ -252,7 +253,8 @@ func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 	}
 }
 
-// wipe has the server lose its memory: all calls begin a new history.
+// resetCalls begins a new history of every call that has not ended, as if the
+// server had lost its data.
 func (s *modelServer) resetCalls() {
 	ids := make([]string, 0, len(s.calls))
 	for id := range s.calls {

@@ -7,7 +7,7 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Received takes the messages of a frame. They are not kept.
+// Received handles the messages of a frame. They are not kept.
 func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage) {
 	c := m.findConn(gen)
 	if c == nil {
@@ -19,7 +19,7 @@ func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage
 	}
 }
 
-// Foreign takes a frame that is no message of the protocol.
+// OnForeignFrame handles a frame that is not a message of the protocol.
 func (m *Machine) OnForeignFrame(now time.Duration, gen int) {
 	if c := m.findConn(gen); c != nil {
 		c.framesReceived++
@@ -30,7 +30,7 @@ func (m *Machine) OnForeignFrame(now time.Duration, gen int) {
 func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	switch msg.Type {
 	case "":
-		m.addOutput(Output{Verb: LogWarning, Text: "a foreign frame came"})
+		m.addOutput(Output{Verb: LogWarning, Text: "received a frame that is not a message of the protocol"})
 		m.scheduleForeignResend(now, c)
 	case wire.TypeAck, wire.TypeChunk, wire.TypeAttempt, wire.TypeResult:
 		m.onEvent(now, c, msg)
@@ -65,7 +65,7 @@ func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMess
 	}
 }
 
-// accepted takes an ok.
+// onOK handles an ok.
 func (m *Machine) onOK(now time.Duration, c *conn, q *message) {
 	switch q.kind {
 	case auth:
@@ -81,7 +81,7 @@ func (m *Machine) onOK(now time.Duration, c *conn, q *message) {
 	}
 }
 
-// event takes an ack, a chunk, an attempt mark or an end.
+// onEvent handles an ack, a chunk, an attempt mark or an end.
 func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	s := m.streams[msg.ID]
 	if s == nil {
@@ -93,7 +93,7 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	}
 	switch {
 	case q == nil && msg.Type == wire.TypeAck:
-		// A late one. It matters only for the epoch, if that is not known.
+		// An old one. Only its epoch is of use, if that is not known yet.
 		if s.Epoch() == 0 {
 			s.SetEpoch(msg.Epoch)
 		}
@@ -121,8 +121,8 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	m.update(now, s)
 }
 
-// snapshot takes a page: the answer to a subscribe, to a request that was seen
-// before, or to a cancel after the end.
+// onSnapshot handles a page: the answer to a subscribe, to a request that the
+// server had already received, or to a cancel after the end.
 func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	isAnswer := false
 	if q := m.refs[msg.Ref]; q != nil && msg.Ref != "" {
@@ -157,8 +157,9 @@ func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage
 	m.update(now, s)
 }
 
-// rename has those who sent a request follow the call that has its key. asked
-// tells that the page is the first word about it.
+// moveToCall moves the readers of a request to the call that already has its
+// idempotency key. isAnswer says that the page is the first that is known of
+// that call.
 func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream, isAnswer bool) {
 	delete(m.streams, s.id)
 	if s.cancelSent {
@@ -182,7 +183,7 @@ func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream
 	return target, false
 }
 
-// refusal takes an error: a refusal, or the end of a call.
+// onError handles an error: a refusal, or the end of a call.
 func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	if msg.Ref != "" {
 		if q := m.refs[msg.Ref]; q != nil {
@@ -195,7 +196,7 @@ func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	switch {
 	case s == nil:
 		if msg.ID == "" {
-			m.addOutput(Output{Verb: LogWarning, Text: "the server refused a message that it could not name: " + msg.Code})
+			m.addOutput(Output{Verb: LogWarning, Text: "the server refused a message without saying which: " + msg.Code})
 		}
 	case msg.Seq > 0:
 		m.onEvent(now, c, msg)
@@ -205,8 +206,8 @@ func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	}
 }
 
-// forNow tells whether a refusal is of this moment only: then the client sends
-// again by itself.
+// isTransient says whether a refusal is temporary: then the client sends the
+// message again.
 func isTransient(msg *wire.ServerMessage) bool {
 	return msg.Final != nil && !*msg.Final && msg.Retryable != nil && *msg.Retryable
 }
@@ -215,7 +216,7 @@ func retryAfter(msg *wire.ServerMessage) time.Duration {
 	return time.Duration(min(msg.RetryAfterMs, maxClosingMs)) * time.Millisecond
 }
 
-// requestRefused takes an error without seq that names a request: a refusal,
+// onRequestError handles an error without seq that names a request: a refusal,
 // or the end of an inline run.
 func (m *Machine) onRequestError(now time.Duration, c *conn, q *message, msg *wire.ServerMessage) {
 	s := q.stream
@@ -224,7 +225,7 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, q *message, msg *wi
 		q.resends++
 		m.waitForToken(now, q)
 	case msg.Code == wire.CodeSuperseded && msg.Final != nil && !*msg.Final:
-		m.forget(q) // another run of it is stored: follow that
+		m.forget(q) // the server has stored another run of it: follow that
 		s.Known = true
 		m.update(now, s)
 	case isTransient(msg) && !q.sync && q.resends < maxResends && len(s.calls) > 0:
@@ -235,14 +236,14 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, q *message, msg *wi
 	}
 }
 
-// wait has a message wait for a fresh token.
+// waitForToken sends a message again once there is a fresh token.
 func (m *Machine) waitForToken(now time.Duration, q *message) {
 	m.timers.stop(&q.timer)
 	q.conn = nil
 	m.transmit(now, q)
 }
 
-// refused takes the refusal of a message with a ref.
+// onRefused handles the refusal of a message with a ref.
 func (m *Machine) onRefused(now time.Duration, c *conn, q *message, msg *wire.ServerMessage) {
 	expired := msg.Code == wire.CodeTokenExpired && m.onTokenExpired(c)
 	switch q.kind {

@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// world is a client, a network that does what it likes, and a model server,
-// all on one clock that the test moves.
+// simulation is a client, an unreliable network and a model server, all on one
+// clock that the test moves.
 type simulation struct {
 	t           *testing.T
 	random      *rand.Rand
 	now         time.Duration
-	faultsUntil time.Duration // from when on the network behaves
+	faultsUntil time.Duration // no faults from then on
 	events      eventQueue
 	scheduled   int
 
@@ -29,11 +29,12 @@ type simulation struct {
 	server  *modelServer
 	ends    int
 	sent    int
-	// unfair tells that frames may be lost, doubled and overtaken.
+	// lossy means that frames may be lost, duplicated and reordered.
 	lossy bool
-	// temper is about how long no connection is troubled.
+	// faultInterval is about how long it takes until the next fault of a
+	// connection.
 	faultInterval time.Duration
-	// fifo is when the last frame in each direction arrives.
+	// lastArrival is when the last frame in each direction arrives.
 	lastArrival map[string]time.Duration
 }
 
@@ -59,124 +60,125 @@ func (q *eventQueue) Pop() any {
 }
 
 func newSimulation(t *testing.T, seed uint64, cfg Config) *simulation {
-	w := &simulation{t: t, random: rand.New(rand.NewPCG(seed*0x9e3779b97f4a7c15, seed)), lastArrival: map[string]time.Duration{}}
-	w.faultsUntil = 10*time.Second + w.randomBelow(2*time.Minute)
-	w.faultInterval = 4*time.Second + w.randomBelow(40*time.Second)
-	w.lossy = seed%2 == 0
-	w.server = &modelServer{
-		sim: w, calls: map[string]*modelCall{}, keyOwners: map[string]string{}, subs: map[int]map[string]bool{}, runs: map[string]int{},
+	s := &simulation{t: t, random: rand.New(rand.NewPCG(seed*0x9e3779b97f4a7c15, seed)), lastArrival: map[string]time.Duration{}}
+	s.faultsUntil = 10*time.Second + s.randomBelow(2*time.Minute)
+	s.faultInterval = 4*time.Second + s.randomBelow(40*time.Second)
+	s.lossy = seed%2 == 0
+	s.server = &modelServer{
+		sim: s, calls: map[string]*modelCall{}, keyOwners: map[string]string{}, subs: map[int]map[string]bool{}, runs: map[string]int{},
 	}
-	cfg.Jitter = w.randomBelow
-	w.machine = New(cfg)
-	return w
+	cfg.Jitter = s.randomBelow
+	s.machine = New(cfg)
+	return s
 }
 
-func (w *simulation) faulty() bool { return w.now < w.faultsUntil }
+func (s *simulation) faulty() bool { return s.now < s.faultsUntil }
 
-func (w *simulation) randomBelow(d time.Duration) time.Duration {
+func (s *simulation) randomBelow(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
-	return time.Duration(w.random.Int64N(int64(d)))
+	return time.Duration(s.random.Int64N(int64(d)))
 }
 
-func (w *simulation) schedule(d time.Duration, do func()) {
-	w.scheduled++
-	heap.Push(&w.events, simEvent{w.now + d, w.scheduled, do})
+func (s *simulation) schedule(d time.Duration, do func()) {
+	s.scheduled++
+	heap.Push(&s.events, simEvent{s.now + d, s.scheduled, do})
 }
 
-// carry has a frame arrive: late, lost, twice or overtaken, as it happens.
-func (w *simulation) deliver(way string, do func()) {
+// deliver lets a frame arrive: delayed, and on a lossy network perhaps late,
+// twice or not at all.
+func (s *simulation) deliver(direction string, do func()) {
 	times := 1
-	delay := w.randomBelow(5 * time.Millisecond)
-	if w.faulty() && w.lossy {
-		switch w.random.IntN(25) {
+	delay := s.randomBelow(5 * time.Millisecond)
+	if s.faulty() && s.lossy {
+		switch s.random.IntN(25) {
 		case 0:
 			times = 0
 		case 1:
 			times = 2
 		case 2:
-			delay = w.randomBelow(700 * time.Millisecond)
+			delay = s.randomBelow(700 * time.Millisecond)
 		}
 	}
 	for range times {
-		if !w.lossy {
-			delay = max(delay, w.lastArrival[way]-w.now)
-			w.lastArrival[way] = w.now + delay
+		if !s.lossy {
+			delay = max(delay, s.lastArrival[direction]-s.now)
+			s.lastArrival[direction] = s.now + delay
 		}
-		w.schedule(delay, do)
-		delay += w.randomBelow(time.Second)
+		s.schedule(delay, do)
+		delay += s.randomBelow(time.Second)
 	}
 }
 
-func (w *simulation) toClient(conn int, m wire.ServerMessage) {
+func (s *simulation) toClient(conn int, m wire.ServerMessage) {
 	frame := m.Append(nil)
-	w.deliver("down"+strconv.Itoa(conn), func() {
+	s.deliver("down"+strconv.Itoa(conn), func() {
 		msgs, err := wire.DecodeServerFrame(slices.Clone(frame))
-		require.Nil(w.t, err)
-		w.machine.Received(w.now, conn, msgs)
+		require.Nil(s.t, err)
+		s.machine.Received(s.now, conn, msgs)
 	})
 }
 
-func (w *simulation) toServer(conn int, body []byte) {
-	w.sent++
+func (s *simulation) toServer(conn int, body []byte) {
+	s.sent++
 	items, _, err := wire.DecodeClientFrame(slices.Clone(body))
-	require.Nil(w.t, err)
-	require.Nil(w.t, items[0].Err, "%s", body)
-	w.deliver("up"+strconv.Itoa(conn), func() { w.server.handle(conn, &items[0].Message) })
+	require.Nil(s.t, err)
+	require.Nil(s.t, items[0].Err, "%s", body)
+	s.deliver("up"+strconv.Itoa(conn), func() { s.server.handle(conn, &items[0].Message) })
 }
 
-// cut ends a connection; the client learns of it a little later.
-func (w *simulation) closeConn(conn, code int) {
-	delete(w.server.subs, conn)
-	w.schedule(w.randomBelow(time.Second), func() { w.machine.ConnLost(w.now, conn, code) })
+// closeConn ends a connection; the client learns of it a little later.
+func (s *simulation) closeConn(conn, code int) {
+	delete(s.server.subs, conn)
+	s.schedule(s.randomBelow(time.Second), func() { s.machine.ConnLost(s.now, conn, code) })
 }
 
-// outputs does what the machine asks for.
-func (w *simulation) applyOutputs() {
-	for _, o := range w.machine.Outputs() {
+// applyOutputs does what the machine asks for.
+func (s *simulation) applyOutputs() {
+	for _, o := range s.machine.Outputs() {
 		switch o.Verb {
 		case Send:
-			w.toServer(o.Conn, o.Body)
+			s.toServer(o.Conn, o.Body)
 		case CloseConn:
-			delete(w.server.subs, o.Conn)
+			delete(s.server.subs, o.Conn)
 		case Dial:
 			gen := o.Conn
-			w.schedule(w.randomBelow(300*time.Millisecond), func() {
-				if w.faulty() && w.random.IntN(4) == 0 {
-					w.machine.DialFailed(w.now, gen, localError(wire.CodeUnavailable, "no", false), false)
+			s.schedule(s.randomBelow(300*time.Millisecond), func() {
+				if s.faulty() && s.random.IntN(4) == 0 {
+					s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
 					return
 				}
-				w.server.subs[gen] = map[string]bool{}
-				w.machine.Opened(w.now, gen, noDeadline)
+				s.server.subs[gen] = map[string]bool{}
+				s.machine.Opened(s.now, gen, noDeadline)
 			})
 		}
 	}
 }
 
-// run goes on until all readers of the test have their end, and the client is
-// done with their streams.
-func (w *simulation) run(want int) {
-	w.machine.Start(w.now)
-	w.applyOutputs()
-	for w.ends < want || len(w.machine.streams) > 0 {
-		next := w.machine.NextDeadline()
-		if len(w.events) > 0 && w.events[0].at <= next {
-			e := heap.Pop(&w.events).(simEvent)
-			w.now = max(w.now, e.at)
+// run runs the simulation until all readers of the test have their end and the
+// client has no streams.
+func (s *simulation) run(want int) {
+	s.machine.Start(s.now)
+	s.applyOutputs()
+	for s.ends < want || len(s.machine.streams) > 0 {
+		next := s.machine.NextDeadline()
+		if len(s.events) > 0 && s.events[0].at <= next {
+			e := heap.Pop(&s.events).(simEvent)
+			s.now = max(s.now, e.at)
 			e.run()
 		} else {
-			require.NotEqual(w.t, noDeadline, next, "nothing will ever happen again")
-			w.now = max(w.now, next)
-			w.machine.RunTimers(w.now)
+			require.NotEqual(s.t, noDeadline, next, "nothing is scheduled any more")
+			s.now = max(s.now, next)
+			s.machine.RunTimers(s.now)
 		}
-		w.applyOutputs()
-		require.Less(w.t, w.now, 2*time.Hour, "%d of %d calls have ended", w.ends, want)
-		require.Less(w.t, w.sent, 200_000, "too much is sent")
+		s.applyOutputs()
+		require.Less(s.t, s.now, 2*time.Hour, "%d of %d calls have ended", s.ends, want)
+		require.Less(s.t, s.sent, 200_000, "too many messages were sent")
 	}
 }
 
-// reader takes a call's events at its own pace and judges them.
+// simReader reads the events of a call slowly and checks them.
 type simReader struct {
 	sim      *simulation
 	name     string
@@ -193,9 +195,9 @@ func (r *simReader) fail(format string, args ...any) {
 	require.FailNow(r.sim.t, r.name+": "+fmt.Sprintf(format, args...))
 }
 
-// read takes some events now and more of them later.
+// readSome reads some events now and schedules the next ones.
 func (r *simReader) readSome() {
-	require.Less(r.sim.t, r.call.Reader.BufferSize(), 1000+21*(160+30), "the buffer is not bounded")
+	require.Less(r.sim.t, r.call.Reader.BufferSize(), 1000+21*(160+30), "the buffer is too large")
 	for range 1 + r.sim.random.IntN(8) {
 		e, ok := r.sim.machine.NextEvent(r.sim.now, r.call)
 		if !ok {
@@ -222,12 +224,12 @@ func (r *simReader) check(e *follow.Event) {
 		var seq uint64
 		_, _ = fmt.Sscanf(text, "%d.%d", &epoch, &seq)
 		if seq != e.Seq || e.Seq <= r.last || len(r.chunks) > 0 && epoch != r.epoch {
-			r.fail("chunk %s as seq %d of epoch %d behind %d", text, e.Seq, r.epoch, r.last)
+			r.fail("chunk %s as seq %d of epoch %d after %d", text, e.Seq, r.epoch, r.last)
 		}
 		r.chunks, r.last, r.epoch = append(r.chunks, e.Seq), e.Seq, epoch
 	case follow.AttemptMark:
 		if e.Discarded > len(r.chunks) || e.Restart && e.Discarded != len(r.chunks) {
-			r.fail("%d void of %d", e.Discarded, len(r.chunks))
+			r.fail("%d discarded of %d", e.Discarded, len(r.chunks))
 		}
 		r.chunks = r.chunks[:len(r.chunks)-e.Discarded]
 		if r.last = e.Seq; e.Restart {

@@ -8,23 +8,23 @@ import (
 
 const noDeadline = follow.NoDeadline
 
-// timer is a moment at which something is to be done. Its zero value is unset.
+// timer is a time at which something is due. Its zero value is not set.
 type timer struct {
 	at    time.Duration
-	index int // place in the heap, from 1; 0: unset
+	index int // place in the heap, from 1; 0: not set
 	owner timerOwner
 }
 
-// alarm is what is done when a timer's time has come.
+// timerOwner is what a timer belongs to.
 type timerOwner interface {
 	onTimer(m *Machine, now time.Duration)
 }
 
-// timers is a heap of those that are set, the earliest first. One real timer
-// serves them all.
+// timers is a heap of the timers that are set, the earliest first. The client
+// sets one real timer for all of them.
 type timers struct{ heap []*timer }
 
-// next returns the earliest moment; never if no timer is set.
+// earliest returns when the first timer is due; noDeadline if none is set.
 func (h *timers) earliest() time.Duration {
 	if len(h.heap) == 0 {
 		return noDeadline
@@ -32,7 +32,7 @@ func (h *timers) earliest() time.Duration {
 	return h.heap[0].at
 }
 
-// set sets or moves a timer.
+// reset sets a timer, whether or not it was set before.
 func (h *timers) reset(t *timer, at time.Duration) {
 	if at == noDeadline {
 		h.stop(t)
@@ -46,7 +46,7 @@ func (h *timers) reset(t *timer, at time.Duration) {
 	h.siftDown(h.siftUp(t.index - 1))
 }
 
-// stop unsets a timer.
+// stop removes a timer.
 func (h *timers) stop(t *timer) {
 	if t.index == 0 {
 		return
@@ -61,7 +61,7 @@ func (h *timers) stop(t *timer) {
 	}
 }
 
-// due takes out and returns the earliest timer if its time has come.
+// popDue removes and returns the earliest timer if it is due.
 func (h *timers) popDue(now time.Duration) *timer {
 	if len(h.heap) == 0 || h.heap[0].at > now {
 		return nil
