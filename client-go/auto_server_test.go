@@ -9,74 +9,74 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// robot plays the server by itself: "inline" is answered at once, "stream" is
-// stored and sends as many chunks as its payload says. It may cut connections,
-// and send things twice or in the wrong order.
+// autoServer answers by itself: a call of "inline" at once, a call of "stream"
+// is stored and sends as many chunks as its payload says. If it is faulty it
+// breaks connections, and sends frames twice or in the wrong order.
 type autoServer struct {
 	server *scriptedServer
 	faulty bool
 	cuts   atomic.Int32
 
 	mu    sync.Mutex
-	calls map[string][]wire.ServerMessage // the whole history
+	calls map[string][]wire.ServerMessage // all events
 }
 
 func newAutoServer(h *scriptedServer, faulty bool) *autoServer {
-	r := &autoServer{server: h, faulty: faulty, calls: map[string][]wire.ServerMessage{}}
+	s := &autoServer{server: h, faulty: faulty, calls: map[string][]wire.ServerMessage{}}
 	go func() {
 		for p := range h.accepted {
-			go r.serveConn(p)
+			go s.serveConn(p)
 		}
 	}()
 	h.t.Cleanup(func() { close(h.accepted) })
-	return r
+	return s
 }
 
-func (r *autoServer) serveConn(p *serverConn) {
-	left := 1 << 30
-	if r.faulty {
-		left = 50 + rand.IntN(500)
+func (s *autoServer) serveConn(p *serverConn) {
+	remaining := 1 << 30 // messages until the connection breaks
+	if s.faulty {
+		remaining = 50 + rand.IntN(500)
 	}
 	for {
 		select {
 		case m := <-p.messages:
-			if left--; left == 0 {
-				r.cuts.Add(1)
+			if remaining--; remaining == 0 {
+				s.cuts.Add(1)
 				p.breakConn()
 				return
 			}
-			r.answer(p, &m)
+			s.answer(p, &m)
 		case <-p.closed:
 			return
 		}
 	}
 }
 
-func (r *autoServer) answer(p *serverConn, m *wire.ClientMessage) {
+func (s *autoServer) answer(p *serverConn, m *wire.ClientMessage) {
 	switch m.Type {
 	case wire.TypePing:
 		p.send(wire.ServerMessage{Type: wire.TypePong})
 	case wire.TypeUnsubscribe, wire.TypeCancel:
 		p.send(okMsg(m.Ref))
 	case wire.TypeSubscribe:
-		r.sendPage(p, m.Ref, m.ID, m.After)
+		s.sendPage(p, m.Ref, m.ID, m.After)
 	case wire.TypeRequest:
 		if m.Action == "inline" {
 			p.send(resultMsg(m.ID, 0, string(m.Payload)))
 			return
 		}
-		r.mu.Lock()
-		_, known := r.calls[m.ID]
+		s.mu.Lock()
+		_, known := s.calls[m.ID]
 		if !known {
-			r.calls[m.ID] = historyOf(m)
+			s.calls[m.ID] = historyOf(m)
 		}
-		events := r.calls[m.ID]
-		r.mu.Unlock()
+		events := s.calls[m.ID]
+		s.mu.Unlock()
 		if known {
-			r.sendPage(p, "", m.ID, 0)
+			s.sendPage(p, "", m.ID, 0)
 			return
 		}
-		r.sendHistory(p, events)
+		s.sendHistory(p, events)
 	}
 }
 
@@ -90,18 +90,18 @@ func historyOf(m *wire.ClientMessage) []wire.ServerMessage {
 	return append(events, resultMsg(m.ID, n+2, fmt.Sprint(n)))
 }
 
-// tell sends a history, in frames of a few events.
-func (r *autoServer) sendHistory(p *serverConn, events []wire.ServerMessage) {
+// sendHistory sends all events, a few in each frame.
+func (s *autoServer) sendHistory(p *serverConn, events []wire.ServerMessage) {
 	for len(events) > 0 {
 		n := min(len(events), 1+rand.IntN(10))
 		frame := append([]wire.ServerMessage{}, events[:n]...)
-		if r.faulty {
-			switch what := rand.IntN(10); {
-			case what == 0:
+		if s.faulty {
+			switch fault := rand.IntN(10); {
+			case fault == 0:
 				rand.Shuffle(n, func(i, j int) { frame[i], frame[j] = frame[j], frame[i] })
-			case what == 1:
+			case fault == 1:
 				frame = append(frame, frame...)
-			case what == 2 && frame[0].Seq > 1: // the ack is not skipped
+			case fault == 2 && frame[0].Seq > 1: // the ack is not skipped
 				p.send(wire.ServerMessage{Type: wire.TypeLag, ID: frame[0].ID, LastSeq: frame[n-1].Seq})
 				return
 			}
@@ -111,18 +111,19 @@ func (r *autoServer) sendHistory(p *serverConn, events []wire.ServerMessage) {
 	}
 }
 
-// page answers with events behind after: all of them here, or ten.
-func (r *autoServer) sendPage(p *serverConn, ref, id string, after uint64) {
-	r.mu.Lock()
-	all := r.calls[id]
-	r.mu.Unlock()
+// sendPage answers with the events after a seq: all of them, or ten if it is
+// faulty.
+func (s *autoServer) sendPage(p *serverConn, ref, id string, after uint64) {
+	s.mu.Lock()
+	all := s.calls[id]
+	s.mu.Unlock()
 	if all == nil {
 		p.send(errorMsg("", ref, CodeNotFound, true))
 		return
 	}
 	var events []wire.ServerMessage
 	for _, e := range all {
-		if e.Seq > after && (!r.faulty || len(events) < 10) {
+		if e.Seq > after && (!s.faulty || len(events) < 10) {
 			events = append(events, e)
 		}
 	}

@@ -10,21 +10,21 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/follow"
 )
 
-// Call is a call that is followed: C is the type of its chunks, R that of its
-// result. It holds a bounded number of events until they are read, and what
-// does not fit is pulled from the server later. Follow it to its end, or
-// [Call.Detach]. It is safe for concurrent use.
+// Call follows one call: C is the type of its chunks, R that of its result. It
+// buffers a bounded number of events until they are read, and fetches from the
+// server later what does not fit. Follow it to its end, or call [Call.Detach].
+// It is safe for concurrent use.
 type Call[C, R any] struct{ sub *subscriber }
 
-// ID returns the id by which the call can be attached to from anywhere. It
-// changes once if an idempotency key turns out to belong to an earlier call:
-// then it is that one's, and that call is followed. See [Call.Accepted].
+// ID returns the call's id, with which any client of the same caller can
+// attach to it. It changes once if the idempotency key belongs to an earlier
+// call: then it is the id of that call, which is followed instead. See
+// [Call.Accepted].
 func (k *Call[C, R]) ID() string { return k.sub.callID() }
 
-// Accepted waits until the server has stored the call, so that it will be done
-// whatever happens, or has answered it for good. It returns how the call failed
-// if it has failed by then. It does not wait for the result of a call that is
-// stored.
+// Accepted waits until the server has stored the call, so that it will run
+// whatever happens, or has ended it. It returns an error if the call has
+// failed by then. It does not wait for the result of a stored call.
 func (k *Call[C, R]) Accepted(ctx context.Context) error {
 	var end *follow.Event
 	err := k.sub.waitUntil(ctx, func() bool {
@@ -39,10 +39,10 @@ func (k *Call[C, R]) Accepted(ctx context.Context) error {
 
 // Events returns the call's events from where the last reader stopped, and
 // waits for more until the end. The last event is of KindEnd; if the call has
-// failed it comes together with its error. Any other error is about reading:
-// the context's when ctx ends (the call is not detached; it can be read
-// again), a chunk that cannot be decoded into C (reading may go on), or a second
-// reader at the same time.
+// failed it comes with the call's error. Any other error is about reading: the
+// context's error when ctx ends (the call is not detached and can be read
+// again), a chunk that cannot be decoded into C (reading may continue), or a
+// second reader at the same time.
 func (k *Call[C, R]) Events(ctx context.Context) iter.Seq2[Event[C], error] {
 	return func(yield func(Event[C], error) bool) {
 		if err := k.sub.startReading(); err != nil {
@@ -67,11 +67,10 @@ func (k *Call[C, R]) Events(ctx context.Context) iter.Seq2[Event[C], error] {
 	}
 }
 
-// Result waits for the end and returns the result, or how the call failed: an
-// [*Error]. When ctx ends first it returns the context's error; the call is not
-// detached. Events need not be read for it: if nobody does and their buffer
-// fills up, it is emptied, and a reader that comes later has the events pulled
-// again.
+// Result waits for the end and returns the result, or an [*Error] if the call
+// has failed. When ctx ends first it returns the context's error; the call is
+// not detached. Nobody has to read the events: if nobody does and their buffer
+// is full, it is dropped, and a later reader fetches the events again.
 func (k *Call[C, R]) Result(ctx context.Context) (R, error) {
 	end, err := k.sub.waitEnd(ctx)
 	if err != nil {
@@ -81,7 +80,7 @@ func (k *Call[C, R]) Result(ctx context.Context) (R, error) {
 	return resultOf[R](end, k.ID())
 }
 
-// resultOf reads the end of a call.
+// resultOf returns the result, or the error, from the end of a call.
 func resultOf[R any](end *follow.Event, id string) (out R, err error) {
 	if end.Err != nil {
 		return out, errorOf(end.Err, id)
@@ -92,32 +91,34 @@ func resultOf[R any](end *follow.Event, id string) (out R, err error) {
 	return out, nil
 }
 
-// Cancel asks the server to stop the work, and waits until it has noted that.
-// How the call ends is told by its end: it may still succeed. A call that has
-// ended is left as it is. A request that was never sent ends here.
+// Cancel asks the server to cancel the call, and waits for the answer. The
+// call's end says whether it was cancelled: it may still succeed. Cancel has
+// no effect on a call that has ended. A request that was never sent ends at
+// once.
 func (k *Call[C, R]) Cancel(ctx context.Context) error { return k.sub.cancel(ctx) }
 
-// Detach stops following the call; the call goes on. Whoever waits for it here
-// gets [ErrDetached].
+// Detach stops following the call; the call continues. Readers of this Call
+// get [ErrDetached].
 func (k *Call[C, R]) Detach() { k.sub.detach() }
 
-// CallState is what is known of a call beside its events.
+// CallState is what is known of a call in addition to its events.
 type CallState struct {
 	ID     string
 	Status Status
-	// Attempt counts the handler's runs, from 1; 0: it has not run.
+	// Attempt is the number of the attempt, from 1; 0 if the handler has not
+	// run.
 	Attempt int
-	// Progress is the newest; its Attempt is 0 before the first.
+	// Progress is the newest progress; its Attempt is 0 if there is none yet.
 	Progress Progress
-	// Due is when a queued call may start, if that is known.
+	// Due is when a queued call may start; zero if that is not known.
 	Due time.Time
-	// CancelRequested tells that somebody has asked for it to be cancelled.
+	// CancelRequested is true if somebody has asked to cancel the call.
 	CancelRequested bool
-	// LastSeq is the number of the newest durable event.
+	// LastSeq is the seq of the newest durable event.
 	LastSeq uint64
 }
 
-// State returns what is known of the call now, without asking the server.
+// State returns what is known of the call, without asking the server.
 func (k *Call[C, R]) State() CallState {
 	k.sub.client.mu.Lock()
 	defer k.sub.client.mu.Unlock()
@@ -132,9 +133,9 @@ func (k *Call[C, R]) State() CallState {
 	return out
 }
 
-// Do calls an action by name and waits for its result: the door for those who
-// have no [Action]. The payload is encoded as JSON; json.RawMessage is sent as
-// it is. See [Request.Await] for what happens when ctx ends.
+// Do calls an action by name and waits for its result, without an [Action].
+// The payload is encoded as JSON; json.RawMessage is sent as it is. See
+// [Request.Await] for what happens when ctx ends.
 func Do[R any](ctx context.Context, c *Client, action string, payload any) (R, error) {
 	return Action[any, json.RawMessage, R](action).With(payload).Await(ctx, c)
 }

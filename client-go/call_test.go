@@ -130,7 +130,7 @@ func TestEvents(t *testing.T) {
 	require.True(t, s.Status.Ended())
 	require.EqualValues(t, 6, s.LastSeq)
 	require.Equal(t, Progress{Attempt: 1, Percent: 10}, s.Progress)
-	for e, err := range call.Events(testContext(t)) { // the end can be had again
+	for e, err := range call.Events(testContext(t)) { // the end is returned again
 		require.NoError(t, err)
 		require.Equal(t, KindEnd, e.Kind)
 	}
@@ -158,7 +158,7 @@ func TestCollectOmitsDiscardedChunks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, both{"done", []row{{3}}}, got)
 	require.Len(t, attempts, 1)
-	require.Equal(t, attempts[0].Discarded+1, len(seen), "the callbacks saw what was void, or were spared it")
+	require.Equal(t, attempts[0].Discarded+1, len(seen), "OnChunk got the discarded chunks or not, and Discarded counts them")
 }
 
 func TestCallErrors(t *testing.T) {
@@ -219,11 +219,11 @@ func TestAwaitDetachesWhenContextEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, id, gone.CallID)
 	require.True(t, gone.Sent)
-	m := p.expect(wire.TypeUnsubscribe) // it stops listening, and does not cancel
+	m := p.expect(wire.TypeUnsubscribe) // the call is detached, not cancelled
 	require.Equal(t, id, m.ID)
 	p.send(okMsg(m.Ref))
 
-	// Another follows it from there.
+	// Another Call attaches to it.
 	call, err := report.Attach(c, id)
 	require.NoError(t, err)
 	m = p.expect(wire.TypeSubscribe)
@@ -265,7 +265,7 @@ func TestCancelAndList(t *testing.T) {
 	require.NoError(t, err)
 	id := p.expect(wire.TypeRequest).ID
 	done := inBackground(t, func() (None, error) { return None{}, call.Cancel(testContext(t)) })
-	m := p.expect(wire.TypeCancel) // it waits for nothing, not even the ack
+	m := p.expect(wire.TypeCancel) // it is sent before the ack
 	require.Equal(t, id, m.ID)
 	end := errorMsg(id, "", CodeCancelled, true)
 	end.Seq = 2
@@ -275,7 +275,7 @@ func TestCancelAndList(t *testing.T) {
 	_, err = call.Result(testContext(t))
 	require.ErrorIs(t, err, &Error{Code: CodeCancelled})
 	require.Equal(t, StatusCancelled, call.State().Status)
-	require.NoError(t, call.Cancel(testContext(t)), "an ended call is left as it is")
+	require.NoError(t, call.Cancel(testContext(t)), "cancelling an ended call has no effect")
 
 	go func() {
 		first := p.expect(wire.TypeList)
@@ -284,7 +284,7 @@ func TestCancelAndList(t *testing.T) {
 		}})
 		second := p.expect(wire.TypeList)
 		if second.Cursor != "more" || second.Status != "cancelled" || second.Limit != 1 {
-			t.Errorf("the second page is asked for with %+v", second)
+			t.Errorf("the second page is requested with %+v", second)
 		}
 		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: second.Ref, Calls: []wire.Summary{{ID: NewID()}}})
 		third := p.expect(wire.TypeList)
@@ -315,12 +315,12 @@ func TestDo(t *testing.T) {
 		return Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":<>}`))
 	})
 	_, err := wait()
-	require.Error(t, err, "no JSON")
+	require.Error(t, err, "invalid JSON")
 	wait = inBackground(t, func() (json.RawMessage, error) {
 		return Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":2}`))
 	})
 	m := p.expect(wire.TypeRequest)
-	require.Equal(t, `{"b":1, "a":2}`, string(m.Payload), "raw JSON is passed on byte for byte")
+	require.Equal(t, `{"b":1, "a":2}`, string(m.Payload), "raw JSON is sent byte for byte")
 	p.send(resultMsg(m.ID, 0, `{"x" : 9007199254740993}`))
 	got, err := wait()
 	require.NoError(t, err)

@@ -16,12 +16,12 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Client is a connection to a Streamer server that comes back by itself. It is
-// safe for concurrent use, and one is enough for a program.
+// Client keeps a connection to a Streamer server, and connects again when it
+// is lost. It is safe for concurrent use, and one is enough for a program.
 //
-// What the protocol asks for is decided by a state machine (package session);
-// the client gives it what happens, one thing at a time under one lock, and
-// does what comes out. Nothing that can block is done under the lock.
+// A state machine (package session) decides what the protocol requires. The
+// client passes it every input, one at a time under one lock, and does what it
+// asks for. Nothing that can block is done with the lock held.
 type Client struct {
 	opts      Options
 	url       string
@@ -35,11 +35,11 @@ type Client struct {
 	machine       *session.Machine
 	sockets       map[int]*socket
 	timer         *time.Timer
-	timerAt       time.Duration // when timer fires; never: it does not
-	wallAhead     time.Duration // how far the wall clock was ahead of ours
+	timerAt       time.Duration // when timer fires; noDeadline if it is not set
+	wallAhead     time.Duration // how far the wall clock was ahead of the monotonic clock
 	everConnected bool
 	closed        bool
-	token         string // of the connection in use
+	token         string // the token of the connection in use
 
 	state        State
 	stateCause   *wire.ServerMessage
@@ -47,9 +47,9 @@ type Client struct {
 	stateSignal  session.Signal
 }
 
-// New returns a client that connects to a server in the background, and keeps
-// trying until it is closed or learns that there is no hope. The URL's scheme
-// is ws, wss, http or https. Calls may be started at once.
+// New returns a client that connects to a server in the background. It keeps
+// trying until it is closed, or the server says that trying again cannot help.
+// The URL's scheme is ws, wss, http or https. Calls may be started at once.
 func New(rawURL string, opts *Options) (*Client, error) {
 	target, err := checkURL(rawURL)
 	if err != nil {
@@ -85,8 +85,8 @@ func New(rawURL string, opts *Options) (*Client, error) {
 	return c, nil
 }
 
-// Dial is New, and waits until the client is connected. If the first attempt
-// fails, or ctx ends before, it returns why, and no client.
+// Dial is like New, and waits until the client is connected. If the first
+// attempt fails, or ctx ends before, it returns the reason and no client.
 func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
 	c, err := New(rawURL, opts)
 	if err != nil {
@@ -101,14 +101,14 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
 			return nil, s.Err
 		}
 	}
-	_ = c.Close(ctx) // it waits for nothing: ctx has ended
+	_ = c.Close(ctx) // it does not wait: ctx has ended
 	return nil, fmt.Errorf("connecting: %w", ctx.Err())
 }
 
-// Close says goodbye and waits until all of the client's connections are
-// closed, or ctx ends: then they are cut. Calls that are followed go on without
-// us; whoever waits for them here gets ErrClosed. It is safe to close a client
-// twice, and from within a callback.
+// Close closes the client's connections and waits until they are closed, or
+// until ctx ends: then they are cut. The calls continue on the server; who
+// waits for them here gets ErrClosed. It is safe to close a client twice, and
+// from within a callback.
 func (c *Client) Close(ctx context.Context) error {
 	now := c.lockMachine()
 	c.closed = true
@@ -140,7 +140,7 @@ func (c *Client) Close(ctx context.Context) error {
 func checkURL(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		// The error would repeat the URL, and there may be a secret in it.
+		// The error would contain the URL, which may contain a secret.
 		return "", errors.New("the server's URL cannot be parsed")
 	}
 	switch u.Scheme {
@@ -162,7 +162,7 @@ func checkURL(raw string) (string, error) {
 	return u.String(), nil
 }
 
-// checkHeader refuses what belongs to the WebSocket handshake.
+// checkHeader rejects headers that belong to the WebSocket handshake.
 func checkHeader(h http.Header) error {
 	for _, name := range []string{
 		"Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Extensions", "Sec-Websocket-Protocol",
@@ -176,15 +176,15 @@ func checkHeader(h http.Header) error {
 
 const noDeadline = time.Duration(1<<63 - 1)
 
-// enter takes the lock and returns the time.
+// lockMachine takes the lock and returns the time.
 func (c *Client) lockMachine() time.Duration {
 	c.mu.Lock()
 	return time.Since(c.startedAt)
 }
 
-// leave does what the machine asks for, and gives the lock back.
+// unlockMachine does what the machine asks for, and releases the lock.
 func (c *Client) unlockMachine() {
-	var warnings []string // a logger is not ours: it may block, or use the client
+	var warnings []string // logged without the lock: a logger may block, or use the client
 	for _, o := range c.machine.Outputs() {
 		if o.Verb == session.LogWarning {
 			warnings = append(warnings, o.Text)
@@ -199,16 +199,16 @@ func (c *Client) unlockMachine() {
 	c.updateState()
 	c.mu.Unlock()
 	for _, text := range warnings {
-		c.opts.Logger.Warn("streamer: the server breaks the protocol", "what", text)
+		c.opts.Logger.Warn("streamer: the server does not follow the protocol", "what", text)
 	}
 }
 
-// tick does what is due. The timer may have been set for something that was
-// done meanwhile: that is cheaper than moving it each time.
+// onTimer does what is due. The timer may have been set for something that is
+// no longer due: that is cheaper than setting it again each time.
 func (c *Client) onTimer() {
 	now := c.lockMachine()
 	c.timerAt = noDeadline
-	// Our clock stands still while the computer sleeps, the wall clock does not.
+	// The monotonic clock stops while the computer sleeps, the wall clock does not.
 	if ahead := time.Now().Round(0).Sub(c.startedAt.Round(0)) - now; ahead-c.wallAhead > 10*time.Second {
 		c.machine.OnWake(now)
 		c.wallAhead = ahead
@@ -219,7 +219,7 @@ func (c *Client) onTimer() {
 	c.unlockMachine()
 }
 
-// do does one thing that the machine asks for. The lock is held.
+// applyOutput does one thing that the machine asks for. The lock is held.
 func (c *Client) applyOutput(o *session.Output) {
 	switch o.Verb {
 	case session.Send:
@@ -234,6 +234,6 @@ func (c *Client) applyOutput(o *session.Output) {
 		go c.connect(o.Conn)
 	case session.FetchToken:
 		go c.refreshToken()
-	case session.LogWarning: // leave does
+	case session.LogWarning: // unlockMachine does it
 	}
 }

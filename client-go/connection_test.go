@@ -19,10 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// quick makes everything that is waited for come soon.
+// fastTiming keeps the waits before a reconnect short.
 var fastTiming = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
 
-// phase waits until the client is in a phase.
+// waitForPhase waits until the client is in a phase.
 func waitForPhase(t *testing.T, c *Client, want Phase) State {
 	t.Helper()
 	for s := range c.States(testContext(t)) {
@@ -30,7 +30,7 @@ func waitForPhase(t *testing.T, c *Client, want Phase) State {
 			return s
 		}
 	}
-	require.FailNow(t, "the client never is "+want.String())
+	require.FailNow(t, "the client is never "+want.String())
 	return State{}
 }
 
@@ -60,7 +60,7 @@ func TestConnectRefused(t *testing.T) {
 			_, err := Dial(testContext(t), h.server.URL, nil)
 			require.ErrorIs(t, err, &Error{Code: tc.code})
 			c := h.newClient(nil)
-			s := waitForPhase(t, c, Closed) // for good: nobody tries again
+			s := waitForPhase(t, c, Closed) // the client does not try again
 			require.ErrorIs(t, s.Err, &Error{Code: tc.code})
 			_, err = greet.With(params{}).Await(testContext(t), c)
 			require.ErrorIs(t, err, &Error{Code: tc.code})
@@ -85,7 +85,7 @@ func TestConnectRefused(t *testing.T) {
 		c, p := h.connect(&Options{Token: func(context.Context) (string, error) {
 			return fmt.Sprint("token-", tokens.Add(1)), nil
 		}})
-		require.Equal(t, "token-4", p.bearerToken(), "the token is fetched anew for each connect")
+		require.Equal(t, "token-4", p.bearerToken(), "a token is fetched for each connect")
 		waitForPhase(t, c, Open)
 	})
 }
@@ -161,7 +161,7 @@ func TestResumeAfterConnectionLoss(t *testing.T) {
 			m := p.expect(wire.TypeSubscribe)
 			require.EqualValues(t, 3, m.After)
 			require.EqualValues(t, 7, m.Epoch)
-			p.send(chunkMsg(id, 5, `{"n":4}`)) // it overtakes the page
+			p.send(chunkMsg(id, 5, `{"n":4}`)) // it comes before the page
 			p.send(snapshotMsg(m.Ref, id, 5, false, chunkMsg(id, 3, `{"n":2}`), chunkMsg(id, 4, `{"n":3}`), chunkMsg(id, 5, `{"n":4}`)))
 			p.send(chunkMsg(id, 5, `{"n":4}`), resultMsg(id, 6, `"done"`), resultMsg(id, 6, `"done"`))
 		}
@@ -216,7 +216,7 @@ func TestSubmitWhileDisconnected(t *testing.T) {
 	open.Store(true)
 	p := h.acceptConn()
 	m := p.expect(wire.TypeRequest)
-	require.JSONEq(t, `{"name":"sent"}`, string(m.Payload), "what was given up before it was sent is not sent")
+	require.JSONEq(t, `{"name":"sent"}`, string(m.Payload), "a request that was cancelled or detached before is not sent")
 	p.send(resultMsg(m.ID, 0, `"ok"`))
 	_, err = wait()
 	require.NoError(t, err)
@@ -242,17 +242,17 @@ func TestMakeBeforeBreak(t *testing.T) {
 		old.send(ackMsg(id))
 		inline := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
 		m := old.expect(wire.TypeRequest)
-		p := h.acceptConn() // the old one is alive: both are
+		p := h.acceptConn() // both connections are open
 		sub := p.expect(wire.TypeSubscribe)
 		require.EqualValues(t, 1, sub.After)
-		old.send(chunkMsg(id, 2, `{"n":1}`)) // the old one still serves
+		old.send(chunkMsg(id, 2, `{"n":1}`)) // the old connection still delivers
 		p.send(snapshotMsg(sub.Ref, id, 2, false, chunkMsg(id, 2, `{"n":1}`)))
 		p.send(chunkMsg(id, 3, `{"n":2}`))
-		old.send(chunkMsg(id, 3, `{"n":2}`), resultMsg(m.ID, 0, `"from the old one"`))
+		old.send(chunkMsg(id, 3, `{"n":2}`), resultMsg(m.ID, 0, `"from the old connection"`))
 		got, err := inline()
 		require.NoError(t, err)
-		require.Equal(t, "from the old one", got)
-		require.Equal(t, wire.CloseNormal, old.waitClosed(), "closed once nothing is left on it")
+		require.Equal(t, "from the old connection", got)
+		require.Equal(t, wire.CloseNormal, old.waitClosed(), "closed once it has no unanswered messages")
 		require.Equal(t, Open, c.State().Phase)
 		p.send(resultMsg(id, 4, `"done"`))
 		var rows []int
@@ -287,7 +287,7 @@ func TestClosing(t *testing.T) {
 	waitForPhase(t, c, Open)
 	p.closeWith(wire.CloseRestart)
 	p = h.acceptConn()
-	p.closeWith(wire.CloseUnsupportedData) // a code that says: do not come back
+	p.closeWith(wire.CloseUnsupportedData) // a code after which a client must not reconnect
 	waitForPhase(t, c, Closed)
 }
 
@@ -307,7 +307,7 @@ func TestUnansweredPingReplacesConnection(t *testing.T) {
 	})
 }
 
-// jwt is a token that expires at a time.
+// jwt returns a token that expires at a time.
 func jwt(name string, at time.Time) string {
 	claims := fmt.Sprintf(`{"sub":%q,"exp":%d.5}`, name, at.Unix())
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
@@ -410,7 +410,7 @@ func TestCallbacksMayBlockAndUseClient(t *testing.T) {
 	nested := p.expect(wire.TypeRequest)
 	p.send(resultMsg(nested.ID, 0, `""`))
 	p.send(progressMsg(a.ID, 1, 2, 2), resultMsg(a.ID, 0, `"slow"`))
-	for range 20 { // others are served meanwhile
+	for range 20 { // other calls are answered meanwhile
 		quick := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
 		p.send(resultMsg(p.expect(wire.TypeRequest).ID, 0, `"quick"`))
 		_, err := quick()
@@ -421,7 +421,7 @@ func TestCallbacksMayBlockAndUseClient(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// nosy is a log handler that asks the client how it is.
+// stateReader is a log handler that reads the client's state.
 type stateReader struct {
 	slog.Handler
 	c     *atomic.Pointer[Client]

@@ -16,7 +16,7 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// connect opens a connection and reports how that went.
+// connect opens a connection and reports the outcome to the machine.
 func (c *Client) connect(gen int) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
@@ -30,7 +30,7 @@ func (c *Client) connect(gen int) {
 		c.machine.DialFailed(now, gen, dialErr.cause, dialErr.fatal)
 		return
 	}
-	if c.closed { // nobody waits for its goroutines any more
+	if c.closed { // Close does not wait for new goroutines
 		go func() { _ = ws.Close() }()
 		return
 	}
@@ -44,10 +44,10 @@ func (c *Client) connect(gen int) {
 	c.machine.Opened(now, gen, tokenExpiry)
 }
 
-// failure is why a connection could not be opened.
+// dialError says why a connection could not be opened.
 type dialError struct {
 	cause *wire.ServerMessage
-	// fatal tells that trying again cannot help.
+	// fatal means that trying again cannot help.
 	fatal bool
 }
 
@@ -56,8 +56,8 @@ func newDialError(code, text string, fatal bool) *dialError {
 	return &dialError{&m, fatal}
 }
 
-// dial fetches a token and opens a connection with it. until is when the token
-// expires, on our clock.
+// dialServer fetches a token and opens a connection with it. tokenExpiry is
+// when the token expires, on the client's clock.
 func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token string, tokenExpiry time.Duration, _ *dialError) {
 	header := c.opts.Header.Clone()
 	if header == nil {
@@ -78,7 +78,7 @@ func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token stri
 	switch {
 	case err == nil && ws.Subprotocol() != wire.Subprotocol:
 		_ = ws.Close()
-		return nil, "", 0, newDialError(wire.CodeNotStreamer, "the server did not pick the subprotocol "+wire.Subprotocol, true)
+		return nil, "", 0, newDialError(wire.CodeNotStreamer, "the server did not choose the subprotocol "+wire.Subprotocol, true)
 	case err == nil:
 		return ws, token, tokenExpiry, nil
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
@@ -90,19 +90,20 @@ func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token stri
 	return nil, "", 0, newDialError(wire.CodeUnavailable, "no connection: "+err.Error(), false)
 }
 
-// refusalOf reads the answer of a server that did not want us. ever tells that
-// the URL has served before: then what looks like a wrong one may pass.
+// handshakeError converts the HTTP response of a server that refused the
+// handshake. everConnected says that this URL has worked before: then a status
+// that otherwise means a wrong URL is taken to be temporary.
 func handshakeError(resp *http.Response, everConnected bool) *dialError {
 	var body struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
 	if text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10)); err == nil {
-		_ = json.Unmarshal(text, &body) // not ours: then the status tells
+		_ = json.Unmarshal(text, &body) // if it is not Streamer's error, the status decides
 	}
 	text := body.Message
 	if text == "" {
-		text = fmt.Sprintf("the server answered %d to the connect", resp.StatusCode)
+		text = fmt.Sprintf("the server answered the handshake with status %d", resp.StatusCode)
 	}
 	info, known := wire.Codes[body.Code]
 	var f *dialError
@@ -120,7 +121,7 @@ func handshakeError(resp *http.Response, everConnected bool) *dialError {
 	return f
 }
 
-// retryAfter reads the header of that name: seconds, or a date.
+// retryAfter parses a Retry-After header: seconds, or a date.
 func retryAfter(text string) time.Duration {
 	const maxWait = 10 * time.Minute
 	if seconds, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
@@ -132,7 +133,7 @@ func retryAfter(text string) time.Duration {
 	return 0
 }
 
-// fetch calls the Token function, and tells when the token expires.
+// fetchToken calls the Token function, and reads when the token expires.
 func (c *Client) fetchToken(ctx context.Context) (token string, expiry time.Duration, err error) {
 	if c.opts.Token == nil {
 		return "", noDeadline, nil
@@ -147,7 +148,7 @@ func (c *Client) fetchToken(ctx context.Context) (token string, expiry time.Dura
 	return token, expiry, nil
 }
 
-// refresh fetches a token for the connection in use.
+// refreshToken fetches a token for the connection in use.
 func (c *Client) refreshToken() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
@@ -164,7 +165,7 @@ func (c *Client) refreshToken() {
 	c.machine.TokenFetched(now, token, tokenExpiry, unchanged, err != nil || token == "")
 }
 
-// expiry reads when a JWT expires, without verifying anything.
+// jwtExpiry reads when a JWT expires, without verifying it.
 func jwtExpiry(token string) (at time.Time, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

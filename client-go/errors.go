@@ -9,36 +9,36 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Error is what a server answered, or what this client found, in place of a
-// result. Compare codes, not texts: errors.Is(err, &client.Error{Code:
-// client.CodeNotFound}) holds for every error of that code.
+// Error is an error from the server or from this client. Compare codes, not
+// texts: errors.Is(err, &client.Error{Code: client.CodeNotFound}) holds for
+// every error with that code.
 type Error struct {
-	// Code is one of the codes of the protocol, such as [CodeNotFound], or a
-	// word of a handler's own.
+	// Code is one of the protocol's codes, such as [CodeNotFound], or one that
+	// the handler has chosen.
 	Code string
-	// Message is for people.
+	// Message describes the error.
 	Message string
-	// Retryable tells that calling anew can help.
+	// Retryable is true if calling again can help.
 	Retryable bool
-	// Final tells that nothing more will ever come for the call. When it is
-	// false, the call may still be going on.
+	// Final is true if nothing more comes for the call. If it is false, the
+	// call may still be running.
 	Final bool
 	// Field names what was wrong: a field of the message, or a JSON Pointer
 	// into the payload.
 	Field string
-	// Hint says what to do about it.
+	// Hint says what to do about the error.
 	Hint string
-	// RetryAfter is the least time to wait before trying again; 0: none.
+	// RetryAfter is the least time to wait before trying again; 0 if there is
+	// none.
 	RetryAfter time.Duration
-	// Details is JSON that a handler has added; nil: none.
+	// Details is JSON that the handler has added; nil if there is none.
 	Details json.RawMessage
 	// CallID is the id of the call that failed; empty if it was not a call.
 	CallID string
 }
 
-// Error returns code and message.
-// Error names the code, what was wrong, where, and in which call: by its id
-// the server's log tells more.
+// Error returns the code, the message, the field, and the call's id, with
+// which the server's log can be searched.
 func (e *Error) Error() string {
 	text := e.Code + ": " + e.Message
 	if e.Field != "" {
@@ -50,43 +50,43 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is tells whether target is an *Error with the same code.
+// Is says whether target is an *Error with the same code.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
 }
 
-// ErrClosed is what everything fails with once the client was closed. The
-// calls themselves go on.
+// ErrClosed is returned by everything once the client is closed. The calls
+// continue on the server.
 var ErrClosed error = &Error{Code: session.CodeClosed, Message: "the client was closed"}
 
-// ErrDetached is what reading a call fails with after its Detach.
+// ErrDetached is returned when a detached call is read.
 var ErrDetached error = &Error{Code: session.CodeDetached, Message: "the call was detached"}
 
-// DetachedError says that a context ended before the call did. The call goes
-// on, and can be followed again by its id; only a request that was never sent
-// does not.
+// DetachedError says that a context ended before the call. The call continues,
+// and can be followed again by its id; only a request that was never sent does
+// not.
 type DetachedError struct {
-	// CallID is the id to attach to; empty if the request was not even made.
+	// CallID is the id to attach to; empty if there was no request yet.
 	CallID string
-	// Sent is false if the request never left this client.
+	// Sent is false if the request was never sent.
 	Sent bool
 	// Err is the context's error.
 	Err error
 }
 
-// Error names the call and tells what has become of it.
+// Error returns the call's id and whether the call continues.
 func (e *DetachedError) Error() string {
 	if !e.Sent {
 		return "the call was not sent: " + e.Err.Error()
 	}
-	return "call " + e.CallID + " goes on without us: " + e.Err.Error()
+	return "call " + e.CallID + " continues, but is no longer followed: " + e.Err.Error()
 }
 
 // Unwrap returns the context's error.
 func (e *DetachedError) Unwrap() error { return e.Err }
 
-// errorOf makes an *Error of an error message.
+// errorOf converts an error message.
 func errorOf(m *wire.ServerMessage, id string) *Error {
 	e := &Error{
 		Code: m.Code, Message: m.Message, Field: m.Field, Hint: m.Hint, Details: m.Details, CallID: id,
@@ -106,12 +106,13 @@ func errorOf(m *wire.ServerMessage, id string) *Error {
 	return e
 }
 
-// refuse makes the error for a request that breaks a rule before it is sent.
+// invalidRequest returns the error for a request that is not sent because it
+// breaks a rule.
 func invalidRequest(field, text string) *Error {
-	return &Error{Code: CodeInvalidMessage, Message: text, Field: field, Final: true, Hint: "Mend the request."}
+	return &Error{Code: CodeInvalidMessage, Message: text, Field: field, Final: true, Hint: "Fix the request."}
 }
 
-// fatal tells whether an error of the Token function ends the client.
+// isFatal says whether an error of the Token function ends the client.
 func isFatal(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && wire.Codes[e.Code].Fatal

@@ -9,18 +9,18 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Kind is what an [Event] is.
+// Kind is the type of an [Event].
 type Kind uint8
 
 // Kinds of events.
 const (
-	// KindChunk: a piece of output, in Event.Chunk.
+	// KindChunk is a piece of output, in Event.Chunk.
 	KindChunk Kind = iota + 1
-	// KindProgress: how far the call is, in Event.Progress.
+	// KindProgress is how far the call is, in Event.Progress.
 	KindProgress
-	// KindAttempt: the handler runs anew, see Event.Attempt.
+	// KindAttempt is the start of another attempt, in Event.Attempt.
 	KindAttempt
-	// KindEnd: nothing comes any more; Call.Result returns at once.
+	// KindEnd is the last event; Call.Result returns at once.
 	KindEnd
 )
 
@@ -39,11 +39,11 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Event is something that a call has reported; C is the type of its chunks.
+// Event is an event of a call; C is the type of its chunks.
 type Event[C any] struct {
 	Kind Kind
-	// Seq numbers the durable events of a call, from 1, over all attempts. It
-	// is 0 for progress and for the end of a call that was answered inline.
+	// Seq numbers the durable events of a call, from 1, across all attempts.
+	// It is 0 for progress and for the end of a call that was answered inline.
 	Seq uint64
 	// Chunk is set when Kind is KindChunk.
 	Chunk C
@@ -53,28 +53,28 @@ type Event[C any] struct {
 	Attempt Attempt
 }
 
-// Progress is how far a call is: state, of which a reader sees the newest.
+// Progress is how far a call is. A reader gets the newest.
 type Progress struct {
-	// Attempt counts the handler's runs, from 1.
+	// Attempt is the number of the attempt, from 1.
 	Attempt int
-	// Percent is 0 to 100 and never falls within an attempt; 0 if the handler
-	// has named none.
+	// Percent is 0 to 100 and never decreases within an attempt; 0 if the
+	// handler has reported none.
 	Percent float64
 	// Message is the handler's, at most 256 bytes.
 	Message string
 }
 
-// Attempt says that the handler was started anew.
+// Attempt says that another attempt of the call has started.
 type Attempt struct {
-	// Number counts the handler's runs, from 1.
+	// Number is the number of the attempt, from 1.
 	Number int
-	// Void is how many of the chunks that this reader was handed, counted from
-	// the last, are void: the new attempt emits them again.
+	// Discarded is how many of the chunks that this reader got, counted from
+	// the last, are discarded: the new attempt sends them again.
 	Discarded int
-	// Code says why the attempt before has ended, such as [CodeWorkerLost].
+	// Code says why the previous attempt ended, such as [CodeWorkerLost].
 	Code string
-	// Restarted tells that the server holds another history than the one that
-	// this reader saw, and everything begins anew.
+	// Restarted is true if the server has another history of the call than the
+	// one that this reader has read. The call is read again from its start.
 	Restarted bool
 }
 
@@ -83,7 +83,7 @@ type Status string
 
 // States of a call.
 const (
-	// StatusUnknown: the server has not said anything about the call yet.
+	// StatusUnknown means that nothing is known of the call yet.
 	StatusUnknown   Status = ""
 	StatusQueued    Status = "queued"
 	StatusRunning   Status = "running"
@@ -92,19 +92,19 @@ const (
 	StatusCancelled Status = "cancelled"
 )
 
-// Ended tells whether nothing follows this state.
+// Ended says whether the call has ended.
 func (s Status) Ended() bool {
 	return s == StatusSucceeded || s == StatusFailed || s == StatusCancelled
 }
 
-// None is the type of the chunks of actions that emit none, and of results
-// that say nothing. Whatever comes in its place is ignored.
+// None is the type of the chunks of actions that send none, and of results
+// without information. It accepts any JSON and ignores it.
 type None struct{}
 
 // UnmarshalJSON ignores its input.
 func (*None) UnmarshalJSON([]byte) error { return nil }
 
-// eventOf makes the typed event of an untyped one.
+// eventOf converts an event to its typed form.
 func eventOf[C any](e *follow.Event) (out Event[C], err error) {
 	out.Seq = e.Seq
 	switch e.Kind {
@@ -137,7 +137,7 @@ func progressOf(p *wire.Progress) Progress {
 	return out
 }
 
-// decode reads JSON, or hands it on as it is when it is asked for raw.
+// decodeJSON decodes JSON; a json.RawMessage gets it as it is.
 func decodeJSON(data json.RawMessage, into any) error {
 	if raw, ok := into.(*json.RawMessage); ok {
 		*raw = data
@@ -149,7 +149,7 @@ func decodeJSON(data json.RawMessage, into any) error {
 	return json.Unmarshal(data, into)
 }
 
-// timeOf reads a time of the protocol; 0 is the zero time.
+// timeOf converts a time of the protocol; 0 is the zero time.
 func timeOf(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

@@ -12,7 +12,7 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// Params, Row and Report belong to the action report.generate.
+// Params, Row and Report are the types of the action report.generate.
 type Params struct {
 	Quarter string `json:"quarter"`
 }
@@ -76,7 +76,7 @@ func ExampleCall_Events() {
 			fmt.Println(event.Progress.Message)
 		case client.KindChunk:
 			rows = append(rows, event.Chunk)
-		case client.KindAttempt: // what the dead attempt emitted comes again
+		case client.KindAttempt: // the new attempt sends these chunks again
 			rows = rows[:len(rows)-event.Attempt.Discarded]
 		case client.KindEnd:
 			fmt.Println(rows)
@@ -120,7 +120,7 @@ func ExampleError() {
 	// true
 }
 
-// connect returns a client of a server that knows report.generate.
+// newClient returns a client of a server that knows report.generate.
 func newClient() (c *client.Client, done func()) {
 	server := newDemoServer()
 	c, err := client.Dial(context.Background(), server.URL, nil)
@@ -133,8 +133,8 @@ func newClient() (c *client.Client, done func()) {
 	}
 }
 
-// demo is a server that plays report.generate from a script. It stands in for
-// package server of the backend module.
+// newDemoServer returns a server that answers report.generate from a script.
+// It stands in for package server of the backend module.
 func newDemoServer() *httptest.Server {
 	upgrader := websocket.Upgrader{Subprotocols: []string{"streamer.v1"}}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

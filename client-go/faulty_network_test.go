@@ -11,11 +11,11 @@ const (
 	stream Action[int, int, int]  = "stream"
 )
 
-// TestManyCallsOverFaultyNetwork runs many calls at a time while connections are
-// cut and frames are doubled, overtaken and held back.
+// TestManyCallsOverFaultyNetwork runs many concurrent calls while connections
+// break and frames are duplicated, reordered and left out.
 func TestManyCallsOverFaultyNetwork(t *testing.T) {
 	h := newServer(t)
-	r := newAutoServer(h, true)
+	auto := newAutoServer(h, true)
 	timing := fastTiming
 	timing.Foreign = time.Millisecond
 	c := h.newClient(&Options{timing: timing})
@@ -41,5 +41,5 @@ func TestManyCallsOverFaultyNetwork(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d cuts", r.cuts.Load())
+	t.Logf("%d broken connections", auto.cuts.Load())
 }

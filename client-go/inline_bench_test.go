@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// echo returns a client of a server that answers each request inline, as
-// quickly as it can.
+// newEchoClient returns a client of a server that answers each request inline
+// at once.
 func newEchoClient(b *testing.B) *Client {
 	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,14 +57,14 @@ func newEchoClient(b *testing.B) *Client {
 }
 
 func BenchmarkInline(b *testing.B) {
-	for _, flight := range []int{1, 64, 1000} {
-		b.Run(fmt.Sprint(flight), func(b *testing.B) {
+	for _, inFlight := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprint(inFlight), func(b *testing.B) {
 			c := newEchoClient(b)
 			b.ReportAllocs()
 			b.ResetTimer()
-			work := make(chan struct{}, flight)
+			work := make(chan struct{}, inFlight)
 			var wg sync.WaitGroup
-			for range flight {
+			for range inFlight {
 				wg.Go(func() {
 					for range work {
 						if _, err := inline.With(5).Await(b.Context(), c); err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestConnectionIsPingedAndReplaced runs a client with the intervals of the protocol through half
-// a day: it pings, replaces its connection before two hours are over, and finds
-// out when the server is dead.
+// TestConnectionIsPingedAndReplaced runs a client with the default intervals
+// for twelve hours of a fake clock: it sends pings, replaces its connection
+// before two hours are over, and replaces it when the server does not answer.
 func TestConnectionIsPingedAndReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -58,7 +58,7 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 		c, err := Dial(t.Context(), "ws://server/ws", &Options{DialContext: network.dialContext})
 		require.NoError(t, err)
 
-		down := 0
+		disconnects := 0
 		stop, cancel := context.WithCancel(t.Context())
 		watched := make(chan struct{})
 		go func() {
@@ -66,12 +66,12 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 			for s := range c.States(stop) {
 				mu.Lock()
 				if s.Phase != Open {
-					down++
+					disconnects++
 				}
 				mu.Unlock()
 			}
 		}()
-		<-time.After(12 * time.Hour) // of the bubble's own clock
+		<-time.After(12 * time.Hour) // on the bubble's clock
 		synctest.Wait()
 		mu.Lock()
 		require.Len(t, openedAt, 1)
@@ -81,14 +81,14 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 			require.Less(t, age, 2*time.Hour)
 		}
 		require.InDelta(t, 12*60/4, pings, 15)
-		require.Zero(t, down, "it was never without a connection")
+		require.Zero(t, disconnects, "the client always has a connection")
 		ages, unresponsive = nil, true
 		mu.Unlock()
 
 		<-time.After(4*time.Minute + 11*time.Second)
 		synctest.Wait()
 		mu.Lock()
-		require.NotEmpty(t, ages, "a server that does not answer a ping within 10 s is dead")
+		require.NotEmpty(t, ages, "a connection without an answer to a ping within 10 s is closed")
 		mu.Unlock()
 		cancel()
 		<-watched

@@ -2,13 +2,14 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// ListFilter says which calls are listed. Its zero value lists all.
+// ListFilter selects the calls to list. Its zero value selects all.
 type ListFilter struct {
 	// Status lists only calls in this state.
 	Status Status
@@ -25,20 +26,20 @@ type CallInfo struct {
 	Status    Status
 	Attempt   int
 	CreatedAt time.Time
-	// EndedAt is zero while the call goes on.
+	// EndedAt is zero if the call has not ended.
 	EndedAt time.Time
 	// Due is when a queued call may start, if that is later.
 	Due     time.Time
 	LastSeq uint64
 	// Code is the error code of a call that failed.
 	Code string
-	// Percent is the newest progress; 0 if there was none.
+	// Percent is the newest progress; 0 if there is none.
 	Percent         float64
 	CancelRequested bool
 }
 
 // List returns the caller's own stored calls, newest first. Pages are fetched
-// as they are needed. An error ends the list.
+// when they are needed. An error ends the list.
 func List(ctx context.Context, c *Client, filter ListFilter) iter.Seq2[CallInfo, error] {
 	return func(yield func(CallInfo, error) bool) {
 		m := wire.ClientMessage{Status: string(filter.Status), Action: filter.Action, Limit: filter.PageSize}
@@ -70,13 +71,13 @@ func checkFilter(m *wire.ClientMessage) error {
 	switch Status(m.Status) {
 	case StatusUnknown, StatusQueued, StatusRunning, StatusSucceeded, StatusFailed, StatusCancelled:
 	default:
-		return invalidRequest("status", "the status is none that a call can have")
+		return invalidRequest("status", "the status must be empty or a status of a call")
 	}
 	switch {
 	case m.Action != "" && !wire.ValidAction(m.Action):
-		return invalidRequest("action", "the action's name is none that an action can have")
+		return invalidRequest("action", fmt.Sprintf("an action's name must have 1 to %d letters, digits and . _ : / -", wire.MaxName))
 	case m.Limit < 0 || m.Limit > wire.MaxList:
-		return invalidRequest("limit", "a page holds 1 to 100 calls")
+		return invalidRequest("limit", "PageSize must be between 1 and 100, or 0")
 	}
 	return nil
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/session"
 )
 
-// Options are how a [Client] behaves. Nil, and the zero value of every field,
-// is useful. They are copied by [New] and [Dial].
+// Options configure a [Client]. Nil and the zero value of every field are
+// useful. They are copied by [New] and [Dial].
 type Options struct {
-	// Token returns the token to connect with. It is called anew for every
-	// connect, and in good time before a token expires (which is read from the
-	// token, unverified), so it should return a fresh one. An error is retried
-	// with backoff, unless it is an *Error with a code that ends connecting,
-	// such as CodeUnauthorized. The context ends when the client is closed.
-	// Nil: no token, unless Header brings one.
+	// Token returns the token to connect with. It is called for every connect,
+	// and before a token expires (the expiry is read from the token without
+	// verifying it), so it should return a fresh one. After an error it is
+	// called again with backoff, unless the error is an *Error with a code
+	// that ends connecting, such as CodeUnauthorized. The context ends when
+	// the client is closed. Nil: no token, unless Header has one.
 	Token func(ctx context.Context) (string, error)
 
 	// Header is sent with every connect. Token overrides its Authorization.
@@ -31,44 +31,45 @@ type Options struct {
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Proxy returns the proxy for a request. Nil: http.ProxyFromEnvironment.
 	Proxy func(*http.Request) (*url.URL, error)
-	// ConnectTimeout bounds one attempt to connect, with its Token. Default 30 s.
+	// ConnectTimeout limits one attempt to connect, including its call of
+	// Token. Default 30 s.
 	ConnectTimeout time.Duration
 
-	// Backoff bounds the random wait between attempts to connect.
+	// Backoff limits the random wait between attempts to connect.
 	Backoff Backoff
 
-	// MaxCalls bounds how many calls are followed at a time; one more is
+	// MaxCalls limits how many calls are followed at a time; another one is
 	// refused with CodeOverloaded. Default 10,000.
 	MaxCalls int
-	// Buffer is about how many bytes of events a call holds for a slow reader.
-	// What does not fit is pulled from the server later; nothing is lost.
-	// Default 256 KiB, at least 16 KiB; a call holds at most one page of
-	// 96 KiB more.
+	// Buffer is about how many bytes of events a call buffers for a slow
+	// reader. What does not fit is fetched from the server later; nothing is
+	// lost. Default 256 KiB, at least 16 KiB; a call buffers at most one page
+	// of 96 KiB more.
 	Buffer int
-	// UnsentTimeout bounds for how long a request that was never sent waits
-	// for a connection before it fails with CodeUnavailable. Default 1 min;
-	// negative: only its context bounds it.
+	// UnsentTimeout limits how long a request that was never sent waits for a
+	// connection before it fails with CodeUnavailable. Default 1 min;
+	// negative: only its context limits it.
 	UnsentTimeout time.Duration
 
-	// Logger gets what goes wrong with the connection. Payloads and tokens
-	// never reach it. Nil: nothing is logged.
+	// Logger gets problems of the connection, never payloads or tokens. Nil:
+	// nothing is logged.
 	Logger *slog.Logger
 
 	// OnState is called with the client's state when it changes, one call at a
-	// time, in a goroutine of its own. If it is slow it misses states in
-	// between, never the newest.
+	// time, in a goroutine of its own. If it is slow it misses intermediate
+	// states, but never the newest.
 	OnState func(State)
 
 	// timing is for tests.
 	timing session.Timing
 }
 
-// Backoff is a wait that is random between 0 and min(Max, Base × 2^n) after
-// the nth failure in a row: full jitter.
+// Backoff is a random wait between 0 and min(Max, Base × 2^n) after n failures
+// in a row (full jitter).
 type Backoff struct {
-	// Base is the first bound. Default 250 ms.
+	// Base is the first limit. Default 250 ms.
 	Base time.Duration
-	// Max bounds the wait. Default 30 s.
+	// Max limits the wait. Default 30 s.
 	Max time.Duration
 }
 
@@ -79,7 +80,7 @@ const (
 	defaultConnect  = 30 * time.Second
 )
 
-// fill returns a copy with all defaults in place.
+// withDefaults returns a copy with the defaults filled in.
 func (o *Options) withDefaults() Options {
 	var out Options
 	if o != nil {

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// pipes is a network in memory, for tests on a clock that does not run.
+// pipeListener is a network in memory, for tests with a fake clock.
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}

@@ -21,7 +21,7 @@ func TestSlowReader(t *testing.T) {
 	for seq := uint64(2); seq < 12; seq++ {
 		p.send(chunkMsg(id, seq, data))
 	}
-	stop := p.expect(wire.TypeUnsubscribe) // nobody reads, and it is full: it asks for silence
+	stop := p.expect(wire.TypeUnsubscribe) // the buffer is full and nobody reads
 	p.send(okMsg(stop.Ref))
 	p.send(progressMsg(id, 1, 1, 50))
 	served := make(chan struct{})
@@ -68,7 +68,7 @@ func TestResultWithoutReading(t *testing.T) {
 		p.send(chunkMsg(id, seq, data))
 	}
 	p.send(resultMsg(id, 12, `"done"`))
-	go func() { // it may have stopped listening before anybody waited
+	go func() { // the client may have unsubscribed before Result waited
 		for m := range p.messages {
 			switch m.Type {
 			case wire.TypeUnsubscribe:
@@ -85,7 +85,7 @@ func TestResultWithoutReading(t *testing.T) {
 	got, err := wait()
 	require.NoError(t, err)
 	require.Equal(t, "done", got)
-	// A reader that comes now has all the events, pulled again.
+	// A later reader gets all events: they are fetched again.
 	n := 0
 	for e, err := range call.Events(testContext(t)) {
 		require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestReadingIsExclusiveAndContinues(t *testing.T) {
 		}
 		break
 	}
-	for e, err := range call.Events(testContext(t)) { // goes on behind the first
+	for e, err := range call.Events(testContext(t)) { // continues after the first
 		got = append(got, fmt.Sprint(e.Seq, err != nil))
 	}
 	require.Equal(t, []string{"2", "3 true", "4 false", "5 false"}, got)

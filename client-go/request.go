@@ -13,9 +13,9 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Request is a request that is being put together. It is a value: each method
-// returns a changed copy, so one can be kept and sent many times, each time as
-// a new call (unless it has an ID).
+// Request is a request that is not sent yet. It is a value: each method
+// returns a changed copy, so a request can be kept and sent several times,
+// each time as a new call (unless it has an ID).
 type Request[C, R any] struct {
 	action   string
 	payload  json.RawMessage
@@ -31,37 +31,37 @@ type Request[C, R any] struct {
 	onAttempt  func(Attempt)
 }
 
-// ID sets the call's id, a UUIDv7 in lower case, such as [NewID] makes. Sending
-// the same id with the same payload again is the same call. Default: a new one
-// each time that the request is sent.
+// ID sets the call's id, a UUIDv7 in lower case, such as [NewID] returns.
+// Sending the same id with the same payload again is the same call. Default: a
+// new one each time the request is sent.
 func (r Request[C, R]) ID(id string) Request[C, R] {
 	r.id = id
 	return r
 }
 
-// IdempotencyKey makes the request one with all others of the same action and
-// key, 1 to 128 bytes, that the same subject sends within the retention of the
-// first: they follow that one's call. Another payload under the key fails with
+// IdempotencyKey sets a key of 1 to 128 bytes. Requests of the same subject
+// with the same action and key follow the call of the first one, for as long
+// as that call is retained. Another payload with the same key fails with
 // [CodeIdempotencyConflict].
 func (r Request[C, R]) IdempotencyKey(key string) Request[C, R] {
 	r.key = key
 	return r
 }
 
-// Async has the call stored before it is run, however quick it is.
+// Async stores the call before it runs, even if it is fast.
 func (r Request[C, R]) Async() Request[C, R] {
 	r.mode = wire.ModeAsync
 	return r
 }
 
-// Sync has the call answered at once or not at all: it is never stored, and
-// fails with [CodeTimeout] after at most 25 s.
+// Sync runs the call without storing it: it is answered at once, or fails with
+// [CodeTimeout] after at most 25 s.
 func (r Request[C, R]) Sync() Request[C, R] {
 	r.mode = wire.ModeSync
 	return r
 }
 
-// Timeout bounds the time of the whole call, waiting in the queue included:
+// Timeout limits the time of the whole call, including the time in the queue:
 // 1 ms to 30 days. Default: the server's, 24 hours.
 func (r Request[C, R]) Timeout(d time.Duration) Request[C, R] {
 	if r.timeout = d; d <= 0 {
@@ -70,58 +70,58 @@ func (r Request[C, R]) Timeout(d time.Duration) Request[C, R] {
 	return r
 }
 
-// Delay has the call start no earlier than after d: up to 30 days.
+// Delay starts the call after d at the earliest: up to 30 days.
 func (r Request[C, R]) Delay(d time.Duration) Request[C, R] {
 	r.delay = d
 	return r
 }
 
-// CancelAfter has the call cancelled when no connection has followed it for d:
-// 0 to 30 days. Default: it outlives its followers.
+// CancelAfter cancels the call when no connection has followed it for d: 0 to
+// 30 days. Default: it continues without subscribers.
 func (r Request[C, R]) CancelAfter(d time.Duration) Request[C, R] {
 	r.cancelAfter = &d
 	return r
 }
 
-// Metadata hands something to the handler beside the payload: a value that
-// encodes as a JSON object of at most 4 KiB. It has no effect of its own.
+// Metadata sets data for the handler besides the payload: a value that encodes
+// as a JSON object of at most 4 KiB. The server does not interpret it.
 func (r Request[C, R]) Metadata(object any) Request[C, R] {
 	raw, err := encodeJSON("metadata", object)
 	r.metadata, r.err = raw, errors.Join(r.err, err)
 	return r
 }
 
-// OnProgress is called by Await and Collect when there is progress, in the
-// goroutine that called them. While it runs, older progress gives way to newer.
+// OnProgress sets a function that Await and Collect call with new progress, in
+// the goroutine that called them. Progress that comes while it runs is
+// replaced by newer progress.
 func (r Request[C, R]) OnProgress(f func(Progress)) Request[C, R] {
 	r.onProgress = f
 	return r
 }
 
-// OnChunk is called by Await and Collect with each chunk, in order, in the
-// goroutine that called them. While it blocks, chunks wait; none is lost.
-// Together with OnAttempt it sees what [Call.Events] sees.
+// OnChunk sets a function that Await and Collect call with each chunk, in
+// order, in the goroutine that called them. Chunks wait while it blocks; none
+// is lost. Together with OnAttempt it gets what [Call.Events] returns.
 func (r Request[C, R]) OnChunk(f func(C)) Request[C, R] {
 	r.onChunk = f
 	return r
 }
 
-// OnAttempt is called by Await and Collect when the handler is started anew, in
-// the goroutine that called them.
+// OnAttempt sets a function that Await and Collect call when another attempt
+// starts, in the goroutine that called them.
 func (r Request[C, R]) OnAttempt(f func(Attempt)) Request[C, R] {
 	r.onAttempt = f
 	return r
 }
 
-// Start sends the request and returns at once with a handle to the call. While
-// there is no connection the request waits for one, but no longer than
-// Options.UnsentTimeout. An error of Start means that nothing was or will be
-// sent; everything else is told by the call: whether it was accepted
-// ([Call.Accepted]), what it reports, how it ends. Callbacks are for Await and
-// Collect; Start refuses them.
+// Start sends the request and returns the call at once. Without a connection
+// the request waits for one, but no longer than Options.UnsentTimeout. An
+// error of Start means that nothing was sent or will be; everything else is
+// reported by the call: whether it was accepted ([Call.Accepted]), its events,
+// its end. Callbacks are for Await and Collect; Start refuses them.
 func (r Request[C, R]) Start(ctx context.Context, c *Client) (*Call[C, R], error) {
 	if r.onProgress != nil || r.onChunk != nil || r.onAttempt != nil {
-		return nil, invalidRequest("", "callbacks are called by Await and Collect; a call that is started has Events")
+		return nil, invalidRequest("", "callbacks are only for Await and Collect; use Call.Events after Start")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -133,24 +133,24 @@ func (r Request[C, R]) Start(ctx context.Context, c *Client) (*Call[C, R], error
 	return &Call[C, R]{f}, nil
 }
 
-// Await sends the request and waits for its result. A failed call is an
-// [*Error]. When ctx ends first, the call is detached, not cancelled: Await
-// returns a [*DetachedError] with its id, and the call goes on. To stop the
+// Await sends the request and waits for its result, or an [*Error] if the call
+// has failed. When ctx ends first, the call is detached, not cancelled: Await
+// returns a [*DetachedError] with its id, and the call continues. To stop the
 // work, use Start and [Call.Cancel].
 func (r Request[C, R]) Await(ctx context.Context, c *Client) (R, error) {
 	return r.awaitResult(ctx, c, r.onChunk == nil && r.onAttempt == nil, nil)
 }
 
-// Collect is Await, and returns the chunks as well. Chunks of attempts that
-// have died are not among them. They are all held in memory. If the call fails,
-// those that came are returned with the error.
+// Collect is like Await, and also returns the chunks, without discarded ones.
+// They are all held in memory. If the call fails, the chunks so far are
+// returned with the error.
 func (r Request[C, R]) Collect(ctx context.Context, c *Client) (R, []C, error) {
 	var chunks []C
 	out, err := r.awaitResult(ctx, c, false, &chunks)
 	return out, chunks, err
 }
 
-// run sends the request, tells of its events and returns its result.
+// awaitResult sends the request, calls the callbacks and returns the result.
 func (r *Request[C, R]) awaitResult(ctx context.Context, c *Client, endOnly bool, chunks *[]C) (out R, err error) {
 	if err := ctx.Err(); err != nil {
 		return out, &DetachedError{CallID: r.id, Err: err}
@@ -182,7 +182,7 @@ func (r *Request[C, R]) awaitResult(ctx context.Context, c *Client, endOnly bool
 	}
 }
 
-// tell hands an event to the callbacks, and keeps the list of chunks.
+// dispatch passes an event to the callbacks, and updates the list of chunks.
 func (r *Request[C, R]) dispatch(e *follow.Event, chunks *[]C) error {
 	switch e.Kind {
 	case follow.Progress:
@@ -227,7 +227,7 @@ func (r *Request[C, R]) submit(c *Client, endOnly bool) (*subscriber, error) {
 	}
 	body := m.Append(make([]byte, 0, len(r.payload)+len(r.metadata)+len(r.action)+len(r.key)+128))
 	if len(body) > wire.MaxClientMessage {
-		return nil, invalidRequest("payload", fmt.Sprintf("the request has %d bytes; a client's message holds at most %d (32 KiB)",
+		return nil, invalidRequest("payload", fmt.Sprintf("the request has %d bytes; a client's message may have at most %d (32 KiB)",
 			len(body), wire.MaxClientMessage))
 	}
 	var h maphash.Hash
@@ -240,7 +240,7 @@ func (r *Request[C, R]) submit(c *Client, endOnly bool) (*subscriber, error) {
 	})
 }
 
-// message checks the request against the rules that need no server.
+// message checks the request as far as that is possible without the server.
 func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -255,11 +255,11 @@ func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
 	}
 	switch {
 	case !wire.ValidAction(r.action):
-		return nil, invalidRequest("action", fmt.Sprintf("an action's name has 1 to %d letters, digits and . _ : / -", wire.MaxName))
+		return nil, invalidRequest("action", fmt.Sprintf("an action's name must have 1 to %d letters, digits and . _ : / -", wire.MaxName))
 	case len(r.key) > wire.MaxName:
-		return nil, invalidRequest("idempotencyKey", fmt.Sprintf("an idempotency key has at most %d bytes", wire.MaxName))
+		return nil, invalidRequest("idempotencyKey", fmt.Sprintf("an idempotency key must have at most %d bytes", wire.MaxName))
 	case len(r.metadata) > wire.MaxMetadata:
-		return nil, invalidRequest("metadata", "metadata holds at most 4 KiB")
+		return nil, invalidRequest("metadata", "metadata must have at most 4 KiB")
 	case len(r.metadata) > 0 && r.metadata[0] != '{':
 		return nil, invalidRequest("metadata", "metadata must be a JSON object")
 	}
@@ -278,7 +278,7 @@ func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
 	return m, err
 }
 
-// millis rounds a duration up to milliseconds and checks its range.
+// toMillis rounds a duration up to milliseconds and checks its range.
 func toMillis(field string, d time.Duration, least int64) (int64, error) {
 	ms := int64((d + time.Millisecond - 1) / time.Millisecond)
 	if d < 0 || ms < least || ms > wire.MaxDurationMs {
@@ -287,11 +287,11 @@ func toMillis(field string, d time.Duration, least int64) (int64, error) {
 	return ms, nil
 }
 
-// encode encodes a value as JSON; raw JSON is only checked.
+// encodeJSON encodes a value as JSON; a json.RawMessage is only checked.
 func encodeJSON(field string, v any) (json.RawMessage, error) {
 	if raw, ok := v.(json.RawMessage); ok && len(raw) > 0 {
 		if !json.Valid(raw) {
-			return nil, invalidRequest(field, "the "+field+" is not JSON")
+			return nil, invalidRequest(field, "the "+field+" must be valid JSON")
 		}
 		return raw, nil
 	}

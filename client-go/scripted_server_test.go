@@ -18,127 +18,130 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is how long a test waits for what must come.
+// testTimeout is how long a test waits before it fails. It only catches hangs.
 const testTimeout = time.Minute
 
-// host is a scripted server over real sockets: each connect is handed to the
-// test, which plays the server's part.
+// scriptedServer is a server whose connections the test plays, message by
+// message.
 type scriptedServer struct {
 	t        *testing.T
 	server   *httptest.Server
 	upgrader websocket.Upgrader
 	accepted chan *serverConn
-	// dial is how the client connects; nil: over TCP.
+	// dialContext is how the client connects; nil: over TCP.
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu sync.Mutex
-	// refuse answers a connect with HTTP; false: let it pass.
+	// refuse answers the handshake with HTTP and returns true, or returns
+	// false to accept it.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
 	conns  []*serverConn
 }
 
-// peer is the server's end of one connection.
+// serverConn is the server's end of one connection.
 type serverConn struct {
 	t        *testing.T
 	ws       *websocket.Conn
 	header   http.Header
 	messages chan wire.ClientMessage
 	write    sync.Mutex
-	// gone is closed when the client's end is closed; code says how.
+	// closed is closed when the connection is; closeCode is the client's close
+	// code.
 	closed    chan struct{}
 	closeCode int
 }
 
 func newServer(t *testing.T) *scriptedServer { return startServer(t, nil) }
 
-// newHostInBubble is a host for tests in which little time passes: its network is
-// in memory, and the bubble's clock stands still while there is anything to do.
+// newServerInBubble returns a server for tests in a synctest bubble: its
+// network is in memory, so that the bubble's clock only moves when nothing is
+// left to do.
 func newServerInBubble(t *testing.T) *scriptedServer { return startServer(t, newPipeListener()) }
 
 func startServer(t *testing.T, network *pipeListener) *scriptedServer {
-	h := &scriptedServer{t: t, accepted: make(chan *serverConn, 64), upgrader: websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}}
-	h.server = httptest.NewUnstartedServer(http.HandlerFunc(h.handleConnect))
+	s := &scriptedServer{t: t, accepted: make(chan *serverConn, 64), upgrader: websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}}
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.handleConnect))
 	if network != nil {
-		_ = h.server.Listener.Close()
-		h.server.Listener, h.dialContext = network, network.dialContext
+		_ = s.server.Listener.Close()
+		s.server.Listener, s.dialContext = network, network.dialContext
 	}
-	h.server.Start()
+	s.server.Start()
 	t.Cleanup(func() {
-		h.mu.Lock()
-		for _, p := range h.conns {
-			_ = p.ws.Close()
+		s.mu.Lock()
+		for _, c := range s.conns {
+			_ = c.ws.Close()
 		}
-		h.mu.Unlock()
-		h.server.Close()
+		s.mu.Unlock()
+		s.server.Close()
 	})
-	return h
+	return s
 }
 
-func (h *scriptedServer) handleConnect(w http.ResponseWriter, r *http.Request) {
-	h.mu.Lock()
-	refuse := h.refuse
-	h.mu.Unlock()
+func (s *scriptedServer) handleConnect(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	refuse := s.refuse
+	s.mu.Unlock()
 	if refuse != nil && refuse(w, r) {
 		return
 	}
-	ws, err := h.upgrader.Upgrade(w, r, nil)
+	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}
-	p := &serverConn{t: h.t, ws: ws, header: r.Header, messages: make(chan wire.ClientMessage, 4096), closed: make(chan struct{})}
-	h.mu.Lock()
-	h.conns = append(h.conns, p)
-	h.mu.Unlock()
-	h.accepted <- p
-	p.readLoop()
+	c := &serverConn{t: s.t, ws: ws, header: r.Header, messages: make(chan wire.ClientMessage, 4096), closed: make(chan struct{})}
+	s.mu.Lock()
+	s.conns = append(s.conns, c)
+	s.mu.Unlock()
+	s.accepted <- c
+	c.readLoop()
 }
 
-func (p *serverConn) readLoop() {
-	defer close(p.closed)
+func (c *serverConn) readLoop() {
+	defer close(c.closed)
 	for {
-		_, data, err := p.ws.ReadMessage()
+		_, data, err := c.ws.ReadMessage()
 		if err != nil {
 			var ce *websocket.CloseError
 			if errors.As(err, &ce) {
-				p.closeCode = ce.Code
+				c.closeCode = ce.Code
 			}
 			return
 		}
 		items, _, bad := wire.DecodeClientFrame(data)
 		if bad != nil || len(data) > wire.MaxClientMessage {
-			p.t.Errorf("the client sent a bad frame of %d bytes: %v", len(data), bad)
+			c.t.Errorf("the client sent an invalid frame of %d bytes: %v", len(data), bad)
 			return
 		}
 		for _, item := range items {
 			if item.Err != nil {
-				p.t.Errorf("the client sent a bad message: %v", item.Err)
+				c.t.Errorf("the client sent an invalid message: %v", item.Err)
 			}
-			p.messages <- item.Message
+			c.messages <- item.Message
 		}
 	}
 }
 
-// accept waits for the next connection.
-func (h *scriptedServer) acceptConn() *serverConn {
-	h.t.Helper()
+// acceptConn waits for the next connection.
+func (s *scriptedServer) acceptConn() *serverConn {
+	s.t.Helper()
 	select {
-	case p := <-h.accepted:
-		return p
+	case c := <-s.accepted:
+		return c
 	case <-time.After(testTimeout):
-		require.FailNow(h.t, "nobody connects")
+		require.FailNow(s.t, "the client does not connect")
 		return nil
 	}
 }
 
-// open returns a client of the host and the first peer.
-func (h *scriptedServer) connect(opts *Options) (*Client, *serverConn) {
-	h.t.Helper()
-	c := h.newClient(opts)
-	return c, h.acceptConn()
+// connect returns a client of the server and the first connection.
+func (s *scriptedServer) connect(opts *Options) (*Client, *serverConn) {
+	s.t.Helper()
+	c := s.newClient(opts)
+	return c, s.acceptConn()
 }
 
-func (h *scriptedServer) newClient(opts *Options) *Client {
-	h.t.Helper()
+func (s *scriptedServer) newClient(opts *Options) *Client {
+	s.t.Helper()
 	o := Options{}
 	if opts != nil {
 		o = *opts
@@ -147,57 +150,58 @@ func (h *scriptedServer) newClient(opts *Options) *Client {
 		o.timing = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
 	}
 	for _, d := range []*time.Duration{&o.timing.AnswerRequest, &o.timing.Answer, &o.timing.PingWait} {
-		if *d == 0 { // a busy machine may take long
+		if *d == 0 { // a busy machine may be slow
 			*d = 10 * time.Minute
 		}
 	}
 	if o.DialContext == nil {
-		o.DialContext = h.dialContext
+		o.DialContext = s.dialContext
 	}
-	c, err := New(h.server.URL, &o)
-	require.NoError(h.t, err)
-	h.t.Cleanup(func() {
+	c, err := New(s.server.URL, &o)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
-		require.NoError(h.t, c.Close(ctx))
+		require.NoError(s.t, c.Close(ctx))
 	})
 	return c
 }
 
-// next waits for the client's next message, pings aside, and checks its type.
-func (p *serverConn) expect(kind string) wire.ClientMessage {
-	p.t.Helper()
+// expect waits for the client's next message and checks its type. Unexpected
+// pings are ignored.
+func (c *serverConn) expect(kind string) wire.ClientMessage {
+	c.t.Helper()
 	for {
 		select {
-		case m := <-p.messages:
+		case m := <-c.messages:
 			if m.Type == wire.TypePing && kind != wire.TypePing {
 				continue
 			}
-			require.Equal(p.t, kind, m.Type, "%+v", m)
+			require.Equal(c.t, kind, m.Type, "%+v", m)
 			return m
 		case <-time.After(testTimeout):
-			require.FailNow(p.t, "the client does not send "+kind)
+			require.FailNow(c.t, "the client does not send "+kind)
 		}
 	}
 }
 
-// closed waits until the client has closed the connection and returns the
+// waitClosed waits until the client has closed the connection and returns the
 // close code.
-func (p *serverConn) waitClosed() int {
-	p.t.Helper()
+func (c *serverConn) waitClosed() int {
+	c.t.Helper()
 	select {
-	case <-p.closed:
-		return p.closeCode
+	case <-c.closed:
+		return c.closeCode
 	case <-time.After(testTimeout):
-		require.FailNow(p.t, "the client does not close the connection")
+		require.FailNow(c.t, "the client does not close the connection")
 		return 0
 	}
 }
 
 // send sends messages in one frame.
-func (p *serverConn) send(msgs ...wire.ServerMessage) {
+func (c *serverConn) send(msgs ...wire.ServerMessage) {
 	if len(msgs) == 1 {
-		p.sendRaw(msgs[0].Append(nil))
+		c.sendRaw(msgs[0].Append(nil))
 		return
 	}
 	frame := []byte{'['}
@@ -207,28 +211,27 @@ func (p *serverConn) send(msgs ...wire.ServerMessage) {
 		}
 		frame = msgs[i].Append(frame)
 	}
-	p.sendRaw(append(frame, ']'))
+	c.sendRaw(append(frame, ']'))
 }
 
-func (p *serverConn) sendRaw(frame []byte) {
-	p.write.Lock()
-	defer p.write.Unlock()
-	_ = p.ws.WriteMessage(websocket.TextMessage, frame) // a cut one fails
+func (c *serverConn) sendRaw(frame []byte) {
+	c.write.Lock()
+	defer c.write.Unlock()
+	_ = c.ws.WriteMessage(websocket.TextMessage, frame) // it fails if the connection is broken
 }
 
-// cut breaks the connection without a goodbye.
-func (p *serverConn) breakConn() { _ = p.ws.NetConn().Close() }
+// breakConn breaks the connection without a close frame.
+func (c *serverConn) breakConn() { _ = c.ws.NetConn().Close() }
 
-// hangUp closes with a code.
-func (p *serverConn) closeWith(code int) {
-	p.write.Lock()
-	_ = p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(testTimeout))
-	p.write.Unlock()
-	p.waitClosed()
-	p.breakConn()
+// closeWith closes the connection with a code.
+func (c *serverConn) closeWith(code int) {
+	c.write.Lock()
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(testTimeout))
+	c.write.Unlock()
+	c.waitClosed()
+	c.breakConn()
 }
 
-// The messages of a server, short.
 func ackMsg(id string) wire.ServerMessage {
 	return wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 7}
 }
@@ -251,7 +254,7 @@ func errorMsg(id, ref, code string, final bool) wire.ServerMessage {
 	return m
 }
 
-// pageOf answers a subscribe.
+// snapshotMsg is the answer to a subscribe.
 func snapshotMsg(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMessage) wire.ServerMessage {
 	for i := range events {
 		events[i].ID = ""
@@ -264,14 +267,15 @@ func snapshotMsg(ref, id string, lastSeq uint64, more bool, events ...wire.Serve
 
 func okMsg(ref string) wire.ServerMessage { return wire.ServerMessage{Type: wire.TypeOK, Ref: ref} }
 
-// within returns a context that ends when the test has waited too long.
+// testContext returns a context that ends after testTimeout.
 func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// later runs f in a goroutine and returns what waits for its result.
+// inBackground runs f in a goroutine and returns a function that waits for its
+// result.
 func inBackground[R any](t *testing.T, f func() (R, error)) func() (R, error) {
 	type outcome struct {
 		r   R
@@ -288,14 +292,14 @@ func inBackground[R any](t *testing.T, f func() (R, error)) func() (R, error) {
 		case o := <-done:
 			return o.r, o.err
 		case <-time.After(testTimeout):
-			require.FailNow(t, "it does not return")
+			require.FailNow(t, "the function does not return")
 			var zero R
 			return zero, nil
 		}
 	}
 }
 
-// bearer returns the token of a connect.
-func (p *serverConn) bearerToken() string {
-	return strings.TrimPrefix(p.header.Get("Authorization"), "Bearer ")
+// bearerToken returns the token of the handshake.
+func (c *serverConn) bearerToken() string {
+	return strings.TrimPrefix(c.header.Get("Authorization"), "Bearer ")
 }

@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// maxFrame is the longest frame that is read. The protocol allows servers
-	// 128 KiB; the rest is for what goes around it.
+	// maxFrame is the longest frame that is read: twice what the protocol
+	// allows servers, for what a gateway may add.
 	maxFrame = 2 * wire.MaxServerMessage
-	// writeWait bounds how long a write may take, closeWait how long a closing
-	// server may take to say goodbye in turn.
+	// writeWait limits how long a write may take, closeWait how long the
+	// server may take to answer a close frame.
 	writeWait = 10 * time.Second
 	closeWait = time.Second
-	// keepBuffer is how large a read buffer may be to be used again.
+	// maxReusedBuffer is how large a read buffer may be to be reused.
 	maxReusedBuffer = 64 << 10
 )
 
@@ -43,7 +43,7 @@ func newSocket(c *Client, gen int, ws *websocket.Conn) *socket {
 	return &socket{client: c, gen: gen, ws: ws, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// send has a message written soon. It does not block.
+// enqueue adds a message to write. It does not block.
 func (s *socket) enqueue(body []byte) {
 	s.mu.Lock()
 	s.queue = append(s.queue, body)
@@ -51,8 +51,8 @@ func (s *socket) enqueue(body []byte) {
 	s.wakeWriter()
 }
 
-// drop has the connection closed: at once when the other side is dead, else
-// when everything is written.
+// closeWith closes the connection: at once if the server does not answer,
+// otherwise when everything is written.
 func (s *socket) closeWith(code int) {
 	if code == wire.CloseGoingAway {
 		s.client.wg.Go(func() { _ = s.ws.Close() }) // it can block, over TLS
@@ -64,7 +64,7 @@ func (s *socket) closeWith(code int) {
 	s.wakeWriter()
 }
 
-// dropped tells whether the connection ends by our own will.
+// closedByUs says whether the client has closed the connection.
 func (s *socket) closedByUs() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,18 +78,18 @@ func (s *socket) wakeWriter() {
 	}
 }
 
-// take returns all that waits to be written. The slice is given back with the
-// next take.
-func (s *socket) takeQueue(before [][]byte) (queue [][]byte, code int) {
-	clear(before)
+// takeQueue returns all messages to write. The slice is reused: it is passed
+// back with the next call.
+func (s *socket) takeQueue(previous [][]byte) (queue [][]byte, code int) {
+	clear(previous)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queue, s.queue = s.queue, s.recycled
-	s.recycled = before[:0]
+	s.recycled = previous[:0]
 	return queue, s.code
 }
 
-// write writes what is sent. What waits leaves together, in one frame.
+// writeLoop writes the queued messages: all that wait in one frame.
 func (s *socket) writeLoop() {
 	defer s.client.wg.Done()
 	var queue [][]byte
@@ -102,8 +102,9 @@ func (s *socket) writeLoop() {
 			return
 		}
 		for {
-			// Those who are about to send go first: what they add leaves in the
-			// same frame, which halves the cost of a call when many are under way.
+			// Let goroutines that are about to send run first: their messages go
+			// out in the same frame, which halves the cost of a call when there
+			// are many.
 			runtime.Gosched()
 			if queue, code = s.takeQueue(queue); len(queue) == 0 {
 				break
@@ -112,7 +113,7 @@ func (s *socket) writeLoop() {
 				var n int
 				frame, n = packFrame(frame[:0], rest)
 				if err := s.writeFrame(frame); err != nil {
-					_ = s.ws.NetConn().Close() // the reader finds out
+					_ = s.ws.NetConn().Close() // readLoop reports it
 					return
 				}
 				rest = rest[n:]
@@ -132,8 +133,8 @@ func (s *socket) writeFrame(frame []byte) error {
 	return s.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-// goodbye closes in good order: a close frame, and the reader waits a little
-// for the other side's.
+// closeGracefully sends a close frame, and lets readLoop wait a little for the
+// server's.
 func (s *socket) closeGracefully(code int) {
 	deadline := time.Now().Add(closeWait)
 	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), deadline)
@@ -145,8 +146,8 @@ func (s *socket) closeGracefully(code int) {
 	}
 }
 
-// pack appends as many messages as fit into one frame: one as it is, more as a
-// batch. It tells how many they are.
+// packFrame appends as many messages as fit into one frame: a single one as it
+// is, several as a batch. It returns how many they are.
 func packFrame(frame []byte, queue [][]byte) (_ []byte, n int) {
 	size := len(queue[0]) + 2
 	for n = 1; n < len(queue) && n < wire.MaxBatch; n++ {
@@ -167,7 +168,7 @@ func packFrame(frame []byte, queue [][]byte) (_ []byte, n int) {
 	return append(frame, ']'), n
 }
 
-// read hands on what comes until the connection is gone.
+// readLoop handles what is received until the connection is lost.
 func (s *socket) readLoop() {
 	defer s.client.wg.Done()
 	defer close(s.done)
@@ -208,7 +209,7 @@ func (s *socket) readFrames() error {
 		}
 		foreign := kind != websocket.TextMessage || bad != nil
 		if foreign {
-			s.client.opts.Logger.Warn("streamer: a frame came that is no message", "bytes", len(buf))
+			s.client.opts.Logger.Warn("streamer: received a frame that is not a message", "bytes", len(buf))
 		}
 		now := s.client.lockMachine()
 		if foreign {

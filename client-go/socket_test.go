@@ -25,7 +25,7 @@ func TestPackFrame(t *testing.T) {
 	require.NoError(t, json.Unmarshal(frame, &batch))
 	require.Len(t, batch, n)
 
-	for size := 16<<10 - 4; size < 16<<10+4; size++ { // two that just fit, or just do not
+	for size := 16<<10 - 4; size < 16<<10+4; size++ { // two that fit, and two that do not
 		big := bytes.Repeat([]byte{'1'}, size)
 		frame, n = packFrame(nil, [][]byte{big, big, big})
 		require.LessOrEqual(t, len(frame), wire.MaxClientMessage)

@@ -37,24 +37,24 @@ func (p Phase) String() string {
 	return "unknown"
 }
 
-// State is how a client is connected.
+// State is the state of a client's connection.
 type State struct {
 	Phase Phase
-	// Err says why the client is not connected; nil when it is, and before the
-	// first attempt has failed. Of a client that was closed it is ErrClosed.
+	// Err says why the client is not connected; nil if it is, and before the
+	// first attempt has failed. If the client was closed it is ErrClosed.
 	Err error
 }
 
-// State returns the client's state now.
+// State returns the client's state.
 func (c *Client) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state
 }
 
-// States returns the client's state now, and then every change until the
-// client is closed or ctx ends. A reader that is slow misses states in between,
-// never the newest.
+// States returns the client's state, and then every change until the client is
+// closed or ctx ends. A slow reader misses intermediate states, but never the
+// newest.
 func (c *Client) States(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		seen := uint64(0)
@@ -78,7 +78,7 @@ func (c *Client) States(ctx context.Context) iter.Seq[State] {
 	}
 }
 
-// watch notes a change of state. The lock is held.
+// updateState records a change of state. The lock is held.
 func (c *Client) updateState() {
 	phase, cause := c.machine.Phase()
 	next := State{Phase: phaseOf(phase)}

@@ -8,12 +8,12 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/session"
 )
 
-// follower is one who follows a call, without the types.
+// subscriber follows a call. It is the part of a Call that needs no types.
 type subscriber struct {
 	client *Client
 	call   *session.Call
-	// reading tells that somebody ranges over the events. The client's lock
-	// guards it.
+	// reading is true while somebody reads the events. The client's lock
+	// guards it and endAwaited.
 	reading    bool
 	endAwaited bool
 }
@@ -40,50 +40,50 @@ func (c *Client) attach(id string, endOnly bool) (*subscriber, error) {
 	return &subscriber{client: c, call: call}, nil
 }
 
-func (f *subscriber) callID() string {
-	f.client.mu.Lock()
-	defer f.client.mu.Unlock()
-	return f.call.ID()
+func (s *subscriber) callID() string {
+	s.client.mu.Lock()
+	defer s.client.mu.Unlock()
+	return s.call.ID()
 }
 
-var errReading = errors.New("the call's events are being read already: one reader at a time")
+var errReading = errors.New("the call's events are already being read: one reader at a time")
 
-// begin claims the events for one reader.
-func (f *subscriber) startReading() error {
-	now := f.client.lockMachine()
-	defer f.client.unlockMachine()
-	if f.reading {
+// startReading reserves the events for one reader.
+func (s *subscriber) startReading() error {
+	now := s.client.lockMachine()
+	defer s.client.unlockMachine()
+	if s.reading {
 		return errReading
 	}
-	f.reading = true
-	f.client.machine.SetReading(now, f.call, true)
+	s.reading = true
+	s.client.machine.SetReading(now, s.call, true)
 	return nil
 }
 
-// finish gives the events free again.
-func (f *subscriber) stopReading() {
-	now := f.client.lockMachine()
-	defer f.client.unlockMachine()
-	f.reading = false
-	f.client.machine.SetReading(now, f.call, false)
+// stopReading releases the events.
+func (s *subscriber) stopReading() {
+	now := s.client.lockMachine()
+	defer s.client.unlockMachine()
+	s.reading = false
+	s.client.machine.SetReading(now, s.call, false)
 }
 
-// next returns the next event. After the end it returns the end again.
-func (f *subscriber) nextEvent(ctx context.Context) (follow.Event, error) {
+// nextEvent returns the next event. After the end it returns the end again.
+func (s *subscriber) nextEvent(ctx context.Context) (follow.Event, error) {
 	for {
-		now := f.client.lockMachine()
-		if f.call.Reader.EndTaken() {
-			end := *f.call.Reader.End()
-			f.client.unlockMachine()
+		now := s.client.lockMachine()
+		if s.call.Reader.EndTaken() {
+			end := *s.call.Reader.End()
+			s.client.unlockMachine()
 			return end, nil
 		}
-		e, ok := f.client.machine.NextEvent(now, f.call)
+		e, ok := s.client.machine.NextEvent(now, s.call)
 		if ok {
-			f.client.unlockMachine()
+			s.client.unlockMachine()
 			return e, nil
 		}
-		changed := f.call.Signal.Changed()
-		f.client.unlockMachine()
+		changed := s.call.Signal.Changed()
+		s.client.unlockMachine()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -92,16 +92,17 @@ func (f *subscriber) nextEvent(ctx context.Context) (follow.Event, error) {
 	}
 }
 
-// until waits until a condition holds, which is asked under the lock.
-func (f *subscriber) waitUntil(ctx context.Context, holds func() bool) error {
+// waitUntil waits until a condition is true. It is called with the client's
+// lock held.
+func (s *subscriber) waitUntil(ctx context.Context, condition func() bool) error {
 	for {
-		f.client.mu.Lock()
-		if holds() {
-			f.client.mu.Unlock()
+		s.client.mu.Lock()
+		if condition() {
+			s.client.mu.Unlock()
 			return nil
 		}
-		changed := f.call.Signal.Changed()
-		f.client.mu.Unlock()
+		changed := s.call.Signal.Changed()
+		s.client.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -110,40 +111,40 @@ func (f *subscriber) waitUntil(ctx context.Context, holds func() bool) error {
 	}
 }
 
-// end waits for the end of the call, whether or not the events are read.
-func (f *subscriber) waitEnd(ctx context.Context) (*follow.Event, error) {
-	now := f.client.lockMachine()
-	if !f.endAwaited {
-		f.endAwaited = true
-		f.client.machine.WaitEnd(now, f.call)
+// waitEnd waits for the end of the call, whether or not the events are read.
+func (s *subscriber) waitEnd(ctx context.Context) (*follow.Event, error) {
+	now := s.client.lockMachine()
+	if !s.endAwaited {
+		s.endAwaited = true
+		s.client.machine.WaitEnd(now, s.call)
 	}
-	f.client.unlockMachine()
+	s.client.unlockMachine()
 	var end *follow.Event
-	err := f.waitUntil(ctx, func() bool {
-		end = f.call.Reader.End()
+	err := s.waitUntil(ctx, func() bool {
+		end = s.call.Reader.End()
 		return end != nil
 	})
 	return end, err
 }
 
-// detach stops following. sent tells whether the request had been sent.
-func (f *subscriber) detach() (id string, sent bool) {
-	now := f.client.lockMachine()
-	defer f.client.unlockMachine()
-	id, sent = f.call.ID(), f.call.RequestSent()
-	f.client.machine.Detach(now, f.call)
+// detach stops following. sent says whether the request had been sent.
+func (s *subscriber) detach() (id string, sent bool) {
+	now := s.client.lockMachine()
+	defer s.client.unlockMachine()
+	id, sent = s.call.ID(), s.call.RequestSent()
+	s.client.machine.Detach(now, s.call)
 	return id, sent
 }
 
-// cancel asks for the call to be cancelled and waits for the answer.
-func (f *subscriber) cancel(ctx context.Context) error {
-	now := f.client.lockMachine()
-	reply := f.client.machine.Cancel(now, f.call)
-	f.client.unlockMachine()
-	return f.client.awaitReply(ctx, reply, f.callID())
+// cancel asks the server to cancel the call and waits for the answer.
+func (s *subscriber) cancel(ctx context.Context) error {
+	now := s.client.lockMachine()
+	reply := s.client.machine.Cancel(now, s.call)
+	s.client.unlockMachine()
+	return s.client.awaitReply(ctx, reply, s.callID())
 }
 
-// await waits for a reply.
+// awaitReply waits for the server's answer.
 func (c *Client) awaitReply(ctx context.Context, reply *session.Reply, id string) error {
 	for {
 		c.mu.Lock()
