@@ -15,7 +15,7 @@ import (
 type autoServer struct {
 	server *scriptedServer
 	faulty bool
-	cuts   atomic.Int32
+	broken atomic.Int32 // connections
 
 	mu    sync.Mutex
 	calls map[string][]wire.ServerMessage // all events
@@ -41,7 +41,7 @@ func (s *autoServer) serveConn(p *serverConn) {
 		select {
 		case m := <-p.messages:
 			if remaining--; remaining == 0 {
-				s.cuts.Add(1)
+				s.broken.Add(1)
 				p.breakConn()
 				return
 			}

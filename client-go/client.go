@@ -28,7 +28,7 @@ type Client struct {
 	dialer    websocket.Dialer
 	startedAt time.Time
 	ctx       context.Context // ends when the client is closed
-	stop      context.CancelFunc
+	cancelContext      context.CancelFunc
 	wg        sync.WaitGroup // the sockets' goroutines
 
 	mu            sync.Mutex
@@ -69,7 +69,7 @@ func New(rawURL string, opts *Options) (*Client, error) {
 			Timing: o.timing, Buffer: o.Buffer, MaxCalls: o.MaxCalls, CanRefresh: o.Token != nil,
 		}),
 	}
-	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.ctx, c.cancelContext = context.WithCancel(context.Background())
 	c.timer = time.AfterFunc(time.Hour, c.onTimer)
 	c.timer.Stop()
 	now := c.lockMachine()
@@ -106,7 +106,7 @@ func Dial(ctx context.Context, rawURL string, opts *Options) (*Client, error) {
 }
 
 // Close closes the client's connections and waits until they are closed, or
-// until ctx ends: then they are cut. The calls continue on the server; who
+// until ctx ends: then they are cut off. The calls continue on the server; who
 // waits for them here gets ErrClosed. It is safe to close a client twice, and
 // from within a callback.
 func (c *Client) Close(ctx context.Context) error {
@@ -115,7 +115,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.machine.Close(now)
 	c.timer.Stop()
 	c.unlockMachine()
-	c.stop()
+	c.cancelContext()
 	done := make(chan struct{})
 	go func() {
 		c.wg.Wait()

@@ -182,10 +182,10 @@ func TestUnansweredRequestIsResent(t *testing.T) {
 		p = h.acceptConn()
 		require.Equal(t, m, p.expect(wire.TypeRequest))
 	}
-	p.send(resultMsg(m.ID, 0, `"at last"`))
+	p.send(resultMsg(m.ID, 0, `"answered"`))
 	got, err := wait()
 	require.NoError(t, err)
-	require.Equal(t, "at last", got)
+	require.Equal(t, "answered", got)
 }
 
 func TestSubmitWhileDisconnected(t *testing.T) {

@@ -41,5 +41,5 @@ func TestManyCallsOverFaultyNetwork(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d broken connections", auto.cuts.Load())
+	t.Logf("%d broken connections", auto.broken.Load())
 }

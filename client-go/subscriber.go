@@ -46,14 +46,14 @@ func (s *subscriber) callID() string {
 	return s.call.ID()
 }
 
-var errReading = errors.New("the call's events are already being read: one reader at a time")
+var errBeingRead = errors.New("the call's events are already being read: one reader at a time")
 
 // startReading reserves the events for one reader.
 func (s *subscriber) startReading() error {
 	now := s.client.lockMachine()
 	defer s.client.unlockMachine()
 	if s.reading {
-		return errReading
+		return errBeingRead
 	}
 	s.reading = true
 	s.client.machine.SetReading(now, s.call, true)

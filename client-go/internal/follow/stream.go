@@ -196,7 +196,7 @@ func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live
 		s.restart(m.Attempt)
 	}
 	s.epoch = m.Epoch
-	before := s.lowestPosition()
+	previousPosition := s.lowestPosition()
 	s.offerPage(now, m.Events)
 	if m.LastSeq >= s.State.LastSeq && !s.Ended() {
 		s.State = State{
@@ -218,7 +218,7 @@ func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live
 	if isAnswer || s.silenceLimit == 0 {
 		s.lastActivity, s.silenceLimit = now, max(s.silenceLimit, minSilence)
 	}
-	s.afterPage(now, more, isAnswer, before)
+	s.afterPage(now, more, isAnswer, previousPosition)
 }
 
 // offerPage offers the events of a page to all readers. Readers without room
@@ -242,7 +242,7 @@ func (s *Stream) offerPage(now time.Duration, events []wire.ServerMessage) {
 // afterPage updates after a page which readers still lack events, and
 // postpones the next subscribe if the page had nothing new although it should
 // have.
-func (s *Stream) afterPage(now time.Duration, more, isAnswer bool, before uint64) {
+func (s *Stream) afterPage(now time.Duration, more, isAnswer bool, previousPosition uint64) {
 	behind := more
 	for _, r := range s.readers {
 		if r.finished {
@@ -257,7 +257,7 @@ func (s *Stream) afterPage(now time.Duration, more, isAnswer bool, before uint64
 		r.dropBuffer()
 	}
 	switch {
-	case s.lowestPosition() > before:
+	case s.lowestPosition() > previousPosition:
 		s.stalls, s.retryAt = 0, 0
 		s.noteActivity(now)
 	case behind && isAnswer:

@@ -49,11 +49,11 @@ func (m *Machine) sendWithRef(now time.Duration, msg *message, c *wire.ClientMes
 }
 
 // canSend says whether a message may be sent on the connection now.
-func (c *conn) canSend(k messageKind) bool {
+func (c *conn) canSend(kind messageKind) bool {
 	if c.tokenExpired {
-		return k == auth
+		return kind == auth
 	}
-	return !c.closing || k != request
+	return !c.closing || kind != request
 }
 
 // transmit sends a message, or lets it wait for a connection.
@@ -72,14 +72,14 @@ func (m *Machine) transmit(now time.Duration, msg *message) {
 	}
 	msg.conn, msg.sent, msg.framesBefore = c, true, c.framesReceived
 	m.sendNow(now, c, msg.body)
-	by := m.timing.Answer
+	timeout := m.timing.Answer
 	if msg.kind == request {
-		by = m.timing.AnswerRequest
+		timeout = m.timing.AnswerRequest
 	}
 	if msg.resends > 0 {
-		by += m.backoff(msg.resends)
+		timeout += m.backoff(msg.resends)
 	}
-	m.timers.reset(&msg.timer, now+by)
+	m.timers.reset(&msg.timer, now+timeout)
 }
 
 func (m *Machine) sendNow(now time.Duration, c *conn, body []byte) {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pongMsg is received so that a connection is not taken for dead.
+// pongMsg is received so that the connection is not given up.
 var pongMsg = wire.ServerMessage{Type: wire.TypePong}
 
 func TestRequestIsSentAgainThreeTimes(t *testing.T) {

@@ -49,16 +49,16 @@ func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMess
 			m.update(now, s)
 		}
 	case wire.TypeOK:
-		if q := m.refs[msg.Ref]; q != nil {
+		if pending := m.refs[msg.Ref]; pending != nil {
 			m.markAnswered(c)
-			m.forget(q)
-			m.onOK(now, c, q)
+			m.forget(pending)
+			m.onOK(now, c, pending)
 		}
 	case wire.TypeCalls:
-		if q := m.refs[msg.Ref]; q != nil {
+		if pending := m.refs[msg.Ref]; pending != nil {
 			m.markAnswered(c)
-			m.forget(q)
-			q.reply.complete(msg, nil)
+			m.forget(pending)
+			pending.reply.complete(msg, nil)
 		}
 	case wire.TypeClosing:
 		m.onClosing(now, c, msg)
@@ -66,18 +66,18 @@ func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMess
 }
 
 // onOK handles an ok.
-func (m *Machine) onOK(now time.Duration, c *conn, q *message) {
-	switch q.kind {
+func (m *Machine) onOK(now time.Duration, c *conn, pending *message) {
+	switch pending.kind {
 	case auth:
 		m.onAuthAnswer(now, c, nil)
 	case unsubscribe:
 		if c == m.conn {
-			q.stream.OnUnsubscribed()
-			q.stream.conn = nil
+			pending.stream.OnUnsubscribed()
+			pending.stream.conn = nil
 		}
-		m.update(now, q.stream)
+		m.update(now, pending.stream)
 	default:
-		q.reply.complete(nil, nil)
+		pending.reply.complete(nil, nil)
 	}
 }
 
@@ -87,12 +87,12 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	if s == nil {
 		return
 	}
-	q := s.pending
-	if q != nil && q.kind != request {
-		q = nil
+	pending := s.pending
+	if pending != nil && pending.kind != request {
+		pending = nil
 	}
 	switch {
-	case q == nil && msg.Type == wire.TypeAck:
+	case pending == nil && msg.Type == wire.TypeAck:
 		// An old one. Only its epoch is of use, if that is not known yet.
 		if s.Epoch() == 0 {
 			s.SetEpoch(msg.Epoch)
@@ -101,11 +101,11 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 			return
 		}
 		s.OnEvent(now, msg, true)
-	case q == nil:
+	case pending == nil:
 		s.OnEvent(now, msg, c == s.conn)
 	default:
 		m.markAnswered(c)
-		m.forget(q)
+		m.forget(pending)
 		if msg.Seq == 0 {
 			s.OnEvent(now, msg, true)
 			break
@@ -125,11 +125,11 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 // server had already received, or to a cancel after the end.
 func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	isAnswer := false
-	if q := m.refs[msg.Ref]; q != nil && msg.Ref != "" {
+	if pending := m.refs[msg.Ref]; pending != nil && msg.Ref != "" {
 		m.markAnswered(c)
-		m.forget(q)
-		isAnswer = q.kind == subscribe
-		q.reply.complete(nil, nil)
+		m.forget(pending)
+		isAnswer = pending.kind == subscribe
+		pending.reply.complete(nil, nil)
 	}
 	id := msg.ID
 	if msg.For != "" {
@@ -139,9 +139,9 @@ func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage
 	if s == nil {
 		return
 	}
-	if q := s.pending; q != nil && q.kind == request && msg.Ref == "" {
+	if pending := s.pending; pending != nil && pending.kind == request && msg.Ref == "" {
 		m.markAnswered(c)
-		m.forget(q)
+		m.forget(pending)
 		isAnswer = true
 		if s.id != msg.ID {
 			s, isAnswer = m.moveToCall(now, s, msg.ID)
@@ -186,9 +186,9 @@ func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream
 // onError handles an error: a refusal, or the end of a call.
 func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	if msg.Ref != "" {
-		if q := m.refs[msg.Ref]; q != nil {
+		if pending := m.refs[msg.Ref]; pending != nil {
 			m.markAnswered(c)
-			m.onRefused(now, c, q, msg)
+			m.onRefused(now, c, pending, msg)
 		}
 		return
 	}
@@ -218,64 +218,64 @@ func retryAfter(msg *wire.ServerMessage) time.Duration {
 
 // onRequestError handles an error without seq that names a request: a refusal,
 // or the end of an inline run.
-func (m *Machine) onRequestError(now time.Duration, c *conn, q *message, msg *wire.ServerMessage) {
-	s := q.stream
+func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, msg *wire.ServerMessage) {
+	s := pending.stream
 	switch {
-	case msg.Code == wire.CodeTokenExpired && q.resends < maxResends && m.onTokenExpired(c):
-		q.resends++
-		m.waitForToken(now, q)
+	case msg.Code == wire.CodeTokenExpired && pending.resends < maxResends && m.onTokenExpired(c):
+		pending.resends++
+		m.waitForToken(now, pending)
 	case msg.Code == wire.CodeSuperseded && msg.Final != nil && !*msg.Final:
-		m.forget(q) // the server has stored another run of it: follow that
+		m.forget(pending) // the server has stored another run of it: follow that
 		s.Known = true
 		m.update(now, s)
-	case isTransient(msg) && !q.sync && q.resends < maxResends && len(s.calls) > 0:
-		m.resendLater(now, q, retryAfter(msg))
+	case isTransient(msg) && !pending.sync && pending.resends < maxResends && len(s.calls) > 0:
+		m.resendLater(now, pending, retryAfter(msg))
 	default:
-		m.forget(q)
-		m.failRequest(now, q, msg)
+		m.forget(pending)
+		m.failRequest(now, pending, msg)
 	}
 }
 
 // waitForToken sends a message again once there is a fresh token.
-func (m *Machine) waitForToken(now time.Duration, q *message) {
-	m.timers.stop(&q.timer)
-	q.conn = nil
-	m.transmit(now, q)
+func (m *Machine) waitForToken(now time.Duration, pending *message) {
+	m.timers.stop(&pending.timer)
+	pending.conn = nil
+	m.transmit(now, pending)
 }
 
 // onRefused handles the refusal of a message with a ref.
-func (m *Machine) onRefused(now time.Duration, c *conn, q *message, msg *wire.ServerMessage) {
+func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *wire.ServerMessage) {
 	expired := msg.Code == wire.CodeTokenExpired && m.onTokenExpired(c)
-	switch q.kind {
+	switch pending.kind {
 	case auth:
-		m.forget(q)
+		m.forget(pending)
 		m.onAuthAnswer(now, c, msg)
 	case unsubscribe:
-		m.forget(q)
-		q.stream.OnUnsubscribed()
-		m.update(now, q.stream)
+		m.forget(pending)
+		pending.stream.OnUnsubscribed()
+		m.update(now, pending.stream)
 	case subscribe:
 		switch {
 		case expired:
-			m.forget(q)
-			m.update(now, q.stream)
+			m.forget(pending)
+			m.update(now, pending.stream)
 		case msg.Retryable != nil && *msg.Retryable:
-			m.onSubscribeFailed(now, q, msg, retryAfter(msg))
+			m.onSubscribeFailed(now, pending, msg, retryAfter(msg))
 		default:
-			m.failStream(q.stream, msg)
+			m.failStream(pending.stream, msg)
 		}
 	default:
 		switch {
-		case expired && q.resends < maxResends:
-			q.resends++
-			m.waitForToken(now, q)
-		case msg.Retryable != nil && *msg.Retryable && q.resends < maxResends:
-			m.resendLater(now, q, retryAfter(msg))
+		case expired && pending.resends < maxResends:
+			pending.resends++
+			m.waitForToken(now, pending)
+		case msg.Retryable != nil && *msg.Retryable && pending.resends < maxResends:
+			m.resendLater(now, pending, retryAfter(msg))
 		default:
-			m.forget(q)
-			own := *msg
-			own.Details = bytes.Clone(msg.Details)
-			q.reply.complete(nil, &own)
+			m.forget(pending)
+			refusal := *msg
+			refusal.Details = bytes.Clone(msg.Details)
+			pending.reply.complete(nil, &refusal)
 		}
 	}
 }
