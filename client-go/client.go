@@ -23,13 +23,13 @@ import (
 // client passes it every input, one at a time under one lock, and does what it
 // asks for. Nothing that can block is done with the lock held.
 type Client struct {
-	opts      Options
-	url       string
-	dialer    websocket.Dialer
-	startedAt time.Time
-	ctx       context.Context // ends when the client is closed
-	cancelContext      context.CancelFunc
-	wg        sync.WaitGroup // the sockets' goroutines
+	opts          Options
+	url           string
+	dialer        websocket.Dialer
+	startedAt     time.Time
+	ctx           context.Context // ends when the client is closed
+	cancelContext context.CancelFunc
+	wg            sync.WaitGroup // the sockets' goroutines
 
 	mu            sync.Mutex
 	machine       *session.Machine

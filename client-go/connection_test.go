@@ -307,8 +307,8 @@ func TestUnansweredPingReplacesConnection(t *testing.T) {
 	})
 }
 
-// jwt returns a token that expires at a time.
-func jwt(name string, at time.Time) string {
+// newJWT returns a token that expires at a time.
+func newJWT(name string, at time.Time) string {
 	claims := fmt.Sprintf(`{"sub":%q,"exp":%d.5}`, name, at.Unix())
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
 }
@@ -317,12 +317,12 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServerInBubble(t)
 		var n atomic.Int32
-		fresh := jwt("fresh", time.Now().Add(time.Hour))
+		fresh := newJWT("fresh", time.Now().Add(time.Hour))
 		timing := fastTiming
 		timing.Refresh = time.Hour
 		c, p := h.connect(&Options{timing: timing, Token: func(context.Context) (string, error) {
 			if n.Add(1) == 1 {
-				return jwt("old", time.Now().Add(2*time.Second)), nil
+				return newJWT("old", time.Now().Add(2*time.Second)), nil
 			}
 			return fresh, nil
 		}})

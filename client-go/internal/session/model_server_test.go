@@ -49,8 +49,8 @@ func (c *modelCall) chunks() (seqs []uint64) {
 	return seqs
 }
 
-// page returns the answer to a subscribe, with at most limit events.
-func (c *modelCall) page(after uint64, epoch int64, limit int) (m wire.ServerMessage) {
+// snapshot returns the answer to a subscribe, with at most limit events.
+func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.ServerMessage) {
 	recovered := epoch == 0 || epoch == c.epoch
 	if !recovered {
 		after = 0
@@ -124,7 +124,7 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 			answer(wire.ErrorMessage(wire.CodeNotFound, "no such stream", true))
 			return
 		}
-		p := c.page(m.After, m.Epoch, 1+sim.random.IntN(20))
+		p := c.snapshot(m.After, m.Epoch, 1+sim.random.IntN(20))
 		subs[m.ID] = !*p.More
 		answer(p)
 	case wire.TypeUnsubscribe:
@@ -132,7 +132,7 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 		answer(wire.ServerMessage{Type: wire.TypeOK})
 	case wire.TypeCancel:
 		if c != nil && c.ended() {
-			answer(c.page(0, 0, 5))
+			answer(c.snapshot(0, 0, 5))
 			return
 		}
 		if c != nil {
@@ -164,7 +164,7 @@ func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 		sim.toClient(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: c.epoch})
 		return
 	}
-	p := c.page(0, 0, 1+sim.random.IntN(20))
+	p := c.snapshot(0, 0, 1+sim.random.IntN(20))
 	subs[id] = !*p.More
 	if id != m.ID {
 		p.For = m.ID

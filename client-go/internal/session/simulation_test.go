@@ -190,7 +190,7 @@ type simReader struct {
 	ended    bool
 }
 
-func (r *simReader) fail(format string, args ...any) {
+func (r *simReader) failNow(format string, args ...any) {
 	r.sim.t.Helper()
 	require.FailNow(r.sim.t, r.name+": "+fmt.Sprintf(format, args...))
 }
@@ -212,24 +212,24 @@ func (r *simReader) readSome() {
 
 func (r *simReader) check(e *follow.Event) {
 	if r.ended {
-		r.fail("an event after the end")
+		r.failNow("an event after the end")
 	}
 	switch e.Kind {
 	case follow.Chunk:
 		var text string
 		if json.Unmarshal(e.Data, &text) != nil {
-			r.fail("broken data %q", e.Data)
+			r.failNow("broken data %q", e.Data)
 		}
 		var epoch int64
 		var seq uint64
 		_, _ = fmt.Sscanf(text, "%d.%d", &epoch, &seq)
 		if seq != e.Seq || e.Seq <= r.last || len(r.chunks) > 0 && epoch != r.epoch {
-			r.fail("chunk %s as seq %d of epoch %d after %d", text, e.Seq, r.epoch, r.last)
+			r.failNow("chunk %s as seq %d of epoch %d after %d", text, e.Seq, r.epoch, r.last)
 		}
 		r.chunks, r.last, r.epoch = append(r.chunks, e.Seq), e.Seq, epoch
 	case follow.AttemptMark:
 		if e.Discarded > len(r.chunks) || e.Restart && e.Discarded != len(r.chunks) {
-			r.fail("%d discarded of %d", e.Discarded, len(r.chunks))
+			r.failNow("%d discarded of %d", e.Discarded, len(r.chunks))
 		}
 		r.chunks = r.chunks[:len(r.chunks)-e.Discarded]
 		if r.last = e.Seq; e.Restart {
@@ -244,16 +244,16 @@ func (r *simReader) checkEnd(e *follow.Event) {
 	r.ended = true
 	r.sim.ends++
 	if e.Err != nil {
-		r.fail("ended with %s: %s", e.Err.Code, e.Err.Message)
+		r.failNow("ended with %s: %s", e.Err.Code, e.Err.Message)
 	}
 	if e.Seq == 0 {
 		if string(e.Data) != `"inline"` || len(r.chunks) > 0 {
-			r.fail("inline end %s after %d chunks", e.Data, len(r.chunks))
+			r.failNow("inline end %s after %d chunks", e.Data, len(r.chunks))
 		}
 		return
 	}
 	want := r.sim.server.calls[r.call.ID()].chunks()
 	if !slices.Equal(r.chunks, want) || string(e.Data) != strconv.Itoa(len(want)) {
-		r.fail("has %v, and the server %v; %s", r.chunks, want, e.Data)
+		r.failNow("has %v, and the server %v; %s", r.chunks, want, e.Data)
 	}
 }
