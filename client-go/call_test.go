@@ -214,11 +214,11 @@ func TestAwaitDetachesWhenContextEnds(t *testing.T) {
 	p.send(ackMsg(id), progressMsg(id, 1, 1, 1))
 	cancel()
 	_, err := wait()
-	var gone *DetachedError
-	require.ErrorAs(t, err, &gone)
+	var detached *DetachedError
+	require.ErrorAs(t, err, &detached)
 	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, id, gone.CallID)
-	require.True(t, gone.Sent)
+	require.Equal(t, id, detached.CallID)
+	require.True(t, detached.Sent)
 	m := p.expect(wire.TypeUnsubscribe) // the call is detached, not cancelled
 	require.Equal(t, id, m.ID)
 	p.send(okMsg(m.Ref))

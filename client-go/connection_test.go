@@ -208,9 +208,9 @@ func TestSubmitWhileDisconnected(t *testing.T) {
 	require.ErrorIs(t, err, &Error{Code: CodeCancelled})
 	cancel()
 	_, err = wait()
-	var gone *DetachedError
-	require.ErrorAs(t, err, &gone)
-	require.False(t, gone.Sent)
+	var detached *DetachedError
+	require.ErrorAs(t, err, &detached)
+	require.False(t, detached.Sent)
 
 	wait = inBackground(t, func() (string, error) { return greet.With(params{"sent"}).Await(testContext(t), c) })
 	open.Store(true)
@@ -230,7 +230,7 @@ func TestUnsentTimeout(t *testing.T) {
 	require.ErrorIs(t, err, &Error{Code: CodeUnavailable})
 }
 
-func TestMakeBeforeBreak(t *testing.T) {
+func TestReplacementOverlapsOldConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServerInBubble(t)
 		timing := fastTiming
@@ -269,8 +269,8 @@ func TestMakeBeforeBreak(t *testing.T) {
 func TestClosing(t *testing.T) {
 	h := newServer(t)
 	c, old := h.connect(nil)
-	again, never := true, false
-	old.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &again, AfterMs: 20})
+	reconnect, noReconnect := true, false
+	old.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &reconnect, AfterMs: 20})
 	p := h.acceptConn()
 	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
 	m := p.expect(wire.TypeRequest)
@@ -279,7 +279,7 @@ func TestClosing(t *testing.T) {
 	require.NoError(t, err)
 	old.waitClosed()
 
-	p.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: &never})
+	p.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: &noReconnect})
 	p.closeWith(wire.CloseTryLater)
 	require.ErrorIs(t, waitForPhase(t, c, Closed).Err, &Error{Code: CodeUnavailable})
 

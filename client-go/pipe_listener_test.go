@@ -34,10 +34,10 @@ func (p *pipeListener) Close() error {
 func (p *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
 func (p *pipeListener) dialContext(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
+	clientEnd, serverEnd := net.Pipe()
 	select {
-	case p.conns <- there:
-		return here, nil
+	case p.conns <- serverEnd:
+		return clientEnd, nil
 	case <-p.done:
 		return nil, net.ErrClosed
 	case <-ctx.Done():

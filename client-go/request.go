@@ -279,10 +279,10 @@ func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
 }
 
 // toMillis rounds a duration up to milliseconds and checks its range.
-func toMillis(field string, d time.Duration, least int64) (int64, error) {
+func toMillis(field string, d time.Duration, minimum int64) (int64, error) {
 	ms := int64((d + time.Millisecond - 1) / time.Millisecond)
-	if d < 0 || ms < least || ms > wire.MaxDurationMs {
-		return 0, invalidRequest(field, fmt.Sprintf("%s must be between %d and %d (30 days)", field, least, wire.MaxDurationMs))
+	if d < 0 || ms < minimum || ms > wire.MaxDurationMs {
+		return 0, invalidRequest(field, fmt.Sprintf("%s must be between %d and %d (30 days)", field, minimum, wire.MaxDurationMs))
 	}
 	return ms, nil
 }

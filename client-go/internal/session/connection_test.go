@@ -74,7 +74,7 @@ func TestPing(t *testing.T) {
 	s.expectNothingSent(2)
 }
 
-func TestMakeBeforeBreak(t *testing.T) {
+func TestReplacementOverlapsOldConnection(t *testing.T) {
 	s := newConnectedHarness(t, Config{Timing: Timing{MaxAge: 20 * time.Second, MaxAgeSpread: 10 * time.Second}})
 	a, callA := s.submitAccepted(1, 1)
 	b, callB := s.submit(2, false)

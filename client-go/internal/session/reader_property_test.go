@@ -54,13 +54,13 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 	if s.random.IntN(6) == 0 {
 		action = "inline"
 	}
-	start := func(name, id string, skip bool) {
+	start := func(name, id string, endOnly bool) {
 		readers++
 		s.schedule(s.randomBelow(5*time.Second), func() {
 			c := wire.ClientMessage{Type: wire.TypeRequest, ID: id, Action: action}
-			call, err := s.machine.Submit(s.now, &Request{ID: id, Body: c.Append(nil), EndOnly: skip, Pausable: i%2 == 0})
+			call, err := s.machine.Submit(s.now, &Request{ID: id, Body: c.Append(nil), EndOnly: endOnly, Pausable: i%2 == 0})
 			require.Nil(s.t, err)
-			s.readCall(name, call, skip)
+			s.readCall(name, call, endOnly)
 		})
 	}
 	start(fmt.Sprintf("call %d", i), id, s.random.IntN(5) == 0)
@@ -92,10 +92,10 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 }
 
 // readCall reads a call in one of the possible ways.
-func (s *simulation) readCall(name string, call *Call, skip bool) {
+func (s *simulation) readCall(name string, call *Call, endOnly bool) {
 	r := &simReader{sim: s, name: name, call: call, maxPause: time.Duration(1+s.random.IntN(1000)) * time.Millisecond}
 	switch {
-	case skip:
+	case endOnly:
 		s.schedule(0, func() { s.waitForEnd(name, call) })
 	case s.random.IntN(4) == 0: // first the end, then the events
 		s.machine.WaitEnd(s.now, call)

@@ -90,16 +90,16 @@ func (h *timers) siftUp(i int) int {
 
 func (h *timers) siftDown(i int) {
 	for {
-		least := i
+		smallest := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(h.heap); child++ {
-			if h.heap[child].at < h.heap[least].at {
-				least = child
+			if h.heap[child].at < h.heap[smallest].at {
+				smallest = child
 			}
 		}
-		if least == i {
+		if smallest == i {
 			return
 		}
-		h.swap(i, least)
-		i = least
+		h.swap(i, smallest)
+		i = smallest
 	}
 }
