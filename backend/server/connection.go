@@ -18,7 +18,6 @@ import (
 
 // Times of a connection.
 const (
-	writeTimeout = 30 * time.Second
 	closeTimeout = 5 * time.Second
 	// expiredGrace is how long a connection stays open after its token expired.
 	expiredGrace = 60 * time.Second

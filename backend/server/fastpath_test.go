@@ -20,7 +20,7 @@ import (
 // startWith is start with a router of the test's own.
 func startWith(t *testing.T, r *streamer.Router, o server.Options) *host {
 	t.Helper()
-	o.Auth, o.Data, o.Logger = people, t.TempDir()+"/streamer.db", slog.New(slog.DiscardHandler)
+	o.Auth, o.Data, o.Logger = identities, t.TempDir()+"/streamer.db", slog.New(slog.DiscardHandler)
 	unhurry(&o)
 	s, err := server.New(r, &o)
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ func (p *peer) call(action, payload string) string {
 
 // An action that was quick a hundred times, and is performed by whoever reads,
 // may still block: the connection is read on, and its answer comes later.
-func TestQuickActionThatBlocks(t *testing.T) {
+func TestFastActionThatBlocks(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	gate := make(chan struct{})
 	streamer.Handle(r, "gate", func(ctx context.Context, wait bool) (bool, error) {
@@ -81,7 +81,7 @@ func TestQuickActionThatBlocks(t *testing.T) {
 
 // A call that blocks is promoted although whoever read performs it: its ack
 // does not wait for its end.
-func TestQuickActionIsPromoted(t *testing.T) {
+func TestFastActionIsPromoted(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	gate := make(chan struct{})
 	streamer.Handle(r, "gate", func(ctx context.Context, wait bool) (bool, error) {

@@ -82,9 +82,9 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		refuse(w, status, code, text)
 		return
 	}
-	t, refusal := s.hub.reserve(&id)
-	if refusal != "" {
-		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, refusal)
+	t, reason := s.hub.reserve(&id)
+	if reason != "" {
+		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, reason)
 		return
 	}
 	ws, err := upgrader.Upgrade(w, r, responseHeader)

@@ -22,7 +22,7 @@ func newHub(o *Options) *hub {
 }
 
 // reserve takes room for a connection, or says why there is none.
-func (h *hub) reserve(id *auth.Identity) (t *tenant, refusal string) {
+func (h *hub) reserve(id *auth.Identity) (t *tenant, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {

@@ -110,7 +110,7 @@ func TestHandshakeRate(t *testing.T) {
 		judged := 0
 		h := inBubble(t, router(), server.Options{HandshakeRate: 3, Auth: auth.AuthenticatorFunc(func(ctx context.Context, token string) (auth.Identity, error) {
 			judged++
-			return people.Authenticate(ctx, token)
+			return identities.Authenticate(ctx, token)
 		})})
 		p := h.dial("ann")
 		refused := 0
@@ -174,7 +174,7 @@ func TestMessageRate(t *testing.T) {
 	})
 }
 
-func TestPingsOfTheSocketCount(t *testing.T) {
+func TestWebSocketPingsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := inBubble(t, router(), server.Options{MessageRate: 5})
 		p := h.dial("ann")
@@ -432,7 +432,7 @@ func TestLaw05InlineCallsAreShared(t *testing.T) {
 // listening is a server with a listener of its own.
 func listening(t *testing.T, o server.Options) (address string) {
 	t.Helper()
-	o.Auth, o.Data, o.Logger = people, t.TempDir()+"/streamer.db", discarded
+	o.Auth, o.Data, o.Logger = identities, t.TempDir()+"/streamer.db", discarded
 	s, err := server.New(router(), &o)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -137,7 +137,7 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	times := map[*time.Duration]time.Duration{
 		&out.Retention: store.DefaultRetention, &out.Grace: 30 * time.Second, &out.IdleTimeout: 10 * time.Minute,
-		&out.HandshakeTimeout: 10 * time.Second, &out.MaxLife: 2 * time.Hour, &out.WriteTimeout: writeTimeout, &out.ReconnectWithin: 3 * time.Second, &out.Threshold: core.Threshold,
+		&out.HandshakeTimeout: 10 * time.Second, &out.MaxLife: 2 * time.Hour, &out.WriteTimeout: 30 * time.Second, &out.ReconnectWithin: 3 * time.Second, &out.Threshold: core.Threshold,
 	}
 	for p, v := range times {
 		if *p < 0 {

@@ -57,7 +57,7 @@ func unhurry(o *server.Options) {
 
 type tokens = auth.Static
 
-var people = tokens{
+var identities = tokens{
 	"ann":      {Tenant: "acme", Subject: "ann", Scopes: []string{"a", "b"}},
 	"bob":      {Tenant: "acme", Subject: "bob"},
 	"eve":      {Tenant: "evil", Subject: "ann", Scopes: []string{"a", "b"}},
@@ -89,7 +89,7 @@ func router() *streamer.Router {
 func start(t *testing.T, o server.Options) *host {
 	t.Helper()
 	if o.Auth == nil {
-		o.Auth = people
+		o.Auth = identities
 	}
 	if o.Data == "" {
 		o.Data = filepath.Join(t.TempDir(), "streamer.db")
@@ -125,7 +125,7 @@ func (h *host) stop(grace time.Duration) {
 func inBubble(t *testing.T, r *streamer.Router, o server.Options) *host {
 	t.Helper()
 	if o.Auth == nil {
-		o.Auth = people
+		o.Auth = identities
 	}
 	o.Queue, o.Logger = memory.New(nil), discarded
 	s, err := server.New(r, &o)

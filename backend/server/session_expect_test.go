@@ -62,7 +62,7 @@ func (v *view) expect(m *wire.ClientMessage) func() error {
 				c.running = &modelRun{v.who.Subject, m.Action, payloadOf(m)}
 			}
 		case wire.TypeAck:
-			if fresh && !c.unsure {
+			if fresh && !c.reconciled {
 				c.action, c.payload = m.Action, payloadOf(m)
 			}
 			if m.IdempotencyKey != "" {
@@ -112,7 +112,7 @@ func (v *view) allowed(m *wire.ClientMessage) answers {
 		switch {
 		case mine && c.ended:
 			return answers{wire.TypeSnapshot}
-		case mine, c.unsure && !c.stored:
+		case mine, c.reconciled && !c.stored:
 			return answers{wire.TypeOK, wire.TypeSnapshot}
 		}
 		return answers{wire.TypeOK}
@@ -120,7 +120,7 @@ func (v *view) allowed(m *wire.ClientMessage) answers {
 		switch {
 		case mine:
 			return answers{wire.TypeSnapshot}
-		case c.unsure && !c.stored:
+		case c.reconciled && !c.stored:
 			return append(refusedWith(wire.CodeNotFound), wire.TypeSnapshot)
 		}
 		return refusedWith(wire.CodeNotFound)
@@ -139,9 +139,9 @@ func (v *view) allowed(m *wire.ClientMessage) answers {
 }
 
 func (v *view) allowedToken(token string) answers {
-	id, known := scriptedPeople[token]
+	id, known := scriptedUsers[token]
 	if token == "brief" {
-		id, known = scriptedPeople["ann"], true
+		id, known = scriptedUsers["ann"], true
 	}
 	switch {
 	case !known:
@@ -159,7 +159,7 @@ func (v *view) refusedAtOnce(m *wire.ClientMessage) answers {
 	streams := m.Action == "stream" || m.Action == "flaky"
 	needsStore := m.IdempotencyKey != "" || m.DelayMs > 0 || m.CancelAfterMs != nil
 	switch {
-	case wire.IDTime(m.ID).After(v.heard.Add(24 * time.Hour)):
+	case wire.IDTime(m.ID).After(v.lastReceived.Add(24 * time.Hour)):
 		return refusedWith(wire.CodeInvalidMessage)
 	case m.Group != "":
 		return refusedWith(wire.CodeUnsupported)
@@ -177,7 +177,7 @@ func (v *view) refusedAtOnce(m *wire.ClientMessage) answers {
 
 // allowedRequest is what a request may be answered that is right by itself.
 func (v *view) allowedRequest(c *modelCall, m *wire.ClientMessage) answers {
-	old := wire.IDTime(m.ID).Before(v.heard.Add(-v.model.retention))
+	old := wire.IDTime(m.ID).Before(v.lastReceived.Add(-v.model.retention))
 	first, keyed := v.model.keys[v.key(m)]
 	keyed = keyed && m.IdempotencyKey != ""
 	if !slices.Contains(v.model.known, m.ID) {
@@ -194,7 +194,7 @@ func (v *view) allowedRequest(c *modelCall, m *wire.ClientMessage) answers {
 		return answers{wire.TypeSnapshot}
 	case c.stored:
 		return refusedWith(wire.CodeConflict)
-	case c.unsure:
+	case c.reconciled:
 		return nil
 	case c.running != nil && *c.running == (modelRun{v.who.Subject, m.Action, payloadOf(m)}):
 		return answers{notNow}

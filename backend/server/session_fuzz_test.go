@@ -81,7 +81,7 @@ var users = []string{"ann", "ann", "bob", "eve", "brief"}
 // briefly is for how long a token "brief" is good.
 const briefly = 20 * time.Second
 
-var scriptedPeople = auth.Static{
+var scriptedUsers = auth.Static{
 	"ann":   {Tenant: "acme", Subject: "ann", Scopes: []string{"a"}},
 	"bob":   {Tenant: "acme", Subject: "bob"},
 	"eve":   {Tenant: "evil", Subject: "ann", Scopes: []string{"a"}},
@@ -91,13 +91,13 @@ var scriptedPeople = auth.Static{
 func authenticateScripted(ctx context.Context, token string) (auth.Identity, error) {
 	switch token {
 	case "brief":
-		id := scriptedPeople["ann"]
+		id := scriptedUsers["ann"]
 		id.Expires = time.Now().Add(briefly)
 		return id, nil
 	case "stale":
 		return auth.Identity{}, &auth.Error{Kind: auth.ErrExpired, Reason: "over"}
 	}
-	return scriptedPeople.Authenticate(ctx, token)
+	return scriptedUsers.Authenticate(ctx, token)
 }
 
 func scriptedRouter() *streamer.Router {
@@ -253,7 +253,7 @@ func (w *scripted) play() error {
 			return err
 		}
 	}
-	return w.settle()
+	return w.awaitQuiet()
 }
 
 func (w *scripted) step() error {
@@ -384,7 +384,7 @@ func (w *scripted) message(u *user) string {
 
 // settle stops all that runs, and then holds what is stored against what was
 // told, and what the server still holds against nothing.
-func (w *scripted) settle() error {
+func (w *scripted) awaitQuiet() error {
 	fresh := map[string]int{"ann": 0, "bob": 2, "eve": 3}
 	for token, n := range fresh {
 		_ = w.users[n].ws.Close()

@@ -53,12 +53,12 @@ type modelCall struct {
 	stored, ended          bool
 	// running is the inline call that somebody waits for.
 	running *modelRun
-	// unsure: something may go on, or have been stored, that nobody was told
+	// reconciled: something may go on, or have been stored, that nobody was told
 	// of, because its connection was gone, or a batch said several things.
-	unsure bool
-	cancel map[string]bool // subjects whose cancel may be remembered
-	events map[uint64]string
-	end    uint64
+	reconciled bool
+	cancel     map[string]bool // subjects whose cancel may be remembered
+	events     map[uint64]string
+	end        uint64
 }
 
 type modelRun struct{ owner, action, payload string }
@@ -97,9 +97,9 @@ type view struct {
 	expires time.Time // zero: never
 	// timeless: it cannot be known which token counts.
 	timeless bool
-	// heard is when the last frame was sent, batch whether it was one.
-	heard time.Time
-	batch bool
+	// lastReceived is when the last frame was sent, batch whether it was one.
+	lastReceived time.Time
+	batch        bool
 	// owed are answers by their ref, or request's id, or kind.
 	owed    map[string]int
 	asked   map[string]wire.ClientMessage // by ref
@@ -114,18 +114,18 @@ type view struct {
 type following struct {
 	position uint64
 	live     bool
-	// unsure: a batch said more than one thing about it, which clients must
+	// reconciled: a batch said more than one thing about it, which clients must
 	// not, and so it cannot be known what came last.
-	unsure bool
+	reconciled bool
 }
 
 func (v *view) connected(id auth.Identity) {
 	for owed := range v.owed { // what it waited for goes on, or not: nobody is told
 		if !strings.HasPrefix(owed, "ref ") {
-			v.model.call(v.who.Tenant, owed).unsure = true
+			v.model.call(v.who.Tenant, owed).reconciled = true
 		}
 	}
-	v.who, v.expires, v.timeless, v.heard = id, id.Expires, false, time.Now()
+	v.who, v.expires, v.timeless, v.lastReceived = id, id.Expires, false, time.Now()
 	v.owed, v.asked, v.follows = map[string]int{}, map[string]wire.ClientMessage{}, map[string]*following{}
 }
 
@@ -145,7 +145,7 @@ func (v *view) expired() bool { return !v.expires.IsZero() && !time.Now().Before
 
 // mayEnd judges the code that the connection was closed with.
 func (v *view) mayEnd(code int) error {
-	if code == wire.CloseGoingAway && time.Since(v.heard) >= 10*time.Minute {
+	if code == wire.CloseGoingAway && time.Since(v.lastReceived) >= 10*time.Minute {
 		return nil
 	}
 	if code == wire.CloseTokenExpired && v.timeless {
@@ -175,7 +175,7 @@ func owedKey(ref, id, otherwise string) string {
 // sends notes what a frame asks for, and returns a function that judges, when
 // all has come that comes at once, whether it was answered rightly.
 func (v *view) sends(frame []byte) func() error {
-	v.heard = time.Now()
+	v.lastReceived = time.Now()
 	v.about, v.last = map[string]bool{}, map[string]wire.ServerMessage{}
 	items, batch, refusal := wire.DecodeClientFrame(bytes.Clone(frame))
 	if refusal != nil {
@@ -188,7 +188,7 @@ func (v *view) sends(frame []byte) func() error {
 	for i := range items {
 		m := &items[i].Message
 		if v.about[m.ID] {
-			v.follow(m.ID).unsure = true
+			v.follow(m.ID).reconciled = true
 		}
 		v.about[m.ID] = true
 		key := owedKey(m.Ref, m.ID, "nobody")
@@ -233,7 +233,7 @@ func (v *view) sends(frame []byte) func() error {
 
 // several tells that it cannot be known which request made the call.
 func (c *modelCall) several() {
-	c.unsure = true
+	c.reconciled = true
 	if !c.stored {
 		c.action, c.payload = "", ""
 	}
@@ -326,7 +326,7 @@ func (v *view) receivesOne(m *wire.ServerMessage) error {
 		case wire.TypeAuth:
 			v.expires = time.Time{}
 			if q.Token == "brief" {
-				v.expires = v.heard.Add(briefly)
+				v.expires = v.lastReceived.Add(briefly)
 			}
 		}
 	case wire.TypeCalls:
@@ -341,7 +341,7 @@ func (v *view) list(m *wire.ServerMessage) error {
 	listed := map[string]bool{}
 	for i := range m.Calls {
 		listed[m.Calls[i].ID] = true
-		if c := v.model.call(v.who.Tenant, m.Calls[i].ID); !c.stored && !c.unsure {
+		if c := v.model.call(v.who.Tenant, m.Calls[i].ID); !c.stored && !c.reconciled {
 			return fmt.Errorf("%s is listed, and was never acknowledged", m.Calls[i].ID)
 		}
 		if err := v.storedAs(m.Calls[i].ID); err != nil {
@@ -390,7 +390,7 @@ func (v *view) snapshot(m *wire.ServerMessage) error {
 			return fmt.Errorf("a page has %d behind %d", e.Seq, position)
 		}
 		position = e.Seq
-		if err := v.told(c, e); err != nil {
+		if err := v.notified(c, e); err != nil {
 			return err
 		}
 	}
@@ -399,7 +399,7 @@ func (v *view) snapshot(m *wire.ServerMessage) error {
 	}
 	f := v.follow(m.ID)
 	f.position, f.live = max(f.position, position), m.Status == "queued" || m.Status == "running"
-	f.unsure = f.unsure && v.batch
+	f.reconciled = f.reconciled && v.batch
 	if !f.live && c.end == 0 && position > 0 && len(m.Events) > 0 {
 		return errors.New("the page of an ended call has no end")
 	}
@@ -409,7 +409,7 @@ func (v *view) snapshot(m *wire.ServerMessage) error {
 // event judges what comes live.
 func (v *view) event(id string, m *wire.ServerMessage) error {
 	f := v.follow(id)
-	if !f.live && !v.about[id] && !f.unsure {
+	if !f.live && !v.about[id] && !f.reconciled {
 		return fmt.Errorf("it is told %s of %s, which it does not follow", m.Type, id)
 	}
 	c := v.model.call(v.who.Tenant, id)
@@ -419,14 +419,14 @@ func (v *view) event(id string, m *wire.ServerMessage) error {
 	if m.Seq == 0 { // progress
 		return nil
 	}
-	if err := v.told(c, m); err != nil {
+	if err := v.notified(c, m); err != nil {
 		return err
 	}
 	switch next := f.position + 1; {
 	case m.Seq < next:
 	case m.Seq == next, m.Type == wire.TypeAttempt && m.From <= next:
 		f.position = m.Seq
-	case f.live && !f.unsure:
+	case f.live && !f.reconciled:
 		return fmt.Errorf("event %d of %s came behind %d: a hole", m.Seq, id, f.position)
 	}
 	if m.Seq == c.end {
@@ -439,7 +439,7 @@ func (v *view) event(id string, m *wire.ServerMessage) error {
 func (v *view) misses() error {
 	for id, f := range v.follows {
 		for seq := range v.model.call(v.who.Tenant, id).events {
-			if f.live && !f.unsure && seq > f.position {
+			if f.live && !f.reconciled && seq > f.position {
 				return fmt.Errorf("it follows %s, and was not told of event %d", id, seq)
 			}
 		}
@@ -448,7 +448,7 @@ func (v *view) misses() error {
 }
 
 // told: an event is the same whoever is told of it, and there is one end.
-func (v *view) told(c *modelCall, e *wire.ServerMessage) error {
+func (v *view) notified(c *modelCall, e *wire.ServerMessage) error {
 	text := fmt.Sprintf("%s %d %d %d %s %s %s", e.Type, e.Attempt, e.Keep, e.From, e.Code, e.Data, e.Payload)
 	if before, ok := c.events[e.Seq]; ok && before != text {
 		return fmt.Errorf("event %d was %q, and is %q", e.Seq, before, text)

@@ -50,7 +50,7 @@ func newConnectionLimiter(o *Options) connectionLimiter {
 }
 
 // reserve takes room for a connection, or says why there is none.
-func (l *connectionLimiter) reserve(id *auth.Identity, now time.Time) (t *tenant, refusal string) {
+func (l *connectionLimiter) reserve(id *auth.Identity, now time.Time) (t *tenant, reason string) {
 	o := l.options
 	l.forget(now)
 	t = l.tenants[id.Tenant]

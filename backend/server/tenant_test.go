@@ -140,7 +140,7 @@ func pipeHandshakes(max int) (h *handshakeLimiter, open func() net.Conn) {
 func isClosed(c net.Conn) bool { return c.SetDeadline(time.Time{}) != nil }
 
 // The oldest socket makes room, but not before it is a second old.
-func TestHandshakesMakeRoom(t *testing.T) {
+func TestOldHandshakesAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, open := pipeHandshakes(2)
 		first := open()

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var discard = slog.New(slog.DiscardHandler)
+var noLog = slog.New(slog.DiscardHandler)
 
 type handler = func(ctx context.Context, in any, call *core.Call) ([]byte, error)
 
@@ -208,9 +208,9 @@ func TestLaw04SameIDSameCall(t *testing.T) {
 		runs.Store(0)
 		in := w.request("work", wire.ModeAuto)
 		first, again := w.submit(in), w.submit(in)
-		stranger := *in
-		stranger.Subject = "bob"
-		require.Equal(w, core.CodeConflict, w.submit(&stranger).one(w).Err.Code)
+		unknown := *in
+		unknown.Subject = "bob"
+		require.Equal(w, core.CodeConflict, w.submit(&unknown).one(w).Err.Code)
 		w.after(2 * time.Second)
 		require.Equal(w, `1`, string(first.one(w).End.Payload))
 		require.Equal(w, `1`, string(again.one(w).End.Payload))
@@ -328,11 +328,11 @@ func TestLaw08ProgressIsCheap(t *testing.T) {
 		r := w.request("work", wire.ModeAsync)
 		w.submit(r)
 		w.after(time.Minute)
-		told := w.box.of("c1", wire.TypeProgress)
-		require.InDelta(w, 21, len(told), 2)
-		for i := 1; i < len(told); i++ {
-			require.Greater(w, told[i].Rev, told[i-1].Rev)
-			require.GreaterOrEqual(w, *told[i].Percent, *told[i-1].Percent)
+		sent := w.box.of("c1", wire.TypeProgress)
+		require.InDelta(w, 21, len(sent), 2)
+		for i := 1; i < len(sent); i++ {
+			require.Greater(w, sent[i].Rev, sent[i-1].Rev)
+			require.GreaterOrEqual(w, *sent[i].Percent, *sent[i-1].Percent)
 		}
 		all := w.box.of("c1")
 		require.Equal(w, wire.TypeResult, all[len(all)-1].Type)
@@ -409,14 +409,14 @@ func TestLaw11Goodbye(t *testing.T) {
 			}
 		}
 	}
-	deaf := func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	unresponsive := func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		if call.Info.Attempt == 1 {
 			time.Sleep(time.Hour)
 		}
 		return []byte(strconv.Itoa(call.Info.Attempt)), nil
 	}
 	inBubble(t, settings{}, func(w *world) {
-		short, long, ignores := w.request("short", wire.ModeAsync), w.request("long", wire.ModeAsync), w.request("deaf", wire.ModeAsync)
+		short, long, ignores := w.request("short", wire.ModeAsync), w.request("long", wire.ModeAsync), w.request("unresponsive", wire.ModeAsync)
 		inlineLong := w.request("long", wire.ModeAuto)
 		w.submit(short)
 		w.submit(long)
@@ -446,7 +446,7 @@ func TestLaw11Goodbye(t *testing.T) {
 		for _, r := range []*Request{long, ignores, inlineLong} {
 			require.Equal(w, `ack attempt2:shutdown ok2`, list(w.events(r.Key)))
 		}
-	}, &core.Action{Name: "short", Run: act(5 * time.Second)}, &core.Action{Name: "long", Run: act(time.Minute)}, &core.Action{Name: "deaf", Run: deaf})
+	}, &core.Action{Name: "short", Run: act(5 * time.Second)}, &core.Action{Name: "long", Run: act(time.Minute)}, &core.Action{Name: "unresponsive", Run: unresponsive})
 }
 
 // Law 12: queues carry hints, the store is the truth. A hint that is lost, or
@@ -491,9 +491,9 @@ func TestLaw13ToldBeforeLettingGo(t *testing.T) {
 		w.follow(a, r.ID)
 		w.s.Enqueue(store.Hint{Key: r.Key, Due: time.Now(), Status: store.Running, Deadline: s.Deadline})
 		synctest.Wait()
-		told := w.box.of("c2", wire.TypeResult)
-		require.Len(w, told, 1)
-		require.Equal(w, s.LastSeq, told[0].Seq)
+		sent := w.box.of("c2", wire.TypeResult)
+		require.Len(w, sent, 1)
+		require.Equal(w, s.LastSeq, sent[0].Seq)
 	}, &core.Action{Name: "work", Run: ok(`1`)})
 }
 
@@ -532,9 +532,9 @@ func TestLaw14TellingFollowsRecording(t *testing.T) {
 		open.Store(true)
 		w.after(time.Minute)
 		require.Equal(w, `ack c1 c2 ok1`, list(w.events(r.Key)))
-		told := w.box.of("c1", wire.TypeChunk, wire.TypeResult)
-		require.Len(w, told, 3)
-		for i, m := range told {
+		sent := w.box.of("c1", wire.TypeChunk, wire.TypeResult)
+		require.Len(w, sent, 3)
+		for i, m := range sent {
 			require.EqualValues(w, i+2, m.Seq)
 		}
 	}, act)

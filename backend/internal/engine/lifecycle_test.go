@@ -214,14 +214,14 @@ func TestDelay(t *testing.T) {
 
 // A handler that ignores its context's end is given up after a while; its
 // worker is free again, and what it says later counts for nothing.
-func TestDeafHandlers(t *testing.T) {
-	deaf := func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+func TestUnresponsiveHandlers(t *testing.T) {
+	unresponsive := func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		time.Sleep(time.Hour)
 		chunk(call, 1)
 		return []byte(`"late"`), nil
 	}
 	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
-		r := w.request("deaf", wire.ModeAsync)
+		r := w.request("unresponsive", wire.ModeAsync)
 		w.submit(r)
 		next := w.request("quick", wire.ModeAsync)
 		w.submit(next)
@@ -238,7 +238,7 @@ func TestDeafHandlers(t *testing.T) {
 		defer w.s.mu.Unlock()
 		require.Equal(w, 1, w.s.free)
 		require.Zero(w, w.s.unresponsive)
-	}, &core.Action{Name: "deaf", Run: deaf}, &core.Action{Name: "quick", Run: ok(`1`)})
+	}, &core.Action{Name: "unresponsive", Run: unresponsive}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
 // A retry keeps what a checkpoint has made certain, and resumes from it.
@@ -292,7 +292,7 @@ func TestFailIsFinal(t *testing.T) {
 
 // The reply to a birth under a claim is lost: nobody would run the call, for
 // no lease runs out where the store has one owner.
-func TestBirthWhoseReplyWasLost(t *testing.T) {
+func TestAcceptWhoseReplyWasLost(t *testing.T) {
 	var lost atomic.Bool
 	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Accept && !lost.Swap(true) {

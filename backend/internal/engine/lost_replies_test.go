@@ -20,7 +20,7 @@ import (
 
 // The timer rings when so much time has passed; by the clock on the wall, which
 // was set back, nothing is due yet. It is set again.
-func TestTimerRingsEarly(t *testing.T) {
+func TestTimerThatIsEarly(t *testing.T) {
 	inBubble(t, settings{SchedulerOptions: SchedulerOptions{SweepInterval: 24 * time.Hour}}, func(w *world) {
 		r := w.request("quick", wire.ModeAsync)
 		r.Delay = time.Hour
@@ -70,7 +70,7 @@ func TestClaimWhoseReplyWasLost(t *testing.T) {
 
 // A queue that does not fit into memory is read in parts. When a part has been
 // worked off before it was read to its end, the next one is still asked for.
-func TestPartsOfTheQueueFollowEachOther(t *testing.T) {
+func TestQueueIsReadInParts(t *testing.T) {
 	inBubbleOn(t, slowly(time.Second, faultstore.Due), settings{SchedulerOptions: SchedulerOptions{Workers: 1, MaxHints: 32, SweepInterval: 24 * time.Hour}}, func(w *world) {
 		var keys []store.Key
 		for len(keys) < 20 {
@@ -98,28 +98,28 @@ func TestPartsOfTheQueueFollowEachOther(t *testing.T) {
 // A handler whose claim is lost holds its worker until it has returned, or is
 // deaf for too long: else more would run than may.
 func TestLostClaimsHoldTheirWorkers(t *testing.T) {
-	for name, c := range map[string]struct{ deafFor, next time.Duration }{
-		"returns": {4 * time.Second, 4 * time.Second},
-		"deaf":    {time.Hour, 10 * time.Second},
+	for name, c := range map[string]struct{ ignoresFor, next time.Duration }{
+		"returns":      {4 * time.Second, 4 * time.Second},
+		"unresponsive": {time.Hour, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var running, most atomic.Int32
-			enter := func() func() {
+			count := func() func() {
 				most.Store(max(most.Load(), running.Add(1)))
 				return func() { running.Add(-1) }
 			}
 			emits := func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
-				defer enter()()
+				defer count()()
 				for i := range 2 {
 					time.Sleep(time.Second) // fake
 					chunk(call, i)
 				}
 				<-ctx.Done()
-				time.Sleep(c.deafFor) // fake
+				time.Sleep(c.ignoresFor) // fake
 				return nil, ctx.Err()
 			}
 			quick := func(context.Context, any, *core.Call) ([]byte, error) {
-				defer enter()()
+				defer count()()
 				return []byte(`1`), nil
 			}
 			inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {

@@ -29,7 +29,7 @@ func TestLaw03ToldWhenStored(t *testing.T) {
 		r := w.request("work", wire.ModeAsync)
 		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
 		w.after(3 * time.Second)
-		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError), "told, and not stored")
+		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError), "sent, and not stored")
 		require.Equal(w, store.Running, w.state(r.Key).Status)
 		open.Store(true)
 		w.after(time.Minute)

@@ -47,7 +47,7 @@ func TestLaw05NoTenantTakesAllInlineCalls(t *testing.T) {
 }
 
 // Cancels of ids that never come cost neither time nor anybody else's memory.
-func TestMissedCancelsAreShared(t *testing.T) {
+func TestPendingCancelsAreShared(t *testing.T) {
 	var m pendingCancels
 	now := time.Now()
 	key := func(tenant string, n int) callOwner {

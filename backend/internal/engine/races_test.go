@@ -48,11 +48,11 @@ func TestStopMeetsACallBeingStored(t *testing.T) {
 }
 
 func TestStopMeetsACallBeingClaimed(t *testing.T) {
-	deafFor := func(_ context.Context, _ any, _ *core.Call) ([]byte, error) {
+	ignoresFor := func(_ context.Context, _ any, _ *core.Call) ([]byte, error) {
 		time.Sleep(time.Hour) // fake
 		return []byte(`1`), nil
 	}
-	for name, run := range map[string]handler{"listens": takes(time.Minute), "deaf": deafFor} {
+	for name, run := range map[string]handler{"listens": takes(time.Minute), "unresponsive": ignoresFor} {
 		t.Run(name, func(t *testing.T) {
 			inBubbleOn(t, slowly(20*time.Millisecond, faultstore.Claim), settings{}, func(w *world) {
 				r := w.request("slow", wire.ModeAsync)
@@ -73,9 +73,9 @@ func TestStopMeetsACallBeingClaimed(t *testing.T) {
 }
 
 // Stop returns though a handler that came from the queue is deaf.
-func TestStopLeavesDeafHandlersBehind(t *testing.T) {
+func TestStopReturnsBeforeUnresponsiveHandlers(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("deaf", wire.ModeAsync)
+		r := w.request("unresponsive", wire.ModeAsync)
 		r.Delay = time.Second
 		w.submit(r)
 		w.after(2 * time.Second)
@@ -84,7 +84,7 @@ func TestStopLeavesDeafHandlersBehind(t *testing.T) {
 		require.Less(w, time.Since(begun), time.Minute)
 		require.Equal(w, store.Queued, w.state(r.Key).Status)
 		w.after(2 * time.Hour)
-	}, &core.Action{Name: "deaf", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "unresponsive", Run: func(context.Context, any, *core.Call) ([]byte, error) {
 		time.Sleep(time.Hour) // fake
 		return []byte(`1`), nil
 	}})
@@ -107,7 +107,7 @@ func TestStopWaitsForOutcomes(t *testing.T) {
 
 // However many calls are delayed for long, they do not keep others from their
 // time.
-func TestDelayedCallsStarveNobody(t *testing.T) {
+func TestDelayedCallsDelayNoOthers(t *testing.T) {
 	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1, MaxHints: 32}}, func(w *world) {
 		for range 40 {
 			r := w.request("quick", wire.ModeAsync)
@@ -123,7 +123,7 @@ func TestDelayedCallsStarveNobody(t *testing.T) {
 }
 
 // The cancel of an abandoned call is tried until it is done.
-func TestAbandonedCallIsCancelledInTheEnd(t *testing.T) {
+func TestUnfollowedCallIsCancelledInTheEnd(t *testing.T) {
 	var tries atomic.Int32
 	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Cancel && tries.Add(1) < 3 {
@@ -142,7 +142,7 @@ func TestAbandonedCallIsCancelledInTheEnd(t *testing.T) {
 }
 
 // A cancel that overtakes a call meets it, though the call is not stored.
-func TestRememberedCancelMeetsInlineCall(t *testing.T) {
+func TestPendingCancelMeetsInlineCall(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		for _, mode := range []string{wire.ModeAuto, wire.ModeSync} {
 			r := w.request("work", mode)
@@ -231,11 +231,11 @@ func TestLaw04ResendMeetsPromotion(t *testing.T) {
 }
 
 // A deaf suspect keeps its lane: another beside it would be charged for it.
-func TestDeafSuspectKeepsItsLane(t *testing.T) {
+func TestUnresponsiveAttemptStaysInQuarantine(t *testing.T) {
 	var running, most atomic.Int32
 	inBubble(t, settings{}, func(w *world) {
 		for range 2 {
-			r := w.request("deaf", wire.ModeAsync)
+			r := w.request("unresponsive", wire.ModeAsync)
 			r.Delay = time.Second
 			w.submit(r)
 			w.s.mu.Lock()
@@ -248,7 +248,7 @@ func TestDeafSuspectKeepsItsLane(t *testing.T) {
 		defer w.s.mu.Unlock()
 		require.False(w, w.s.quarantineBusy)
 		require.Equal(w, w.s.opt.Workers, w.s.free)
-	}, &core.Action{Name: "deaf", Timeout: 5 * time.Second, Run: func(context.Context, any, *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "unresponsive", Timeout: 5 * time.Second, Run: func(context.Context, any, *core.Call) ([]byte, error) {
 		most.Store(max(most.Load(), running.Add(1)))
 		defer running.Add(-1)
 		time.Sleep(10 * time.Minute) // fake
@@ -258,13 +258,13 @@ func TestDeafSuspectKeepsItsLane(t *testing.T) {
 
 // What a promotion tells is the newest progress, not what it was when the
 // promotion began.
-func TestPromotionTellsNewestProgress(t *testing.T) {
+func TestPromotionSendsNewestProgress(t *testing.T) {
 	inBubbleOn(t, slowly(10*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
 		w.submit(w.request("work", wire.ModeAuto))
 		w.after(time.Minute)
-		told := w.box.of("c1", wire.TypeProgress)
-		require.NotEmpty(w, told)
-		require.InDelta(w, 90, *told[len(told)-1].Percent, 0)
+		sent := w.box.of("c1", wire.TypeProgress)
+		require.NotEmpty(w, sent)
+		require.InDelta(w, 90, *sent[len(sent)-1].Percent, 0)
 	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		call.Sink.Progress(10, "")
 		time.Sleep(5*time.Second + 5*time.Millisecond) // fake
@@ -309,7 +309,7 @@ func TestPromotionWhoseReplyWasLost(t *testing.T) {
 }
 
 // Calls that are cancelled while they wait leave no places behind.
-func TestCancelledItemsLeaveTheirLine(t *testing.T) {
+func TestCancelledItemsLeaveTheirQueue(t *testing.T) {
 	s := newSchedule(100)
 	now := time.Now()
 	for range 10_000 {

@@ -55,7 +55,7 @@ func TestLaw05NoTenantFillsTheQueue(t *testing.T) {
 }
 
 // Suspects wait in a line of their own, and are taken one at a time.
-func TestSuspectsWaitApart(t *testing.T) {
+func TestQuarantinedRequestsWaitApart(t *testing.T) {
 	s := newSchedule(10)
 	died := hint("a", "suspect", 0, 100)
 	died.Status, died.Deaths = store.Running, 1 // its next claim is the second death

@@ -258,12 +258,16 @@ func (s *Scheduler) run(h store.Hint, quarantined bool) {
 		h.Deaths = max(h.Deaths, store.SuspectAfter)
 		s.Enqueue(h)
 	case errors.Is(err, store.ErrClosed):
+	case errors.Is(err, store.ErrLeased):
+		if h.Due = h.CancelAt; !h.Due.IsZero() { // it runs, and may have to be cancelled
+			s.Enqueue(h)
+		}
 	case errors.Is(err, store.ErrUnavailable):
 		h.Due = time.Now().Add(time.Second)
 		if !s.engine.reconcileLater(h) {
 			s.Enqueue(h)
 		}
-	case err != nil && !errors.Is(err, store.ErrNotDue) && !errors.Is(err, store.ErrLeased) && !errors.Is(err, store.ErrNotFound):
+	case err != nil && !errors.Is(err, store.ErrNotDue) && !errors.Is(err, store.ErrNotFound):
 		s.opt.Logger.Error("a call could not be claimed", "id", h.ID, "error", err)
 	case !ran.Next.Due.IsZero():
 		s.Enqueue(ran.Next)

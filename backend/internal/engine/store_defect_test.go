@@ -44,7 +44,7 @@ func TestStoreDefects(t *testing.T) {
 		{"Finish returns before it stored the end", "TestLaw03OneEnd"},
 		{"Finish loses the report that comes with the end", "TestLaw08ProgressIsCheap"},
 		{"Cancel ends the call of another subject", "TestLaw06ThreeVerbs"},
-		{"Cancel of an unknown id is not remembered", "TestRememberedCancelMeetsInlineCall"},
+		{"Cancel of an unknown id is not remembered", "TestPendingCancelMeetsInlineCall"},
 		{"Cancel of a running call is not stored", "TestPromotionStoresTheCancel"},
 		{"Read skips an event behind a position", "TestLaw13ToldBeforeLettingGo"},
 		{"Due forgets requests that are due later", "TestLaw12QueuesCarryHints"},

@@ -52,10 +52,10 @@ func newProcess(t *testing.T, s *memory.Store, actions ...*core.Action) (*world,
 	}
 	d := &recordingDispatcher{}
 	w.box = &inbox{messages: map[string][]wire.ServerMessage{}}
-	w.tell = deliver.New(nil, discard)
+	w.notifier = deliver.New(nil, noLog)
 	w.connect(deliver.Address{Tenant: "acme", Connection: "c1"})
 	w.s = NewScheduler(SchedulerOptions{}) // of no use but to stop
-	w.e = New(Options{Store: s, Registry: w.reg, Notifier: w.tell, Dispatcher: d, Lease: time.Minute})
+	w.e = New(Options{Store: s, Registry: w.reg, Notifier: w.notifier, Dispatcher: d, Lease: time.Minute})
 	return w, d
 }
 
@@ -127,14 +127,14 @@ func TestRunReturnsBeforeUnresponsiveHandler(t *testing.T) {
 		w.submit(r)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, core.ErrHandover)
 		defer cancel()
-		begin := time.Now()
+		start := time.Now()
 		ran, err := w.e.Run(ctx, r.Key, false)
 		require.NoError(t, err)
-		require.Equal(t, 11*time.Second, time.Since(begin))
+		require.Equal(t, 11*time.Second, time.Since(start))
 		require.Equal(t, store.Queued, w.state(r.Key).Status)
 		require.NotNil(t, ran.Handler)
 		<-ran.Handler
-		require.Equal(t, time.Hour, time.Since(begin))
+		require.Equal(t, time.Hour, time.Since(start))
 	})
 }
 
@@ -156,8 +156,8 @@ func TestRunningCallLearnsOfCancel(t *testing.T) {
 		w.after(45*time.Second + 300*time.Millisecond)
 		_, err := s.Cancel(t.Context(), r.Key, "ann") // by another process
 		require.NoError(t, err)
-		begin := time.Now()
-		require.LessOrEqual(t, (<-ended).Sub(begin), 2*time.Second)
+		start := time.Now()
+		require.LessOrEqual(t, (<-ended).Sub(start), 2*time.Second)
 		synctest.Wait()
 		require.Equal(t, store.Cancelled, w.state(r.Key).Status)
 	})

@@ -61,15 +61,15 @@ func (b *inbox) of(connection string, types ...string) (out []wire.ServerMessage
 // world is an engine with real parts around it, in a bubble of fake time.
 type world struct {
 	*testing.T
-	store  faultstore.Roles
-	faults faultstore.Hooks
-	link   *link
-	box    *inbox
-	tell   *deliver.Notifier
-	reg    *core.Registry
-	e      *Engine
-	s      *Scheduler
-	opts   settings
+	store    faultstore.Roles
+	faults   faultstore.Hooks
+	link     *link
+	box      *inbox
+	notifier *deliver.Notifier
+	reg      *core.Registry
+	e        *Engine
+	s        *Scheduler
+	opts     settings
 }
 
 // settings are an engine's and its scheduler's.
@@ -131,27 +131,27 @@ func (w *world) boot() {
 	w.Helper()
 	w.box = &inbox{messages: map[string][]wire.ServerMessage{}}
 	w.link = &link{}
-	w.tell = deliver.New(nil, discard)
+	w.notifier = deliver.New(nil, noLog)
 	for _, name := range []string{"c1", "c2"} {
 		w.connect(deliver.Address{Tenant: "acme", Connection: name})
 	}
 	w.s = NewScheduler(w.opts.SchedulerOptions)
 	o := w.opts.Options
-	o.Store, o.Registry, o.Notifier, o.Dispatcher, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.tell, w.s, time.Minute
+	o.Store, o.Registry, o.Notifier, o.Dispatcher, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.notifier, w.s, time.Minute
 	w.e = New(o)
 	require.NoError(w, w.s.Start(w.Context(), w.e))
 }
 
 // connect opens a connection whose messages are sent by who adds them.
 func (w *world) connect(a deliver.Address) {
-	w.tell.Open(a, deliver.OutboxOptions{
+	w.notifier.Open(a, deliver.OutboxOptions{
 		Sender: w.box, Limit: 1 << 20, Start: func(o *deliver.Outbox) { _ = o.Drain(context.Background()) },
 	})
 }
 
 // disconnect ends a connection.
 func (w *world) disconnect(a deliver.Address) {
-	changes, err := w.tell.Disconnect(w.Context(), a)
+	changes, err := w.notifier.Disconnect(w.Context(), a)
 	require.NoError(w, err)
 	w.e.SubscribersChanged(w.Context(), changes)
 }
@@ -160,7 +160,7 @@ func (w *world) disconnect(a deliver.Address) {
 func (w *world) follow(a deliver.Address, id string) {
 	w.connect(a)
 	s := w.state(store.Key{Tenant: a.Tenant, ID: id})
-	change, err := w.tell.Subscribe(w.Context(), store.Subscription{
+	change, err := w.notifier.Subscribe(w.Context(), store.Subscription{
 		Tenant: a.Tenant, Stream: id, Connection: a.Connection, Subject: "ann", Live: true, Watched: s.CancelAfter != nil,
 	})
 	require.NoError(w, err)
@@ -168,7 +168,7 @@ func (w *world) follow(a deliver.Address, id string) {
 }
 
 func (w *world) unfollow(a deliver.Address, id string) {
-	change, err := w.tell.Unsubscribe(w.Context(), a, id)
+	change, err := w.notifier.Unsubscribe(w.Context(), a, id)
 	require.NoError(w, err)
 	w.e.SubscribersChanged(w.Context(), []deliver.Change{change})
 }

@@ -75,9 +75,9 @@ func TestDecode(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := decode(t, c.send, now)
 			isRequest := cmd.kind == wire.TypeRequest
-			direct := cmd.kind == wire.TypePing
+			isPing := cmd.kind == wire.TypePing
 			switch {
-			case direct:
+			case isPing:
 				require.Equal(t, wire.TypePong, cmd.Answer().Type)
 			case c.code == "":
 				require.Nil(t, cmd.Answer())
@@ -91,8 +91,8 @@ func TestDecode(t *testing.T) {
 			}
 			// Once the token has expired, only auth and ping pass.
 			late := decode(t, c.send, now.Add(time.Hour)).Answer()
-			if direct || cmd.IsAuth() {
-				require.Equal(t, direct, late != nil)
+			if isPing || cmd.IsAuth() {
+				require.Equal(t, isPing, late != nil)
 				return
 			}
 			require.Equal(t, wire.CodeTokenExpired, late.Code)

@@ -16,7 +16,7 @@ import (
 
 // Law 11 over a real socket: closing, the end of what could end, 1012; then
 // the next server goes on with the rest.
-func TestGoodbyeAndComingBack(t *testing.T) {
+func TestShutdownAndReconnect(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "streamer.db")
 	h := start(t, server.Options{Data: data})
 	p := h.dial("ann")
@@ -75,7 +75,7 @@ func TestConnectionsEnd(t *testing.T) {
 		require.Equal(t, wire.CloseGoingAway, p.closed())
 
 		h = inBubble(t, router(), server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
-			id := people[token]
+			id := identities[token]
 			id.Expires = time.Now().Add(-time.Second)
 			return id, nil
 		})})
@@ -93,7 +93,7 @@ func TestConnectionsEnd(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	expires := map[string]time.Time{"old": time.Now().Add(-time.Second), "new": time.Now().Add(time.Hour)}
 	h := start(t, server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
-		id := people["ann"]
+		id := identities["ann"]
 		id.Expires = expires[token]
 		return id, nil
 	})})
@@ -112,13 +112,13 @@ func TestRefresh(t *testing.T) {
 func TestLaw09SlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := inBubble(t, router(), server.Options{OutboxBytes: 2048})
-		quick := h.dial("ann")
+		fastReader := h.dial("ann")
 		slow := h.dial("ann")
 		id := wire.NewID()
 		slow.send(`{"type":"request","id":"%s","action":"count","payload":%d}`, id, chunks)
 		synctest.Wait() // more was told than it takes
-		quick.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
-		require.Equal(t, wire.TypeResult, quick.next().Type, "others are served")
+		fastReader.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
+		require.Equal(t, wire.TypeResult, fastReader.next().Type, "others are served")
 		require.Positive(t, slow.follow(id))
 	})
 }

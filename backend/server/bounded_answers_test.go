@@ -21,7 +21,7 @@ import (
 // serve starts a server for handlers of a test's own.
 func serve(t *testing.T, r *streamer.Router) *host {
 	t.Helper()
-	o := server.Options{Auth: people, Data: filepath.Join(t.TempDir(), "streamer.db"), Logger: discarded}
+	o := server.Options{Auth: identities, Data: filepath.Join(t.TempDir(), "streamer.db"), Logger: discarded}
 	unhurry(&o)
 	s, err := server.New(r, &o)
 	require.NoError(t, err)
