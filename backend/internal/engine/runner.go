@@ -57,12 +57,11 @@ var errGoexit = errors.New("the handler ended its goroutine")
 // called; 0: never. The handler's context ends when parent does. Cause is why it
 // had ended when the handler returned; nil: it had not.
 func (r *runner) run(parent context.Context, threshold time.Duration) (out []byte, err, cause error) {
-	r.ctx.parent = parent
+	r.startRun(parent, threshold)
 	if parent.Done() != nil {
 		stop := context.AfterFunc(parent, func() { r.cancel(context.Cause(parent)) })
 		defer stop()
 	}
-	r.startTimer(threshold)
 	err = errGoexit
 	defer func() {
 		if v := recover(); v != nil {
@@ -74,12 +73,14 @@ func (r *runner) run(parent context.Context, threshold time.Duration) (out []byt
 	return out, err, nil
 }
 
-func (r *runner) startTimer(threshold time.Duration) {
+// startRun sets the context's parent, and the timer.
+func (r *runner) startRun(parent context.Context, threshold time.Duration) {
 	if threshold <= 0 {
 		threshold = math.MaxInt64
 	}
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
+	r.ctx.parent = parent
 	r.timer = time.AfterFunc(min(threshold, time.Until(r.ctx.deadline)), r.onTimer)
 }
 
