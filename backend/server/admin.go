@@ -159,7 +159,7 @@ func decodeRetry(body io.Reader) (in RetryRequest, err error) {
 	}
 	fields := map[string]*string{"tenant": &in.Tenant, "id": &in.ID}
 	for more := s.Enter('}'); more; more = s.More('}') {
-		name, _ := s.Name()
+		name, _ := s.FieldName()
 		field, known := fields[string(name)]
 		switch {
 		case s.Err() != nil:
@@ -178,7 +178,7 @@ func decodeRetry(body io.Reader) (in RetryRequest, err error) {
 	if s.Err() != nil {
 		return in, errors.New("the body is cut")
 	}
-	if s.End(); s.Err() != nil {
+	if s.ExpectEnd(); s.Err() != nil {
 		return in, errors.New("something follows the object")
 	}
 	if in.Tenant == "" || !wire.ValidID(in.ID) {

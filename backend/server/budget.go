@@ -35,7 +35,7 @@ func (b *memoryBudget) Reserve(held int64) bool {
 	if need <= 0 {
 		return true
 	}
-	if !b.pool.Take(b.share, need) {
+	if !b.pool.Reserve(b.share, need) {
 		return false
 	}
 	b.taken.Add(need)
@@ -50,7 +50,7 @@ func (b *memoryBudget) ReleaseTo(held int64) {
 			return
 		}
 		if b.taken.CompareAndSwap(taken, keep) {
-			b.pool.Give(b.share, taken-keep)
+			b.pool.Release(b.share, taken-keep)
 			return
 		}
 	}

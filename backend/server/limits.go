@@ -53,13 +53,13 @@ func (l *limits) allowMessage(now time.Time, closing bool) refusal {
 // it would have been allowed. A client that keeps exceeding its rate is read no
 // faster: debit blocks, unless the connection is closing.
 func (l *limits) debit(now time.Time, closing bool) time.Duration {
-	wait, deep := l.messages.Owe(now)
+	wait, deep := l.messages.Debit(now)
 	if deep && !closing {
 		select {
 		case <-time.After(min(wait-l.messages.Burst(), time.Second)):
 		case <-l.ctx.Done():
 		}
-		l.messages.Owe(time.Now())
+		l.messages.Debit(time.Now())
 	}
 	return wait
 }

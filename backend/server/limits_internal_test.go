@@ -57,8 +57,8 @@ func TestRefusalsCostNothing(t *testing.T) {
 	l.release(two)
 	require.Zero(t, l.pending.Load())
 	require.Zero(t, l.held.Load())
-	require.True(t, l.budget.pool.Take(nil, 60_000), "all of it is there again")
-	require.True(t, l.tenant.memory.Idle())
+	require.True(t, l.budget.pool.Reserve(nil, 60_000), "all of it is there again")
+	require.True(t, l.tenant.memory.IsEmpty())
 
 	call := newCall(t, 10)
 	l.tenant.calls.Limit(0)

@@ -23,7 +23,7 @@ type tenant struct {
 
 // isIdle reports whether the tenant would gain nothing by being forgotten.
 func (t *tenant) isIdle(now time.Time) bool {
-	return t.connections == 0 && t.inline.Idle() && t.memory.Idle() && t.calls.Full(now)
+	return t.connections == 0 && t.inline.IsEmpty() && t.memory.IsEmpty() && t.calls.IsFull(now)
 }
 
 // connectionLimiter counts connections, including those whose handshake is not
@@ -61,7 +61,7 @@ func (l *connectionLimiter) reserve(id *auth.Identity, now time.Time) (t *tenant
 	switch {
 	case l.taken >= o.MaxConnections:
 		return nil, serverFull
-	case !quota.Fair(int64(t.connections), int64(l.taken), int64(o.MaxConnections)),
+	case !quota.WithinFairShare(int64(t.connections), int64(l.taken), int64(o.MaxConnections)),
 		o.MaxTenantConnections > 0 && t.connections >= o.MaxTenantConnections:
 		return nil, tenantFull
 	case o.MaxSubjectConnections > 0 && t.subjects[id.Subject] >= o.MaxSubjectConnections:

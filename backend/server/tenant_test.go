@@ -47,7 +47,7 @@ func TestConnectionLimiter(t *testing.T) {
 				switch {
 				case all >= o.MaxConnections:
 					require.Equal(t, serverFull, refusal)
-				case own >= quota.Generosity*(o.MaxConnections-all), o.MaxTenantConnections > 0 && own >= o.MaxTenantConnections:
+				case own >= quota.ShareFactor*(o.MaxConnections-all), o.MaxTenantConnections > 0 && own >= o.MaxTenantConnections:
 					require.Equal(t, tenantFull, refusal)
 				case o.MaxSubjectConnections > 0 && held[[2]string{name, subject}] >= o.MaxSubjectConnections:
 					require.Equal(t, subjectFull, refusal)
@@ -69,14 +69,14 @@ func TestConnectionLimiter(t *testing.T) {
 			"call": func(t *rapid.T) {
 				name, _ := pick(t)
 				if own := r.tenants[name]; own != nil && own.connections > 0 && inline[name] == nil {
-					require.True(t, pool.Take(&own.inline, 1))
+					require.True(t, pool.Reserve(&own.inline, 1))
 					inline[name] = own
 				}
 			},
 			"end": func(t *rapid.T) {
 				name, _ := pick(t)
 				if own := inline[name]; own != nil {
-					pool.Give(&own.inline, 1)
+					pool.Release(&own.inline, 1)
 					delete(inline, name)
 				}
 			},
@@ -98,7 +98,7 @@ func TestConnectionLimiter(t *testing.T) {
 			}
 		}
 		for _, own := range inline {
-			pool.Give(&own.inline, 1)
+			pool.Release(&own.inline, 1)
 		}
 		r.forget(now)
 		require.Empty(t, r.tenants)
@@ -167,6 +167,13 @@ func TestOldHandshakesAreClosed(t *testing.T) {
 	})
 }
 
+// requireUsed checks that used of a pool's size places are taken.
+func requireUsed(t require.TestingT, pool *quota.Pool, size, used int64) {
+	require.False(t, pool.Reserve(nil, size-used+1), "fewer places are taken")
+	require.True(t, pool.Reserve(nil, size-used), "more places are taken")
+	pool.Release(nil, size-used)
+}
+
 // Whatever connections hold and give back, no more is taken than there is, at
 // rest it covers what is held, and in the end nothing is taken.
 func TestMemoryBudgets(t *testing.T) {
@@ -196,15 +203,15 @@ func TestMemoryBudgets(t *testing.T) {
 					require.Less(t, all[i].taken.Load(), held[i]+memoryStep)
 					sum += all[i].taken.Load()
 				}
-				require.Equal(t, sum, pool.Used())
+				requireUsed(t, pool, size, sum)
 				require.LessOrEqual(t, sum, int64(size))
 			},
 		})
 		for i := range all {
 			all[i].ReleaseTo(0)
 		}
-		require.Zero(t, pool.Used())
-		require.True(t, share.Idle())
+		requireUsed(t, pool, size, 0)
+		require.True(t, share.IsEmpty())
 	})
 	var free memoryBudget
 	require.True(t, free.Reserve(1<<40), "without a pool there is no bound")

@@ -112,7 +112,7 @@ func (a *Attempt) Run(ctx context.Context, early func(Answer)) (answer Answer, o
 	out, err, cause := a.runner.run(ctx, threshold)
 	answer, waiting := a.decideOutcome(verdict{out: out, err: err, cause: cause}, nil)
 	if a.request != nil {
-		a.e.inlineCalls.Give(a.request.Share, 1)
+		a.e.inlineCalls.Release(a.request.Share, 1)
 	}
 	return answer, waiting != nil
 }
@@ -234,7 +234,7 @@ func (a *Attempt) abort(answer *Answer) {
 // releaseUnrun frees what an attempt holds that never runs.
 func (a *Attempt) releaseUnrun() {
 	a.runner.closeUnrun()
-	a.e.inlineCalls.Give(a.request.Share, 1)
+	a.e.inlineCalls.Release(a.request.Share, 1)
 }
 
 // takeCallers returns who waits for the answer of an inline call.

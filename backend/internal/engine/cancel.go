@@ -92,7 +92,7 @@ func (p *pendingCancels) add(o callOwner, now time.Time) {
 		p.until, p.counts = map[callOwner]time.Time{}, map[string]int{}
 	}
 	p.forget(now)
-	if _, again := p.until[o]; again || !quota.Fair(int64(p.counts[o.Tenant]), int64(len(p.queue)), maxPendingCancels) {
+	if _, again := p.until[o]; again || !quota.WithinFairShare(int64(p.counts[o.Tenant]), int64(len(p.queue)), maxPendingCancels) {
 		return
 	}
 	p.until[o] = now.Add(store.CancelMemory)

@@ -96,7 +96,7 @@ func (s *schedule) push(h store.Hint, now time.Time) bool {
 		s.merge(old, &h, now)
 		return true
 	}
-	if !quota.Fair(int64(s.counts[h.Tenant]), int64(len(s.items)), int64(s.limit)) {
+	if !quota.WithinFairShare(int64(s.counts[h.Tenant]), int64(len(s.items)), int64(s.limit)) {
 		return false
 	}
 	it := &item{hint: h, index: -1}

@@ -99,7 +99,7 @@ func TestScheduleProperties(t *testing.T) {
 						own++
 					}
 				}
-				require.Equal(t, known || own < quota.Generosity*(limit-len(model)), took)
+				require.Equal(t, known || own < quota.ShareFactor*(limit-len(model)), took)
 				if took && (!known || old.due > now && due < old.due) {
 					model[h.Key] = want{due, int(h.Deadline.Sub(zero) / time.Second)}
 				}

@@ -44,7 +44,7 @@ func (e *Engine) Submit(ctx context.Context, r *Request) Submission {
 
 // submitInline begins a call that is not stored, or joins the one that runs.
 func (e *Engine) submitInline(ctx context.Context, r *Request, now, deadline time.Time) Submission {
-	if !e.inlineCalls.Take(r.Share, 1) {
+	if !e.inlineCalls.Reserve(r.Share, 1) {
 		return answered(refused(core.CodeOverloaded, "too many calls are running", false))
 	}
 	a := e.newAttempt(r.Action, r.Key, r.In, r.info(now, deadline), r.attemptTimeout())

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Listener is a net.Listener that is dialed by its DialContext. It is safe for
+// Listener is a net.Listener that clients dial with its DialContext. It is safe for
 // concurrent use.
 type Listener struct {
 	conns  chan net.Conn

@@ -12,9 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Whatever tenants do, the pool is never overdrawn, a tenant that holds nothing
-// gets a place unless others hold all, and what was given back can be taken
-// again.
+// The pool is never overdrawn, a tenant that holds nothing gets a place unless
+// others hold all, and a released place can be reserved again.
 func TestPool(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.Int64Range(1, 200).Draw(t, "size")
@@ -28,7 +27,7 @@ func TestPool(t *testing.T) {
 			if last := len(held[i]) - 1; rapid.Bool().Draw(t, "give") && last >= 0 {
 				n := held[i][last]
 				held[i] = held[i][:last]
-				p.Give(&shares[i], n)
+				p.Release(&shares[i], n)
 				used, own[i] = used-n, own[i]-n
 				continue
 			}
@@ -36,106 +35,106 @@ func TestPool(t *testing.T) {
 			// One by one, each would have been fair.
 			want := used+n <= size
 			for j := range n {
-				want = want && own[i]+j < Generosity*(size-used-j)
+				want = want && own[i]+j < ShareFactor*(size-used-j)
 			}
-			require.Equal(t, want, p.Take(&shares[i], n))
+			require.Equal(t, want, p.Reserve(&shares[i], n))
 			if want {
 				held[i] = append(held[i], n)
 				used, own[i] = used+n, own[i]+n
 			}
 			require.LessOrEqual(t, used, size)
 		}
-		require.Equal(t, used, p.Used())
+		require.Equal(t, used, p.used.Load())
 		for i := range shares {
-			require.Equal(t, own[i] == 0, shares[i].Idle())
+			require.Equal(t, own[i] == 0, shares[i].IsEmpty())
 		}
 	})
 }
 
-// A tenant that takes all it can get leaves a fifth, of which the next one gets
-// four fifths.
+// The first tenant gets four fifths of the pool, the next one four fifths of the
+// rest.
 func TestShares(t *testing.T) {
 	p := NewPool(10_000)
 	var shares [3]Share
 	for i, want := range []int{8_000, 1_600, 320} {
 		got := 0
-		for p.Take(&shares[i], 1) {
+		for p.Reserve(&shares[i], 1) {
 			got++
 		}
 		require.Equal(t, want, got)
 	}
-	require.True(t, p.Take(nil, 1), "what is nobody's has no share, and counts")
-	require.EqualValues(t, 9_921, p.Used())
+	require.True(t, p.Reserve(nil, 1), "places without a share count, and have no fair share")
+	require.EqualValues(t, 9_921, p.used.Load())
 	full := NewPool(3)
-	require.False(t, full.Take(nil, 4), "all or none")
-	require.True(t, full.Take(nil, 3))
-	require.False(t, full.Take(nil, 1))
-	require.EqualValues(t, 3, full.Used())
+	require.False(t, full.Reserve(nil, 4), "all or none")
+	require.True(t, full.Reserve(nil, 3))
+	require.False(t, full.Reserve(nil, 1))
+	require.EqualValues(t, 3, full.used.Load())
 }
 
 func TestPoolIsSafe(t *testing.T) {
 	p := NewPool(50)
 	var shares [4]Share
-	var everybody sync.WaitGroup
+	var tenants sync.WaitGroup
 	for i := range shares {
 		for range 4 {
-			everybody.Go(func() {
+			tenants.Go(func() {
 				for range 2_000 {
-					if p.Take(&shares[i], 1) {
-						if p.Used() > 50+16 { // those that are being refused count for a moment
+					if p.Reserve(&shares[i], 1) {
+						if p.used.Load() > 50+16 { // calls that are being refused count for a moment
 							t.Error("overdrawn")
 						}
-						p.Give(&shares[i], 1)
+						p.Release(&shares[i], 1)
 					}
 				}
 			})
 		}
 	}
-	everybody.Wait()
-	require.Zero(t, p.Used())
+	tenants.Wait()
+	require.Zero(t, p.used.Load())
 }
 
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 func TestRate(t *testing.T) {
 	r := NewRate(10)
-	require.True(t, r.Full(noon))
+	require.True(t, r.IsFull(noon))
 	for range 10 {
 		require.Zero(t, r.Take(noon), "a second's worth at once")
 	}
-	require.False(t, r.Full(noon))
+	require.False(t, r.IsFull(noon))
 	require.Equal(t, 100*time.Millisecond, r.Take(noon))
-	require.Equal(t, 100*time.Millisecond, r.Take(noon), "what is refused costs nothing")
+	require.Equal(t, 100*time.Millisecond, r.Take(noon), "a refused event costs nothing")
 	require.Equal(t, 30*time.Millisecond, r.Take(noon.Add(70*time.Millisecond)))
 	require.Zero(t, r.Take(noon.Add(100*time.Millisecond)))
 	require.NotZero(t, r.Take(noon.Add(100*time.Millisecond)))
 	later := noon.Add(time.Hour)
-	require.True(t, r.Full(later), "rest does not add up beyond a second")
+	require.True(t, r.IsFull(later), "rest does not add up beyond a second")
 	for range 10 {
 		require.Zero(t, r.Take(later))
 	}
 	require.NotZero(t, r.Take(later))
-	require.Zero(t, r.Take(noon), "a clock that was set back owes nothing")
+	require.Zero(t, r.Take(noon), "a clock that was set back leaves no debt")
 }
 
 func TestDebt(t *testing.T) {
 	r := NewRate(10)
 	for range 10 {
-		wait, deep := r.Owe(noon)
+		wait, deep := r.Debit(noon)
 		require.Zero(t, wait)
 		require.False(t, deep)
 	}
 	for i := range 10 {
-		wait, deep := r.Owe(noon)
+		wait, deep := r.Debit(noon)
 		require.Equal(t, time.Duration(i+1)*100*time.Millisecond, wait)
 		require.False(t, deep)
 	}
-	wait, deep := r.Owe(noon)
+	wait, deep := r.Debit(noon)
 	require.Equal(t, 1100*time.Millisecond, wait)
-	require.True(t, deep, "no more is owed")
-	_, deep = r.Owe(noon.Add(100 * time.Millisecond))
+	require.True(t, deep, "the debt does not grow further")
+	_, deep = r.Debit(noon.Add(100 * time.Millisecond))
 	require.False(t, deep)
-	wait, _ = r.Owe(noon.Add(3 * time.Second))
+	wait, _ = r.Debit(noon.Add(3 * time.Second))
 	require.Zero(t, wait)
 }
 
@@ -144,11 +143,11 @@ func TestNoLimit(t *testing.T) {
 	for _, r := range []*Rate{none, {}, NewRate(0), NewRate(-1)} {
 		for range 1000 {
 			require.Zero(t, r.Take(noon))
-			wait, deep := r.Owe(noon)
+			wait, deep := r.Debit(noon)
 			require.Zero(t, wait)
 			require.False(t, deep)
 		}
-		require.True(t, r.Full(noon))
+		require.True(t, r.IsFull(noon))
 	}
 }
 
@@ -186,8 +185,8 @@ func BenchmarkTake(b *testing.B) {
 	r := NewRate(1 << 30)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if p.Take(&s, 1) {
-				p.Give(&s, 1)
+			if p.Reserve(&s, 1) {
+				p.Release(&s, 1)
 			}
 			r.Take(noon)
 		}

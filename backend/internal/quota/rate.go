@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Rate says how often something may happen: so many times a second, and as
-// many at once after a second of rest. The zero value and nil allow everything.
-// It is safe for concurrent use, and one comparison when nothing is limited.
+// Rate limits events to a number per second, with a burst of the same number. The
+// zero value and nil allow everything. It is safe for concurrent use, and costs
+// one comparison when nothing is limited.
 type Rate struct {
-	// every is the time that one event costs.
+	// every is the cost of one event in time.
 	every int64
 	// burst is how far the account may be ahead of the clock.
 	burst int64
@@ -18,7 +18,7 @@ type Rate struct {
 	paid atomic.Int64
 }
 
-// NewRate returns a rate of so many events a second; 0: no limit.
+// NewRate returns a rate of perSecond events a second; 0: no limit.
 func NewRate(perSecond int) *Rate {
 	r := &Rate{}
 	r.Limit(perSecond)
@@ -34,12 +34,12 @@ func (r *Rate) Limit(perSecond int) {
 	r.burst = r.every * int64(perSecond)
 }
 
-// Take pays for one event, unless the account is empty; then it returns after
-// what time it will not be.
-func (r *Rate) Take(now time.Time) (wait time.Duration) { return r.pay(now, 0) }
+// Take charges one event and returns 0. If the account is empty, it charges
+// nothing and returns how long to wait.
+func (r *Rate) Take(now time.Time) (wait time.Duration) { return r.charge(now, 0) }
 
-// Burst is the time after which an empty account is full, and the most that is
-// owed.
+// Burst is the time after which an empty account is full. It is also the largest
+// debt.
 func (r *Rate) Burst() time.Duration {
 	if r == nil {
 		return 0
@@ -47,17 +47,17 @@ func (r *Rate) Burst() time.Duration {
 	return time.Duration(r.burst)
 }
 
-// Owe is Take for what happens anyway, like the reading of a message: that is
-// paid for also when the account is empty, down to a debt of one burst. deep
-// tells that the debt was as large as that already.
-func (r *Rate) Owe(now time.Time) (wait time.Duration, deep bool) {
-	wait = r.pay(now, int64(r.Burst()))
+// Debit is Take for an event that cannot be refused, such as reading a message:
+// it charges even an empty account, down to a debt of one burst. deep reports that
+// the debt had reached that already.
+func (r *Rate) Debit(now time.Time) (wait time.Duration, deep bool) {
+	wait = r.charge(now, int64(r.Burst()))
 	return wait, wait > r.Burst()
 }
 
-// pay moves paid on by one event if it is then at most debt ahead of now, and
-// returns by how much it is ahead.
-func (r *Rate) pay(now time.Time, debt int64) time.Duration {
+// charge advances paid by one event if paid is then at most debt ahead of now, and
+// returns how far ahead it is.
+func (r *Rate) charge(now time.Time, debt int64) time.Duration {
 	if r == nil || r.every == 0 {
 		return 0
 	}
@@ -66,7 +66,7 @@ func (r *Rate) pay(now time.Time, debt int64) time.Duration {
 		before := r.paid.Load()
 		from := before
 		if from > at+r.burst {
-			from = 0 // the clock was set back: nobody owes as much
+			from = 0 // the clock was set back: no debt is that large
 		}
 		after := max(from, at-r.burst) + r.every
 		ahead := after - at
@@ -79,7 +79,7 @@ func (r *Rate) pay(now time.Time, debt int64) time.Duration {
 	}
 }
 
-// Full tells whether the account is as full as it gets.
-func (r *Rate) Full(now time.Time) bool {
+// IsFull reports whether a whole burst is available.
+func (r *Rate) IsFull(now time.Time) bool {
 	return r == nil || r.every == 0 || r.paid.Load() <= now.UnixNano()-r.burst
 }

@@ -5,15 +5,15 @@ package quota
 
 import "sync/atomic"
 
-// Generosity is how many places a tenant may hold for each one that is free: a
-// tenant that is alone gets four places in five, the next one four fifths of
-// what is left then, and so on. Nobody has places set aside that lie idle, and
-// nobody can take the last ones.
-const Generosity = 4
+// ShareFactor is how many places a tenant may hold for each free place: the only
+// active tenant gets four places in five, the next one four fifths of the rest,
+// and so on. No places are reserved for idle tenants, and no tenant can take the
+// last ones.
+const ShareFactor = 4
 
-// Fair tells whether somebody who holds own of size places, of which all
-// together hold used, may have one more.
-func Fair(own, used, size int64) bool { return own < Generosity*(size-used) }
+// WithinFairShare reports whether a tenant that holds own of size places may take
+// one more. All tenants together hold used places.
+func WithinFairShare(own, used, size int64) bool { return own < ShareFactor*(size-used) }
 
 // Pool is a number of places that tenants share. It is safe for concurrent use.
 type Pool struct {
@@ -27,32 +27,29 @@ type Share struct{ used atomic.Int64 }
 // NewPool returns a pool of so many places.
 func NewPool(size int) *Pool { return &Pool{size: int64(size)} }
 
-// Take takes n places for the tenant whose share it is, nil for nobody's, and
-// tells whether they were there: all or none. Of callers that come at the same
-// time more than necessary may be refused, never too few.
-func (p *Pool) Take(s *Share, n int64) bool {
+// Reserve takes n places, all or none, and reports whether it did. They count as
+// the share's; a nil share belongs to no tenant and has no fair share to keep.
+// Concurrent calls may be refused more often than necessary, never too rarely.
+func (p *Pool) Reserve(s *Share, n int64) bool {
 	used := p.used.Add(n)
 	fits := used <= p.size
 	if s != nil {
 		own := s.used.Add(n)
-		fits = fits && Fair(own-1, used-1, p.size)
+		fits = fits && WithinFairShare(own-1, used-1, p.size)
 	}
 	if !fits {
-		p.Give(s, n)
+		p.Release(s, n)
 	}
 	return fits
 }
 
-// Give gives back places that Take took for the same share.
-func (p *Pool) Give(s *Share, n int64) {
+// Release gives back places that Take took for the same share.
+func (p *Pool) Release(s *Share, n int64) {
 	p.used.Add(-n)
 	if s != nil {
 		s.used.Add(-n)
 	}
 }
 
-// Used tells how many places are taken.
-func (p *Pool) Used() int64 { return p.used.Load() }
-
-// Idle tells whether the share holds nothing.
-func (s *Share) Idle() bool { return s.used.Load() == 0 }
+// IsEmpty reports whether the share holds nothing.
+func (s *Share) IsEmpty() bool { return s.used.Load() == 0 }
