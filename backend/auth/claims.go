@@ -244,6 +244,6 @@ func object(data []byte) (map[string]json.RawMessage, error) {
 	var s jsonscan.Scanner
 	s.Reset(data, MaxToken)
 	fields := s.Fields()
-	s.End()
+	s.ExpectEnd()
 	return fields, s.Err()
 }

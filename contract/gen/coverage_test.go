@@ -9,7 +9,7 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
-// Everything that the schema says is tried by a vector: each field of each
+// A vector covers everything in the schema: each field of each
 // message with a value of the wrong type and, where it is required, without it;
 // each bound from both sides.
 func TestVectorsCoverTheSchema(t *testing.T) {
@@ -129,7 +129,7 @@ func (c claims) breaksIn(in string, fields []model.Field, all *model.Model, obje
 		case !there:
 			c[in+"."+f.Name+": missing"] = true
 			continue
-		case !fits(&f.Value, text):
+		case !hasType(&f.Value, text):
 			c[in+"."+f.Name+": wrong type"] = true
 			continue
 		}

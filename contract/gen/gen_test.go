@@ -17,18 +17,18 @@ func copyOf(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		put(t, dir, name, string(text))
+		writeFile(t, dir, name, string(text))
 	}
-	put(t, dir, filepath.Join(wire, "scanner.go"), "package wire\n\nimport _ \"github.com/pay-theory/streamer/backend/internal/jsonscan\"\n")
-	put(t, dir, filepath.Join(wire, "scanner_test.go"), "package wire\n")
-	put(t, dir, "backend/internal/jsonscan/scanner.go", "package jsonscan\n")
+	writeFile(t, dir, filepath.Join(wire, "scanner.go"), "package wire\n\nimport _ \"github.com/pay-theory/streamer/backend/internal/jsonscan\"\n")
+	writeFile(t, dir, filepath.Join(wire, "scanner_test.go"), "package wire\n")
+	writeFile(t, dir, "backend/internal/jsonscan/scanner.go", "package jsonscan\n")
 	if err := run(dir, false); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-func put(t *testing.T, dir, name, text string) {
+func writeFile(t *testing.T, dir, name, text string) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -39,7 +39,7 @@ func put(t *testing.T, dir, name, text string) {
 	}
 }
 
-// What stands in the repository is what the generator writes.
+// The files in the repository are the output of the generator.
 func TestNothingIsStale(t *testing.T) {
 	if err := run(root, true); err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestCheckNamesTheFileAndTheLine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			put(t, dir, generated, strings.Replace(string(text), "MaxRef", "37", 1))
+			writeFile(t, dir, generated, strings.Replace(string(text), "MaxRef", "37", 1))
 		}, []string{generated + " is not what", "at line ", `- `, `"ref", 1, 37`, `"ref", 1, MaxRef`}},
 		"a file is missing": {func(t *testing.T, dir string) {
 			if err := os.Remove(filepath.Join(dir, generated)); err != nil {
@@ -88,26 +88,26 @@ func TestCheckNamesTheFileAndTheLine(t *testing.T) {
 		}, []string{generated, "missing"}},
 		"a copy was edited": {
 			func(t *testing.T, dir string) {
-				put(t, dir, copies[wire]+"/scanner.go", "package wire // mine\n\nimport _ \"github.com/pay-theory/streamer/client-go/internal/jsonscan\"\n")
+				writeFile(t, dir, copies[wire]+"/scanner.go", "package wire // mine\n\nimport _ \"github.com/pay-theory/streamer/client-go/internal/jsonscan\"\n")
 			},
 			[]string{copies[wire] + "/scanner.go is not what", "at line 1:", "- package wire // mine", "+ package wire"},
 		},
 		"the other copy was edited": {
 			func(t *testing.T, dir string) {
-				put(t, dir, "client-go/internal/jsonscan/scanner.go", "package scan\n")
+				writeFile(t, dir, "client-go/internal/jsonscan/scanner.go", "package scan\n")
 			},
 			[]string{"client-go/internal/jsonscan/scanner.go is not what", "+ package jsonscan"},
 		},
 		"a copy too much": {
-			func(t *testing.T, dir string) { put(t, dir, copies[wire]+"/other.go", "package wire\n") },
+			func(t *testing.T, dir string) { writeFile(t, dir, copies[wire]+"/other.go", "package wire\n") },
 			[]string{copies[wire] + "/other.go has no counterpart in " + wire},
 		},
 		"a test was copied": {
-			func(t *testing.T, dir string) { put(t, dir, copies[wire]+"/scanner_test.go", "package wire\n") },
+			func(t *testing.T, dir string) { writeFile(t, dir, copies[wire]+"/scanner_test.go", "package wire\n") },
 			[]string{copies[wire] + "/scanner_test.go has no counterpart"},
 		},
 		"a generated file too much": {
-			func(t *testing.T, dir string) { put(t, dir, wire+"/old_gen.go", "package wire\n") },
+			func(t *testing.T, dir string) { writeFile(t, dir, wire+"/old_gen.go", "package wire\n") },
 			[]string{wire + "/old_gen.go is not generated any more"},
 		},
 		"the schema was changed": {func(t *testing.T, dir string) {
@@ -115,7 +115,7 @@ func TestCheckNamesTheFileAndTheLine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			put(t, dir, schemaFile, strings.Replace(string(text), `"maxLength": 36`, `"maxLength": 40`, 1))
+			writeFile(t, dir, schemaFile, strings.Replace(string(text), `"maxLength": 36`, `"maxLength": 40`, 1))
 		}, []string{wire + "/protocol_gen.go is not what", "MaxRef", "40", copies[wire] + "/protocol_gen.go is not what"}},
 	} {
 		t.Run(name, func(t *testing.T) {

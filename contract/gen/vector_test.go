@@ -97,7 +97,7 @@ func frame(t *testing.T, v *vector) []byte {
 	return out
 }
 
-// messages takes the frame apart, as far as it can be read.
+// messages splits the frame into messages, as far as it can be read.
 func (v *vector) messages() (list []json.RawMessage) {
 	if !utf8.Valid(v.bytes) || json.Unmarshal(v.bytes, &list) == nil {
 		return list
@@ -150,8 +150,8 @@ func objects(m *model.Model, v *model.Value, text []byte) []map[string]json.RawM
 	return []map[string]json.RawMessage{one}
 }
 
-// fits tells whether a value is of the right type, whatever its bounds.
-func fits(v *model.Value, text []byte) bool {
+// hasType reports whether a value has the right type; bounds are ignored.
+func hasType(v *model.Value, text []byte) bool {
 	switch v.Kind {
 	case model.Text, model.Word:
 		return text[0] == '"'

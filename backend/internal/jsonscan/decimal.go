@@ -16,8 +16,8 @@ type Decimal struct {
 	point    int
 }
 
-// maxExponent bounds exponents. In a message of 32 KiB, numbers with larger
-// exponents cannot be told apart by them.
+// maxExponent bounds exponents. In a message of 32 KiB, larger exponents do not
+// change the result of a comparison.
 const maxExponent = 1 << 30
 
 // ParseDecimal reads a number in JSON's grammar; an empty text is zero.

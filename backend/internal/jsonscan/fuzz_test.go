@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// addVectors adds the frames of the contract's vectors. There are none where
-// the module stands alone.
+// addVectors adds the frames of the contract's vectors. Outside of the repository
+// there are none.
 func addVectors(f *testing.F) {
 	files, err := filepath.Glob("../../../contract/vectors/*/*.json")
 	if err != nil {
@@ -46,8 +46,8 @@ func FuzzScanner(f *testing.F) {
 		before := bytes.Clone(data)
 		var s Scanner
 		s.Reset(data, maxDepth)
-		raw := s.Raw()
-		s.End()
+		raw := s.RawValue()
+		s.ExpectEnd()
 		if want := utf8.Valid(data) && json.Valid(data); want != (s.Err() == nil) && s.Err() != ErrDepth {
 			t.Fatalf("%q is JSON: %v; the scanner says: %v", data, want, s.Err())
 		}
@@ -88,7 +88,7 @@ func compare(t *testing.T, text json.RawMessage) {
 		}
 		i := 0
 		for more := s.Enter(']'); more; more = s.More(']') {
-			raw := s.Raw()
+			raw := s.RawValue()
 			if i >= len(want) || !bytes.Equal(raw, want[i]) {
 				t.Fatalf("element %d of %s is %s", i, text, raw)
 			}
@@ -117,9 +117,9 @@ func compare(t *testing.T, text json.RawMessage) {
 			compare(t, raw)
 		}
 	default:
-		s.Skip()
+		s.SkipValue()
 	}
-	if s.End(); s.Err() != nil {
+	if s.ExpectEnd(); s.Err() != nil {
 		t.Fatalf("%s: %v", text, s.Err())
 	}
 }

@@ -3,7 +3,7 @@
 // It refuses what JSON libraries read in different ways: bytes that are not
 // UTF-8, nesting beyond a limit, and anything after the value. It reports lone
 // surrogates, it reads integers exactly, it returns raw values byte for byte,
-// and [Scanner.Fields] refuses an object that has a name twice.
+// and [Scanner.Fields] refuses an object with duplicate names.
 //
 // A [Scanner] keeps its first error and then acts as if the text ended there, so
 // that callers may read on and check [Scanner.Err] once.
@@ -12,12 +12,12 @@
 //	s.Reset(data, 64)
 //	if s.Peek() == '{' {
 //		for more := s.Enter('}'); more; more = s.More('}') {
-//			name, _ := s.Name()
+//			name, _ := s.FieldName()
 //			…
-//			s.Skip()
+//			s.SkipValue()
 //		}
 //	}
-//	s.End()
+//	s.ExpectEnd()
 //	return s.Err()
 //
 // The package is the same in the server's and the client's module.
@@ -42,7 +42,7 @@ var (
 	ErrEscape = errors.New("a bad escape in a string")
 	// ErrUnicodeEscape means that \u is not followed by four hex digits.
 	ErrUnicodeEscape = errors.New("a bad \\u escape")
-	// ErrTwice means that an object has a name twice.
+	// ErrTwice means that an object has a duplicate name.
 	ErrTwice = errors.New("a name stands twice")
 	// ErrTrailing means that something follows the value.
 	ErrTrailing = errors.New("something follows the value")
@@ -86,7 +86,7 @@ func (s *Scanner) Err() error { return s.err }
 // position of the error.
 func (s *Scanner) Offset() int { return s.pos }
 
-// fail keeps the first error and cuts the text off, so that nothing more is read.
+// fail keeps the first error and truncates the text, so that nothing more is read.
 func (s *Scanner) fail(err error) {
 	if s.err == nil {
 		s.err = err
@@ -107,8 +107,8 @@ func (s *Scanner) Peek() byte {
 
 var whiteSpace = [' ' + 1]bool{' ': true, '\t': true, '\n': true, '\r': true}
 
-// End fails if anything but white space follows.
-func (s *Scanner) End() {
+// ExpectEnd fails if anything but white space follows.
+func (s *Scanner) ExpectEnd() {
 	if s.Peek(); s.pos < len(s.data) {
 		s.fail(ErrTrailing)
 	}
@@ -154,9 +154,9 @@ func (s *Scanner) More(end byte) bool {
 	return false
 }
 
-// Name reads the name of an object's field and the colon after it; the results
+// FieldName reads the name of an object's field and the colon after it; the results
 // are those of [Scanner.String].
-func (s *Scanner) Name() (name []byte, lone bool) {
+func (s *Scanner) FieldName() (name []byte, lone bool) {
 	if s.Peek() != '"' {
 		s.fail(errName)
 		return nil, false
@@ -185,21 +185,21 @@ func (s *Scanner) Literal(word string) bool {
 	return true
 }
 
-// Raw returns the bytes of one value without copying them; nil after an error.
+// RawValue returns the bytes of one value without copying them; nil after an error.
 // Lone surrogates and duplicate names are not looked for in it.
-func (s *Scanner) Raw() json.RawMessage {
+func (s *Scanner) RawValue() json.RawMessage {
 	s.Peek()
 	start := s.pos
-	s.Skip()
+	s.SkipValue()
 	if s.err != nil {
 		return nil
 	}
 	return s.data[start:s.pos:s.pos]
 }
 
-// Skip reads one value and checks its grammar. Lone surrogates and duplicate
+// SkipValue reads one value and checks its grammar. Lone surrogates and duplicate
 // names are not looked for in it.
-func (s *Scanner) Skip() {
+func (s *Scanner) SkipValue() {
 	switch c := s.Peek(); {
 	case c == '"':
 		s.skipString()
@@ -237,13 +237,13 @@ func (s *Scanner) skipLiteral(c byte) {
 func (s *Scanner) skipObject() {
 	for more := s.Enter('}'); more; more = s.More('}') {
 		s.skipName()
-		s.Skip()
+		s.SkipValue()
 	}
 }
 
 func (s *Scanner) skipArray() {
 	for more := s.Enter(']'); more; more = s.More(']') {
-		s.Skip()
+		s.SkipValue()
 	}
 }
 
@@ -257,7 +257,7 @@ func (s *Scanner) skipName() {
 }
 
 // Fields reads an object and returns its values by their names, which are
-// exact. A name that stands twice is an error; lone surrogates in names become
+// exact. A duplicate name is an error; lone surrogates in names become
 // U+FFFD. The values are parts of the text that was given to [Scanner.Reset].
 func (s *Scanner) Fields() map[string]json.RawMessage {
 	if s.Peek() != '{' {
@@ -266,12 +266,12 @@ func (s *Scanner) Fields() map[string]json.RawMessage {
 	}
 	fields := map[string]json.RawMessage{}
 	for more := s.Enter('}'); more; more = s.More('}') {
-		text, _ := s.Name()
+		text, _ := s.FieldName()
 		name := string(text)
 		if _, twice := fields[name]; twice {
 			s.fail(ErrTwice)
 		}
-		fields[name] = s.Raw()
+		fields[name] = s.RawValue()
 	}
 	return fields
 }

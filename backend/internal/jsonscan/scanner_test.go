@@ -57,8 +57,8 @@ func TestSkipChecksTheGrammar(t *testing.T) {
 		"\"\xff\"":                      ErrUTF8,
 	} {
 		s := scan(text, 3)
-		s.Skip()
-		s.End()
+		s.SkipValue()
+		s.ExpectEnd()
 		require.Equal(t, want, s.Err(), text)
 	}
 }
@@ -68,12 +68,12 @@ func TestDepthIsLimited(t *testing.T) {
 		open, end := pair[:len(pair)-1], pair[len(pair)-1:]
 		for depth, want := range map[int]error{4: nil, 5: ErrDepth, 100_000: ErrDepth} {
 			s := scan(strings.Repeat(open, depth-1)+`[]`+strings.Repeat(end, depth-1), 4)
-			s.Skip()
+			s.SkipValue()
 			require.Equal(t, want, s.Err())
 		}
 	}
 	s := scan(`[[],[[]]]`, 3) // siblings do not add up
-	s.Skip()
+	s.SkipValue()
 	require.NoError(t, s.Err())
 }
 
@@ -129,7 +129,7 @@ func TestObjectsAndArrays(t *testing.T) {
 	s := scan(` {"a" : [1, "x", null, true,-2.5] , "\u0062":{"raw": [1 , 2]}} `, 3)
 	require.EqualValues(t, '{', s.Peek())
 	require.True(t, s.Enter('}'))
-	name, lone := s.Name()
+	name, lone := s.FieldName()
 	require.Equal(t, "a", string(name))
 	require.False(t, lone)
 	require.EqualValues(t, '[', s.Peek())
@@ -152,11 +152,11 @@ func TestObjectsAndArrays(t *testing.T) {
 	require.False(t, plain)
 	require.False(t, s.More(']'))
 	require.True(t, s.More('}'))
-	name, _ = s.Name()
+	name, _ = s.FieldName()
 	require.Equal(t, "b", string(name))
-	require.Equal(t, `{"raw": [1 , 2]}`, string(s.Raw()))
+	require.Equal(t, `{"raw": [1 , 2]}`, string(s.RawValue()))
 	require.False(t, s.More('}'))
-	s.End()
+	s.ExpectEnd()
 	require.NoError(t, s.Err())
 	require.Equal(t, len(` {"a" : [1, "x", null, true,-2.5] , "\u0062":{"raw": [1 , 2]}} `), s.Offset())
 }
@@ -165,8 +165,8 @@ func TestObjectsAndArrays(t *testing.T) {
 func TestTheFirstErrorStays(t *testing.T) {
 	s := scan(`{"a":tru,"b":1}`, 1)
 	require.True(t, s.Enter('}'))
-	_, _ = s.Name()
-	require.Nil(t, s.Raw())
+	_, _ = s.FieldName()
+	require.Nil(t, s.RawValue())
 	require.Equal(t, errNotJSON, s.Err())
 	require.Equal(t, 5, s.Offset())
 	require.Zero(t, s.Peek())
@@ -174,18 +174,18 @@ func TestTheFirstErrorStays(t *testing.T) {
 	require.False(t, s.More(']'))
 	require.False(t, s.Literal("tru"))
 	require.False(t, s.Enter('}'))
-	name, _ := s.Name()
+	name, _ := s.FieldName()
 	require.Nil(t, name)
 	text, _ := s.String()
 	require.Nil(t, text)
 	number, _ := s.Number()
 	require.Nil(t, number)
-	s.Skip()
-	s.End()
+	s.SkipValue()
+	s.ExpectEnd()
 	require.Equal(t, errNotJSON, s.Err())
 	require.Equal(t, 5, s.Offset())
 	s.Reset([]byte(`1`), 0)
-	s.Skip()
+	s.SkipValue()
 	require.NoError(t, s.Err())
 }
 

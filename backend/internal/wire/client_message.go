@@ -28,7 +28,7 @@ func DecodeClientFrame(data []byte) (items []ClientItem, batch bool, err *Error)
 		items = make([]ClientItem, 1)
 		items[0].decode(&s)
 	}
-	if err = s.end(); err == nil {
+	if err = s.expectEnd(); err == nil {
 		err = refusal
 	}
 	if err != nil {
@@ -38,7 +38,7 @@ func DecodeClientFrame(data []byte) (items []ClientItem, batch bool, err *Error)
 }
 
 // decodeBatch reads the messages of a batch. A batch that is refused is still
-// read to its end: if it is not JSON, it is malformed, whatever else it is.
+// read to its end: if it is not JSON, the error is that it is malformed.
 func decodeBatch(s *scanner) (items []ClientItem, refusal *Error) {
 	for more := s.Enter(']'); more; more = s.More(']') {
 		switch {
@@ -49,7 +49,7 @@ func decodeBatch(s *scanner) (items []ClientItem, refusal *Error) {
 			refusal = invalidBatch("batches do not nest")
 		}
 		if refusal != nil {
-			s.Skip()
+			s.SkipValue()
 			continue
 		}
 		items = append(items, ClientItem{})
@@ -67,13 +67,13 @@ func invalidBatch(text string) *Error { return &Error{Code: CodeInvalidBatch, Me
 // after the message and to find its id and ref.
 func (item *ClientItem) decode(s *scanner) {
 	if s.Peek() != '{' {
-		s.Skip()
+		s.SkipValue()
 		item.Err = invalid("", "a message is an object")
 		return
 	}
 	var seen uint32
 	for more := s.Enter('}'); more; more = s.More('}') {
-		if err := item.field(s, s.key(), &seen); err != nil && item.Err == nil {
+		if err := item.field(s, s.fieldName(), &seen); err != nil && item.Err == nil {
 			item.Err = err
 		}
 	}
@@ -86,12 +86,12 @@ func (item *ClientItem) decode(s *scanner) {
 func (item *ClientItem) field(s *scanner, key []byte, seen *uint32) *Error {
 	bit := clientBit(key)
 	if bit == 0 {
-		s.Skip()
+		s.SkipValue()
 		name := shorten(string(key))
 		return invalid(name, "unknown field "+strconv.Quote(name))
 	}
 	if *seen&bit != 0 {
-		s.Skip()
+		s.SkipValue()
 		name := clientName(bit)
 		return invalid(name, "the field "+name+" stands twice")
 	}

@@ -52,7 +52,7 @@ type ClientMessage struct {
 	Token string `json:"token,omitempty"`
 }
 
-// The fields of a client's messages, a bit each.
+// The fields of a client's messages, one bit each.
 const (
 	clientHasType uint32 = 1 << iota
 	clientHasRef
@@ -174,15 +174,15 @@ func clientForm(kind string) (must, may uint32, known bool) {
 	return 0, 0, false
 }
 
-// field reads and judges the value of one field. What is refused stays empty.
+// field reads and checks the value of one field. A refused value stays empty.
 func (m *ClientMessage) field(s *scanner, bit uint32) (err *Error) {
 	switch bit {
 	case clientHasType:
-		m.Type, err = s.word("type")
+		m.Type, err = s.interned("type")
 	case clientHasRef:
 		m.Ref, err = s.characters("ref", 1, MaxRef)
 	case clientHasID:
-		m.ID, err = s.text("id")
+		m.ID, err = s.unbounded("id")
 		if err == nil && !ValidID(m.ID) {
 			m.ID, err = "", invalid("id", "id must be a UUIDv7 in lower case")
 		}
@@ -192,7 +192,7 @@ func (m *ClientMessage) field(s *scanner, bit uint32) (err *Error) {
 			m.Action, err = "", invalid("action", "action may hold only letters, digits and . _ : / -")
 		}
 	case clientHasPayload:
-		m.Payload, err = s.raw()
+		m.Payload, err = s.anyValue()
 	case clientHasMode:
 		m.Mode, err = s.oneOf("mode", "auto", "sync", "async")
 	case clientHasTimeoutMs:
@@ -225,29 +225,29 @@ func (m *ClientMessage) field(s *scanner, bit uint32) (err *Error) {
 	return err
 }
 
-// Append appends the message as JSON. Raw fields are passed on byte for byte.
+// Append appends the message as JSON. Raw fields are copied byte for byte.
 func (m *ClientMessage) Append(b []byte) []byte {
 	w := writer{b: append(b, '{')}
-	w.text("type", m.Type, false)
-	w.text("ref", m.Ref, false)
-	w.text("id", m.ID, false)
-	w.text("action", m.Action, false)
-	w.raw("payload", m.Payload)
-	w.text("mode", m.Mode, false)
-	w.integer("timeoutMs", m.TimeoutMs, false)
-	w.text("idempotencyKey", m.IdempotencyKey, false)
-	w.text("group", m.Group, false)
-	w.integer("delayMs", m.DelayMs, false)
+	w.stringField("type", m.Type, false)
+	w.stringField("ref", m.Ref, false)
+	w.stringField("id", m.ID, false)
+	w.stringField("action", m.Action, false)
+	w.rawField("payload", m.Payload)
+	w.stringField("mode", m.Mode, false)
+	w.integerField("timeoutMs", m.TimeoutMs, false)
+	w.stringField("idempotencyKey", m.IdempotencyKey, false)
+	w.stringField("group", m.Group, false)
+	w.integerField("delayMs", m.DelayMs, false)
 	if m.CancelAfterMs != nil {
-		w.integer("cancelAfterMs", *m.CancelAfterMs, true)
+		w.integerField("cancelAfterMs", *m.CancelAfterMs, true)
 	}
-	w.raw("metadata", m.Metadata)
-	w.integer("after", int64(m.After), false)
-	w.integer("epoch", m.Epoch, false)
-	w.text("status", m.Status, false)
-	w.text("cursor", m.Cursor, false)
-	w.integer("limit", int64(m.Limit), false)
-	w.integer("size", m.Size, m.Type == TypeSeal)
-	w.text("token", m.Token, false)
+	w.rawField("metadata", m.Metadata)
+	w.integerField("after", int64(m.After), false)
+	w.integerField("epoch", m.Epoch, false)
+	w.stringField("status", m.Status, false)
+	w.stringField("cursor", m.Cursor, false)
+	w.integerField("limit", int64(m.Limit), false)
+	w.integerField("size", m.Size, m.Type == TypeSeal)
+	w.stringField("token", m.Token, false)
 	return append(w.b, '}')
 }

@@ -135,7 +135,7 @@ var Codes = map[string]CodeInfo{
 	CodeContinue:            {Retryable: false, Fatal: false, Hint: "Nothing; a new attempt has begun."},
 }
 
-// Reconnects tells for every close code of the protocol whether a client connects again.
+// Reconnects holds, for every close code of the protocol, whether a client connects again.
 var Reconnects = map[int]bool{
 	CloseNormal:          false,
 	CloseGoingAway:       true,

@@ -42,7 +42,7 @@ func TestCodes(t *testing.T) {
 	require.True(t, Reconnects[CloseTokenExpired])
 	for _, m := range append(clientMessages, ClientMessage{Type: ReasonTokenExpired}) {
 		require.LessOrEqual(t, len(m.Type), longestWord, "longestWord must be the longest word's length")
-		w, ok := word([]byte(m.Type))
+		w, ok := internWord([]byte(m.Type))
 		require.True(t, ok)
 		require.Equal(t, m.Type, w)
 	}

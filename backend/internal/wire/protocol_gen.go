@@ -72,12 +72,12 @@ const (
 	ReasonOverloaded   = "overloaded"
 )
 
-// longestWord is how many bytes the longest of the words has.
+// longestWord is the length of the longest of the words in bytes.
 const longestWord = 13
 
-// word returns a type of message, or a value of a field that has few, without
-// taking memory for it; or false.
-func word(text []byte) (string, bool) {
+// internWord returns a message type, or a value of a field with few values,
+// without allocating it; or false.
+func internWord(text []byte) (string, bool) {
 	switch string(text) {
 	case "request":
 		return "request", true

@@ -9,10 +9,10 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
-// scanner reads the values of fields within their bounds. There are two sorts
-// of errors: a frame that is not JSON ends the scanner, which the decoder of
-// the frame looks at last; a value that a field may not have is returned as an
-// *Error, and the scanner is after the value.
+// scanner reads the values of fields within their bounds. There are two kinds of
+// errors: a frame that is not JSON ends the scanner, whose error the decoder of the
+// frame checks last; a value that a field may not have is returned as an *Error,
+// and the scanner is after the value.
 type scanner struct{ jsonscan.Scanner }
 
 // maxInt is the largest value of a field that is an int. It is the same on all
@@ -23,10 +23,10 @@ func invalid(field, text string) *Error {
 	return &Error{Code: CodeInvalidMessage, Message: text, Field: field}
 }
 
-// end expects the end of the frame, and returns why the frame is malformed, if
-// it is.
-func (s *scanner) end() *Error {
-	if s.End(); s.Err() != nil {
+// expectEnd reads the end of the frame, and returns an error if the frame is
+// malformed.
+func (s *scanner) expectEnd() *Error {
+	if s.ExpectEnd(); s.Err() != nil {
 		return malformed(s.Err())
 	}
 	return nil
@@ -45,14 +45,14 @@ func malformed(err error) *Error {
 
 // wrongType skips a value that is not what the named field should hold.
 func (s *scanner) wrongType(name, want string) *Error {
-	s.Skip()
+	s.SkipValue()
 	return invalid(name, "must be "+want)
 }
 
-// key reads the name of an object's field. A name with a lone surrogate becomes
+// fieldName reads the name of an object's field. A name with a lone surrogate becomes
 // one that no field has.
-func (s *scanner) key() []byte {
-	key, lone := s.Name()
+func (s *scanner) fieldName() []byte {
+	key, lone := s.FieldName()
 	if lone {
 		return []byte("\uFFFD")
 	}
@@ -72,20 +72,20 @@ func (s *scanner) decoded(name string) ([]byte, *Error) {
 	return text, nil
 }
 
-// word reads a string that mostly is a word of the protocol; such a string is
+// interned reads a string that is usually a word of the protocol; such a string is
 // not allocated.
-func (s *scanner) word(name string) (string, *Error) {
+func (s *scanner) interned(name string) (string, *Error) {
 	text, err := s.decoded(name)
 	if len(text) <= longestWord {
-		if w, ok := word(text); ok {
+		if w, ok := internWord(text); ok {
 			return w, err
 		}
 	}
 	return string(text), err
 }
 
-// text reads a string of any length.
-func (s *scanner) text(name string) (string, *Error) {
+// unbounded reads a string of any length.
+func (s *scanner) unbounded(name string) (string, *Error) {
 	text, err := s.decoded(name)
 	return string(text), err
 }
@@ -122,7 +122,7 @@ func wrongLength(name string, low, high int, unit string) *Error {
 
 // oneOf reads one of the given words.
 func (s *scanner) oneOf(name string, words ...string) (string, *Error) {
-	text, err := s.word(name)
+	text, err := s.interned(name)
 	if err != nil {
 		return "", err
 	}
@@ -134,15 +134,15 @@ func (s *scanner) oneOf(name string, words ...string) (string, *Error) {
 	return "", invalid(name, name+" has an unknown value")
 }
 
-// raw returns the bytes of any value, unchanged.
-func (s *scanner) raw() (json.RawMessage, *Error) { return s.Raw(), nil }
+// anyValue returns the bytes of any value, unchanged.
+func (s *scanner) anyValue() (json.RawMessage, *Error) { return s.RawValue(), nil }
 
 // rawObject returns the bytes of an object, unchanged.
 func (s *scanner) rawObject(name string, high int) (json.RawMessage, *Error) {
 	if s.Peek() != '{' {
 		return nil, s.wrongType(name, "an object")
 	}
-	text := s.Raw()
+	text := s.RawValue()
 	if len(text) > high {
 		return nil, invalid(name, name+" holds at most "+strconv.Itoa(high>>10)+" KiB")
 	}
@@ -197,7 +197,7 @@ func (s *scanner) float(name string) (float64, *Error) {
 	return f, nil
 }
 
-// pointer returns where a value is kept that may also be absent.
+// pointer returns a pointer to the value of an optional field.
 func pointer[T any](value T, err *Error) (*T, *Error) {
 	if err != nil {
 		return nil, err

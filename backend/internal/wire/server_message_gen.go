@@ -91,7 +91,7 @@ type ServerMessage struct {
 	AfterMs int64 `json:"afterMs,omitempty"`
 }
 
-// The fields of a server's messages, a bit each.
+// The fields of a server's messages, one bit each.
 const (
 	serverHasType uint64 = 1 << iota
 	serverHasRef
@@ -131,8 +131,8 @@ const (
 	serverHasAfterMs
 )
 
-// serverForm returns which fields a type of message has. A type that is not
-// known might have any.
+// serverForm returns which fields a type of message has. An unknown type may
+// have any field.
 func serverForm(kind string) uint64 {
 	switch kind {
 	case TypeAck:
@@ -163,19 +163,19 @@ func serverForm(kind string) uint64 {
 	return 1<<64 - 1
 }
 
-// field reads the value of one field, and says which it was: 0 when no message
-// has it. inside tells that the message stands inside another one.
+// field reads the value of one field, and returns its bit: 0 when no message
+// has the field. inside reports that the message is inside another one.
 func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, err *Error) {
 	switch string(key) {
 	case "type":
 		bit = serverHasType
-		m.Type, err = s.word("type")
+		m.Type, err = s.interned("type")
 	case "ref":
 		bit = serverHasRef
-		m.Ref, err = s.text("ref")
+		m.Ref, err = s.unbounded("ref")
 	case "id":
 		bit = serverHasID
-		m.ID, err = s.text("id")
+		m.ID, err = s.unbounded("id")
 	case "index":
 		bit = serverHasIndex
 		m.Index, err = pointer(whole[int](s, "index", 0, maxInt))
@@ -184,10 +184,10 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		m.Seq, err = whole[uint64](s, "seq", 0, MaxSafeInteger)
 	case "payload":
 		bit = serverHasPayload
-		m.Payload, err = s.raw()
+		m.Payload, err = s.anyValue()
 	case "for":
 		bit = serverHasFor
-		m.For, err = s.text("for")
+		m.For, err = s.unbounded("for")
 	case "epoch":
 		bit = serverHasEpoch
 		m.Epoch, err = whole[int64](s, "epoch", 0, MaxSafeInteger)
@@ -196,10 +196,10 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		m.Recovered, err = pointer(s.boolean("recovered"))
 	case "action":
 		bit = serverHasAction
-		m.Action, err = s.text("action")
+		m.Action, err = s.unbounded("action")
 	case "status":
 		bit = serverHasStatus
-		m.Status, err = s.word("status")
+		m.Status, err = s.interned("status")
 	case "attempt":
 		bit = serverHasAttempt
 		m.Attempt, err = whole[int](s, "attempt", 0, maxInt)
@@ -211,7 +211,7 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		m.Percent, err = pointer(s.float("percent"))
 	case "data":
 		bit = serverHasData
-		m.Data, err = s.raw()
+		m.Data, err = s.anyValue()
 	case "keep":
 		bit = serverHasKeep
 		m.Keep, err = whole[uint64](s, "keep", 0, MaxSafeInteger)
@@ -220,10 +220,10 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		m.From, err = whole[uint64](s, "from", 0, MaxSafeInteger)
 	case "code":
 		bit = serverHasCode
-		m.Code, err = s.text("code")
+		m.Code, err = s.unbounded("code")
 	case "message":
 		bit = serverHasMessage
-		m.Message, err = s.text("message")
+		m.Message, err = s.unbounded("message")
 	case "final":
 		bit = serverHasFinal
 		m.Final, err = pointer(s.boolean("final"))
@@ -232,16 +232,16 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		m.Retryable, err = pointer(s.boolean("retryable"))
 	case "field":
 		bit = serverHasField
-		m.Field, err = s.text("field")
+		m.Field, err = s.unbounded("field")
 	case "hint":
 		bit = serverHasHint
-		m.Hint, err = s.text("hint")
+		m.Hint, err = s.unbounded("hint")
 	case "retryAfterMs":
 		bit = serverHasRetryAfterMs
 		m.RetryAfterMs, err = whole[int64](s, "retryAfterMs", 0, MaxSafeInteger)
 	case "details":
 		bit = serverHasDetails
-		m.Details, err = s.raw()
+		m.Details, err = s.anyValue()
 	case "lastSeq":
 		bit = serverHasLastSeq
 		m.LastSeq, err = whole[uint64](s, "lastSeq", 0, MaxSafeInteger)
@@ -258,7 +258,7 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 	case "events":
 		bit = serverHasEvents
 		if inside {
-			s.Skip() // messages do not nest any deeper
+			s.SkipValue() // messages do not nest any deeper
 			return 0, nil
 		}
 		m.Events, err = decodeEvents(s)
@@ -270,10 +270,10 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		m.Calls, err = decodeSummaries(s)
 	case "cursor":
 		bit = serverHasCursor
-		m.Cursor, err = s.text("cursor")
+		m.Cursor, err = s.unbounded("cursor")
 	case "reason":
 		bit = serverHasReason
-		m.Reason, err = s.word("reason")
+		m.Reason, err = s.interned("reason")
 	case "reconnect":
 		bit = serverHasReconnect
 		m.Reconnect, err = pointer(s.boolean("reconnect"))
@@ -281,68 +281,68 @@ func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, 
 		bit = serverHasAfterMs
 		m.AfterMs, err = whole[int64](s, "afterMs", 0, MaxSafeInteger)
 	default:
-		s.Skip()
+		s.SkipValue()
 	}
 	return bit, err
 }
 
-// Append appends the message as JSON. Raw fields are passed on byte for byte.
+// Append appends the message as JSON. Raw fields are copied byte for byte.
 func (m *ServerMessage) Append(b []byte) []byte {
 	w := writer{b: append(b, '{')}
-	w.text("type", m.Type, false)
-	w.text("ref", m.Ref, false)
-	w.text("id", m.ID, false)
+	w.stringField("type", m.Type, false)
+	w.stringField("ref", m.Ref, false)
+	w.stringField("id", m.ID, false)
 	if m.Index != nil {
-		w.integer("index", int64(*m.Index), true)
+		w.integerField("index", int64(*m.Index), true)
 	}
-	w.integer("seq", int64(m.Seq), false)
-	w.raw("payload", m.Payload)
-	w.text("for", m.For, false)
-	w.integer("epoch", m.Epoch, false)
-	w.boolean("recovered", m.Recovered)
-	w.text("action", m.Action, false)
-	w.text("status", m.Status, false)
-	w.integer("attempt", int64(m.Attempt), false)
-	w.integer("rev", int64(m.Rev), false)
-	w.float("percent", m.Percent)
-	w.raw("data", m.Data)
-	w.integer("keep", int64(m.Keep), false)
-	w.integer("from", int64(m.From), false)
-	w.text("code", m.Code, false)
-	w.text("message", m.Message, m.Type == TypeError)
-	w.boolean("final", m.Final)
-	w.boolean("retryable", m.Retryable)
-	w.text("field", m.Field, false)
-	w.text("hint", m.Hint, false)
-	w.integer("retryAfterMs", m.RetryAfterMs, false)
-	w.raw("details", m.Details)
-	w.integer("lastSeq", int64(m.LastSeq), false)
+	w.integerField("seq", int64(m.Seq), false)
+	w.rawField("payload", m.Payload)
+	w.stringField("for", m.For, false)
+	w.integerField("epoch", m.Epoch, false)
+	w.booleanField("recovered", m.Recovered)
+	w.stringField("action", m.Action, false)
+	w.stringField("status", m.Status, false)
+	w.integerField("attempt", int64(m.Attempt), false)
+	w.integerField("rev", int64(m.Rev), false)
+	w.floatField("percent", m.Percent)
+	w.rawField("data", m.Data)
+	w.integerField("keep", int64(m.Keep), false)
+	w.integerField("from", int64(m.From), false)
+	w.stringField("code", m.Code, false)
+	w.stringField("message", m.Message, m.Type == TypeError)
+	w.booleanField("final", m.Final)
+	w.booleanField("retryable", m.Retryable)
+	w.stringField("field", m.Field, false)
+	w.stringField("hint", m.Hint, false)
+	w.integerField("retryAfterMs", m.RetryAfterMs, false)
+	w.rawField("details", m.Details)
+	w.integerField("lastSeq", int64(m.LastSeq), false)
 	if m.Progress != nil {
-		w.key("progress")
+		w.fieldName("progress")
 		w.b = m.Progress.append(w.b)
 	}
-	w.integer("due", m.Due, false)
-	w.flag("cancelRequested", m.CancelRequested)
+	w.integerField("due", m.Due, false)
+	w.flagField("cancelRequested", m.CancelRequested)
 	if m.Type == TypeSnapshot {
-		w.open("events")
+		w.openArray("events")
 		for i := range m.Events {
 			w.comma(i)
 			w.b = m.Events[i].Append(w.b)
 		}
 		w.b = append(w.b, ']')
 	}
-	w.boolean("more", m.More)
+	w.booleanField("more", m.More)
 	if m.Type == TypeCalls {
-		w.open("calls")
+		w.openArray("calls")
 		for i := range m.Calls {
 			w.comma(i)
 			w.b = m.Calls[i].append(w.b)
 		}
 		w.b = append(w.b, ']')
 	}
-	w.text("cursor", m.Cursor, false)
-	w.text("reason", m.Reason, false)
-	w.boolean("reconnect", m.Reconnect)
-	w.integer("afterMs", m.AfterMs, m.Type == TypeClosing)
+	w.stringField("cursor", m.Cursor, false)
+	w.stringField("reason", m.Reason, false)
+	w.booleanField("reconnect", m.Reconnect)
+	w.integerField("afterMs", m.AfterMs, m.Type == TypeClosing)
 	return append(w.b, '}')
 }

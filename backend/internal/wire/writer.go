@@ -10,7 +10,7 @@ import (
 // field is required and may be zero.
 type writer struct{ b []byte }
 
-func (w *writer) key(name string) {
+func (w *writer) fieldName(name string) {
 	if w.b[len(w.b)-1] != '{' {
 		w.b = append(w.b, ',')
 	}
@@ -19,52 +19,52 @@ func (w *writer) key(name string) {
 	w.b = append(w.b, '"', ':')
 }
 
-func (w *writer) text(name, value string, required bool) {
+func (w *writer) stringField(name, value string, required bool) {
 	if value != "" || required {
-		w.key(name)
+		w.fieldName(name)
 		w.b = appendString(w.b, value)
 	}
 }
 
-func (w *writer) integer(name string, value int64, required bool) {
+func (w *writer) integerField(name string, value int64, required bool) {
 	if value != 0 || required {
-		w.key(name)
+		w.fieldName(name)
 		w.b = strconv.AppendInt(w.b, value, 10)
 	}
 }
 
-func (w *writer) raw(name string, value json.RawMessage) {
+func (w *writer) rawField(name string, value json.RawMessage) {
 	if len(value) > 0 {
-		w.key(name)
+		w.fieldName(name)
 		w.b = append(w.b, value...)
 	}
 }
 
-func (w *writer) float(name string, value *float64) {
+func (w *writer) floatField(name string, value *float64) {
 	if value != nil {
-		w.key(name)
+		w.fieldName(name)
 		w.b = strconv.AppendFloat(w.b, *value, 'f', -1, 64)
 	}
 }
 
-func (w *writer) boolean(name string, value *bool) {
+func (w *writer) booleanField(name string, value *bool) {
 	if value != nil {
-		w.key(name)
+		w.fieldName(name)
 		w.b = strconv.AppendBool(w.b, *value)
 	}
 }
 
-// flag writes a value that is either true or absent.
-func (w *writer) flag(name string, value bool) {
+// flagField writes a value that is either true or absent.
+func (w *writer) flagField(name string, value bool) {
 	if value {
-		w.key(name)
+		w.fieldName(name)
 		w.b = append(w.b, "true"...)
 	}
 }
 
-// open begins an array.
-func (w *writer) open(name string) {
-	w.key(name)
+// openArray begins an array.
+func (w *writer) openArray(name string) {
+	w.fieldName(name)
 	w.b = append(w.b, '[')
 }
 

@@ -12,7 +12,7 @@ import (
 // and nil after an error. lone reports that the string holds lone surrogates,
 // which decode to U+FFFD.
 func (s *Scanner) String() (text []byte, lone bool) {
-	if s.next() != '"' {
+	if s.nextByte() != '"' {
 		s.fail(errNotJSON)
 		return nil, false
 	}
@@ -28,8 +28,8 @@ func (s *Scanner) String() (text []byte, lone bool) {
 // skipString reads a string, whose quotation mark is next, without decoding it.
 func (s *Scanner) skipString() {
 	s.pos = plainEnd(s.data, s.pos+1)
-	for s.next() == '\\' {
-		if s.pos++; s.next() == 'u' {
+	for s.nextByte() == '\\' {
+		if s.pos++; s.nextByte() == 'u' {
 			s.hexDigits()
 		} else {
 			s.shortEscape()
@@ -39,12 +39,12 @@ func (s *Scanner) skipString() {
 	s.endString()
 }
 
-// escaped reads on in a string that begins at start, from its first escape at
-// pos.
+// escaped reads the rest of a string that begins at start, from its first escape
+// at pos.
 func (s *Scanner) escaped(start, pos int) (text []byte, lone bool) {
 	s.pos = pos
 	s.buf = append(s.buf[:0], s.data[start:pos]...)
-	for s.next() == '\\' {
+	for s.nextByte() == '\\' {
 		r, ok := s.escape()
 		lone = lone || !ok
 		s.buf = utf8.AppendRune(s.buf, r)
@@ -58,8 +58,8 @@ func (s *Scanner) escaped(start, pos int) (text []byte, lone bool) {
 	return s.buf, lone
 }
 
-// plainEnd returns the position from i on of the first byte that does not stand
-// for itself in a string, or the end.
+// plainEnd returns the position from i on of the first byte that ends a string or
+// needs decoding, or the end of the data.
 func plainEnd(data []byte, i int) int {
 	for ; i+8 <= len(data); i += 8 {
 		if found := special(binary.LittleEndian.Uint64(data[i:])); found != 0 {
@@ -72,8 +72,8 @@ func plainEnd(data []byte, i int) int {
 	return i
 }
 
-// special returns a word whose lowest bit is in the first of eight bytes that
-// does not stand for itself in a string; 0: there is none.
+// special returns a word whose lowest set bit is in the first of eight bytes that
+// ends a string or needs decoding; 0: there is none.
 func special(word uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	quote, backslash := word^ones*'"', word^ones*'\\'
@@ -81,8 +81,8 @@ func special(word uint64) uint64 {
 	return ((word-ones*0x20)&^word | (quote-ones)&^quote | (backslash-ones)&^backslash) & highs
 }
 
-// next returns the next byte; 0 at the end.
-func (s *Scanner) next() byte {
+// nextByte returns the next byte; 0 at the end.
+func (s *Scanner) nextByte() byte {
 	if s.pos < len(s.data) {
 		return s.data[s.pos]
 	}
@@ -93,7 +93,7 @@ func (s *Scanner) next() byte {
 // was one.
 func (s *Scanner) endString() bool {
 	switch {
-	case s.next() == '"':
+	case s.nextByte() == '"':
 		s.pos++
 		return true
 	case s.pos < len(s.data):
@@ -107,7 +107,7 @@ func (s *Scanner) endString() bool {
 // escape reads an escape, or the two of a surrogate pair. ok is false, and r is
 // U+FFFD, for a lone surrogate.
 func (s *Scanner) escape() (r rune, ok bool) {
-	if s.pos++; s.next() != 'u' {
+	if s.pos++; s.nextByte() != 'u' {
 		return rune(s.shortEscape()), true
 	}
 	r = s.hexDigits()
@@ -115,8 +115,8 @@ func (s *Scanner) escape() (r rune, ok bool) {
 		return r, true
 	}
 	low, back := rune(0), s.pos
-	if s.next() == '\\' {
-		if s.pos++; s.next() == 'u' {
+	if s.nextByte() == '\\' {
+		if s.pos++; s.nextByte() == 'u' {
 			if low = s.hexDigits(); s.err != nil {
 				return 0, true
 			}
@@ -135,7 +135,7 @@ var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 
 // shortEscape reads what follows a backslash, one character, and returns its
 // meaning.
 func (s *Scanner) shortEscape() byte {
-	c := unescaped[s.next()]
+	c := unescaped[s.nextByte()]
 	switch {
 	case c != 0:
 		s.pos++

@@ -12,8 +12,8 @@ func DecodeServerFrame(data []byte) ([]ServerMessage, *Error) {
 	return AppendServerFrame(nil, data)
 }
 
-// AppendServerFrame is DecodeServerFrame into memory that is used again: the
-// messages are appended to out.
+// AppendServerFrame is DecodeServerFrame with a reusable slice: it appends the
+// messages to out.
 func AppendServerFrame(out []ServerMessage, data []byte) ([]ServerMessage, *Error) {
 	var s scanner
 	s.Reset(data, MaxDepth)
@@ -24,7 +24,7 @@ func AppendServerFrame(out []ServerMessage, data []byte) ([]ServerMessage, *Erro
 			out = appendMessage(out, &s)
 		}
 	}
-	return out, s.end()
+	return out, s.expectEnd()
 }
 
 // appendMessage reads one message.
@@ -38,8 +38,8 @@ func appendMessage(out []ServerMessage, s *scanner) []ServerMessage {
 }
 
 // decode reads one message to its end; inside reports that it is inside another
-// one. The message is of no use, and the error tells why, if a field that its
-// type has is of the wrong type.
+// one. It returns an error if a field of the message's type has a value of the
+// wrong type; the message is then unusable.
 func (m *ServerMessage) decode(s *scanner, inside bool) *Error {
 	if s.Peek() != '{' {
 		return s.wrongType("", "an object")
@@ -47,7 +47,7 @@ func (m *ServerMessage) decode(s *scanner, inside bool) *Error {
 	var bad uint64
 	var why *Error
 	for more := s.Enter('}'); more; more = s.More('}') {
-		if bit, err := m.field(s, s.key(), inside); err != nil {
+		if bit, err := m.field(s, s.fieldName(), inside); err != nil {
 			bad, why = bad|bit, err
 		}
 	}
@@ -57,8 +57,8 @@ func (m *ServerMessage) decode(s *scanner, inside bool) *Error {
 	return nil
 }
 
-// decodeEvents reads the messages inside a snapshot. If one of them is of no
-// use, the whole page is: a page with a gap must not be taken for complete.
+// decodeEvents reads the messages inside a snapshot. If one of them is unusable,
+// the whole page is: a page with a gap must not count as complete.
 func decodeEvents(s *scanner) (out []ServerMessage, why *Error) {
 	if s.Peek() != '[' {
 		return nil, s.wrongType("", "an array")

@@ -20,7 +20,7 @@ func (r *Progress) decode(s *scanner) (why *Error) {
 		return s.wrongType("", "an object")
 	}
 	for more := s.Enter('}'); more; more = s.More('}') {
-		if err := r.field(s, s.key()); err != nil {
+		if err := r.field(s, s.fieldName()); err != nil {
 			why = err
 		}
 	}
@@ -37,19 +37,19 @@ func (r *Progress) field(s *scanner, key []byte) (err *Error) {
 	case "percent":
 		r.Percent, err = pointer(s.float("percent"))
 	case "message":
-		r.Message, err = s.text("message")
+		r.Message, err = s.unbounded("message")
 	default:
-		s.Skip()
+		s.SkipValue()
 	}
 	return err
 }
 
 func (r *Progress) append(b []byte) []byte {
 	w := writer{b: append(b, '{')}
-	w.integer("attempt", int64(r.Attempt), false)
-	w.integer("rev", int64(r.Rev), false)
-	w.float("percent", r.Percent)
-	w.text("message", r.Message, false)
+	w.integerField("attempt", int64(r.Attempt), false)
+	w.integerField("rev", int64(r.Rev), false)
+	w.floatField("percent", r.Percent)
+	w.stringField("message", r.Message, false)
 	return append(w.b, '}')
 }
 
@@ -85,7 +85,7 @@ func (r *Summary) decode(s *scanner) (why *Error) {
 		return s.wrongType("", "an object")
 	}
 	for more := s.Enter('}'); more; more = s.More('}') {
-		if err := r.field(s, s.key()); err != nil {
+		if err := r.field(s, s.fieldName()); err != nil {
 			why = err
 		}
 	}
@@ -96,11 +96,11 @@ func (r *Summary) decode(s *scanner) (why *Error) {
 func (r *Summary) field(s *scanner, key []byte) (err *Error) {
 	switch string(key) {
 	case "id":
-		r.ID, err = s.text("id")
+		r.ID, err = s.unbounded("id")
 	case "action":
-		r.Action, err = s.text("action")
+		r.Action, err = s.unbounded("action")
 	case "status":
-		r.Status, err = s.word("status")
+		r.Status, err = s.interned("status")
 	case "attempt":
 		r.Attempt, err = whole[int](s, "attempt", 0, maxInt)
 	case "createdAt":
@@ -112,30 +112,30 @@ func (r *Summary) field(s *scanner, key []byte) (err *Error) {
 	case "due":
 		r.Due, err = whole[int64](s, "due", 0, MaxSafeInteger)
 	case "code":
-		r.Code, err = s.text("code")
+		r.Code, err = s.unbounded("code")
 	case "percent":
 		r.Percent, err = pointer(s.float("percent"))
 	case "cancelRequested":
 		r.CancelRequested, err = s.boolean("cancelRequested")
 	default:
-		s.Skip()
+		s.SkipValue()
 	}
 	return err
 }
 
 func (r *Summary) append(b []byte) []byte {
 	w := writer{b: append(b, '{')}
-	w.text("id", r.ID, false)
-	w.text("action", r.Action, false)
-	w.text("status", r.Status, false)
-	w.integer("attempt", int64(r.Attempt), true)
-	w.integer("createdAt", r.CreatedAt, false)
-	w.integer("lastSeq", int64(r.LastSeq), false)
-	w.integer("endedAt", r.EndedAt, false)
-	w.integer("due", r.Due, false)
-	w.text("code", r.Code, false)
-	w.float("percent", r.Percent)
-	w.flag("cancelRequested", r.CancelRequested)
+	w.stringField("id", r.ID, false)
+	w.stringField("action", r.Action, false)
+	w.stringField("status", r.Status, false)
+	w.integerField("attempt", int64(r.Attempt), true)
+	w.integerField("createdAt", r.CreatedAt, false)
+	w.integerField("lastSeq", int64(r.LastSeq), false)
+	w.integerField("endedAt", r.EndedAt, false)
+	w.integerField("due", r.Due, false)
+	w.stringField("code", r.Code, false)
+	w.floatField("percent", r.Percent)
+	w.flagField("cancelRequested", r.CancelRequested)
 	return append(w.b, '}')
 }
 

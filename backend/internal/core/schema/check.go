@@ -23,7 +23,7 @@ func (t *Type) Check(payload []byte) ([]byte, *Violation) {
 	c.Reset(payload, MaxDepth)
 	valid := c.value(&t.root)
 	if valid {
-		c.End()
+		c.ExpectEnd()
 		valid = c.Err() == nil
 	}
 	if !valid {
@@ -113,7 +113,7 @@ func (c *checker) object(n *node) bool {
 	var seen mask
 	next := 0
 	for more := c.Enter('}'); more; more = c.More('}') {
-		key, lone := c.Name()
+		key, lone := c.FieldName()
 		switch {
 		case lone:
 			return c.fail(loneSurrogate)

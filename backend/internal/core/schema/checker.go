@@ -72,7 +72,7 @@ func (c *checker) anything(raw bool) bool {
 	case first == '[':
 		return c.elements(raw)
 	default:
-		c.Skip()
+		c.SkipValue()
 	}
 	return c.Err() == nil
 }
@@ -95,7 +95,7 @@ func (c *checker) members() bool {
 // twice, because the object is not decoded here.
 func (c *checker) rawMembers() bool {
 	for more := c.Enter('}'); more; more = c.More('}') {
-		if _, lone := c.Name(); lone {
+		if _, lone := c.FieldName(); lone {
 			return c.fail(loneSurrogate)
 		}
 		if !c.anything(true) {
@@ -120,7 +120,7 @@ const loneSurrogate = "a lone surrogate in a string"
 
 // newName reads the name of a field that is not in seen, and adds it.
 func (c *checker) newName(seen *distinct) (string, bool) {
-	text, lone := c.Name()
+	text, lone := c.FieldName()
 	switch {
 	case lone:
 		return "", c.fail(loneSurrogate)

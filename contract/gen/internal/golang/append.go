@@ -9,7 +9,7 @@ import (
 
 // appendMessage writes the encoder of any message of a direction.
 func appendMessage(f *file, name string, d *model.Direction) error {
-	f.line("\n// Append appends the message as JSON. Raw fields are passed on byte for byte.")
+	f.line("\n// Append appends the message as JSON. Raw fields are copied byte for byte.")
 	f.line("func (m *%s) Append(b []byte) []byte {\n\tw := writer{b: append(b, '{')}", name)
 	for i := range d.Fields {
 		field := &d.Fields[i]
@@ -54,33 +54,33 @@ func appendField(f *file, receiver string, field *model.Field, pointer bool, mus
 	v, from := &field.Value, receiver+"."+exported(field.Name)
 	switch v.Kind {
 	case model.Text, model.Word:
-		f.written("text", field.Name, from, zero)
+		f.written("stringField", field.Name, from, zero)
 	case model.Raw, model.RawObject:
-		f.written("raw", field.Name, from, "")
+		f.written("rawField", field.Name, from, "")
 	case model.Integer:
 		value := pointed(from, pointer)
 		if wholeType(v) != "int64" {
 			value = "int64(" + value + ")"
 		}
 		if pointer {
-			f.line("\tif %s != nil {\n\t\tw.integer(%q, %s, true)\n\t}", from, field.Name, value)
+			f.line("\tif %s != nil {\n\t\tw.integerField(%q, %s, true)\n\t}", from, field.Name, value)
 			return nil
 		}
 		from = value
-		f.written("integer", field.Name, from, zero)
+		f.written("integerField", field.Name, from, zero)
 	case model.Number:
 		if !pointer {
 			return fmt.Errorf("%s: a number that is always there has no writer", field.Name)
 		}
-		f.line("\tw.float(%q, %s)", field.Name, from)
+		f.line("\tw.floatField(%q, %s)", field.Name, from)
 	case model.Boolean:
 		if field.Default == "false" {
-			f.line("\tw.flag(%q, %s)", field.Name, from)
+			f.line("\tw.flagField(%q, %s)", field.Name, from)
 			return nil
 		}
-		f.line("\tw.boolean(%q, %s)", field.Name, from)
+		f.line("\tw.booleanField(%q, %s)", field.Name, from)
 	case model.Object:
-		f.line("\tif %s != nil {\n\t\tw.key(%q)\n\t\tw.b = %s.append(w.b)\n\t}", from, field.Name, from)
+		f.line("\tif %s != nil {\n\t\tw.fieldName(%q)\n\t\tw.b = %s.append(w.b)\n\t}", from, field.Name, from)
 	case model.Array:
 		if must == "" {
 			return fmt.Errorf("%s: an array that may be absent has no writer", field.Name)
@@ -89,7 +89,7 @@ func appendField(f *file, receiver string, field *model.Field, pointer bool, mus
 		if v.Record == "" {
 			method = "Append"
 		}
-		f.line("\tif %s {\n\t\tw.open(%q)\n\t\tfor i := range %s {\n\t\t\tw.comma(i)", must, field.Name, from)
+		f.line("\tif %s {\n\t\tw.openArray(%q)\n\t\tfor i := range %s {\n\t\t\tw.comma(i)", must, field.Name, from)
 		f.line("\t\t\tw.b = %s[i].%s(w.b)\n\t\t}\n\t\tw.b = append(w.b, ']')\n\t}", from, method)
 	default:
 		return fmt.Errorf("%s: kind %d has no writer", field.Name, v.Kind)
@@ -101,8 +101,8 @@ func appendField(f *file, receiver string, field *model.Field, pointer bool, mus
 // unless the condition holds.
 func (f *file) written(method, name, from, zero string) {
 	switch {
-	case method == "raw":
-		f.line("\tw.raw(%q, %s)", name, from)
+	case method == "rawField":
+		f.line("\tw.rawField(%q, %s)", name, from)
 	case zero == "":
 		f.line("\tw.%s(%q, %s, false)", method, name, from)
 	default:

@@ -20,7 +20,7 @@ func clientMessage(f *file, m *model.Model) error {
 	}
 	bits(f, "client", "uint32", d)
 	clientTables(f, d)
-	f.line("\n// field reads and judges the value of one field. What is refused stays empty.")
+	f.line("\n// field reads and checks the value of one field. A refused value stays empty.")
 	f.line("func (m *ClientMessage) field(s *scanner, bit uint32) (err *Error) {\n\tswitch bit {")
 	for i := range d.Fields {
 		field := &d.Fields[i]
@@ -63,7 +63,7 @@ func clientTables(f *file, d *model.Direction) {
 	f.line("\t}\n\treturn 0, 0, false\n}")
 }
 
-// strict is the expression that reads and judges a field's value.
+// strict returns the expression that reads and checks a field's value.
 func strict(f *model.Field, pointer bool) (string, error) {
 	v := &f.Value
 	wrap := func(read string) string {
@@ -74,19 +74,19 @@ func strict(f *model.Field, pointer bool) (string, error) {
 	}
 	switch {
 	case f.Name == "type":
-		return `s.word("type")`, nil
+		return `s.interned("type")`, nil
 	case v.Kind == model.Text && v.MaxBytes > 0:
 		return fmt.Sprintf("s.bounded(%q, %d, %s)", f.Name, v.MinLength, bound(v.Limit, int64(v.MaxBytes))), nil
 	case v.Kind == model.Text && v.MaxLength > 0:
 		return fmt.Sprintf("s.characters(%q, %d, %s)", f.Name, v.MinLength, bound(v.Limit, int64(v.MaxLength))), nil
 	case v.Kind == model.Text && v.Pattern != "":
-		return fmt.Sprintf("s.text(%q)", f.Name), nil
+		return fmt.Sprintf("s.unbounded(%q)", f.Name), nil
 	case v.Kind == model.Word:
 		return fmt.Sprintf("s.oneOf(%q%s)", f.Name, arguments(v.Words)), nil
 	case v.Kind == model.Integer:
 		return wrap(fmt.Sprintf("whole[%s](s, %q, %d, %s)", wholeType(v), f.Name, v.Min, bound(v.Limit, v.Max))), nil
 	case v.Kind == model.Raw && v.MaxBytes == 0:
-		return "s.raw()", nil
+		return "s.anyValue()", nil
 	case v.Kind == model.RawObject && v.MaxBytes > 0:
 		return fmt.Sprintf("s.rawObject(%q, %s)", f.Name, bound(v.Limit, int64(v.MaxBytes))), nil
 	}

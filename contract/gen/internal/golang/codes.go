@@ -22,7 +22,7 @@ func codesOfWire(f *file, m *model.Model) error {
 	for _, c := range m.Codes {
 		f.line("\tCode%s: {Retryable: %t, Fatal: %t, Hint: %q},", exported(c.Code), c.Retryable, c.Fatal, c.Client)
 	}
-	f.line("}\n\n// Reconnects tells for every close code of the protocol whether a client connects again.\nvar Reconnects = map[int]bool{")
+	f.line("}\n\n// Reconnects holds, for every close code of the protocol, whether a client connects again.\nvar Reconnects = map[int]bool{")
 	for _, c := range m.Closes {
 		f.line("\tClose%s: %t,", exported(c.Name), c.Reconnect)
 	}

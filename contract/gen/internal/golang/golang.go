@@ -57,7 +57,7 @@ func newFile(pkg, source string) *file {
 
 // line writes a line, or several.
 func (f *file) line(text string, args ...any) {
-	_, _ = fmt.Fprintf(f, text, args...) // a buffer takes all
+	_, _ = fmt.Fprintf(f, text, args...) // a buffer returns no error
 	f.WriteByte('\n')
 }
 
@@ -122,7 +122,7 @@ func sentence(name, doc string) string {
 // unsigned are the definitions of integers that Go counts as uint64.
 var unsigned = []string{"position", "seq", "rev"}
 
-// goType returns the Go type of a field. absent tells that a message may have
+// goType returns the Go type of a field. absent reports that a message may have
 // the field left out while its zero means something else.
 func goType(f *model.Field, absent bool) (string, error) {
 	v := &f.Value
@@ -136,7 +136,7 @@ func goType(f *model.Field, absent bool) (string, error) {
 	case model.Number:
 		return pointed("float64", absent), nil
 	case model.Boolean:
-		// False is said, unless the schema says that it is what silence means.
+		// False is written, unless the schema makes it the default.
 		return pointed("bool", f.Default != "false"), nil
 	case model.Object:
 		return "*" + recordName(v.Record), nil
@@ -167,7 +167,8 @@ func wholeType(v *model.Value) string {
 	return "int64"
 }
 
-// holdsZero tells whether a field may hold what Go takes for its absence.
+// holdsZero reports whether a field may hold its zero value, which Go uses for an
+// absent field.
 func holdsZero(v *model.Value) bool {
 	switch v.Kind {
 	case model.Text:
@@ -179,7 +180,7 @@ func holdsZero(v *model.Value) bool {
 	}
 }
 
-// absentMeans tells whether some message may leave a field out while its zero
+// absentMeans reports whether some message may leave a field out while its zero
 // means something else.
 func absentMeans(messages []model.Message, name string) bool {
 	for i := range messages {

@@ -34,8 +34,8 @@ func TestFieldsBecomeGo(t *testing.T) {
 	}{
 		"a bounded text": {
 			model.Field{Name: "name", Value: model.Value{Kind: model.Text, MinLength: 1, MaxBytes: 128, Limit: "name"}},
-			[]string{"Name string `json:\"name,omitempty\"`", `s.bounded("name", 1, MaxName)`, `w.text("name", m.Name, false)`},
-			[]string{`s.text("name")`},
+			[]string{"Name string `json:\"name,omitempty\"`", `s.bounded("name", 1, MaxName)`, `w.stringField("name", m.Name, false)`},
+			[]string{`s.unbounded("name")`},
 		},
 		"characters": {
 			model.Field{Name: "ref", Value: model.Value{Kind: model.Text, MinLength: 1, MaxLength: 36}},
@@ -50,7 +50,7 @@ func TestFieldsBecomeGo(t *testing.T) {
 		"a word": {
 			model.Field{Name: "mode", Value: model.Value{Kind: model.Word, Words: []string{"auto", "sync"}}},
 			[]string{`s.oneOf("mode", "auto", "sync")`},
-			[]string{`s.word("mode")`},
+			[]string{`s.interned("mode")`},
 		},
 		"an integer whose zero means something": {
 			model.Field{Name: "afterMs", Value: model.Value{Kind: model.Integer, Max: 1 << 40}},
@@ -59,12 +59,12 @@ func TestFieldsBecomeGo(t *testing.T) {
 		},
 		"an integer whose absence means zero": {
 			model.Field{Name: "delayMs", Default: "0", Value: model.Value{Kind: model.Integer, Max: 1 << 40}},
-			[]string{"DelayMs int64", `w.integer("delayMs", m.DelayMs, false)`},
+			[]string{"DelayMs int64", `w.integerField("delayMs", m.DelayMs, false)`},
 			nil,
 		},
 		"a required integer that may be zero": {
 			model.Field{Name: "size", Required: true, Value: model.Value{Kind: model.Integer, Max: 5}},
-			[]string{"Size int ", `w.integer("size", int64(m.Size), m.Type == TypeAsk)`},
+			[]string{"Size int ", `w.integerField("size", int64(m.Size), m.Type == TypeAsk)`},
 			[]string{`whole[int](s, "size", 0, maxInt)`},
 		},
 		"a position": {
@@ -74,13 +74,13 @@ func TestFieldsBecomeGo(t *testing.T) {
 		},
 		"an object that is kept as it is": {
 			model.Field{Name: "metadata", Value: model.Value{Kind: model.RawObject, MaxBytes: 4096}},
-			[]string{"Metadata json.RawMessage", `s.rawObject("metadata", 4096)`, `w.raw("metadata", m.Metadata)`},
+			[]string{"Metadata json.RawMessage", `s.rawObject("metadata", 4096)`, `w.rawField("metadata", m.Metadata)`},
 			nil,
 		},
 		"anything": {
 			model.Field{Name: "data", Value: model.Value{Kind: model.Raw}},
-			[]string{"s.raw()"},
-			[]string{"s.raw()"},
+			[]string{"s.anyValue()"},
+			[]string{"s.anyValue()"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,8 +96,8 @@ func TestFieldsBecomeGo(t *testing.T) {
 					d.Messages[0].Fields = d.Fields
 				}
 			}))
-			says(t, files["client_message_gen.go"], tc.client)
-			says(t, files["server_message_gen.go"], tc.server)
+			requireCode(t, files["client_message_gen.go"], tc.client)
+			requireCode(t, files["server_message_gen.go"], tc.server)
 		})
 	}
 }
@@ -111,8 +111,8 @@ func written(t *testing.T, m *model.Model) map[string][]byte {
 	return files
 }
 
-// says looks for pieces of code, whatever the blanks that align them.
-func says(t *testing.T, text []byte, pieces []string) {
+// requireCode checks that the text contains pieces of code, ignoring white space.
+func requireCode(t *testing.T, text []byte, pieces []string) {
 	t.Helper()
 	plain := strings.Join(strings.Fields(string(text)), " ")
 	for _, p := range pieces {
@@ -122,7 +122,7 @@ func says(t *testing.T, text []byte, pieces []string) {
 	}
 }
 
-// What a strict decoder would not judge is not written as if it did.
+// The generator refuses a rule that the strict decoder could not enforce.
 func TestWhatCannotBeKeptIsRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		client, server model.Value

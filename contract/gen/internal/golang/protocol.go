@@ -39,9 +39,9 @@ func protocol(f *file, m *model.Model) error {
 	for _, w := range words {
 		longest = max(longest, len(w))
 	}
-	f.line("\n// longestWord is how many bytes the longest of the words has.\nconst longestWord = %d\n", longest)
-	f.comment("word returns a type of message, or a value of a field that has few, without taking memory for it; or false.")
-	f.line("func word(text []byte) (string, bool) {\n\tswitch string(text) {")
+	f.line("\n// longestWord is the length of the longest of the words in bytes.\nconst longestWord = %d\n", longest)
+	f.comment("internWord returns a message type, or a value of a field with few values, without allocating it; or false.")
+	f.line("func internWord(text []byte) (string, bool) {\n\tswitch string(text) {")
 	for _, w := range words {
 		f.line("\tcase %q:\n\t\treturn %q, true", w, w)
 	}
@@ -51,7 +51,7 @@ func protocol(f *file, m *model.Model) error {
 
 // bits writes a bit for each field of a direction's messages.
 func bits(f *file, side, width string, d *model.Direction) {
-	f.line("\n// The fields of a %s's messages, a bit each.\nconst (", side)
+	f.line("\n// The fields of a %s's messages, one bit each.\nconst (", side)
 	for i := range d.Fields {
 		kind := ""
 		if i == 0 {

@@ -21,7 +21,7 @@ func serverMessage(f *file, m *model.Model) error {
 	bits(f, "server", "uint64", d)
 	serverForms(f, d)
 	f.line("")
-	f.comment("field reads the value of one field, and says which it was: 0 when no message has it. inside tells that the message stands inside another one.")
+	f.comment("field reads the value of one field, and returns its bit: 0 when no message has the field. inside reports that the message is inside another one.")
 	f.line("func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, err *Error) {\n\tswitch string(key) {")
 	for i := range d.Fields {
 		field := &d.Fields[i]
@@ -30,11 +30,11 @@ func serverMessage(f *file, m *model.Model) error {
 			return err
 		}
 	}
-	f.line("\tdefault:\n\t\ts.Skip()\n\t}\n\treturn bit, err\n}")
+	f.line("\tdefault:\n\t\ts.SkipValue()\n\t}\n\treturn bit, err\n}")
 	return appendMessage(f, "ServerMessage", d)
 }
 
-// serverRecords writes the records that stand in a server's messages: their
+// serverRecords writes the records in a server's messages: their
 // types, decoders and encoders.
 func serverRecords(f *file, m *model.Model) error {
 	for i := range m.Records {
@@ -57,7 +57,7 @@ func serverRecords(f *file, m *model.Model) error {
 // serverForms writes which message has which fields.
 func serverForms(f *file, d *model.Direction) {
 	f.line("")
-	f.comment("serverForm returns which fields a type of message has. A type that is not known might have any.")
+	f.comment("serverForm returns which fields a type of message has. An unknown type may have any field.")
 	f.line("func serverForm(kind string) uint64 {\n\tswitch kind {")
 	for i := range d.Messages {
 		m := &d.Messages[i]
@@ -76,7 +76,7 @@ func (r *%s) decode(s *scanner) (why *Error) {
 		return s.wrongType("", "an object")
 	}
 	for more := s.Enter('}'); more; more = s.More('}') {
-		if err := r.field(s, s.key()); err != nil {
+		if err := r.field(s, s.fieldName()); err != nil {
 			why = err
 		}
 	}
@@ -123,7 +123,7 @@ func record(f *file, r *model.Record) error {
 			return err
 		}
 	}
-	f.line("\tdefault:\n\t\ts.Skip()\n\t}\n\treturn err\n}")
+	f.line("\tdefault:\n\t\ts.SkipValue()\n\t}\n\treturn err\n}")
 	return appendRecord(f, name, r)
 }
 
@@ -138,11 +138,11 @@ func lenient(f *file, receiver string, field *model.Field, pointer bool) error {
 	}
 	switch v.Kind {
 	case model.Text:
-		wrap(fmt.Sprintf("s.text(%q)", field.Name), false)
+		wrap(fmt.Sprintf("s.unbounded(%q)", field.Name), false)
 	case model.Word:
-		wrap(fmt.Sprintf("s.word(%q)", field.Name), false)
+		wrap(fmt.Sprintf("s.interned(%q)", field.Name), false)
 	case model.Raw:
-		wrap("s.raw()", false)
+		wrap("s.anyValue()", false)
 	case model.Integer:
 		high := "MaxSafeInteger"
 		if wholeType(v) == "int" {
@@ -157,7 +157,7 @@ func lenient(f *file, receiver string, field *model.Field, pointer bool) error {
 		f.line("\t\t%s = new(%s)\n\t\terr = %s.decode(s)", into, recordName(v.Record), into)
 	case model.Array:
 		if v.Record == "" {
-			f.line("\t\tif inside {\n\t\t\ts.Skip() // messages do not nest any deeper\n\t\t\treturn 0, nil\n\t\t}")
+			f.line("\t\tif inside {\n\t\t\ts.SkipValue() // messages do not nest any deeper\n\t\t\treturn 0, nil\n\t\t}")
 			f.line("\t\t%s, err = decodeEvents(s)", into)
 			return nil
 		}

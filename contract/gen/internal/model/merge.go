@@ -12,7 +12,7 @@ import (
 func merge(messages []Message, strict bool) ([]Field, error) {
 	var all []Field
 	place := map[string]int{}
-	behind := map[string]map[string]bool{} // field → the fields that stand before it
+	behind := map[string]map[string]bool{} // field → the fields before it
 	for i := range messages {
 		m := &messages[i]
 		for k := range m.Fields {
@@ -40,7 +40,7 @@ func merge(messages []Message, strict bool) ([]Field, error) {
 	return order(all, behind)
 }
 
-// compatible tells whether two messages may share a field.
+// compatible reports whether two messages may share a field.
 func compatible(have, f *Field, strict bool) error {
 	a, b := have.Value, f.Value
 	if f.Name == "type" {
@@ -52,7 +52,7 @@ func compatible(have, f *Field, strict bool) error {
 	return nil
 }
 
-// order sorts fields so that each comes behind those that stand before it.
+// order sorts fields so that each follows those that precede it in a message.
 func order(all []Field, behind map[string]map[string]bool) ([]Field, error) {
 	out := make([]Field, 0, len(all))
 	done := map[string]bool{}

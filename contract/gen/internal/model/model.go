@@ -20,7 +20,7 @@ type Model struct {
 type Direction struct {
 	Doc      string
 	Messages []Message
-	// Events are the messages that stand inside others; of the server alone.
+	// Events are the messages inside others; only servers send them.
 	Events []Message
 	// Fields are the fields of all messages, each once, in an order that none
 	// of the messages contradicts. A field that several messages have comes as
@@ -37,7 +37,7 @@ type Direction struct {
 
 // Message is one type of message.
 type Message struct {
-	// Type is what its field type says.
+	// Type is the value of its field type.
 	Type string
 	Doc  string
 	// Closed messages have no other fields than these.
@@ -46,7 +46,7 @@ type Message struct {
 	Fields []Field
 }
 
-// Record is an object that stands in a field.
+// Record is an object in a field.
 type Record struct {
 	Name   string
 	Doc    string
@@ -94,7 +94,7 @@ const (
 // Value is what a field may hold.
 type Value struct {
 	Kind Kind
-	// Name is the definition that says so, or empty.
+	// Name is the name of its definition, or empty.
 	Name string
 	// Record names the record of an Object or Array.
 	Record string
@@ -107,7 +107,7 @@ type Value struct {
 	// MaxBytes bounds the UTF-8 of a Text, or the JSON text of a raw value; of
 	// an Array its elements together unless there is one alone. 0: unbounded.
 	MaxBytes int
-	// Pattern is a regular expression that a Text matches, and Rule says it in
+	// Pattern is a regular expression that a Text matches, and Rule describes it in
 	// words that follow the field's name.
 	Pattern, Rule string
 	// Limit names the upper bound, or is empty.
@@ -128,7 +128,7 @@ type Code struct {
 	Retryable bool   `json:"retryable"`
 	Fatal     bool   `json:"fatal"`
 	Meaning   string `json:"meaning"`
-	// Client says what a client does.
+	// Client describes what a client does.
 	Client string `json:"client"`
 }
 
@@ -139,9 +139,6 @@ type Close struct {
 	Meaning   string `json:"meaning"`
 	Reconnect bool   `json:"reconnect"`
 }
-
-// Has tells whether a message has a field.
-func (m *Message) Has(name string) bool { return m.Field(name) != nil }
 
 // Field returns the message's field of that name, or nil.
 func (m *Message) Field(name string) *Field {

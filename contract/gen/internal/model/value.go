@@ -7,7 +7,7 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/schema"
 )
 
-// value says what a resolved schema lets a field hold.
+// value returns the values that a resolved schema allows in a field.
 func (b *builder) value(s *schema.Schema, def string) (Value, error) {
 	v := Value{Name: def, Limit: s.Limit, Words: s.Enum, Pattern: s.Pattern, Rule: s.Rule}
 	if s.MaxBytes != nil {

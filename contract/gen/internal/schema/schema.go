@@ -1,6 +1,6 @@
 // Package schema reads contract/schema.json: the part of JSON Schema 2020-12
-// that it uses, and the keywords of its own. It is strict, so that a keyword
-// that nobody enforces cannot stand there and look as if somebody did.
+// that it uses, and its own keywords. It refuses unknown keywords, so that every
+// keyword in the schema is enforced.
 package schema
 
 import (
@@ -72,8 +72,7 @@ func (m Members) Get(name string) *Schema {
 	return nil
 }
 
-// UnmarshalJSON reads an object of schemas, and refuses a name that stands
-// there twice.
+// UnmarshalJSON reads an object of schemas, and refuses duplicate names.
 func (m *Members) UnmarshalJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
