@@ -27,8 +27,8 @@ func TestUnsigned(t *testing.T) {
 	}
 }
 
-// TestConfusion: everybody has the public key, so that it must never serve as
-// an HMAC secret, in none of the shapes in which libraries have taken it.
+// TestConfusion: the public key is public, so it must never be used as an HMAC
+// secret, in any encoding that libraries have accepted.
 func TestConfusion(t *testing.T) {
 	pkix, err := x509.MarshalPKIXPublicKey(&rsaKey().PublicKey)
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestMismatch(t *testing.T) {
 	requireRefused(t, j, signed(secret, hs256, with(nil)), ErrUnauthorized)
 }
 
-// TestHeaders: whatever a header asks for, keys come from the options alone.
+// TestHeaders: no header changes where keys come from; only the options do.
 func TestHeaders(t *testing.T) {
 	var asked atomic.Int64
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
@@ -225,8 +225,8 @@ func TestClaimsAreRefused(t *testing.T) {
 	}
 }
 
-// TestShapes: one token is one text. Whatever is put around or inside it makes
-// it another one, that is refused.
+// TestShapes: any change to a token's text makes it another token, which is
+// refused.
 func TestShapes(t *testing.T) {
 	j := newJWT(t, JWTOptions{})
 	good := signed(secret, hs256, with(nil))

@@ -32,7 +32,7 @@ func parseHeader(segment string) (header, *Error) {
 	if err != nil {
 		return header{}, unauthorized("the token's header is not base64url")
 	}
-	fields, err := object(data)
+	fields, err := splitObject(data)
 	if err != nil {
 		return header{}, unauthorized("the token's header is no JSON object with unique names")
 	}
@@ -40,45 +40,45 @@ func parseHeader(segment string) (header, *Error) {
 		return header{}, unauthorized("the token's header has critical extensions, and none is known here")
 	}
 	var h header
-	if text(fields["alg"], &h.algorithm) != nil {
+	if decodeString(fields["alg"], &h.algorithm) != nil {
 		return header{}, unauthorized("the token's algorithm is not a string")
 	}
 	if raw, ok := fields["kid"]; ok {
-		if text(raw, &h.keyID) != nil || h.keyID == "" || len(h.keyID) > maxKeyID {
+		if decodeString(raw, &h.keyID) != nil || h.keyID == "" || len(h.keyID) > maxKeyID {
 			return header{}, unauthorized("the token's key id is not a string of 1 to 256 bytes")
 		}
 	}
 	if raw, ok := fields["typ"]; ok {
 		var typ string
-		if text(raw, &typ) != nil || !accessTokenType(typ) {
+		if decodeString(raw, &typ) != nil || !accessTokenType(typ) {
 			return header{}, unauthorized("the token's type is not JWT or at+jwt")
 		}
 	}
 	return h, nil
 }
 
-// accessTokenType refuses tokens that the same issuer signs for other purposes,
-// like logout tokens and security events.
+// accessTokenType reports whether a type is an access token's. The same issuer
+// may sign other types, such as logout tokens and security events.
 func accessTokenType(typ string) bool {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	return typ == "jwt" || typ == "at+jwt"
 }
 
-// claims are a token's claims by their exact names, each once. The JWT library
-// decodes into them; the rules are in identity.
+// claims are a token's claims by their exact, unique names. The JWT library
+// decodes into them; identity checks the rules.
 type claims struct {
-	// MapClaims makes them claims for the library; it stays empty.
+	// MapClaims implements the library's interface; it stays empty.
 	jwt.MapClaims
 	fields map[string]json.RawMessage
 }
 
 // UnmarshalJSON reads an object. It is not called for null.
 func (c *claims) UnmarshalJSON(data []byte) (err error) {
-	c.fields, err = object(bytes.Clone(data))
+	c.fields, err = splitObject(bytes.Clone(data))
 	return err
 }
 
-// identity checks the claims and returns who the token is for. Expiry comes
+// identity checks the claims and returns the token's identity. Expiry comes
 // last: a token is reported as expired only if nothing else is wrong with it.
 func (c *claims) identity(o *JWTOptions, now time.Time) (Identity, *Error) {
 	var id Identity
@@ -99,10 +99,10 @@ func (c *claims) identity(o *JWTOptions, now time.Time) (Identity, *Error) {
 	if err != nil {
 		return id, unauthorized("the token's expiry is not a time in seconds")
 	}
-	if text(c.fields[o.TenantClaim], &id.Tenant) != nil {
+	if decodeString(c.fields[o.TenantClaim], &id.Tenant) != nil {
 		return id, unauthorized("the token's tenant is missing or not a string")
 	}
-	if text(c.fields["sub"], &id.Subject) != nil {
+	if decodeString(c.fields["sub"], &id.Subject) != nil {
 		return id, unauthorized("the token's subject is missing or not a string")
 	}
 	if id.Scopes, err = c.scopes(); err != nil {
@@ -122,12 +122,12 @@ func (c *claims) identity(o *JWTOptions, now time.Time) (Identity, *Error) {
 func (c *claims) checkParties(o *JWTOptions) *Error {
 	if o.Issuer != "" {
 		var iss string
-		if text(c.fields["iss"], &iss) != nil || iss != o.Issuer {
+		if decodeString(c.fields["iss"], &iss) != nil || iss != o.Issuer {
 			return unauthorized("the token's issuer is not the one that is trusted")
 		}
 	}
 	if len(o.Audience) > 0 {
-		aud, err := textOrTexts(c.fields["aud"])
+		aud, err := decodeStringOrStrings(c.fields["aud"])
 		if err != nil || !slices.ContainsFunc(aud, func(a string) bool { return slices.Contains(o.Audience, a) }) {
 			return unauthorized("the token's audience is not this server")
 		}
@@ -163,7 +163,7 @@ func (c *claims) scopes() ([]string, error) {
 			continue
 		}
 		var list string
-		if text(raw, &list) == nil {
+		if decodeString(raw, &list) == nil {
 			for s := range strings.SplitSeq(list, " ") {
 				if s != "" {
 					out = append(out, s)
@@ -171,7 +171,7 @@ func (c *claims) scopes() ([]string, error) {
 			}
 			continue
 		}
-		several, err := texts(raw)
+		several, err := decodeStrings(raw)
 		if err != nil {
 			return nil, errors.New("the token's scopes are neither a string nor an array of strings")
 		}
@@ -182,9 +182,9 @@ func (c *claims) scopes() ([]string, error) {
 
 var errType = errors.New("another JSON type is expected")
 
-// text decodes a JSON string; a missing value is an error. A lone surrogate
+// decodeString decodes a JSON string; a missing value is an error. A lone surrogate
 // becomes U+FFFD, which no name may have.
-func text(raw json.RawMessage, out *string) error {
+func decodeString(raw json.RawMessage, out *string) error {
 	var s jsonscan.Scanner
 	s.Reset(raw, 0)
 	if s.Peek() != '"' {
@@ -198,8 +198,8 @@ func text(raw json.RawMessage, out *string) error {
 	return nil
 }
 
-// texts decodes an array of strings.
-func texts(raw json.RawMessage) ([]string, error) {
+// decodeStrings decodes an array of strings.
+func decodeStrings(raw json.RawMessage) ([]string, error) {
 	var s jsonscan.Scanner
 	s.Reset(raw, 1)
 	if s.Peek() != '[' {
@@ -216,12 +216,12 @@ func texts(raw json.RawMessage) ([]string, error) {
 	return out, s.Err()
 }
 
-func textOrTexts(raw json.RawMessage) ([]string, error) {
+func decodeStringOrStrings(raw json.RawMessage) ([]string, error) {
 	var one string
-	if text(raw, &one) == nil {
+	if decodeString(raw, &one) == nil {
 		return []string{one}, nil
 	}
-	return texts(raw)
+	return decodeStrings(raw)
 }
 
 // numericDate decodes a NumericDate of RFC 7519: seconds since 1970, possibly
@@ -238,9 +238,9 @@ func numericDate(raw json.RawMessage) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)), nil
 }
 
-// object splits a JSON object into its fields, whose names are exact, not of any
-// case, and unique. A token's length limits its nesting.
-func object(data []byte) (map[string]json.RawMessage, error) {
+// splitObject returns the fields of a JSON object by their names, which are
+// case-sensitive and unique. The nesting is limited by the token's length.
+func splitObject(data []byte) (map[string]json.RawMessage, error) {
 	var s jsonscan.Scanner
 	s.Reset(data, MaxToken)
 	fields := s.Fields()

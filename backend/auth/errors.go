@@ -4,19 +4,19 @@ import "errors"
 
 // Why a token was refused. Compare with errors.Is.
 var (
-	// ErrUnauthorized: the token does not verify, or says nothing usable. The
-	// same token will never do.
+	// ErrUnauthorized: the token does not verify, or its content is not usable.
+	// The same token will never be accepted.
 	ErrUnauthorized = errors.New("unauthorized")
-	// ErrExpired: the token was signed by a trusted key and right in all, but
-	// its time has run out. A fresh one will do.
+	// ErrExpired: the token was signed by a trusted key and is valid otherwise,
+	// but has expired. A fresh one will be accepted.
 	ErrExpired = errors.New("token expired")
-	// ErrUnavailable: the keys to judge the token cannot be had now. The same
-	// token may do later.
+	// ErrUnavailable: the keys to verify the token are not available now. The
+	// same token may be accepted later.
 	ErrUnavailable = errors.New("authentication unavailable")
 )
 
-// Error is a refused token. Its text names the rule that was broken, never
-// what the token holds, and is fit for the caller's eyes.
+// Error is a refused token. Its text names the rule that was broken, never the
+// token's content, and may be sent to the caller.
 type Error struct {
 	// Kind is ErrUnauthorized, ErrExpired or ErrUnavailable.
 	Kind error

@@ -10,7 +10,7 @@ import (
 
 // A development server mints its own tokens and accepts them.
 func ExampleIssuer() {
-	issuer, err := auth.NewIssuer(nil) // a random secret: nobody else's tokens count
+	issuer, err := auth.NewIssuer(nil) // a random secret: no other issuer's tokens are accepted
 	if err != nil {
 		panic(err)
 	}
@@ -36,7 +36,7 @@ func ExampleNewJWT() {
 		TenantClaim: "org",
 	})
 	if err != nil {
-		fmt.Println(err) // keys by plain http could be anybody's
+		fmt.Println(err) // keys fetched by plain http could be forged
 		return
 	}
 	defer func() { _ = authenticator.Close() }()

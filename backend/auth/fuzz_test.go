@@ -20,7 +20,7 @@ func FuzzAuthenticate(f *testing.F) {
 	f.Add(signed(secret, `null`, `[]`))
 	f.Add("..")
 	// None of the trusted keys has signed any seed but the first.
-	j := newJWT(f, JWTOptions{Keys: []Key{{Key: secret}, {Key: &strangeRSA().PublicKey}, {Key: edKeyOfNobody()}}})
+	j := newJWT(f, JWTOptions{Keys: []Key{{Key: secret}, {Key: &strangeRSA().PublicKey}, {Key: publicEdKey()}}})
 	f.Fuzz(func(t *testing.T, token string) {
 		id, err := j.Authenticate(t.Context(), token)
 		if err == nil && token != good {
@@ -61,8 +61,8 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// FuzzFromRequest: whatever headers say, a token is a bounded text of the
-// characters that tokens have.
+// FuzzFromRequest: for any headers, a token is a bounded text of the characters
+// that tokens may have.
 func FuzzFromRequest(f *testing.F) {
 	f.Add("Bearer a.b.c", "streamer.v1, streamer.bearer.t", "access_token=q")
 	f.Add("bearer\t\t", ",,streamer.bearer.", "access_token=%zz&access_token=a")

@@ -14,24 +14,24 @@ import (
 // MaxScopes is how many scopes an identity may have.
 const MaxScopes = 128
 
-// Identity is who a verified token speaks for. It comes from the token alone:
-// no message can name another.
+// Identity is the tenant and subject of a verified token. It comes only from the
+// token: no message can name another.
 type Identity struct {
-	// Tenant is the wall that nothing crosses. 1 to 128 bytes of printable
-	// UTF-8.
+	// Tenant separates customers: nothing is visible across tenants. 1 to 128
+	// bytes of printable UTF-8.
 	Tenant string
 	// Subject is the user or machine inside the tenant. The same rule.
 	Subject string
-	// Scopes are what it may do, sorted, each once; at most 128 scopes of at
-	// most 128 bytes. Not to be changed: identities share it.
+	// Scopes are the permissions, sorted and unique; at most 128 scopes of at
+	// most 128 bytes. Must not be modified: identities share the slice.
 	Scopes []string
-	// Expires is the first moment at which the token is refused, leeway
-	// included. Zero: never.
+	// Expires is the time from which on the token is refused, leeway included.
+	// Zero: never.
 	Expires time.Time
 }
 
-// HasScopes tells whether the identity has all of the scopes; it has all of
-// none.
+// HasScopes reports whether the identity has all of the scopes; without scopes
+// it returns true.
 func (id Identity) HasScopes(scopes ...string) bool {
 	for _, s := range scopes {
 		if !slices.Contains(id.Scopes, s) {
@@ -41,17 +41,17 @@ func (id Identity) HasScopes(scopes ...string) bool {
 	return true
 }
 
-// Same tells whether other is the same tenant, subject and set of scopes, that
-// is, whether its token may extend the time of a connection. Expiry does not
-// count, and neither do the order and repetition of scopes.
+// Same reports whether other has the same tenant, subject and set of scopes, that
+// is, whether its token may extend the time of a connection. Expiry and the order
+// and repetition of scopes are ignored.
 func (id Identity) Same(other Identity) bool {
 	return id.Tenant == other.Tenant && id.Subject == other.Subject &&
 		slices.Equal(sortedScopes(id.Scopes), sortedScopes(other.Scopes))
 }
 
-// Validate returns an error that names the first rule which the identity
-// breaks. Authenticators of this package return valid ones only; a server
-// checks those of others.
+// Validate returns an error that names the first rule that the identity breaks.
+// Authenticators of this package return only valid identities; a server checks
+// those of other authenticators.
 func (id Identity) Validate() error {
 	if err := checkName("tenant", id.Tenant); err != nil {
 		return err
@@ -73,8 +73,8 @@ func (id Identity) Validate() error {
 	return nil
 }
 
-// checkName judges a tenant or subject. Names become parts of keys and stand
-// in logs, so that no two may look alike by characters that cannot be seen.
+// checkName checks a tenant or subject. Names become parts of keys and appear in
+// logs, so two names must not differ only in invisible characters.
 func checkName(what, name string) error {
 	switch {
 	case name == "":
@@ -85,8 +85,8 @@ func checkName(what, name string) error {
 		return fmt.Errorf("the %s is not UTF-8", what)
 	}
 	for _, r := range name {
-		// The replacement character is what JSON decoders make of broken
-		// text: several names would become one.
+		// JSON decoders turn invalid text into the replacement character:
+		// several names would become one.
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return fmt.Errorf("the %s holds a character that is not printable", what)
 		}
@@ -107,8 +107,8 @@ func validScope(s string) bool {
 	return true
 }
 
-// sortedScopes returns the scopes in order, each once; the given slice itself
-// if it is so already.
+// sortedScopes returns the scopes sorted and unique; the given slice itself if it
+// already is.
 func sortedScopes(scopes []string) []string {
 	for i := 1; i < len(scopes); i++ {
 		if scopes[i-1] >= scopes[i] {

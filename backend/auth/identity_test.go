@@ -52,7 +52,7 @@ func TestValidate(t *testing.T) {
 		many[i] = strconv.Itoa(1000 + i)
 	}
 	require.NoError(t, Identity{Tenant: "t", Subject: "s", Scopes: many[1:]}.Validate())
-	for says, id := range map[string]Identity{
+	for want, id := range map[string]Identity{
 		"tenant is missing":  {Subject: "s"},
 		"subject is missing": {Tenant: "t"},
 		"longer":             {Tenant: "t", Subject: strings.Repeat("s", 129)},
@@ -63,7 +63,7 @@ func TestValidate(t *testing.T) {
 		"sorted":             {Tenant: "t", Subject: "s", Scopes: []string{"b", "a"}},
 		"unique":             {Tenant: "t", Subject: "s", Scopes: []string{"a", "a"}},
 	} {
-		require.ErrorContains(t, id.Validate(), says)
+		require.ErrorContains(t, id.Validate(), want)
 	}
 }
 

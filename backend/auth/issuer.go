@@ -15,7 +15,7 @@ const (
 	MaxTTL     = 30 * 24 * time.Hour
 )
 
-// IssuerOptions say how an [Issuer] signs. The zero value has a random secret.
+// IssuerOptions configure how an [Issuer] signs. The zero value has a random secret.
 type IssuerOptions struct {
 	// Secret signs by HS256: at least 32 bytes. Default: 32 random bytes, so
 	// that no other process accepts the tokens.
@@ -31,20 +31,20 @@ type IssuerOptions struct {
 	Now func() time.Time
 }
 
-// Issuer mints tokens for development, demonstrations and tests, by a secret
-// that it shares with the server. In production an identity provider does so,
-// and the server knows public keys only. It is safe for concurrent use.
+// Issuer mints tokens for development, demonstrations and tests, with a secret
+// that it shares with the server. In production an identity provider mints them,
+// and the server has only public keys. It is safe for concurrent use.
 type Issuer struct {
 	options IssuerOptions
 }
 
-// Grant says what a token says.
+// Grant is the content of a token.
 type Grant struct {
 	Tenant  string
 	Subject string
 	// Scopes in any order.
 	Scopes []string
-	// TTL is how long the token lives, in whole seconds. Default 1 h, at most
+	// TTL is how long the token is valid, in whole seconds. Default 1 h, at most
 	// 30 days.
 	TTL time.Duration
 }
@@ -58,7 +58,7 @@ func NewIssuer(options *IssuerOptions) (*Issuer, error) {
 	}
 	if len(o.Secret) == 0 {
 		o.Secret = make([]byte, MinSecret)
-		_, _ = rand.Read(o.Secret) // never fails: crypto/rand ends the program instead
+		_, _ = rand.Read(o.Secret) // never fails: crypto/rand aborts the program instead
 	} else {
 		o.Secret = append([]byte(nil), o.Secret...)
 	}
@@ -123,7 +123,7 @@ func (i *Issuer) Mint(g Grant) (string, error) {
 	return token, nil
 }
 
-// Authenticator returns what accepts exactly this issuer's tokens.
+// Authenticator returns an authenticator that accepts only this issuer's tokens.
 func (i *Issuer) Authenticator() (*JWT, error) {
 	return NewJWT(&JWTOptions{
 		Keys:        []Key{{ID: i.options.KeyID, Key: i.options.Secret}},

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMintedIsAccepted: what an issuer mints says on the other side what was
+// TestMintedIsAccepted: a minted token authenticates as the identity that was
 // granted.
 func TestMintedIsAccepted(t *testing.T) {
 	name := rapid.StringMatching(`[a-zA-Z0-9 äöü:@._-]{1,40}`)
@@ -50,10 +50,10 @@ func TestIssuersDoNotTrustEachOther(t *testing.T) {
 		return token, a
 	}
 	token, a := mint(nil)
-	stranger, _ := mint(nil)
+	unknown, _ := mint(nil)
 	_, err := a.Authenticate(t.Context(), token)
 	require.NoError(t, err)
-	requireRefused(t, a, stranger, ErrUnauthorized)
+	requireRefused(t, a, unknown, ErrUnauthorized)
 
 	shared, _ := mint(&IssuerOptions{Secret: secret, Audience: []string{"staging"}})
 	_, production := mint(&IssuerOptions{Secret: secret, Audience: []string{"production"}})
@@ -61,13 +61,13 @@ func TestIssuersDoNotTrustEachOther(t *testing.T) {
 }
 
 func TestIssuerRefuses(t *testing.T) {
-	for says, o := range map[string]IssuerOptions{
+	for want, o := range map[string]IssuerOptions{
 		"at least 32 bytes": {Secret: secret[:31]},
 		"PEM":               {Secret: []byte("-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkq")},
 		"256 bytes":         {KeyID: strings.Repeat("k", 257)},
 	} {
 		_, err := NewIssuer(&o)
-		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, err, want)
 	}
 	issuer, err := NewIssuer(nil)
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestIssuerRefuses(t *testing.T) {
 	for i := range long {
 		long[i] = strings.Repeat("x", 100) + string(rune('a'+i/10)) + string(rune('0'+i%10))
 	}
-	for says, g := range map[string]Grant{
+	for want, g := range map[string]Grant{
 		"tenant":          {Subject: "s"},
 		"subject":         {Tenant: "t"},
 		"scope":           {Tenant: "t", Subject: "s", Scopes: []string{"a b"}},
@@ -84,7 +84,7 @@ func TestIssuerRefuses(t *testing.T) {
 		"longer than 8 K": {Tenant: "t", Subject: "s", Scopes: long},
 	} {
 		_, err := issuer.Mint(g)
-		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, err, want)
 	}
 	issuer, err = NewIssuer(&IssuerOptions{TenantClaim: "sub"})
 	require.NoError(t, err)

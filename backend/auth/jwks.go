@@ -26,10 +26,9 @@ const (
 	fetchTimeout = 10 * time.Second
 	// maxWait is how long one token waits for a fetch.
 	maxWait = 5 * time.Second
-	// fetchGap is the least time between fetches that tokens with unknown key
-	// ids bring about, for anybody can make such tokens. A set that is younger
-	// is taken for complete: providers publish a key long before they sign
-	// with it.
+	// fetchGap is the minimum time between fetches that tokens with unknown key
+	// ids cause, because any client can make such tokens. A younger set counts as
+	// complete: providers publish a key long before they sign with it.
 	fetchGap = 10 * time.Second
 	// retryGap is the time from a failed fetch to the next.
 	retryGap     = 30 * time.Second
@@ -40,25 +39,23 @@ const (
 
 // JWKSOptions say where an identity provider publishes its keys.
 type JWKSOptions struct {
-	// URL is the JWK Set's. It must be https; plain http is for loopback
-	// addresses alone.
+	// URL is the address of the JWK Set. It must be https; plain http is allowed
+	// for loopback addresses only.
 	URL string
-	// Refresh is the time between fetches. Default 1 h, at least 1 min.
-	// Besides, a token with an unknown key id brings about a fetch, at most
-	// one in 10 s. When a fetch fails, or brings no usable key, the keys at
-	// hand go on serving.
+	// Refresh is the time between fetches. Default 1 h, at least 1 min. A token
+	// with an unknown key id causes an additional fetch, at most one in 10 s.
+	// When a fetch fails, or returns no usable key, the present keys stay in use.
 	Refresh time.Duration
-	// Client fetches. Its redirects are followed only to https, or to
-	// loopback addresses. Default: a client of its own, with a timeout of
-	// 10 s.
+	// Client makes the requests. It follows redirects only to https, or to
+	// loopback addresses. Default: a new client with a timeout of 10 s.
 	Client *http.Client
-	// OnError learns why a fetch failed. It must not block. Default: a
+	// OnError is called with the reason of a failed fetch. It must not block. Default: a
 	// warning to slog.Default.
 	OnError func(error)
 }
 
-// keySet is a JWK Set that is fetched again and again. jwkset decodes it,
-// keyfunc picks keys; when to fetch and which keys to trust is decided here.
+// keySet is a JWK Set that is fetched periodically. jwkset decodes it and keyfunc
+// picks keys; keySet decides when to fetch and which keys to trust.
 type keySet struct {
 	url     string
 	refresh time.Duration
@@ -72,7 +69,7 @@ type keySet struct {
 	running sync.WaitGroup
 
 	mu     sync.Mutex
-	flight chan struct{} // closed when the fetch that is going on has ended; nil: none
+	flight chan struct{} // closed when the running fetch has ended; nil: none runs
 	tried  time.Time     // when the last fetch ended; zero: none has
 	failed bool          // whether it failed
 }
@@ -97,11 +94,11 @@ func newKeySet(o *JWKSOptions) (*keySet, error) {
 		return nil, err
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
-	s.running.Go(s.run)
+	s.running.Go(s.refreshLoop)
 	return s, nil
 }
 
-// checkURL lets keys come only from where nobody on the way can change them.
+// checkURL accepts only addresses from which keys cannot be changed in transit.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -132,7 +129,7 @@ func (s *keySet) setClient(given *http.Client) {
 	}
 	transport := client.Transport
 	if transport == nil {
-		// A fetch an hour is not worth an idle connection.
+		// One fetch an hour does not justify an idle connection.
 		transport = &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, ForceAttemptHTTP2: true}
 	}
 	client.Transport = boundedTransport{transport}
@@ -145,8 +142,8 @@ func (s *keySet) setClient(given *http.Client) {
 	s.client = client
 }
 
-// run fetches now, and then each time that the set is due.
-func (s *keySet) run() {
+// refreshLoop fetches now, and then each time that a refresh is due.
+func (s *keySet) refreshLoop() {
 	for {
 		select {
 		case <-s.fetch():
@@ -173,9 +170,9 @@ func (s *keySet) lastFailed() bool {
 	return s.failed
 }
 
-// fetch starts a fetch unless one is going on, and returns what is closed at
-// its end. The fetch belongs to nobody in particular, so that a caller who
-// leaves does not end it for the others.
+// fetch starts a fetch unless one is running, and returns a channel that is
+// closed at its end. The fetch does not depend on the context of a caller, so a
+// caller that gives up does not end it for the others.
 func (s *keySet) fetch() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,7 +186,7 @@ func (s *keySet) fetch() <-chan struct{} {
 	}
 	s.flight = done
 	s.running.Go(func() {
-		err := s.load()
+		err := s.fetchOnce()
 		s.mu.Lock()
 		s.flight, s.tried, s.failed = nil, time.Now(), err != nil
 		s.mu.Unlock()
@@ -201,26 +198,26 @@ func (s *keySet) fetch() <-chan struct{} {
 	return done
 }
 
-// load fetches the set once into s.trusted.
-func (s *keySet) load() error {
+// fetchOnce fetches the set into s.trusted.
+func (s *keySet) fetchOnce() error {
 	ctx, cancel := context.WithTimeout(s.stopped, fetchTimeout)
 	defer cancel()
-	// A storage without a refresh interval fetches once, and starts nothing.
+	// A storage without a refresh interval fetches once and starts no goroutine.
 	_, err := jwkset.NewStorageFromHTTP(s.url, jwkset.HTTPClientStorageOptions{
 		Client: s.client, Ctx: ctx, HTTPTimeout: fetchTimeout, Storage: s.trusted,
 	})
 	return err
 }
 
-// keys returns the published keys that may have signed the token.
-func (s *keySet) keys(ctx context.Context, t *jwt.Token, h header) ([]jwt.VerificationKey, error) {
-	if !s.trusted.has(ctx, h.keyID) {
+// keysFor returns the published keys that may have signed the token.
+func (s *keySet) keysFor(ctx context.Context, t *jwt.Token, h header) ([]jwt.VerificationKey, error) {
+	if !s.trusted.contains(ctx, h.keyID) {
 		if err := s.renew(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if !s.trusted.has(ctx, h.keyID) {
-		if s.unsure() {
+	if !s.trusted.contains(ctx, h.keyID) {
+		if s.mayLackKeys() {
 			return nil, unavailable("the keys that tokens are signed with cannot be fetched")
 		}
 		return nil, unauthorized("no trusted key has the token's key id and algorithm")
@@ -254,8 +251,8 @@ func (s *keySet) renew(ctx context.Context) error {
 	return unavailable("the keys that tokens are signed with were not fetched in time")
 }
 
-// unsure tells that a key may be missing here that the provider has.
-func (s *keySet) unsure() bool {
+// mayLackKeys reports whether the provider may have keys that the set lacks.
+func (s *keySet) mayLackKeys() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed || s.tried.IsZero() || s.stopped.Err() != nil
@@ -263,13 +260,13 @@ func (s *keySet) unsure() bool {
 
 // ready returns nil when there are keys.
 func (s *keySet) ready(ctx context.Context) error {
-	if s.trusted.has(ctx, "") {
+	if s.trusted.contains(ctx, "") {
 		return nil
 	}
 	if err := s.renew(ctx); err != nil {
 		return err
 	}
-	if !s.trusted.has(ctx, "") {
+	if !s.trusted.contains(ctx, "") {
 		return unavailable("the keys that tokens are signed with cannot be fetched")
 	}
 	return nil
@@ -277,17 +274,17 @@ func (s *keySet) ready(ctx context.Context) error {
 
 func (s *keySet) close() {
 	s.mu.Lock()
-	s.stop() // under the lock: fetch starts nothing afterwards
+	s.stop() // under the lock, so that fetch starts nothing afterwards
 	s.mu.Unlock()
 	s.running.Wait()
 }
 
-// trustedKeys keeps of a fetched set what may verify tokens.
+// trustedKeys keeps the keys of a fetched set that may verify tokens.
 type trustedKeys struct{ *jwkset.MemoryJWKSet }
 
-// KeyReplaceAll takes a fetched set. A set without usable keys is refused,
-// and the keys at hand stay: an issuer without keys has issued nothing, so the
-// set is more likely broken than meant.
+// KeyReplaceAll replaces the keys by a fetched set. It refuses a set without
+// usable keys and keeps the present ones: an issuer without keys could not issue
+// tokens, so such a set is probably a mistake.
 func (k *trustedKeys) KeyReplaceAll(ctx context.Context, set []jwkset.JWK) error {
 	if len(set) > maxRemote {
 		return fmt.Errorf("the set holds more than %d keys", maxRemote)
@@ -299,15 +296,15 @@ func (k *trustedKeys) KeyReplaceAll(ctx context.Context, set []jwkset.JWK) error
 	return k.MemoryJWKSet.KeyReplaceAll(ctx, usable)
 }
 
-// has tells whether there is a key with this id, or for an empty id any.
-func (k *trustedKeys) has(ctx context.Context, id string) bool {
+// contains reports whether there is a key with this id, or any key if id is empty.
+func (k *trustedKeys) contains(ctx context.Context, id string) bool {
 	set, _ := k.KeyReadAll(ctx) // in memory: it cannot fail
 	return slices.ContainsFunc(set, func(k jwkset.JWK) bool { return id == "" || k.Marshal().KID == id })
 }
 
-// verifies tells whether a published key is a strong public key for signatures
-// of an algorithm that we accept. Secrets and private keys are neither: what
-// is published is known to all.
+// verifies reports whether a published key is a strong public key for signatures
+// of an accepted algorithm. Secrets and private keys are refused: once published,
+// they are public.
 func verifies(k jwkset.JWK) bool {
 	alg, err := algorithm(k.Key())
 	m := k.Marshal()
@@ -318,7 +315,7 @@ func verifies(k jwkset.JWK) bool {
 		len(m.KID) <= maxKeyID
 }
 
-// boundedTransport ends answers that are longer than any key set.
+// boundedTransport truncates responses that are longer than any key set.
 type boundedTransport struct{ http.RoundTripper }
 
 func (b boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {

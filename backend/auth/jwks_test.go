@@ -221,8 +221,8 @@ func TestJWKSKeysThatAreNotTrusted(t *testing.T) {
 	}
 }
 
-// TestJWKSBadAnswers: none of them takes away the keys at hand, and without
-// keys nobody is called unauthorized: for clients that would be the end.
+// TestJWKSBadAnswers: a bad answer does not remove the present keys, and without
+// keys no token is unauthorized, because clients would then give up.
 func TestJWKSBadAnswers(t *testing.T) {
 	many := make([]map[string]any, maxRemote+1)
 	for i := range many {
@@ -258,9 +258,9 @@ func TestJWKSBadAnswers(t *testing.T) {
 			require.Error(t, <-faults)
 
 			p.publishes(edJWK("d"))
-			require.NoError(t, j.remote.load())
+			require.NoError(t, j.remote.fetchOnce())
 			bad()
-			require.Error(t, j.remote.load())
+			require.Error(t, j.remote.fetchOnce())
 			authenticates(t, j, edKey(), `{"alg":"EdDSA","kid":"d"}`)
 		})
 	}
@@ -306,8 +306,8 @@ func TestJWKSIsFetchedAgain(t *testing.T) {
 	})
 }
 
-// TestJWKSUnknownKeyID: a rotated key is found at once, and whoever makes up
-// key ids makes the provider be asked once in fetchGap.
+// TestJWKSUnknownKeyID: a rotated key is found at once, and invented key ids cause
+// one fetch per fetchGap.
 func TestJWKSUnknownKeyID(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *provider, o *JWTOptions) {
 		j := newJWT(t, *o)

@@ -21,18 +21,18 @@ const (
 	MaxLeeway          = 5 * time.Minute
 )
 
-// JWTOptions say which tokens a [JWT] trusts. Keys or JWKS must be given;
-// both may be.
+// JWTOptions configure which tokens a [JWT] trusts. Keys, JWKS or both must be
+// given.
 type JWTOptions struct {
 	// Keys are known in advance.
 	Keys []Key
 	// JWKS is where an identity provider publishes its keys. Nil: nowhere.
 	JWKS *JWKSOptions
-	// Issuer is what `iss` must be. Empty: `iss` is not looked at.
+	// Issuer is the required `iss`. Empty: `iss` is not checked.
 	Issuer string
-	// Audience holds the names of this server; `aud` must hold one of them.
-	// Empty: `aud` is not looked at, and whatever the issuer signs for its
-	// other customers opens this server too.
+	// Audience holds the names of this server; `aud` must contain one of them.
+	// Empty: `aud` is not checked, and tokens that the issuer signs for its other
+	// customers are accepted too.
 	Audience []string
 	// TenantClaim is the claim that holds the tenant, a name at the top level
 	// of the claims. Default "tenant".
@@ -50,12 +50,12 @@ type JWTOptions struct {
 // read from `scope`, `scopes` and `scp`, each a string of scopes separated by
 // spaces or an array of scopes. `nbf` and `iat` may not lie in the future.
 //
-// The JWT library parses tokens and checks signatures. The claims are judged
-// here, because a client must learn whether a fresh token would help, and the
-// library does not say whether expiry is the only fault.
+// The JWT library parses tokens and checks signatures. The claims are checked
+// here, because a client must know whether a fresh token would help, and the
+// library does not report whether expiry is the only fault.
 //
-// A JWT is safe for concurrent use. One with JWKS has a goroutine of its own,
-// which Close ends.
+// A JWT is safe for concurrent use. With JWKS it runs a goroutine, which Close
+// ends.
 type JWT struct {
 	options JWTOptions
 	static  []staticKey
@@ -63,9 +63,9 @@ type JWT struct {
 	parser  *jwt.Parser
 }
 
-// NewJWT returns an authenticator, or an error that names the option which is
-// wrong. It does not wait for the network: keys from JWKS are fetched beside
-// it, and the first tokens wait for them.
+// NewJWT returns an authenticator, or an error that names the wrong option. It
+// does not wait for the network: keys from JWKS are fetched in the background,
+// and the first tokens wait for them.
 func NewJWT(options *JWTOptions) (*JWT, error) {
 	if options == nil {
 		options = &JWTOptions{}
@@ -126,14 +126,14 @@ func (o JWTOptions) normal() (JWTOptions, error) {
 	return o, nil
 }
 
-// Authenticate verifies a token. It waits for nothing but the first fetch of
-// JWKS, or the one that a new key id is worth, and for that at most 5 s.
+// Authenticate verifies a token. It waits at most 5 s, and only for the first
+// fetch of JWKS or for one that a new key id causes.
 func (j *JWT) Authenticate(ctx context.Context, token string) (Identity, error) {
 	if err := checkShape(token); err != nil {
 		return Identity{}, err
 	}
 	var c claims
-	_, err := j.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return j.keys(ctx, t) })
+	_, err := j.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return j.keysFor(ctx, t) })
 	if err != nil {
 		return Identity{}, refusal(err)
 	}
@@ -144,8 +144,8 @@ func (j *JWT) Authenticate(ctx context.Context, token string) (Identity, error) 
 	return id, nil
 }
 
-// Check returns ErrUnavailable as long as there are no keys to judge tokens by:
-// JWKS was never fetched, and Keys are none.
+// Check returns ErrUnavailable as long as there are no keys to verify tokens with:
+// Keys is empty and JWKS was never fetched.
 func (j *JWT) Check(ctx context.Context) error {
 	if j.remote == nil || len(j.static) > 0 {
 		return nil
@@ -156,8 +156,8 @@ func (j *JWT) Check(ctx context.Context) error {
 	return nil
 }
 
-// Close ends fetching, and returns when nothing of it is left. The keys at hand
-// go on serving. It may be called more than once.
+// Close stops fetching, and returns when its goroutines have ended. The present
+// keys stay in use. It may be called more than once.
 func (j *JWT) Close() error {
 	if j.remote != nil {
 		j.remote.close()
@@ -165,8 +165,8 @@ func (j *JWT) Close() error {
 	return nil
 }
 
-// checkShape refuses what cannot be a signed token before anything is decoded:
-// base64 decoders skip line ends, so that many texts would be one token.
+// checkShape refuses texts that cannot be a signed token before decoding:
+// base64 decoders skip line ends, so several texts would be the same token.
 func checkShape(token string) error {
 	if len(token) > MaxToken {
 		return unauthorized("the token is longer than 8 KiB")
@@ -181,9 +181,9 @@ func checkShape(token string) error {
 	return nil
 }
 
-// keys returns the keys that may have signed a token: all of its algorithm
-// whose id is the token's, or of which either has none.
-func (j *JWT) keys(ctx context.Context, t *jwt.Token) (any, error) {
+// keysFor returns the keys that may have signed a token: those of its algorithm
+// whose id is the token's, or where key or token has no id.
+func (j *JWT) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 	segment, _, _ := strings.Cut(t.Raw, ".")
 	h, refused := parseHeader(segment)
 	if refused != nil {
@@ -196,7 +196,7 @@ func (j *JWT) keys(ctx context.Context, t *jwt.Token) (any, error) {
 		}
 	}
 	if j.remote != nil && h.algorithm != HS256 {
-		keys, err := j.remote.keys(ctx, t, h)
+		keys, err := j.remote.keysFor(ctx, t, h)
 		if err != nil && len(set.Keys) == 0 {
 			return nil, err
 		}
@@ -208,8 +208,7 @@ func (j *JWT) keys(ctx context.Context, t *jwt.Token) (any, error) {
 	return set, nil
 }
 
-// refusal turns an error of the library into one of ours; the library's texts
-// quote the token.
+// refusal converts an error of the library, whose texts quote the token.
 func refusal(err error) *Error {
 	var own *Error
 	switch {

@@ -73,8 +73,8 @@ func TestClaimsAreRead(t *testing.T) {
 	}
 }
 
-// TestExpiry: a token is good before Identity.Expires and expired from then
-// on, whatever the clock and the leeway.
+// TestExpiry: for any clock and leeway, a token is valid before Identity.Expires
+// and expired from then on.
 func TestExpiry(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		leeway := time.Duration(rapid.Int64Range(-1, int64(MaxLeeway)).Draw(rt, "leeway"))
@@ -102,9 +102,9 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// TestExpiredIsSaidLast: only a fresh token must be missing for a client to be
-// told so, for it will then ask for fresh ones without end.
-func TestExpiredIsSaidLast(t *testing.T) {
+// TestExpiryIsReportedLast: a token is reported as expired only if a fresh one would
+// be accepted; otherwise clients would request fresh tokens forever.
+func TestExpiryIsReportedLast(t *testing.T) {
 	past := noon.Add(-time.Hour).Unix()
 	j := newJWT(t, JWTOptions{Audience: []string{"me"}})
 	requireRefused(t, j, signed(secret, hs256, with(map[string]any{"aud": "me", "exp": past})), ErrExpired)
@@ -137,7 +137,7 @@ func TestOptionsAreRefused(t *testing.T) {
 	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey)})
 	for name, c := range map[string]struct {
 		options JWTOptions
-		says    string
+		want    string
 	}{
 		"no keys":              {JWTOptions{}, "no keys"},
 		"short secret":         {JWTOptions{Keys: []Key{{Key: secret[:31]}}}, "at least 32 bytes"},
@@ -171,7 +171,7 @@ func TestOptionsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewJWT(&c.options)
-			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, c.want)
 		})
 	}
 	_, err := NewJWT(nil)
@@ -194,7 +194,7 @@ func TestParsePublicKey(t *testing.T) {
 	private, err := x509.MarshalPKCS8PrivateKey(ecKey())
 	require.NoError(t, err)
 	good := block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey))
-	for says, data := range map[string][]byte{
+	for want, data := range map[string][]byte{
 		"no PEM block":   []byte("hello"),
 		"private key":    block("PRIVATE KEY", private),
 		"expected":       block("CERTIFICATE", nil),
@@ -203,7 +203,7 @@ func TestParsePublicKey(t *testing.T) {
 		"follows":        append(append([]byte{}, good...), good...),
 	} {
 		_, err := ParsePublicKey(data)
-		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, err, want)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// Signature algorithms that are accepted; there are no others.
+// The accepted signature algorithms.
 const (
 	HS256 = "HS256"
 	RS256 = "RS256"
@@ -38,11 +38,11 @@ const minRSAExponent = 65537
 // maxKeyID is the longest key id in bytes.
 const maxKeyID = 256
 
-// Key verifies signatures. Its type decides its algorithm, so that no token
-// can have it used for another one.
+// Key verifies signatures. Its type determines its algorithm, so a token cannot
+// choose another one for it.
 type Key struct {
-	// ID is the key's `kid`. Optional: a key without one serves tokens of any
-	// kid, a key with one only tokens that name it or name none.
+	// ID is the key's `kid`. Optional: a key without one is used for tokens with
+	// any kid, a key with one only for tokens with the same kid or none.
 	ID string
 	// Key is one of
 	//   - []byte, a secret of at least 32 random bytes, for HS256;
@@ -52,7 +52,7 @@ type Key struct {
 	Key any
 }
 
-// algorithm returns the one algorithm that a key serves, or says which rule
+// algorithm returns the algorithm of a key, or an error that names the rule that
 // the key breaks.
 func algorithm(key any) (string, error) {
 	switch k := key.(type) {
@@ -78,7 +78,7 @@ func checkSecret(secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("an HS256 secret has at least %d bytes", MinSecret)
 	}
-	// Whoever hands a public key as a secret lets everybody sign.
+	// A public key used as a secret would let every client sign.
 	if strings.HasPrefix(strings.TrimSpace(string(secret)), "-----BEGIN ") {
 		return errors.New("an HS256 secret is no PEM file: use ParsePublicKey")
 	}
@@ -159,14 +159,14 @@ func newStaticKeys(keys []Key) ([]staticKey, error) {
 			return nil, fmt.Errorf("key %d: another key has the same id and algorithm", i)
 		}
 		if secret, ok := k.Key.([]byte); ok {
-			k.Key = slices.Clone(secret) // the caller may wipe its own
+			k.Key = slices.Clone(secret) // the caller may overwrite its own
 		}
 		out = append(out, staticKey{id: k.ID, algorithm: alg, key: k.Key})
 	}
 	return out, nil
 }
 
-// serves tells whether the key may have signed a token with this header.
+// serves reports whether the key may have signed a token with this header.
 func (k staticKey) serves(h header) bool {
 	return k.algorithm == h.algorithm && (k.id == "" || h.keyID == "" || k.id == h.keyID)
 }

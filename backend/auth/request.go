@@ -7,22 +7,21 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
-// maxProtocols bounds the bytes of Sec-WebSocket-Protocol that are looked at:
-// a token and some names of versions.
+// maxProtocols bounds the bytes of Sec-WebSocket-Protocol that are read: a token
+// and some version names.
 const maxProtocols = MaxToken + 1024
 
-// FromRequest finds the token of a WebSocket handshake. It looks in this
-// order, and the first place that holds something counts, even if it holds no
-// proper token:
+// FromRequest returns the token of a WebSocket handshake. The first of these
+// places that is not empty is used, even if it holds no valid token:
 //
-//  1. `Authorization: Bearer TOKEN`; other schemes are none of ours, for a
-//     proxy may have its own;
+//  1. `Authorization: Bearer TOKEN`; other schemes are ignored, because a proxy
+//     may use them;
 //  2. an entry `streamer.bearer.TOKEN` of `Sec-WebSocket-Protocol`;
-//  3. the query's `access_token`, if allowQuery: addresses end up in the logs
-//     of everything on the way, so leave it off where you can.
+//  3. the query's `access_token`, if allowQuery: addresses appear in the logs of
+//     every proxy, so avoid it where possible.
 //
-// ok is false if there is none, if the place holds more than one, or if it is
-// longer than MaxToken or no text of RFC 6750's b64token.
+// ok is false if there is no token, if the place holds more than one, or if the
+// token is longer than MaxToken or no b64token of RFC 6750.
 func FromRequest(r *http.Request, allowQuery bool) (token string, ok bool) {
 	if token, found := fromAuthorization(r.Header.Values("Authorization")); found {
 		return token, proper(token)
@@ -38,8 +37,8 @@ func FromRequest(r *http.Request, allowQuery bool) (token string, ok bool) {
 	return "", false
 }
 
-// fromAuthorization tells whether a header brings a bearer token, and which;
-// an empty one if it cannot be told.
+// fromAuthorization returns the bearer token of a header and whether there is one.
+// Of two tokens neither counts: token is then empty.
 func fromAuthorization(lines []string) (token string, found bool) {
 	for _, line := range lines {
 		line = strings.Trim(line, " \t")
@@ -51,15 +50,14 @@ func fromAuthorization(lines []string) (token string, found bool) {
 			continue
 		}
 		if found {
-			return "", true // two: whose should count?
+			return "", true // two: ambiguous
 		}
 		token, found = rest, true
 	}
 	return token, found
 }
 
-// fromProtocols is the same for subprotocols; their names know upper and lower
-// case.
+// fromProtocols is the same for subprotocols, whose names are case-sensitive.
 func fromProtocols(lines []string) (token string, found bool) {
 	size := 0
 	for _, line := range lines {
@@ -80,7 +78,7 @@ func fromProtocols(lines []string) (token string, found bool) {
 	return token, found
 }
 
-// proper tells whether a text can be a bearer token (RFC 6750, section 2.1).
+// proper reports whether a text can be a bearer token (RFC 6750, section 2.1).
 func proper(token string) bool {
 	if token == "" || len(token) > MaxToken {
 		return false

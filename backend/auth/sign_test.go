@@ -45,8 +45,8 @@ var (
 	})
 )
 
-// edKeyOfNobody is a public key whose private half is thrown away.
-func edKeyOfNobody() ed25519.PublicKey {
+// publicEdKey returns a public key whose private key is discarded.
+func publicEdKey() ed25519.PublicKey {
 	public, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err)
@@ -72,7 +72,8 @@ func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
 
 func segment(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// signed is a token of exactly these texts, signed as the type of key says.
+// signed returns a token of exactly these texts, signed by the algorithm of the
+// key's type.
 // Nil leaves it unsigned.
 func signed(key any, header, claims string) string {
 	input := segment([]byte(header)) + "." + segment([]byte(claims))
@@ -140,8 +141,8 @@ func newJWT(t testing.TB, o JWTOptions) *JWT {
 	return j
 }
 
-// requireRefused checks that a token is refused as the kind says, and that the
-// error says nothing of the token.
+// requireRefused checks that a token is refused with an error of this kind that
+// contains no part of the token.
 func requireRefused(t testing.TB, j *JWT, token string, kind error) {
 	t.Helper()
 	id, err := j.Authenticate(t.Context(), token)

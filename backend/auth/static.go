@@ -6,7 +6,7 @@ import (
 )
 
 // Static maps tokens to identities, for tests. It is safe for concurrent use
-// as long as nobody writes to the map.
+// as long as the map is not changed.
 type Static map[string]Identity
 
 // Authenticate looks the token up.
