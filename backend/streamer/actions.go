@@ -13,7 +13,7 @@ import (
 type ActionInfo struct {
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
-	// Stream tells that the handler may emit chunks.
+	// Stream reports whether the handler may emit chunks.
 	Stream bool `json:"stream"`
 	// Placement is auto, sync or async.
 	Placement string `json:"placement"`
@@ -32,7 +32,7 @@ type ActionInfo struct {
 var placements = map[core.Placement]string{core.Auto: "auto", core.Sync: "sync", core.Async: "async"}
 
 // Actions lists the actions, ordered by name. Those whose registration is wrong
-// are left out; [Router.Build] tells about them.
+// are left out; [Router.Build] reports them.
 func (r *Router) Actions() []ActionInfo {
 	out := make([]ActionInfo, 0, len(r.entries))
 	for _, e := range r.entries {

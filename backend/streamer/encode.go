@@ -30,7 +30,7 @@ const maxPooled = 64 << 10
 // encode writes v as JSON, without escapes for HTML and without a final line
 // feed. The bytes of a json.RawMessage are copied unchanged. What cannot be
 // written, or could not be read by clients, is an error with code
-// not_encodable; what is larger than limit bytes one with tooLarge.
+// not_encodable; JSON longer than limit bytes is an error with code tooLarge.
 func encode(v any, what string, limit int, tooLarge string) (json.RawMessage, error) {
 	if raw, ok := v.(json.RawMessage); ok {
 		switch {
@@ -46,7 +46,7 @@ func encode(v any, what string, limit int, tooLarge string) (json.RawMessage, er
 	e, _ := encoders.Get().(*encoder)
 	e.buf.Reset()
 	if err := e.enc.Encode(v); err != nil {
-		return nil, notEncodable(what, err) // the encoder does not go back: it may remember the error
+		return nil, notEncodable(what, err) // the encoder does not go back to the pool: it keeps its first error
 	}
 	text := bytes.TrimSuffix(e.buf.Bytes(), []byte("\n"))
 	if len(text) > limit {
@@ -59,9 +59,9 @@ func encode(v any, what string, limit int, tooLarge string) (json.RawMessage, er
 	return out, err
 }
 
-// accepted returns a copy of JSON that clients can read. encoding/json passes on
-// what a json.RawMessage or a MarshalJSON inside gives it, though it be no UTF-8,
-// and a frame that is not UTF-8 costs the client its connection.
+// accepted returns a copy of JSON that clients can read. encoding/json does not
+// check that a nested json.RawMessage or MarshalJSON returns UTF-8, and a client
+// closes the connection on a frame that is not UTF-8.
 func accepted(text []byte, what string) (json.RawMessage, error) {
 	switch {
 	case !utf8.Valid(text):
@@ -72,7 +72,7 @@ func accepted(text []byte, what string) (json.RawMessage, error) {
 	return bytes.Clone(text), nil // the array is its author's, or the pool's
 }
 
-// tooDeep tells whether JSON is nested deeper than core.MaxOutputDepth.
+// tooDeep reports whether JSON is nested deeper than core.MaxOutputDepth.
 func tooDeep(text []byte) bool {
 	if bytes.Count(text, []byte("{"))+bytes.Count(text, []byte("[")) <= core.MaxOutputDepth {
 		return false // nearly always

@@ -9,9 +9,9 @@ import (
 )
 
 // Error is an error whose code and message are meant for the caller. Its Cause,
-// if any, goes to the log alone. Code is snake_case, 1 to 64 characters,
+// if any, is only logged. Code is snake_case, 1 to 64 characters,
 // beginning with a letter; Field is a JSON Pointer into the payload; Details is
-// JSON; Retryable tells the caller that calling anew can help. Only Code is
+// JSON; Retryable reports that calling again can help. Only Code is
 // needed.
 //
 // An Error does not stop retries: wrap it in [Permanent] for that.
@@ -19,8 +19,7 @@ type Error = core.Error
 
 // Errorf returns an error for the caller. The whole text reaches the caller,
 // that of an error formatted with %w included; such an error is also the Cause.
-// A code that is none (see [Error]) becomes "internal", and the text is for the
-// log.
+// An invalid code (see [Error]) becomes "internal", and the text is only logged.
 func Errorf(code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	if !core.ValidCode(code) {
@@ -29,8 +28,8 @@ func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: err.Error(), Cause: errors.Unwrap(err)}
 }
 
-// Permanent says that another attempt cannot help: the call fails at once,
-// whatever its Retry. A nil err stays nil.
+// Permanent marks an error after which another attempt cannot help: the call fails
+// at once, regardless of Retry. A nil err stays nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -38,8 +37,8 @@ func Permanent(err error) error {
 	return &core.PermanentError{Err: err}
 }
 
-// RetryAfter says how long to wait, at least, before the next attempt, in place
-// of the action's Backoff. It is charged against Retry like any other error. A
+// RetryAfter sets the minimum time before the next attempt, in place of the
+// action's Backoff. It is charged against Retry like any other error. A
 // nil err stays nil; a negative time counts as 0.
 func RetryAfter(after time.Duration, err error) error {
 	if err == nil {
@@ -48,9 +47,9 @@ func RetryAfter(after time.Duration, err error) error {
 	return &core.RetryAfterError{After: max(after, 0), Err: err}
 }
 
-// Continue asks for another attempt after some time, without charging a retry:
-// right after a Checkpoint, to go on later, or in another process. What the
-// attempt emitted since its last checkpoint is void. A negative time counts
+// Continue requests another attempt after some time, without charging a retry:
+// return it after a Checkpoint to continue later, or in another process. What the
+// attempt emitted since its last checkpoint is discarded. A negative time counts
 // as 0.
 func Continue(after time.Duration) error {
 	return &core.ContinueError{After: max(after, 0)}
@@ -59,11 +58,11 @@ func Continue(after time.Duration) error {
 // Why a handler's context ended: [context.Cause] returns one of these, or an
 // error that wraps it.
 var (
-	// ErrCancelled: somebody stopped the work.
+	// ErrCancelled: the call was cancelled.
 	ErrCancelled = core.ErrCancelled
 	// ErrTimeout: the attempt has used up the action's [Timeout].
 	ErrTimeout = core.ErrTimeout
-	// ErrDeadline: the call's time, queueing included, is over.
+	// ErrDeadline: the call's deadline, which includes queueing, has passed.
 	ErrDeadline = core.ErrDeadline
 	// ErrShutdown: the server shuts down. The call runs again elsewhere, without
 	// spending a retry.

@@ -56,7 +56,7 @@ type Summary struct {
 func ExampleHandleStream() {
 	importRows := func(ctx context.Context, in Import, call *streamer.Call[Imported]) (Summary, error) {
 		next := 0
-		if _, err := call.Resume(&next); err != nil { // what the attempt before left
+		if _, err := call.Resume(&next); err != nil { // the checkpoint of an earlier attempt
 			return Summary{}, err
 		}
 		for ; next < in.Rows; next++ {
@@ -116,7 +116,7 @@ func ExampleErrorf() {
 }
 
 func ExampleContinue() {
-	poll := func(_ context.Context, job string, call *streamer.Call[struct{}]) (string, error) {
+	poll := func(_ context.Context, export string, call *streamer.Call[struct{}]) (string, error) {
 		polls := 0
 		if _, err := call.Resume(&polls); err != nil {
 			return "", err
@@ -125,7 +125,7 @@ func ExampleContinue() {
 			call.Checkpoint(polls + 1)
 			return "", streamer.Continue(time.Minute)
 		}
-		return job + " is ready", nil
+		return export + " is ready", nil
 	}
-	streamer.HandleStream(streamer.NewRouter(nil), "job.wait", poll)
+	streamer.HandleStream(streamer.NewRouter(nil), "export.wait", poll)
 }

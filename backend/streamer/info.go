@@ -8,20 +8,20 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 )
 
-// CallInfo says which call a context belongs to.
+// CallInfo describes the call that a context belongs to.
 type CallInfo struct {
-	// ID is the call's id, the same in all its attempts: the token to hand to
-	// other systems, for they may see a call more than once.
+	// ID is the call's id, the same in all its attempts: the idempotency key for
+	// other systems, which may see a call more than once.
 	ID     string
 	Action string
 	// Tenant and Subject are the caller's, from its verified token. Its scopes
-	// are judged before the call is accepted, see [RequireScope]: the token may
-	// be long over when a stored call runs.
+	// are checked before the call is accepted, see [RequireScope]: the token may
+	// have expired when a stored call runs.
 	Tenant  string
 	Subject string
 	// Attempt counts from 1.
 	Attempt int
-	// Correlation stands on every log line of the call.
+	// Correlation is on every log line of the call.
 	Correlation string
 	// Metadata is the request's, raw; nil if it had none.
 	Metadata json.RawMessage

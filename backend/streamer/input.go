@@ -11,11 +11,11 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core/schema"
 )
 
-// decoder returns how payloads become an In. Its errors are *Error with code
-// invalid_payload, and hold nothing of the payload but names on the way to what
-// was wrong.
+// decoder returns a function that decodes payloads into an In. Its errors are
+// *Error with code invalid_payload; of the payload they contain only the names on
+// the path to the wrong value.
 func decoder[In any](s *schema.Type) func(payload []byte) (any, error) {
-	if s.Raw() {
+	if s.IsRaw() {
 		return func(payload []byte) (any, error) {
 			if len(payload) == 0 {
 				payload = []byte("null")
@@ -29,7 +29,7 @@ func decoder[In any](s *schema.Type) func(payload []byte) (any, error) {
 			return nil, &core.Error{Code: core.CodeInvalidPayload, Message: violation.Text, Field: violation.Pointer}
 		}
 		var in In
-		if err := unmarshal(clean, &in, s.Numbers()); err != nil {
+		if err := unmarshal(clean, &in, s.HoldsInterfaces()); err != nil {
 			return nil, refused(err)
 		}
 		return in, nil
@@ -38,7 +38,7 @@ func decoder[In any](s *schema.Type) func(payload []byte) (any, error) {
 
 var errDecodePanic = errors.New("decoding panicked")
 
-// unmarshal decodes; methods of the In's own may panic.
+// unmarshal decodes. Methods of the In may panic.
 func unmarshal(data []byte, into any, numbers bool) (err error) {
 	defer func() {
 		if recover() != nil {
@@ -53,9 +53,9 @@ func unmarshal(data []byte, into any, numbers bool) (err error) {
 	return d.Decode(into)
 }
 
-// refused is about what the schema lets pass and a type's own methods do not. A
-// text for the caller they give by an *Error; another may hold the payload, and
-// is left out.
+// refused returns the error for a value that the schema accepts and a type's own
+// method refuses. The text of an *Error is for the caller; any other text may
+// contain the payload and is left out.
 func refused(err error) error {
 	out := &core.Error{Code: core.CodeInvalidPayload, Message: "a value breaks the rules of its type"}
 	var own *core.Error

@@ -8,20 +8,20 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 )
 
-// HandlerFunc is a handler without its types, as middleware sees it: in holds
-// the handler's In, and the first result must hold its Out.
+// HandlerFunc is a handler without its types, for middleware: in holds the
+// handler's In, and the first result must hold its Out.
 type HandlerFunc func(ctx context.Context, in any) (any, error)
 
-// Middleware wraps handlers: for logging, tracing, tenancy. [Info] tells it
-// which call it is in. The context that it hands on must be derived from the one
-// that it got: the call's own abilities travel with it.
+// Middleware wraps handlers: for logging, tracing, tenancy. [Info] returns the
+// current call. The context that it passes on must be derived from the one that it
+// got, which carries the call.
 type Middleware func(next HandlerFunc) HandlerFunc
 
 type callKey struct{}
 
 var errLostContext = errors.New("a middleware handed on a context that does not come from its own: the call is lost")
 
-// callFrom finds the call again on the other side of the middleware.
+// callFrom returns the call from a context that went through the middleware.
 func callFrom(ctx context.Context) (*core.Call, error) {
 	call, ok := ctx.Value(callKey{}).(*core.Call)
 	if !ok {
@@ -30,8 +30,8 @@ func callFrom(ctx context.Context) (*core.Call, error) {
 	return call, nil
 }
 
-// wrap puts middleware around a handler, the first outermost.
-func wrap(next HandlerFunc, all []Middleware) (out HandlerFunc, err error) {
+// applyMiddleware wraps a handler in middleware, the first outermost.
+func applyMiddleware(next HandlerFunc, all []Middleware) (out HandlerFunc, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = nil, fmt.Errorf("a middleware panicked while it wrapped a handler: %v", p)

@@ -10,9 +10,9 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 )
 
-// Option is a property of an action, for [Handle] and [HandleStream]. An option
-// that does not make sense is an error of the registration. Of two that say the
-// same thing the later wins, except that scopes add up.
+// Option is a property of an action, for [Handle] and [HandleStream]. An invalid
+// option is an error of the registration. Of two that set the same property the
+// later one applies; scopes add up.
 type Option func(*options)
 
 type options struct {
@@ -35,7 +35,7 @@ type Backoff struct {
 	Max time.Duration
 }
 
-// Expect says how long a call should take. From 5 s on, calls are stored before
+// Expect sets how long a call should take. From 5 s on, calls are stored before
 // they run; shorter ones run at once, and are stored when they overrun 5 s.
 // Default 0.
 func Expect(d time.Duration) Option {
@@ -51,8 +51,8 @@ func Expect(d time.Duration) Option {
 }
 
 // ExpectFunc is [Expect] by the call's input. In must be the handler's. It is
-// called on the path of every request, so it should be quick; if it panics, the
-// call is taken for a long one.
+// called for every request, so it should be fast; if it panics, the call counts as
+// a long one.
 func ExpectFunc[In any](expect func(In) time.Duration) Option {
 	return func(o *options) {
 		if expect == nil {
@@ -63,7 +63,7 @@ func ExpectFunc[In any](expect func(In) time.Duration) Option {
 		o.action.Expect = func(in any) (d time.Duration) {
 			defer func() {
 				if recover() != nil {
-					d = core.Threshold // what cannot be foretold is stored first
+					d = core.Threshold // without an estimate the call is stored first
 				}
 			}()
 			typed, _ := in.(In)
@@ -72,9 +72,9 @@ func ExpectFunc[In any](expect func(In) time.Duration) Option {
 	}
 }
 
-// Sync keeps an action out of the store unless the client asks for it: it runs
-// inline, and is not promoted when it overruns 5 s. It does not fit
-// [HandleStream], whose chunks have to be stored.
+// Sync keeps an action out of the store unless the client requests it: it runs
+// inline, and is not promoted when it overruns 5 s. It cannot be combined with
+// [HandleStream], whose chunks must be stored.
 func Sync() Option {
 	return func(o *options) { o.sync = true }
 }
@@ -85,8 +85,8 @@ func Async() Option {
 }
 
 // Retry allows n failures beyond the first: errors, panics and timeouts.
-// Default 0. What an attempt emitted is void when the next one begins, but for
-// what stands before its last checkpoint.
+// Default 0. What an attempt emitted after its last checkpoint is discarded when
+// the next one begins.
 func Retry(n int, backoff Backoff) Option {
 	return func(o *options) {
 		switch {
@@ -102,7 +102,7 @@ func Retry(n int, backoff Backoff) Option {
 }
 
 // Timeout bounds one attempt, not the whole call. Default 14 min, which is also
-// the most unless the router says LongAttempts; longer work uses checkpoints.
+// the maximum unless the router allows LongAttempts; longer work uses checkpoints.
 func Timeout(d time.Duration) Option {
 	return func(o *options) {
 		if d <= 0 {
@@ -112,8 +112,8 @@ func Timeout(d time.Duration) Option {
 	}
 }
 
-// RequireScope lets in only callers whose token holds all of these scopes.
-// Others get forbidden.
+// RequireScope admits only callers whose token has all of these scopes. Other
+// callers get forbidden.
 func RequireScope(scopes ...string) Option {
 	return func(o *options) {
 		for _, scope := range scopes {
@@ -125,12 +125,12 @@ func RequireScope(scopes ...string) Option {
 	}
 }
 
-// Describe tells people what the action does.
+// Describe sets a description of the action for people.
 func Describe(text string) Option {
 	return func(o *options) { o.action.Description = text }
 }
 
-// apply runs the options and says what is wrong with them together.
+// apply runs the options and returns everything that is wrong with them.
 func (o *options) apply(opts []Option, in reflect.Type, long bool) error {
 	a := o.action
 	for _, opt := range opts {

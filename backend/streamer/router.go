@@ -14,7 +14,7 @@ import (
 // Verb to the call ID of Action that Owner made? Both are of Tenant.
 type Access = core.Access
 
-// Verb is what somebody wants to do with a call: [VerbFollow] or [VerbCancel].
+// Verb is an operation on a call: [VerbFollow] or [VerbCancel].
 type Verb = core.Verb
 
 // The verbs.
@@ -33,9 +33,8 @@ type RouterOptions struct {
 	Authorize func(ctx context.Context, access Access) bool
 }
 
-// Router holds handlers under their names. Nothing panics and nothing is
-// returned while handlers are registered: all that is wrong is found by
-// [Router.Build], which servers call when they start.
+// Router holds handlers by name. Registration neither panics nor returns errors:
+// [Router.Build], which servers call when they start, returns all of them.
 //
 // Registration is for one goroutine. After it, all methods are safe for
 // concurrent use.
@@ -52,7 +51,7 @@ type entry struct {
 	action core.Action
 	// invoke calls the handler; its first result holds an Out.
 	invoke func(ctx context.Context, in any, call *core.Call) (any, error)
-	// fits tells whether what middleware returned is an Out.
+	// fits reports whether what middleware returned is an Out.
 	fits func(out any) bool
 	bad  bool
 }
@@ -67,8 +66,8 @@ func NewRouter(o *RouterOptions) *Router {
 	return r
 }
 
-// Use puts middleware around every handler of the router, also around those
-// that were registered before. The first is outermost.
+// Use adds middleware around every handler of the router, also around those that
+// were registered before. The first is outermost.
 func (r *Router) Use(middleware ...Middleware) {
 	r.middleware = append(r.middleware, middleware...)
 }
@@ -76,7 +75,7 @@ func (r *Router) Use(middleware ...Middleware) {
 // Handle registers a handler that answers with one result. The name is 1 to 128
 // bytes of letters, digits and ._:/-. The result's JSON has at most 96 KiB.
 func Handle[In, Out any](r *Router, name string, handler func(ctx context.Context, in In) (Out, error), opts ...Option) {
-	r.add(registration{
+	r.register(registration{
 		name: name, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
 		missing: handler == nil, decode: decoder[In], opts: opts,
 	}, &entry{
@@ -87,7 +86,7 @@ func Handle[In, Out any](r *Router, name string, handler func(ctx context.Contex
 			}
 			return handler(ctx, typed)
 		},
-		fits: fits[Out],
+		fits: isOfType[Out],
 	})
 }
 
@@ -95,7 +94,7 @@ func Handle[In, Out any](r *Router, name string, handler func(ctx context.Contex
 // make checkpoints while it works. A call that emits, or makes a checkpoint, is
 // stored; so a handler that does neither may still be answered inline.
 func HandleStream[In, Chunk, Out any](r *Router, name string, handler func(ctx context.Context, in In, call *Call[Chunk]) (Out, error), opts ...Option) {
-	r.add(registration{
+	r.register(registration{
 		name: name, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), chunk: reflect.TypeFor[Chunk](),
 		missing: handler == nil, decode: decoder[In], opts: opts,
 	}, &entry{
@@ -106,11 +105,11 @@ func HandleStream[In, Chunk, Out any](r *Router, name string, handler func(ctx c
 			}
 			return handler(ctx, typed, &Call[Chunk]{call: call})
 		},
-		fits: fits[Out],
+		fits: isOfType[Out],
 	})
 }
 
-// registration is what Handle and HandleStream know of a handler.
+// registration describes a handler that Handle or HandleStream registers.
 type registration struct {
 	name           string
 	in, out, chunk reflect.Type // chunk is nil for plain handlers
@@ -119,7 +118,7 @@ type registration struct {
 	opts           []Option
 }
 
-func (r *Router) add(g registration, e *entry) {
+func (r *Router) register(g registration, e *entry) {
 	var errs []error
 	wrong := func(err error) { errs = append(errs, err) }
 	switch {
@@ -138,21 +137,21 @@ func (r *Router) add(g registration, e *entry) {
 		wrong(err)
 	}
 	describe := func(what string, t reflect.Type, d schema.Direction) *schema.Type {
-		s, err := schema.For(t, d)
+		s, err := schema.Describe(t, d)
 		if err != nil {
 			wrong(fmt.Errorf("%s: %w", what, err))
 		}
 		return s
 	}
 	if s := describe("the input", g.in, schema.Input); s != nil {
-		e.action.Input, e.action.Decode = s.JSON(), g.decode(s)
+		e.action.Input, e.action.Decode = s.Published(), g.decode(s)
 	}
 	if s := describe("the result", g.out, schema.Output); s != nil {
-		e.action.Output = s.JSON()
+		e.action.Output = s.Published()
 	}
 	if g.chunk != nil {
 		if s := describe("the chunk", g.chunk, schema.Output); s != nil {
-			e.action.Chunk = s.JSON()
+			e.action.Chunk = s.Published()
 		}
 	}
 	for _, err := range errs {
@@ -162,8 +161,8 @@ func (r *Router) add(g registration, e *entry) {
 	r.entries = append(r.entries, e)
 }
 
-// Build returns what servers run, or all that is wrong with the router, joined.
-// Servers call it when they start. What is registered later is not part of it.
+// Build returns the actions that servers run, or all registration errors, joined.
+// Servers call it when they start. Later registrations are not part of it.
 func (r *Router) Build() (*core.Registry, error) {
 	errs := r.errs[:len(r.errs):len(r.errs)]
 	out := &core.Registry{
@@ -175,7 +174,7 @@ func (r *Router) Build() (*core.Registry, error) {
 		if e.bad {
 			continue
 		}
-		run, err := e.run(r.middleware)
+		run, err := e.compose(r.middleware)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("action %q: %w", e.action.Name, err))
 			continue
@@ -190,16 +189,16 @@ func (r *Router) Build() (*core.Registry, error) {
 	return out, nil
 }
 
-// run composes the handler with its middleware. Without any, the call takes the
-// direct way.
-func (e *entry) run(middleware []Middleware) (func(context.Context, any, *core.Call) ([]byte, error), error) {
+// compose returns the handler inside its middleware; without any, the handler
+// itself.
+func (e *entry) compose(middleware []Middleware) (func(context.Context, any, *core.Call) ([]byte, error), error) {
 	if len(middleware) == 0 {
 		return func(ctx context.Context, in any, call *core.Call) ([]byte, error) {
 			return e.result(e.invoke(ctx, in, call))
 		}, nil
 	}
 	stream := e.action.Stream
-	chain, err := wrap(func(ctx context.Context, in any) (any, error) {
+	chain, err := applyMiddleware(func(ctx context.Context, in any) (any, error) {
 		if !stream {
 			return e.invoke(ctx, in, nil)
 		}
@@ -232,8 +231,8 @@ func (e *entry) result(out any, err error) ([]byte, error) {
 	return data, nil
 }
 
-// fits tells whether a value is an Out; nil is one if Out is an interface.
-func fits[Out any](v any) bool {
+// isOfType reports whether a value is an Out; nil is one if Out is an interface.
+func isOfType[Out any](v any) bool {
 	if v == nil {
 		return reflect.TypeFor[Out]().Kind() == reflect.Interface
 	}

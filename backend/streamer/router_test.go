@@ -194,7 +194,7 @@ func TestWrongRegistrations(t *testing.T) {
 	}
 }
 
-func TestBuildTellsEverything(t *testing.T) {
+func TestBuildReportsEveryError(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	streamer.Handle(r, "a b", plain, streamer.Timeout(-1))
 	streamer.HandleStream(r, "good", stream)

@@ -1,6 +1,6 @@
-// Package core is the erased heart of package streamer: the registry of
-// actions, what a handler is to the engine, and what the engine is to a
-// handler. The generic functions of package streamer are thin faces of it.
+// Package core is the type-erased part of package streamer: the registry of
+// actions, the handler that the engine calls, and the sink that a handler reports
+// to. The generic functions of package streamer are a thin layer over it.
 package core
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Placement is how an action says where it runs.
+// Placement is where calls of an action run.
 type Placement uint8
 
 // Placements. Auto decides by Expect.
@@ -20,14 +20,14 @@ const (
 	Async
 )
 
-// Threshold is from how long on an expected call is stored before it runs, and
-// when an inline call is promoted.
+// Threshold is the expected duration from which on a call is stored before it runs,
+// and the duration after which an inline call is promoted.
 const Threshold = 5 * time.Second
 
 // Limits of time.
 const (
-	// DefaultTimeout is an attempt's, by default and at most unless the
-	// router says LongAttempts.
+	// DefaultTimeout is the default timeout of an attempt, and the maximum unless
+	// the router allows LongAttempts.
 	DefaultTimeout = 14 * time.Minute
 	// SyncTimeout is the longest that a call of mode sync may take.
 	SyncTimeout = 25 * time.Second
@@ -65,10 +65,10 @@ type Action struct {
 	Name string
 	// Description is for people. Optional.
 	Description string
-	// Stream tells that the handler may emit chunks and make checkpoints.
+	// Stream reports whether the handler may emit chunks and make checkpoints.
 	Stream    bool
 	Placement Placement
-	// Expect returns how long a call with this decoded input should take; nil:
+	// Expect returns how long a call with this decoded input should take. Nil means
 	// unknown, which counts as short. It does not panic.
 	Expect func(in any) time.Duration
 	// Retries is how many failures beyond the first an attempt may have.
@@ -78,20 +78,20 @@ type Action struct {
 	Timeout time.Duration
 	Scopes  []string
 
-	// The JSON Schemas (2020-12) of what goes in and comes out. Chunk is nil
-	// unless Stream.
+	// The JSON Schemas (2020-12) of payload, result and chunks. Chunk is nil unless
+	// Stream.
 	Input, Output, Chunk json.RawMessage
 
 	// Decode checks a payload against Input and decodes it. The error is an
-	// *Error with code invalid_payload. The payload is one JSON value, as the
-	// wire's decoder leaves it; the input may point into it.
+	// *Error with code invalid_payload. The payload is one JSON value, which the
+	// wire decoder has checked; the input may point into it.
 	Decode func(payload []byte) (any, error)
 	// Run calls the handler, with all middleware around it, and returns its
 	// encoded result. It does not recover panics.
 	Run func(ctx context.Context, in any, call *Call) ([]byte, error)
 }
 
-// Registry holds the actions of a router once they are known to be right.
+// Registry holds the actions of a router whose registrations have no errors.
 type Registry struct {
 	Actions map[string]*Action
 	// Authorize lets a subject act on a call of another subject of its
@@ -101,10 +101,10 @@ type Registry struct {
 	LongAttempts bool
 }
 
-// Verb is what somebody wants to do with a call.
+// Verb is an operation on a call.
 type Verb string
 
-// The verbs that Authorize is asked about.
+// The verbs that Authorize decides about.
 const (
 	Follow Verb = "follow"
 	Cancel Verb = "cancel"
@@ -113,9 +113,9 @@ const (
 // Access is a question to Authorize.
 type Access struct {
 	Verb Verb
-	// Tenant is both sides'.
+	// Tenant is the tenant of both subjects.
 	Tenant string
-	// Subject asks, with the scopes of its token; Owner is the call's.
+	// Subject requests access, with the scopes of its token; Owner owns the call.
 	Subject string
 	Scopes  []string
 	Owner   string

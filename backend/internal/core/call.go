@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sink is where a running handler's reports go. Its methods are safe for
+// Sink takes the reports of a running handler. Its methods are safe for
 // concurrent use. Emit blocks while the store is behind.
 type Sink interface {
 	// Emit adds a chunk; data is not changed afterwards.
@@ -15,30 +15,30 @@ type Sink interface {
 	Progress(percent float64, message string)
 	// Checkpoint stores what the next attempt resumes from.
 	Checkpoint(data json.RawMessage)
-	// Fail ends the attempt for good: its context ends, and whatever the
-	// handler returns, err is its error.
+	// Fail ends the attempt: its context ends, and err is its error regardless of
+	// what the handler returns.
 	Fail(err error)
 }
 
-// Call is a running call, as the engine hands it to a handler.
+// Call is a running call, as the engine passes it to a handler.
 type Call struct {
 	Info Info
 	Sink Sink
-	// Checkpoint is what the attempts before left; nil: nothing.
+	// Checkpoint is the newest checkpoint of earlier attempts; nil: none.
 	Checkpoint json.RawMessage
 }
 
-// Info says which call a context belongs to.
+// Info describes the call that a context belongs to.
 type Info struct {
-	// ID is the call's id: the token to hand to other systems, for they may
-	// see a call more than once.
+	// ID is the call's id: the idempotency key for other systems, which may see a
+	// call more than once.
 	ID      string
 	Action  string
 	Tenant  string
 	Subject string
 	// Attempt counts from 1.
 	Attempt int
-	// Correlation stands on every log line of the call.
+	// Correlation is on every log line of the call.
 	Correlation string
 	// Metadata is the request's, raw; nil if it had none.
 	Metadata json.RawMessage
@@ -57,8 +57,7 @@ func WithInfo(ctx context.Context, info *Info) context.Context {
 	return context.WithValue(ctx, infoKey{}, info)
 }
 
-// IsInfoKey tells whether a context that is asked for the value of key is asked
-// for its info.
+// IsInfoKey reports whether key is the context key of the info.
 func IsInfoKey(key any) bool {
 	_, ok := key.(infoKey)
 	return ok

@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestLimitsAreTheProtocols: core may not import wire, so the limits stand
-// twice.
+// TestLimitsAreTheProtocols: core may not import wire, so the limits are declared
+// in both packages.
 func TestLimitsAreTheProtocols(t *testing.T) {
 	for name, pair := range map[string][2]int{
 		"chunk":      {core.MaxChunk, wire.MaxChunk},
@@ -28,7 +28,8 @@ func TestLimitsAreTheProtocols(t *testing.T) {
 	}
 }
 
-// TestDeepOutputsCanBeRead: whatever stands around an output, a client takes it.
+// TestDeepOutputsCanBeRead: a client accepts an output of the maximum depth in the
+// deepest message.
 func TestDeepOutputsCanBeRead(t *testing.T) {
 	output := strings.Repeat("[", core.MaxOutputDepth) + strings.Repeat("]", core.MaxOutputDepth)
 	id := wire.NewID()
@@ -89,7 +90,7 @@ func TestBackoffIsFullJitter(t *testing.T) {
 
 func TestInfoTravelsInContexts(t *testing.T) {
 	if _, ok := core.InfoFrom(context.Background()); ok {
-		t.Error("an info out of nowhere")
+		t.Error("an info in an empty context")
 	}
 	info := &core.Info{ID: "x"}
 	if got, ok := core.InfoFrom(core.WithInfo(t.Context(), info)); !ok || got != info {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Error is an error whose text is meant for the caller: only of it code and
-// message reach the wire.
+// Error is an error whose text is meant for the caller: code and message are sent
+// only for errors of this type.
 type Error struct {
 	// Code is a word of snake_case, 1 to 64 characters.
 	Code    string
@@ -17,9 +17,9 @@ type Error struct {
 	Field string
 	// Details is JSON for the caller. Optional.
 	Details json.RawMessage
-	// Retryable tells the caller that calling anew can help.
+	// Retryable reports that calling again can help.
 	Retryable bool
-	// Cause goes to the log, never to the wire. Optional.
+	// Cause is logged and never sent. Optional.
 	Cause error
 }
 
@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// PermanentError says that another attempt cannot help.
+// PermanentError marks an error after which another attempt cannot help.
 type PermanentError struct{ Err error }
 
 func (e *PermanentError) Error() string { return e.Err.Error() }
@@ -41,7 +41,7 @@ func (e *PermanentError) Error() string { return e.Err.Error() }
 // Unwrap returns what was made permanent.
 func (e *PermanentError) Unwrap() error { return e.Err }
 
-// RetryAfterError is a failure with a time of its own to wait.
+// RetryAfterError is a failure with its own delay before the next attempt.
 type RetryAfterError struct {
 	After time.Duration
 	Err   error
@@ -52,7 +52,7 @@ func (e *RetryAfterError) Error() string { return e.Err.Error() }
 // Unwrap returns the failure.
 func (e *RetryAfterError) Unwrap() error { return e.Err }
 
-// ContinueError asks for another attempt without charging a retry.
+// ContinueError requests another attempt without charging a retry.
 type ContinueError struct{ After time.Duration }
 
 func (e *ContinueError) Error() string { return "continue after " + e.After.String() }

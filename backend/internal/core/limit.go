@@ -19,13 +19,13 @@ const (
 	MaxCode         = 64
 )
 
-// MaxOutputDepth is how deep a result or a chunk may be nested: the protocol's
-// 64 less the four that stand around it at most, in a batch of snapshots.
+// MaxOutputDepth is how deep a result or a chunk may be nested: the protocol's 64
+// minus at most four levels around it, in a batch of snapshots.
 const MaxOutputDepth = 60
 
-// CleanProgress brings a report of progress within its limits: percent into
-// 0..100, the text to valid UTF-8 of at most MaxProgressText bytes, cut at a
-// character. It refuses a percent that is no number: such a report is ignored.
+// CleanProgress limits a report of progress: percent is clamped to 0..100, the text
+// becomes valid UTF-8 of at most MaxProgressText bytes, cut at a character. It
+// returns false for a NaN: such a report is ignored.
 func CleanProgress(percent float64, text string) (float64, string, bool) {
 	if math.IsNaN(percent) {
 		return 0, "", false
@@ -36,7 +36,7 @@ func CleanProgress(percent float64, text string) (float64, string, bool) {
 // CutText makes a text valid UTF-8 of at most limit bytes, cut at a character.
 func CutText(text string, limit int) string {
 	if len(text) > 4*limit {
-		text = text[:4*limit] // so that mending costs no more than it keeps
+		text = text[:4*limit] // bounds the cost of replacing invalid bytes
 	}
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\ufffd")
@@ -51,7 +51,7 @@ func CutText(text string, limit int) string {
 	return text
 }
 
-// ValidDetails tells whether an error's details can be sent: JSON in UTF-8, of
+// ValidDetails reports whether an error's details can be sent: JSON in UTF-8, of
 // at most MaxErrorDetails bytes, nested at most MaxOutputDepth deep.
 func ValidDetails(b json.RawMessage) bool {
 	if len(b) > MaxErrorDetails || !utf8.Valid(b) || !json.Valid(b) {
@@ -76,7 +76,7 @@ func ValidDetails(b json.RawMessage) bool {
 	return true
 }
 
-// ValidCode tells whether s can be an error's code: snake_case, beginning with
+// ValidCode reports whether s can be an error's code: snake_case, beginning with
 // a letter, 1 to MaxCode characters.
 func ValidCode(s string) bool {
 	if s == "" || len(s) > MaxCode || s[0] < 'a' || s[0] > 'z' {
@@ -91,7 +91,7 @@ func ValidCode(s string) bool {
 	return true
 }
 
-// ValidName tells whether s can be an action's name: 1 to MaxName bytes of
+// ValidName reports whether s can be an action's name: 1 to MaxName bytes of
 // letters, digits and ._:/-.
 func ValidName(s string) bool {
 	if s == "" || len(s) > MaxName {

@@ -83,15 +83,15 @@ func (c *checker) value(u *use) bool {
 		}
 	case kindArray:
 		if first == '[' {
-			return c.array(u.node)
+			return c.arrayElements(u.node)
 		}
 	case kindObject:
 		if first == '{' {
-			return c.object(u.node)
+			return c.objectMembers(u.node)
 		}
 	case kindDict:
 		if first == '{' {
-			return c.dict(u.node)
+			return c.dictMembers(u.node)
 		}
 	}
 	return c.wrongKind(u)
@@ -109,7 +109,7 @@ func (c *checker) wrongKind(u *use) bool {
 	return c.fail("must be " + article + name)
 }
 
-func (c *checker) object(n *node) bool {
+func (c *checker) objectMembers(n *node) bool {
 	var seen mask
 	next := 0
 	for more := c.Enter('}'); more; more = c.More('}') {
@@ -167,7 +167,7 @@ func (c *checker) unknown(n *node, key string) bool {
 	return c.failAt(key, text)
 }
 
-func (c *checker) dict(n *node) bool {
+func (c *checker) dictMembers(n *node) bool {
 	var seen distinct
 	size := 0
 	for more := c.Enter('}'); more; more = c.More('}') {
@@ -183,7 +183,7 @@ func (c *checker) dict(n *node) bool {
 	return c.Err() == nil && c.sized(size, n.minItems, n.maxItems, "property")
 }
 
-func (c *checker) array(n *node) bool {
+func (c *checker) arrayElements(n *node) bool {
 	var seen distinct
 	size := 0
 	for more := c.Enter(']'); more; more = c.More(']') {
@@ -201,7 +201,7 @@ func (c *checker) array(n *node) bool {
 	return c.Err() == nil && c.sized(size, n.minItems, n.maxItems, "item")
 }
 
-// canonical makes equal values of strings and integers equal texts.
+// canonical returns the same text for equal strings and for equal integers.
 func canonical(n *node, text []byte) string {
 	switch {
 	case n.kind == kindInteger && text[0] != 'n':
@@ -291,7 +291,7 @@ func (c *checker) numeric(n *node) bool {
 		return false
 	}
 	if n.kind == kindNumber {
-		return c.real(n, text)
+		return c.floating(n, text)
 	}
 	if plain && len(text) <= 18 {
 		i, _ := strconv.ParseInt(string(text), 10, 64)
@@ -332,8 +332,8 @@ func (c *checker) listed(n *node, d jsonscan.Decimal) bool {
 	return len(n.numbers) == 0 || c.notListed(n)
 }
 
-// real checks a number that need not be whole.
-func (c *checker) real(n *node, text []byte) bool {
+// floating checks a number that need not be whole.
+func (c *checker) floating(n *node, text []byte) bool {
 	if n.lower == nil && n.upper == nil && len(n.numbers) == 0 {
 		return true
 	}

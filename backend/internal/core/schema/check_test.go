@@ -13,7 +13,7 @@ import (
 
 func describeFor[T any](t testing.TB) *schema.Type {
 	t.Helper()
-	s, err := schema.For(reflect.TypeFor[T](), schema.Input)
+	s, err := schema.Describe(reflect.TypeFor[T](), schema.Input)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestDepthIsBounded(t *testing.T) {
 	for _, s := range []*schema.Type{describeFor[any](t), describeFor[struct{ X json.RawMessage }](t)} {
 		format := "%s"
 		extra := 0
-		if !s.Numbers() {
+		if !s.HoldsInterfaces() {
 			format, extra = `{"X":%s}`, 1
 		}
 		if got := verdict(s, fmt.Sprintf(format, nested(schema.MaxDepth-extra))); got != "" {
@@ -191,7 +191,7 @@ func FuzzCheck(f *testing.F) {
 	types := []reflect.Type{reflect.TypeFor[leaf](), reflect.TypeFor[tree](), reflect.TypeFor[any](), reflect.TypeFor[[]map[string]float32]()}
 	described := make([]*schema.Type, len(types))
 	for i, typ := range types {
-		s, err := schema.For(typ, schema.Input)
+		s, err := schema.Describe(typ, schema.Input)
 		if err != nil {
 			f.Fatal(err)
 		}

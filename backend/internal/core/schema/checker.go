@@ -9,8 +9,8 @@ import (
 )
 
 // checker compares a value with a description of values. Its methods return
-// false after the first violation, which is an error of the scanner or stands
-// in text. The violation's place is in tokens, from the inside out.
+// false after the first violation, which is an error of the scanner or in text.
+// The path to the violation is in tokens, from the inside out.
 type checker struct {
 	jsonscan.Scanner
 	data    []byte
@@ -91,8 +91,8 @@ func (c *checker) members() bool {
 	return c.Err() == nil
 }
 
-// rawMembers reads the members of an object that stays raw. Names may be there
-// twice, because the object is not decoded here.
+// rawMembers reads the members of an object that stays raw. It allows duplicate
+// names, because the object is not decoded here.
 func (c *checker) rawMembers() bool {
 	for more := c.Enter('}'); more; more = c.More('}') {
 		if _, lone := c.FieldName(); lone {

@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The judge here is a JSON Schema library that knows nothing of Go types: what
-// is published goes to it, and it must say of every payload what Check says.
+// The reference is a JSON Schema library without knowledge of Go types: given the
+// published schema, it must accept and refuse the same payloads as Check.
 
 type leaf struct {
 	Count  int8              `json:"count" jsonschema:"minimum=-3,maximum=12"`
@@ -83,8 +83,8 @@ func compile(t require, text []byte) *oracle.Schema {
 
 type require interface{ Fatalf(string, ...any) }
 
-// agree holds Check against the judge, and what was accepted against the type.
-func agree(t *rapid.T, typ reflect.Type, s *schema.Type, judge *oracle.Schema, p payload) {
+// agree compares Check with the reference, and accepted payloads with the type.
+func agree(t *rapid.T, typ reflect.Type, s *schema.Type, reference *oracle.Schema, p payload) {
 	clean, violation := s.Check([]byte(p.text))
 	if p.sloppy {
 		if violation == nil {
@@ -96,9 +96,9 @@ func agree(t *rapid.T, typ reflect.Type, s *schema.Type, judge *oracle.Schema, p
 	if err != nil {
 		t.Fatalf("the generator wrote no JSON: %v: %s", err, p.text)
 	}
-	verdict := judge.Validate(value)
+	verdict := reference.Validate(value)
 	if (violation == nil) != (verdict == nil) {
-		t.Fatalf("of %s\nCheck says: %v\nthe judge says: %v\nby %s", p.text, violation, verdict, s.JSON())
+		t.Fatalf("of %s\nCheck says: %v\nthe library says: %v\nby %s", p.text, violation, verdict, s.Published())
 	}
 	if violation != nil {
 		if violation.Text == "" || len(violation.Pointer) > 256 {
@@ -106,7 +106,7 @@ func agree(t *rapid.T, typ reflect.Type, s *schema.Type, judge *oracle.Schema, p
 		}
 		return
 	}
-	if s.Raw() {
+	if s.IsRaw() {
 		return
 	}
 	first := decode(t, typ, clean)
@@ -141,24 +141,24 @@ func encode(t require, v any) []byte {
 }
 
 func describe(t require, typ reflect.Type) (*schema.Type, *oracle.Schema, any) {
-	s, err := schema.For(typ, schema.Input)
+	s, err := schema.Describe(typ, schema.Input)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	var doc any
-	d := json.NewDecoder(bytes.NewReader(s.JSON()))
+	d := json.NewDecoder(bytes.NewReader(s.Published()))
 	d.UseNumber()
 	if err := d.Decode(&doc); err != nil {
 		t.Fatalf("%v", err)
 	}
-	return s, compile(t, s.JSON()), doc
+	return s, compile(t, s.Published()), doc
 }
 
 func TestCheckAgreesWithPublishedSchema(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[leaf](), reflect.TypeFor[tree](), reflect.TypeFor[[]leaf](), reflect.TypeFor[*Base]()} {
 		t.Run(typ.String(), func(t *testing.T) {
-			s, judge, doc := describe(t, typ)
-			rapid.Check(t, func(t *rapid.T) { agree(t, typ, s, judge, draw(t, doc)) })
+			s, reference, doc := describe(t, typ)
+			rapid.Check(t, func(t *rapid.T) { agree(t, typ, s, reference, draw(t, doc)) })
 		})
 	}
 }
@@ -166,9 +166,9 @@ func TestCheckAgreesWithPublishedSchema(t *testing.T) {
 func TestCheckAgreesForRandomTypes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		typ, _ := drawType(t, 3)
-		s, judge, doc := describe(t, typ)
+		s, reference, doc := describe(t, typ)
 		for range 10 {
-			agree(t, typ, s, judge, draw(t, doc))
+			agree(t, typ, s, reference, draw(t, doc))
 		}
 	})
 }

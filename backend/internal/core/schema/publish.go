@@ -13,13 +13,13 @@ const Dialect = "https://json-schema.org/draft/2020-12/schema"
 const (
 	// base64Pattern is what encoding/json takes for a []byte.
 	base64Pattern = `^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
-	// timePattern and the format date-time together are what a time.Time holds:
-	// the format alone lets pass small letters, leap seconds and more digits,
-	// time.Time alone offsets of 24 hours.
+	// timePattern and the format date-time together describe a time.Time: the
+	// format alone allows small letters, leap seconds and more digits,
+	// time.Time alone allows offsets of 24 hours.
 	timePattern = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$`
 )
 
-// publisher writes a schema as JSON, its keys always in the same order.
+// publisher writes a schema as JSON, with its keys in a fixed order.
 type publisher struct {
 	root  *node
 	names map[*node]string
@@ -33,20 +33,20 @@ func publish(root *use) json.RawMessage {
 	if root.kind == kindAny || root.kind == kindRaw {
 		return json.RawMessage("true")
 	}
-	o.add("$schema", quoted(Dialect))
+	o.member("$schema", quoted(Dialect))
 	if root.name != "" {
-		o.add("title", quoted(plainName(root.name)))
+		o.member("title", quoted(plainName(root.name)))
 	}
 	p.members(&o, root.node, root.nullable)
 	var defs object
-	for i := 0; i < len(p.order); i++ { // it grows on the way
+	for i := 0; i < len(p.order); i++ { // it grows in the loop
 		n := p.order[i]
 		var def object
 		p.members(&def, n, false)
-		defs.add(p.names[n], def.String())
+		defs.member(p.names[n], def.String())
 	}
 	if defs.Len() > 0 {
-		o.add("$defs", defs.String())
+		o.member("$defs", defs.String())
 	}
 	return json.RawMessage(o.String())
 }
@@ -54,7 +54,7 @@ func publish(root *use) json.RawMessage {
 // object is a JSON object that is being written.
 type object struct{ bytes.Buffer }
 
-func (o *object) add(key, value string) {
+func (o *object) member(key, value string) {
 	if o.Len() > 0 {
 		o.WriteByte(',')
 	}
@@ -65,25 +65,25 @@ func (o *object) add(key, value string) {
 
 func (o *object) String() string { return "{" + o.Buffer.String() + "}" }
 
-// use writes the schema of a place.
-func (p *publisher) use(u *use) string {
+// place writes the schema of a place.
+func (p *publisher) place(u *use) string {
 	var o object
 	if u.notes.title != "" {
-		o.add("title", quoted(u.notes.title))
+		o.member("title", quoted(u.notes.title))
 	}
 	if u.notes.description != "" {
-		o.add("description", quoted(u.notes.description))
+		o.member("description", quoted(u.notes.description))
 	}
-	switch ref := p.ref(u.node); {
+	switch ref := p.reference(u.node); {
 	case ref == "":
 		p.members(&o, u.node, u.nullable)
 	case u.nullable:
-		o.add("anyOf", `[{"$ref":`+quoted(ref)+`},{"type":"null"}]`)
+		o.member("anyOf", `[{"$ref":`+quoted(ref)+`},{"type":"null"}]`)
 	default:
-		o.add("$ref", quoted(ref))
+		o.member("$ref", quoted(ref))
 	}
 	if len(u.notes.examples) > 0 {
-		o.add("examples", list(u.notes.examples))
+		o.member("examples", joinArray(u.notes.examples))
 	}
 	if o.Len() == 0 {
 		return "true"
@@ -91,8 +91,8 @@ func (p *publisher) use(u *use) string {
 	return o.String()
 }
 
-// ref is where a named struct is defined; empty for all else.
-func (p *publisher) ref(n *node) string {
+// reference returns where a named struct is defined; empty for other nodes.
+func (p *publisher) reference(n *node) string {
 	switch {
 	case n.kind != kindObject || n.name == "":
 		return ""
@@ -111,8 +111,8 @@ func (p *publisher) ref(n *node) string {
 	return "#/$defs/" + name
 }
 
-// plainName makes of the name of a generic type, as Page[example.org/x.Row], a
-// plain one: Page_Row.
+// plainName turns the name of a generic type, such as Page[example.org/x.Row],
+// into a plain one: Page_Row.
 func plainName(name string) string {
 	if !strings.Contains(name, "[") {
 		return name
@@ -130,13 +130,13 @@ var typeNames = map[kind]string{
 	kindBytes: "string", kindTime: "string", kindArray: "array", kindObject: "object", kindDict: "object",
 }
 
-// members writes what a node demands.
+// members writes the keywords of a node.
 func (p *publisher) members(o *object, n *node, nullable bool) {
 	if name := typeNames[n.kind]; name != "" {
 		if nullable {
-			o.add("type", `["`+name+`","null"]`)
+			o.member("type", `["`+name+`","null"]`)
 		} else {
-			o.add("type", `"`+name+`"`)
+			o.member("type", `"`+name+`"`)
 		}
 	}
 	switch n.kind {
@@ -146,31 +146,31 @@ func (p *publisher) members(o *object, n *node, nullable bool) {
 	case kindString:
 		stringMembers(o, n, nullable)
 	case kindBytes:
-		o.add("contentEncoding", `"base64"`)
-		o.add("pattern", quoted(base64Pattern))
+		o.member("contentEncoding", `"base64"`)
+		o.member("pattern", quoted(base64Pattern))
 	case kindTime:
-		o.add("format", `"date-time"`)
-		o.add("pattern", quoted(timePattern))
+		o.member("format", `"date-time"`)
+		o.member("pattern", quoted(timePattern))
 	case kindArray:
-		o.add("items", p.use(n.items))
-		sizes(o, n, "minItems", "maxItems")
+		o.member("items", p.place(n.items))
+		writeSizes(o, n, "minItems", "maxItems")
 		if n.unique {
-			o.add("uniqueItems", "true")
+			o.member("uniqueItems", "true")
 		}
 	case kindDict:
-		o.add("additionalProperties", p.use(n.items))
-		sizes(o, n, "minProperties", "maxProperties")
+		o.member("additionalProperties", p.place(n.items))
+		writeSizes(o, n, "minProperties", "maxProperties")
 	case kindObject:
 		p.objectMembers(o, n)
 	}
 }
 
-func sizes(o *object, n *node, low, high string) {
+func writeSizes(o *object, n *node, low, high string) {
 	if n.minItems > 0 {
-		o.add(low, strconv.Itoa(n.minItems))
+		o.member(low, strconv.Itoa(n.minItems))
 	}
 	if n.maxItems >= 0 {
-		o.add(high, strconv.Itoa(n.maxItems))
+		o.member(high, strconv.Itoa(n.maxItems))
 	}
 }
 
@@ -179,48 +179,48 @@ func numberMembers(o *object, n *node, nullable bool) {
 		switch {
 		case b == nil:
 		case b.exclusive:
-			o.add(exclusive, b.text)
+			o.member(exclusive, b.text)
 		default:
-			o.add(inclusive, b.text)
+			o.member(inclusive, b.text)
 		}
 	}
 	write(n.lower, "minimum", "exclusiveMinimum")
 	write(n.upper, "maximum", "exclusiveMaximum")
 	if n.multiple > 1 {
-		o.add("multipleOf", strconv.FormatInt(n.multiple, 10))
+		o.member("multipleOf", strconv.FormatInt(n.multiple, 10))
 	}
-	enum(o, n.texts, nullable)
+	writeEnum(o, n.texts, nullable)
 }
 
 func stringMembers(o *object, n *node, nullable bool) {
 	if n.minLength > 0 {
-		o.add("minLength", strconv.Itoa(n.minLength))
+		o.member("minLength", strconv.Itoa(n.minLength))
 	}
 	if n.maxLength >= 0 {
-		o.add("maxLength", strconv.Itoa(n.maxLength))
+		o.member("maxLength", strconv.Itoa(n.maxLength))
 	}
 	if n.pattern != nil {
-		o.add("pattern", quoted(n.pattern.String()))
+		o.member("pattern", quoted(n.pattern.String()))
 	}
 	if n.format != "" {
-		o.add("format", quoted(n.format))
+		o.member("format", quoted(n.format))
 	}
 	texts := make([]string, len(n.texts))
 	for i, text := range n.texts {
 		texts[i] = quoted(text)
 	}
-	enum(o, texts, nullable)
+	writeEnum(o, texts, nullable)
 }
 
-// enum writes values that are JSON already.
-func enum(o *object, values []string, nullable bool) {
+// writeEnum writes the values of an enum, which are JSON already.
+func writeEnum(o *object, values []string, nullable bool) {
 	if len(values) == 0 {
 		return
 	}
 	if nullable {
 		values = append(values[:len(values):len(values)], "null")
 	}
-	o.add("enum", "["+strings.Join(values, ",")+"]")
+	o.member("enum", "["+strings.Join(values, ",")+"]")
 }
 
 func (p *publisher) objectMembers(o *object, n *node) {
@@ -228,21 +228,21 @@ func (p *publisher) objectMembers(o *object, n *node) {
 	var required []string
 	for i := range n.fields {
 		f := &n.fields[i]
-		properties.add(f.name, p.use(&f.use))
+		properties.member(f.name, p.place(&f.use))
 		if n.required.has(i) {
 			required = append(required, quoted(f.name))
 		}
 	}
 	if properties.Len() > 0 {
-		o.add("properties", properties.String())
+		o.member("properties", properties.String())
 	}
 	if len(required) > 0 {
-		o.add("required", "["+strings.Join(required, ",")+"]")
+		o.member("required", "["+strings.Join(required, ",")+"]")
 	}
-	o.add("additionalProperties", "false")
+	o.member("additionalProperties", "false")
 }
 
-func list(values []json.RawMessage) string {
+func joinArray(values []json.RawMessage) string {
 	return "[" + string(bytes.Join(rawBytes(values), []byte(","))) + "]"
 }
 

@@ -22,14 +22,14 @@ var (
 	aliased         = reflect.TypeFor[aliaser]()
 )
 
-// aliaser is a type whose JSON looks like that of another Go type. Of what it
-// returns only the type counts.
+// aliaser is a type whose JSON has the form of another Go type's. Only the type of
+// the returned value is used.
 type aliaser interface{ JSONSchemaAlias() any }
 
-// builder turns Go types into nodes, and gathers what is wrong with them.
+// builder turns Go types into nodes, and collects their errors.
 type builder struct {
 	structs map[reflect.Type]*node
-	// building holds the named types on the way down that are no structs.
+	// building holds the named types in progress that are not structs.
 	building map[reflect.Type]bool
 	anySeen  bool
 	errs     []error
@@ -39,13 +39,13 @@ func (b *builder) wrong(path, format string, args ...any) {
 	b.errs = append(b.errs, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
 }
 
-// use describes a type at a place, bounded by the keywords of the place.
-func (b *builder) use(t reflect.Type, path string, k *keywords) use {
+// describePlace describes a type at a place, bounded by the keywords of the place.
+func (b *builder) describePlace(t reflect.Type, path string, k *keywords) use {
 	u := use{}
 	for t.Kind() == reflect.Pointer && t.Name() == "" {
 		t, u.nullable = t.Elem(), true
 	}
-	u.node = b.node(t, path, k)
+	u.node = b.describe(t, path, k)
 	u.notes = k.notes() // after the node: it adds examples
 	switch u.kind {
 	case kindAny, kindRaw:
@@ -61,8 +61,8 @@ func (b *builder) use(t reflect.Type, path string, k *keywords) use {
 	return u
 }
 
-// node describes a type that is not a bare pointer.
-func (b *builder) node(t reflect.Type, path string, k *keywords) *node {
+// describe describes a type that is not a bare pointer.
+func (b *builder) describe(t reflect.Type, path string, k *keywords) *node {
 	n := &node{goType: t, maxLength: -1, maxItems: -1}
 	switch {
 	case t == rawType:
@@ -71,7 +71,7 @@ func (b *builder) node(t reflect.Type, path string, k *keywords) *node {
 		n.kind = kindTime
 	case t == numberType:
 		n.kind = kindNumber
-		b.number(n, path, k)
+		b.numberKeywords(n, path, k)
 	case either(t, aliased):
 		return b.alias(t, path, k)
 	case either(t, marshaler) || either(t, unmarshaler):
@@ -81,8 +81,8 @@ func (b *builder) node(t reflect.Type, path string, k *keywords) *node {
 			b.wrong(path, "%s needs both MarshalText (on the value) and UnmarshalText", t)
 		}
 		n.kind = kindString
-		n.format = k.text("format")
-		b.str(n, path, k)
+		n.format = k.takeOne("format")
+		b.stringKeywords(n, path, k)
 	case t.Kind() == reflect.Struct:
 		n = b.object(t, path)
 	case t.Name() != "" && !scalar(t):
@@ -112,7 +112,7 @@ func scalar(t reflect.Type) bool {
 	return true
 }
 
-// alias describes the type that another looks like.
+// alias describes the type that JSONSchemaAlias returns.
 func (b *builder) alias(t reflect.Type, path string, k *keywords) *node {
 	var to reflect.Type
 	if a, ok := reflect.New(t).Interface().(aliaser); ok {
@@ -122,7 +122,7 @@ func (b *builder) alias(t reflect.Type, path string, k *keywords) *node {
 		b.wrong(path, "JSONSchemaAlias of %s must return a value (no pointer) of a type without alias", t)
 		return &node{kind: kindAny}
 	}
-	return b.node(to, path, k)
+	return b.describe(to, path, k)
 }
 
 // composite fills a node by the kind of its type.
@@ -132,18 +132,18 @@ func (b *builder) composite(n *node, t reflect.Type, path string, k *keywords) {
 		n.kind = kindBool
 	case reflect.String:
 		n.kind = kindString
-		b.str(n, path, k)
+		b.stringKeywords(n, path, k)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		n.kind = kindInteger
 		n.lower, n.upper = limits(t)
-		b.number(n, path, k)
+		b.numberKeywords(n, path, k)
 	case reflect.Float32, reflect.Float64:
 		n.kind = kindNumber
 		if t.Kind() == reflect.Float32 {
 			n.lower, n.upper = newBound("-3.4028235e38", false), newBound("3.4028235e38", false)
 		}
-		b.number(n, path, k)
+		b.numberKeywords(n, path, k)
 	case reflect.Interface:
 		n.kind, b.anySeen = kindAny, true
 		if t.NumMethod() > 0 {
@@ -155,21 +155,21 @@ func (b *builder) composite(n *node, t reflect.Type, path string, k *keywords) {
 			return
 		}
 		n.kind = kindArray
-		b.array(n, path, k)
-		items := b.use(t.Elem(), path+"[]", k.inner())
+		b.arrayKeywords(n, path, k)
+		items := b.describePlace(t.Elem(), path+"[]", k.inner())
 		n.items = &items
-		b.unique(n, path)
+		b.checkUnique(n, path)
 	case reflect.Array:
 		n.kind, n.minItems, n.maxItems = kindArray, t.Len(), t.Len()
-		items := b.use(t.Elem(), path+"[]", k.inner())
+		items := b.describePlace(t.Elem(), path+"[]", k.inner())
 		n.items = &items
 	case reflect.Map:
 		n.kind = kindDict
 		if t.Key().Kind() != reflect.String || either(t.Key(), textMarshaler) || either(t.Key(), textUnmarshaler) {
 			b.wrong(path, "the keys of a map must be plain strings")
 		}
-		b.dict(n, path, k)
-		items := b.use(t.Elem(), path+"{}", k.inner())
+		b.dictKeywords(n, path, k)
+		items := b.describePlace(t.Elem(), path+"{}", k.inner())
 		n.items = &items
 	case reflect.Pointer:
 		b.wrong(path, "pointers with a name of their own are not supported")
@@ -178,7 +178,7 @@ func (b *builder) composite(n *node, t reflect.Type, path string, k *keywords) {
 	}
 }
 
-// limits are the bounds of an integer's size.
+// limits returns the bounds of an integer of the type's size.
 func limits(t reflect.Type) (lower, upper *bound) {
 	bits := t.Bits()
 	if t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64 {
@@ -235,7 +235,7 @@ func (b *builder) fields(n *node, t reflect.Type, path string, embedding map[ref
 	}
 }
 
-// unfit tells whether encoding/json ignores a name for holding this character.
+// unfit reports whether encoding/json ignores a name with this character.
 func unfit(c rune) bool {
 	return !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c) && !unicode.IsLetter(c) && !unicode.IsDigit(c)
 }
@@ -269,7 +269,7 @@ func (b *builder) field(n *node, f reflect.StructField, at, name, rest string, o
 		}
 	}
 	k := parseKeywords(f.Tag)
-	u := b.use(f.Type, at, k)
+	u := b.describePlace(f.Type, at, k)
 	if omitted {
 		u.nullable = false
 	}

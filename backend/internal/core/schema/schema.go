@@ -1,6 +1,6 @@
 // Package schema derives from a Go type the JSON Schema (2020-12) that is
-// published for it, and the check that is enforced. Both come from one
-// description, so that they cannot differ.
+// published for it, and the check that is enforced. Both are made from one
+// description, so they cannot differ.
 //
 // # What a type means
 //
@@ -28,12 +28,12 @@
 //	minProperties maxProperties    maps; all others are about their values
 //	format                         types with text methods
 //
-// A keyword that does not fit the field, or that would not be enforced (default,
-// format), is an error.
+// A keyword that does not fit the field, or that is not enforced (default, format),
+// is an error.
 //
 // # Strictness
 //
-// The check also refuses what JSON libraries read in different ways: duplicate
+// The check also refuses texts that JSON libraries read differently: duplicate
 // keys, lone surrogates, bytes that are not UTF-8, numbers beyond the range of
 // a double, nesting deeper than [MaxDepth], anything after the value. In a
 // json.RawMessage, duplicate keys pass.
@@ -77,15 +77,15 @@ type Type struct {
 	raw     bool
 }
 
-// For describes a Go type. The error joins everything that is wrong with it.
-func For(t reflect.Type, d Direction) (out *Type, err error) {
+// Describe describes a Go type. The error joins everything that is wrong with it.
+func Describe(t reflect.Type, d Direction) (out *Type, err error) {
 	defer func() { // a JSONSchemaAlias is foreign code
 		if p := recover(); p != nil {
 			out, err = nil, fmt.Errorf("%v: describing the type panicked: %v", t, p)
 		}
 	}()
 	b := builder{structs: map[reflect.Type]*node{}, building: map[reflect.Type]bool{}}
-	out = &Type{root: b.use(t, t.String(), nil)}
+	out = &Type{root: b.describePlace(t, t.String(), nil)}
 	if err := errors.Join(b.errs...); err != nil {
 		return nil, err
 	}
@@ -99,17 +99,16 @@ func For(t reflect.Type, d Direction) (out *Type, err error) {
 	return out, nil
 }
 
-// JSON returns the schema as it is published. It is the same for a type in every
-// run.
-func (t *Type) JSON() json.RawMessage { return t.text }
+// Published returns the JSON Schema of the type. It is the same in every run.
+func (t *Type) Published() json.RawMessage { return t.text }
 
-// Raw reports whether the type is json.RawMessage, which takes its bytes unchecked
-// and unchanged.
-func (t *Type) Raw() bool { return t.raw }
+// IsRaw reports whether the type is json.RawMessage, which takes its bytes
+// unchecked and unchanged.
+func (t *Type) IsRaw() bool { return t.raw }
 
-// Numbers reports whether the type holds interfaces: numbers in them must be decoded
-// as json.Number.
-func (t *Type) Numbers() bool { return t.numbers }
+// HoldsInterfaces reports whether the type holds interfaces: numbers in them must
+// be decoded as json.Number.
+func (t *Type) HoldsInterfaces() bool { return t.numbers }
 
 // kind is what a node's values are.
 type kind uint8

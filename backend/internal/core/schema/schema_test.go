@@ -12,11 +12,11 @@ import (
 
 func published(t *testing.T, v any, d schema.Direction) string {
 	t.Helper()
-	s, err := schema.For(reflect.TypeOf(v), d)
+	s, err := schema.Describe(reflect.TypeOf(v), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Replace(string(s.JSON()), `"$schema":"`+schema.Dialect+`",`, "", 1)
+	return strings.Replace(string(s.Published()), `"$schema":"`+schema.Dialect+`",`, "", 1)
 }
 
 type noted struct {
@@ -175,10 +175,10 @@ func TestTypesThatCannotBeDescribed(t *testing.T) {
 		}{}, "in common"},
 		{struct {
 			A string `jsonschema:"format=email"`
-		}{}, "nobody would enforce it"},
+		}{}, "it would not be enforced"},
 		{struct {
 			A string `jsonschema:"default=x"`
-		}{}, "nobody would set it"},
+		}{}, "it would not be set"},
 		{struct {
 			A string `json:"a,omitempty" jsonschema:"required"`
 		}{}, "required unless"},
@@ -192,15 +192,15 @@ func TestTypesThatCannotBeDescribed(t *testing.T) {
 			A []string `jsonschema:"minItems=2,maxItems=1"`
 		}{}, "minItems is above maxItems"},
 	} {
-		s, err := schema.For(reflect.TypeOf(c.v), schema.Input)
+		s, err := schema.Describe(reflect.TypeOf(c.v), schema.Input)
 		if s != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%T: got %v, want %q", c.v, err, c.want)
 		}
 	}
-	if _, err := schema.For(reflect.StructOf(manyFields(257)), schema.Input); err == nil || !strings.Contains(err.Error(), "at most 256 fields") {
+	if _, err := schema.Describe(reflect.StructOf(manyFields(257)), schema.Input); err == nil || !strings.Contains(err.Error(), "at most 256 fields") {
 		t.Errorf("many fields: %v", err)
 	}
-	if _, err := schema.For(reflect.StructOf(manyFields(256)), schema.Input); err != nil {
+	if _, err := schema.Describe(reflect.StructOf(manyFields(256)), schema.Input); err != nil {
 		t.Errorf("256 fields: %v", err)
 	}
 }
@@ -213,8 +213,8 @@ func manyFields(n int) []reflect.StructField {
 	return out
 }
 
-func TestAllIsToldAtOnce(t *testing.T) {
-	_, err := schema.For(reflect.TypeFor[struct {
+func TestEveryErrorIsReported(t *testing.T) {
+	_, err := schema.Describe(reflect.TypeFor[struct {
 		A int `jsonschema:"minimum=x"`
 		B chan int
 		C string `jsonschema:"nonsense"`

@@ -12,8 +12,8 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
-// keywords are what a field's tags say. Each is taken by the node that it
-// speaks of; what nobody takes is an error. A nil *keywords is empty.
+// keywords are the keywords in a field's tags. The node that a keyword describes
+// takes it; a keyword that is not taken is an error. A nil *keywords is empty.
 type keywords struct {
 	list []keyword
 	note notes
@@ -24,7 +24,7 @@ type keyword struct {
 	taken       bool
 }
 
-// ownOfArrays and ownOfMaps are the keywords that do not pass on to items.
+// ownOfArrays and ownOfMaps are the keywords that do not apply to items.
 var (
 	ownOfArrays = []string{"minItems", "maxItems", "uniqueItems"}
 	ownOfMaps   = []string{"minProperties", "maxProperties"}
@@ -58,7 +58,7 @@ func (k *keywords) notes() notes {
 	return k.note
 }
 
-// inner is what is left for the items.
+// inner returns the remaining keywords, for the items.
 func (k *keywords) inner() *keywords {
 	if k == nil {
 		return nil
@@ -73,8 +73,8 @@ func (k *keywords) inner() *keywords {
 	return in
 }
 
-// all takes every value of a keyword.
-func (k *keywords) all(name string) []string {
+// takeAll takes every value of a keyword.
+func (k *keywords) takeAll(name string) []string {
 	if k == nil {
 		return nil
 	}
@@ -88,9 +88,8 @@ func (k *keywords) all(name string) []string {
 	return out
 }
 
-// text takes a keyword that stands at most once; a second one stays behind and
-// is found by finish.
-func (k *keywords) text(name string) string {
+// takeOne takes the first value of a keyword; finish reports a second one.
+func (k *keywords) takeOne(name string) string {
 	if k == nil {
 		return ""
 	}
@@ -103,11 +102,11 @@ func (k *keywords) text(name string) string {
 	return ""
 }
 
-func (k *keywords) has(name string) bool {
+func (k *keywords) contains(name string) bool {
 	return k != nil && slices.ContainsFunc(k.list, func(w keyword) bool { return w.name == name && !w.taken })
 }
 
-// finish complains about the keywords that nobody has taken.
+// finish reports the keywords that were not taken.
 func (k *keywords) finish(b *builder, path string, t reflect.Type) {
 	if k == nil {
 		return
@@ -118,9 +117,9 @@ func (k *keywords) finish(b *builder, path string, t reflect.Type) {
 		case w.taken:
 			continue
 		case w.name == "default":
-			hint = ": nobody would set it; say it in the description"
+			hint = ": it would not be set; mention it in the description"
 		case w.name == "format":
-			hint = ": nobody would enforce it; use pattern, or a type with text methods"
+			hint = ": it would not be enforced; use pattern, or a type with text methods"
 		case w.name == "required":
 			hint = ": a field is required unless it is omitempty or omitzero"
 		}
@@ -128,12 +127,12 @@ func (k *keywords) finish(b *builder, path string, t reflect.Type) {
 	}
 }
 
-// size takes a whole number that is not negative.
-func (b *builder) size(k *keywords, name, path string, otherwise int) int {
-	if !k.has(name) {
+// takeSize takes a non-negative whole number.
+func (b *builder) takeSize(k *keywords, name, path string, otherwise int) int {
+	if !k.contains(name) {
 		return otherwise
 	}
-	text := k.text(name)
+	text := k.takeOne(name)
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
 		b.wrong(path, "%s must be a whole number from 0 to 2147483647, not %q", name, text)
@@ -142,19 +141,19 @@ func (b *builder) size(k *keywords, name, path string, otherwise int) int {
 	return int(n)
 }
 
-// pair takes a lower and an upper size.
-func (b *builder) pair(k *keywords, low, high, path string) (least, most int) {
-	least, most = b.size(k, low, path, 0), b.size(k, high, path, -1)
+// takeSizes takes a lower and an upper size.
+func (b *builder) takeSizes(k *keywords, low, high, path string) (least, most int) {
+	least, most = b.takeSize(k, low, path, 0), b.takeSize(k, high, path, -1)
 	if most >= 0 && most < least {
 		b.wrong(path, "%s is above %s", low, high)
 	}
 	return least, most
 }
 
-func (b *builder) array(n *node, path string, k *keywords) {
-	n.minItems, n.maxItems = b.pair(k, ownOfArrays[0], ownOfArrays[1], path)
-	if k.has(ownOfArrays[2]) {
-		switch v := k.text(ownOfArrays[2]); v {
+func (b *builder) arrayKeywords(n *node, path string, k *keywords) {
+	n.minItems, n.maxItems = b.takeSizes(k, ownOfArrays[0], ownOfArrays[1], path)
+	if k.contains(ownOfArrays[2]) {
+		switch v := k.takeOne(ownOfArrays[2]); v {
 		case "", "true":
 			n.unique = true
 		default:
@@ -163,31 +162,31 @@ func (b *builder) array(n *node, path string, k *keywords) {
 	}
 }
 
-// unique checks that the items can be compared.
-func (b *builder) unique(n *node, path string) {
+// checkUnique checks that the items can be compared.
+func (b *builder) checkUnique(n *node, path string) {
 	if n.unique && n.items.kind != kindString && n.items.kind != kindInteger {
 		b.wrong(path, "uniqueItems is for strings and integers")
 	}
 }
 
-func (b *builder) dict(n *node, path string, k *keywords) {
-	n.minItems, n.maxItems = b.pair(k, ownOfMaps[0], ownOfMaps[1], path)
+func (b *builder) dictKeywords(n *node, path string, k *keywords) {
+	n.minItems, n.maxItems = b.takeSizes(k, ownOfMaps[0], ownOfMaps[1], path)
 }
 
-// str takes the keywords of strings.
-func (b *builder) str(n *node, path string, k *keywords) {
-	n.minLength, n.maxLength = b.pair(k, "minLength", "maxLength", path)
-	if k.has("pattern") {
-		n.pattern = b.pattern(k.text("pattern"), path)
+// stringKeywords takes the keywords of strings.
+func (b *builder) stringKeywords(n *node, path string, k *keywords) {
+	n.minLength, n.maxLength = b.takeSizes(k, "minLength", "maxLength", path)
+	if k.contains("pattern") {
+		n.pattern = b.pattern(k.takeOne("pattern"), path)
 	}
-	n.texts = k.all("enum")
-	for _, example := range k.all("example") {
+	n.texts = k.takeAll("enum")
+	for _, example := range k.takeAll("example") {
 		b.example(k, example)
 	}
 }
 
-// foreign are the constructs of Go's regular expressions that ECMA-262, whose
-// grammar JSON Schema uses, does not have.
+// foreign matches constructs of Go's regular expressions that do not exist in
+// ECMA-262, whose grammar JSON Schema uses.
 var foreign = regexp.MustCompile(`\(\?[^:]|\\[AzQEC]|\[\[:|\\[pP]`)
 
 func (b *builder) pattern(text, path string) *regexp.Regexp {
@@ -212,22 +211,22 @@ func newBound(text string, exclusive bool) *bound {
 func (b *builder) bound(n *node, k *keywords, inclusive, exclusive, path string) *bound {
 	name := inclusive
 	switch {
-	case k.has(exclusive) && k.has(inclusive):
+	case k.contains(exclusive) && k.contains(inclusive):
 		b.wrong(path, "one of %s and %s, not both", inclusive, exclusive)
 		return nil
-	case k.has(exclusive):
+	case k.contains(exclusive):
 		name = exclusive
-	case !k.has(inclusive):
+	case !k.contains(inclusive):
 		return nil
 	}
-	text := k.text(name)
+	text := k.takeOne(name)
 	if !b.numeric(n, name, text, path) {
 		return nil
 	}
 	return newBound(text, name == exclusive)
 }
 
-// numeric tells whether a keyword's value is a number of the node's kind.
+// numeric reports whether a keyword's value is a number of the node's kind.
 func (b *builder) numeric(n *node, name, text, path string) bool {
 	if !numberForm.MatchString(text) {
 		b.wrong(path, "%s: %q is not a JSON number", name, text)
@@ -240,8 +239,8 @@ func (b *builder) numeric(n *node, name, text, path string) bool {
 	return true
 }
 
-// number takes the keywords of numbers.
-func (b *builder) number(n *node, path string, k *keywords) {
+// numberKeywords takes the keywords of numbers.
+func (b *builder) numberKeywords(n *node, path string, k *keywords) {
 	if lower := b.bound(n, k, "minimum", "exclusiveMinimum", path); lower != nil {
 		if n.lower != nil && lower.Compare(n.lower.Decimal) < 0 {
 			b.wrong(path, "the minimum %s is below what %s holds", lower.text, n.goType)
@@ -257,21 +256,21 @@ func (b *builder) number(n *node, path string, k *keywords) {
 	if n.lower != nil && n.upper != nil && n.lower.Compare(n.upper.Decimal) > 0 {
 		b.wrong(path, "the minimum %s is above the maximum %s", n.lower.text, n.upper.text)
 	}
-	if k.has("multipleOf") {
-		m, err := strconv.ParseInt(k.text("multipleOf"), 10, 32)
+	if k.contains("multipleOf") {
+		m, err := strconv.ParseInt(k.takeOne("multipleOf"), 10, 32)
 		if err != nil || m <= 0 || n.kind != kindInteger {
 			b.wrong(path, "multipleOf is a whole number from 1 to 2147483647, of an integer")
 			m = 1
 		}
 		n.multiple = m
 	}
-	for _, text := range k.all("enum") {
+	for _, text := range k.takeAll("enum") {
 		if b.numeric(n, "enum", text, path) {
 			n.numbers = append(n.numbers, jsonscan.ParseDecimal(text))
 			n.texts = append(n.texts, text)
 		}
 	}
-	for _, text := range k.all("example") {
+	for _, text := range k.takeAll("example") {
 		if b.numeric(n, "example", text, path) {
 			k.note.examples = append(k.note.examples, json.RawMessage(text))
 		}
@@ -285,10 +284,10 @@ func (b *builder) example(k *keywords, text string) {
 	k.note.examples = append(k.note.examples, json.RawMessage(quoted(text)))
 }
 
-// int64 is the bound made inclusive by a step, as far as int64 goes.
+// int64 returns the bound, made inclusive by a step, within the range of int64.
 func (b *bound) int64(step int64) int64 {
 	text, _ := b.Integer()
-	n, _ := strconv.ParseInt(text, 10, 64) // beyond int64 it is int64's own end
+	n, _ := strconv.ParseInt(text, 10, 64) // beyond int64 it is the nearest int64
 	if b.exclusive {
 		n += step // within range: the bounds are within the type's
 	}

@@ -8,11 +8,11 @@ import (
 // maxPointer bounds a violation's pointer, in bytes.
 const maxPointer = 256
 
-// Violation is the first thing that is wrong with a payload, in the order of
-// its text. Neither part holds values of the payload.
+// Violation is the first error in a payload, in the order of its text. It holds
+// no values of the payload.
 type Violation struct {
 	// Pointer is the JSON Pointer (RFC 6901) of the wrong place, at most 256
-	// bytes: what lies deeper is left out.
+	// bytes: deeper tokens are omitted.
 	Pointer string
 	// Text names the rule that was broken.
 	Text string
@@ -25,7 +25,7 @@ func (v *Violation) Error() string {
 	return v.Pointer + ": " + v.Text
 }
 
-// pointer writes tokens that were gathered from the inside out.
+// pointer joins tokens that were collected from the inside out.
 func pointer(tokens []string) string {
 	var b strings.Builder
 	for i := len(tokens) - 1; i >= 0; i-- {
