@@ -24,8 +24,8 @@ type options struct {
 	timed       bool
 }
 
-// newOptions are those of a first attempt at the action "test", by the subject
-// "user" of the tenant "tenant", under the test's own context.
+// newOptions returns the options of a first attempt at the action "test", called by
+// the subject "user" of the tenant "tenant", with the test's own context.
 func newOptions(t testing.TB, opts []Option) *options {
 	t.Helper()
 	now := time.Now()
@@ -39,12 +39,12 @@ func newOptions(t testing.TB, opts []Option) *options {
 	return o
 }
 
-// Context is what the handler's context is derived from. Default: t.Context().
+// Context sets the parent of the handler's context. Default: t.Context().
 func Context(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
-// Resume lets the handler resume from a checkpoint, and makes the attempt the
-// second unless [Attempt] says otherwise: a [Checkpoint]'s Data, or whatever a
-// handler would hand to Call.Checkpoint.
+// Resume lets the handler resume from a checkpoint: a [Checkpoint], or the value
+// that a handler would pass to Call.Checkpoint. The attempt becomes the second
+// unless [Attempt] sets it.
 func Resume(checkpoint any) Option {
 	return func(o *options) {
 		o.t.Helper()
@@ -75,7 +75,7 @@ func Action(name string, opts ...streamer.Option) Option {
 	return func(o *options) { o.info.Action, o.action, o.timed = name, opts, true }
 }
 
-// As sets who calls.
+// As sets the tenant and subject of the caller.
 func As(tenant, subject string) Option {
 	return func(o *options) { o.info.Tenant, o.info.Subject = tenant, subject }
 }
@@ -96,7 +96,7 @@ func Metadata(metadata any) Option {
 // streamer.ErrCancelled as the cause; n counts from 1.
 func CancelAfter(n int) Option { return func(o *options) { o.cancelAfter = n } }
 
-// Use puts middleware around the handler, the first outermost.
+// Use adds middleware around the handler, the first outermost.
 func Use(middleware ...streamer.Middleware) Option {
 	return func(o *options) { o.middleware = append(o.middleware, middleware...) }
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/core"
 )
 
-// recorder is a sink that keeps what it gets. Like the engine's it takes
-// nothing more once the attempt has failed or the handler has returned.
+// recorder is a sink that records what it gets. Like the engine's, it ignores
+// reports once the attempt has failed or the handler has returned.
 type recorder struct {
 	cancel      context.CancelCauseFunc
 	cancelAfter int // 0: never
@@ -61,8 +61,8 @@ func (r *recorder) Fail(err error) {
 	}
 }
 
-// close ends recording: what goroutines of the handler still report is lost, as
-// it would be on a server.
+// close ends recording: later reports of the handler's goroutines are ignored, as
+// on a server.
 func (r *recorder) close() ([]Progress, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,7 +1,7 @@
-// Package streamertest tests handlers without sockets, stores or servers: a
-// handler is called like a function, and what it reported comes back. The way
-// is the engine's own: params are encoded, checked against their JSON Schema
-// and decoded again, chunks and results travel as JSON, and limits hold.
+// Package streamertest tests handlers without sockets, stores or servers: it calls
+// a handler like a function and returns what the handler reported. As in the
+// engine, params are encoded, checked against their JSON Schema and decoded again,
+// chunks and results are encoded as JSON, and limits are enforced.
 //
 //	got := streamertest.RunStream(t, generate, Params{Year: 1999})
 //	// got.Chunks, got.Progress, got.Checkpoints, got.Result, got.Err
@@ -24,11 +24,11 @@ type Progress struct {
 	Text    string
 }
 
-// Checkpoint is one that a handler made.
+// Checkpoint is a checkpoint that a handler made.
 type Checkpoint struct {
-	// Data is its JSON; hand it to [Resume] as it is.
+	// Data is its JSON. Pass the Checkpoint to [Resume].
 	Data json.RawMessage
-	// Chunks is how many chunks stood before it: those survive a retry.
+	// Chunks is how many chunks were emitted before it: those survive a retry.
 	Chunks int
 }
 
@@ -36,17 +36,16 @@ type Checkpoint struct {
 type Outcome[Out any] struct {
 	// Result is what the caller would decode. The zero value if Err is not nil.
 	Result Out
-	// Err is what the attempt ended with: the error of refused params, of a
+	// Err is the error with which the attempt ended: that of refused params, of a
 	// report that broke a limit, or the handler's own.
 	Err error
-	// Permanent tells that Err allows no retry.
+	// Permanent reports whether Err excludes a retry.
 	Permanent bool
-	// Continued tells that the handler asked to go on, by streamer.Continue.
+	// Continued reports whether the handler returned streamer.Continue.
 	Continued bool
-	// After is how long streamer.Continue or streamer.RetryAfter asked to wait.
+	// After is the time that streamer.Continue or streamer.RetryAfter requested.
 	After time.Duration
-	// Progress is all that was reported, in order. A server tells only the
-	// newest.
+	// Progress holds all reports, in order. A server sends only the newest.
 	Progress []Progress
 }
 
@@ -60,18 +59,18 @@ type StreamOutcome[Chunk, Out any] struct {
 }
 
 // Run calls a plain handler once. A handler that cannot be registered fails the
-// test at once; a panic of the handler goes through.
+// test at once; a panic of the handler is not recovered.
 func Run[In, Out any](t testing.TB, handler func(context.Context, In) (Out, error), params In, opts ...Option) Outcome[Out] {
 	t.Helper()
 	o := newOptions(t, opts)
 	r := streamer.NewRouter(&streamer.RouterOptions{LongAttempts: true})
 	streamer.Handle(r, o.info.Action, handler, o.action...)
-	got, _ := run[Out](t, r, params, o)
+	got, _ := runAction[Out](t, r, params, o)
 	return got
 }
 
 // RunStream calls a stream handler once. A handler that cannot be registered
-// fails the test at once; a panic of the handler goes through.
+// fails the test at once; a panic of the handler is not recovered.
 func RunStream[In, Chunk, Out any](
 	t testing.TB, handler func(context.Context, In, *streamer.Call[Chunk]) (Out, error), params In, opts ...Option,
 ) StreamOutcome[Chunk, Out] {
@@ -79,7 +78,7 @@ func RunStream[In, Chunk, Out any](
 	o := newOptions(t, opts)
 	r := streamer.NewRouter(&streamer.RouterOptions{LongAttempts: true})
 	streamer.HandleStream(r, o.info.Action, handler, o.action...)
-	got, rec := run[Out](t, r, params, o)
+	got, rec := runAction[Out](t, r, params, o)
 	out := StreamOutcome[Chunk, Out]{Outcome: got, Checkpoints: rec.checkpoints}
 	for i, data := range rec.chunks {
 		var chunk Chunk
@@ -91,7 +90,7 @@ func RunStream[In, Chunk, Out any](
 	return out
 }
 
-func run[Out any](t testing.TB, r *streamer.Router, params any, o *options) (out Outcome[Out], rec *recorder) {
+func runAction[Out any](t testing.TB, r *streamer.Router, params any, o *options) (out Outcome[Out], rec *recorder) {
 	t.Helper()
 	r.Use(o.middleware...)
 	registry, err := r.Build()
@@ -126,7 +125,7 @@ func run[Out any](t testing.TB, r *streamer.Router, params any, o *options) (out
 		out.Err, out.Permanent = failed, true
 		return out, rec
 	}
-	if out.judge(err); err != nil {
+	if out.classify(err); err != nil {
 		return out, rec
 	}
 	if err := json.Unmarshal(data, &out.Result); err != nil {
@@ -135,7 +134,7 @@ func run[Out any](t testing.TB, r *streamer.Router, params any, o *options) (out
 	return out, rec
 }
 
-// encodeParams writes params as a client does: raw ones as they are.
+// encodeParams encodes params as a client does: a json.RawMessage stays unchanged.
 func encodeParams(params any) ([]byte, error) {
 	if raw, ok := params.(json.RawMessage); ok && len(raw) > 0 {
 		if !json.Valid(raw) {
@@ -146,8 +145,8 @@ func encodeParams(params any) ([]byte, error) {
 	return json.Marshal(params)
 }
 
-// judge says of an error what the engine would make of it.
-func (r *Outcome[Out]) judge(err error) {
+// classify sets the fields that depend on the kind of an error.
+func (r *Outcome[Out]) classify(err error) {
 	r.Err = err
 	var permanent *core.PermanentError
 	var again *core.ContinueError
