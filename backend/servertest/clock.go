@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// clock is the gateway's: it runs as time.Now does, and can be moved ahead. It
+// clock is the gateway's clock: it runs as time.Now does, and can be advanced. It
 // is safe for concurrent use.
 type clock struct {
 	mu     sync.Mutex
 	ahead  time.Duration
-	alarms map[*alarm]bool
+	timers map[*timer]bool
 	closed bool
-	// ringing counts the alarms that ring.
-	ringing sync.WaitGroup
-	// advancing is held by whoever moves the clock.
+	// running counts the timers whose functions run.
+	running sync.WaitGroup
+	// advancing is held while the clock is advanced.
 	advancing sync.Mutex
 }
 
-// alarm rings once, unless it is stopped before.
-type alarm struct {
-	c     *clock
-	at    time.Time
-	ring  func()
-	timer *time.Timer
+// timer calls onTimer once, unless it is stopped before.
+type timer struct {
+	c       *clock
+	at      time.Time
+	onTimer func()
+	timer   *time.Timer
 }
 
-func newClock() *clock { return &clock{alarms: map[*alarm]bool{}} }
+func newClock() *clock { return &clock{timers: map[*timer]bool{}} }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
@@ -34,104 +34,104 @@ func (c *clock) now() time.Time {
 	return time.Now().Add(c.ahead)
 }
 
-// after has ring called in d, in a goroutine of its own. On a closed clock it
-// never is.
-func (c *clock) after(d time.Duration, ring func()) *alarm {
+// after calls onTimer in a new goroutine when d has passed. A closed clock never
+// calls it.
+func (c *clock) after(d time.Duration, onTimer func()) *timer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a := &alarm{c: c, at: time.Now().Add(c.ahead + d), ring: ring}
+	t := &timer{c: c, at: time.Now().Add(c.ahead + d), onTimer: onTimer}
 	if c.closed {
-		return a
+		return t
 	}
-	c.alarms[a] = true
-	a.timer = time.AfterFunc(d, func() {
-		if c.take(a) {
-			defer c.ringing.Done()
-			ring()
+	c.timers[t] = true
+	t.timer = time.AfterFunc(d, func() {
+		if c.claim(t) {
+			defer c.running.Done()
+			onTimer()
 		}
 	})
-	return a
+	return t
 }
 
-// take tells whether the alarm is the caller's to ring. If so, the caller says
-// ringing.Done after that.
-func (c *clock) take(a *alarm) bool {
+// claim reports whether the caller is to call onTimer. If so, the caller calls
+// running.Done afterwards.
+func (c *clock) claim(t *timer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.alarms[a] {
+	if !c.timers[t] {
 		return false
 	}
-	delete(c.alarms, a)
-	a.timer.Stop()
-	c.ringing.Add(1)
+	delete(c.timers, t)
+	t.timer.Stop()
+	c.running.Add(1)
 	return true
 }
 
-// stop keeps an alarm from ringing, if it has not begun to.
-func (a *alarm) stop() {
-	if a == nil {
+// stop removes a timer whose function has not started.
+func (t *timer) stop() {
+	if t == nil {
 		return
 	}
-	a.c.mu.Lock()
-	defer a.c.mu.Unlock()
-	if a.c.alarms[a] {
-		delete(a.c.alarms, a)
-		a.timer.Stop()
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	if t.c.timers[t] {
+		delete(t.c.timers, t)
+		t.timer.Stop()
 	}
 }
 
-// advance moves the clock, from alarm to alarm, and returns when those that
-// fell due have rung.
+// advance moves the clock from timer to timer, and returns when the functions of
+// those that were due have returned.
 func (c *clock) advance(d time.Duration) {
 	c.advancing.Lock()
 	defer c.advancing.Unlock()
 	end := c.now().Add(d)
 	for {
-		a := c.leap(end)
-		if a == nil {
+		t := c.advanceToNext(end)
+		if t == nil {
 			return
 		}
-		a.ring()
-		c.ringing.Done()
+		t.onTimer()
+		c.running.Done()
 	}
 }
 
-// leap moves the clock to the next alarm that rings until end, and returns it
-// as take does; or to the end, and returns nil.
-func (c *clock) leap(end time.Time) *alarm {
+// advanceToNext moves the clock to the next timer that is due until end, and
+// returns the timer, claimed; if there is none, it moves to end and returns nil.
+func (c *clock) advanceToNext(end time.Time) *timer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var next *alarm
+	var next *timer
 	to := end
-	for a := range c.alarms {
-		if !a.at.After(to) && (next == nil || a.at.Before(next.at)) {
-			next, to = a, a.at
+	for t := range c.timers {
+		if !t.at.After(to) && (next == nil || t.at.Before(next.at)) {
+			next, to = t, t.at
 		}
 	}
 	if next != nil {
-		delete(c.alarms, next)
+		delete(c.timers, next)
 		next.timer.Stop()
-		c.ringing.Add(1)
+		c.running.Add(1)
 	}
 	if by := to.Sub(time.Now().Add(c.ahead)); by > 0 {
 		c.ahead += by
-		for a := range c.alarms {
-			if left := a.at.Sub(to); left > 0 { // the others are leapt to
-				a.timer.Reset(left)
+		for t := range c.timers {
+			if left := t.at.Sub(to); left > 0 { // earlier ones are advanced to
+				t.timer.Reset(left)
 			}
 		}
 	}
 	return next
 }
 
-// close stops all alarms, and waits for those that ring.
+// close stops all timers, and waits for functions that run.
 func (c *clock) close() {
 	c.mu.Lock()
 	c.closed = true
-	for a := range c.alarms {
-		a.timer.Stop()
+	for t := range c.timers {
+		t.timer.Stop()
 	}
-	clear(c.alarms)
+	clear(c.timers)
 	c.mu.Unlock()
-	c.ringing.Wait()
+	c.running.Wait()
 }

@@ -12,17 +12,17 @@ func (c *Clock) After(d time.Duration, f func()) { c.c.after(d, f) }
 func (c *Clock) Stop(d time.Duration, f func())  { c.c.after(d, f).stop() }
 func (c *Clock) Close()                          { c.c.close() }
 
-// Look names what is in a frame.
-func Look(data string) string { return look([]byte(data)).String() }
+// Inspect returns the types of a frame's messages.
+func Inspect(data string) string { return inspect([]byte(data)).String() }
 
 // FillLog makes n entries.
 func (g *Gateway) FillLog(n int) {
 	for i := range n {
-		g.log(&Entry{Frame: i + 1})
+		g.addEntry(&Entry{Frame: i + 1})
 	}
 }
 
-// Roll is what befalls the n-th frame.
-func Roll(seed uint64, rates Faults, conn int, from Side, n int) Fault {
-	return roll(seed, rates, atFrame, conn, from, n).fault
+// RandomFault returns the fault of the n-th frame.
+func RandomFault(seed uint64, rates Faults, conn int, from Side, n int) Fault {
+	return randomFault(seed, rates, atFrame, conn, from, n).fault
 }

@@ -6,35 +6,35 @@ import (
 	"slices"
 )
 
-// Fault is something that befalls a client behind a gateway.
+// Fault is a fault of the network between a client and the server.
 type Fault string
 
-// Faults of frames. Where nothing else is said they befall frames from either
-// side.
+// Faults of frames. Unless noted otherwise they apply to frames from either side.
 const (
-	// Lose: the frame does not arrive. A client's is work that is never begun;
-	// a server's is an answer lost though the work was done, or an event.
+	// Lose: the frame does not arrive. If it was the client's, the work is not
+	// started; if it was the server's, an answer or event is lost after the work
+	// was done.
 	Lose Fault = "lose"
 	// Double: the frame arrives twice.
 	Double Fault = "double"
-	// Overtake: the frame arrives behind the next one of its side, or
-	// Options.Hold later if none comes.
+	// Overtake: the frame arrives after the next one of its side, or Options.Hold
+	// later if there is none.
 	Overtake Fault = "overtake"
-	// Delay: the frame arrives a part of Options.Delay later. What comes behind
-	// it does not wait.
+	// Delay: the frame arrives later by a random part of Options.Delay. Frames
+	// after it do not wait.
 	Delay Fault = "delay"
 	// Foreign: the frame does not arrive, and the client gets the gateway's own
 	// error in its place: a message without type. If the frame was the
 	// client's, the integration could not be called; if it was the server's,
 	// the integration failed when its work was done.
 	Foreign Fault = "foreign"
-	// Cut: the frame does not arrive, and the connection dies without a close
+	// Cut: the frame does not arrive, and the connection ends without a close
 	// frame.
 	Cut Fault = "cut"
-	// GoAway: the frame arrives, and the gateway closes with 1001 behind it.
+	// GoAway: the frame arrives, and the gateway closes with 1001 after it.
 	GoAway Fault = "go away"
-	// HalfOpen: from this frame on nothing arrives at either side, pings are
-	// not answered, and neither side is told. The server learns of it when the
+	// HalfOpen: from this frame on nothing arrives at either side, pings are not
+	// answered, and neither side is notified. The server is notified when the
 	// connection has been idle for Options.Idle.
 	HalfOpen Fault = "half-open"
 )
@@ -45,23 +45,24 @@ const (
 	Throttle Fault = "throttle"
 	// Stillborn: the connection is cut right after its handshake.
 	Stillborn Fault = "stillborn"
-	// NotYet: what the server sends within Options.NotYet of the handshake is
-	// lost, as posts are to a connection whose connect has not returned.
+	// NotYet: messages that the server sends within Options.NotYet of the
+	// handshake are lost, like posts to a connection whose connect has not
+	// returned.
 	NotYet Fault = "not yet"
 )
 
-// Faults of closes: one side's connection has ended, and the other side is to
-// be told.
+// Faults of closes: one side's connection has ended, and the other side is to be
+// notified.
 const (
-	// LateClose: it is told a part of Options.CloseLag later.
+	// LateClose: it is notified later, by a random part of Options.CloseLag.
 	LateClose Fault = "late close"
-	// LoseClose: a server is not told; it finds out when it posts, or when the
-	// connection has been idle for Options.Idle. A client's connection dies
-	// without a close frame.
+	// LoseClose: a server is not notified until it posts, or until the connection
+	// has been idle for Options.Idle. A client's connection ends without a close
+	// frame.
 	LoseClose Fault = "lose close"
 )
 
-// moment is when a fault can befall.
+// moment is when a fault can occur.
 type moment uint8
 
 const (
@@ -70,15 +71,15 @@ const (
 	atClose
 )
 
-// order is in which order chance looks at the faults of a moment. Decisions of
-// a seed depend on it: new ones belong at the end.
+// order is the order in which randomFault considers the faults of a moment. The
+// choices of a seed depend on it: append new faults at the end.
 var order = map[moment][]Fault{
 	atFrame:     {Lose, Double, Overtake, Delay, Foreign, Cut, GoAway, HalfOpen},
 	atHandshake: {Throttle, Stillborn, NotYet},
 	atClose:     {LateClose, LoseClose},
 }
 
-// moment returns when the fault can befall; 0: there is no such fault.
+// moment returns when the fault can occur; 0: there is no such fault.
 func (f Fault) moment() moment {
 	for at, all := range order {
 		if slices.Contains(all, f) {
@@ -88,13 +89,13 @@ func (f Fault) moment() moment {
 	return 0
 }
 
-// Faults are rates by chance: how likely each fault befalls a frame, a
-// handshake or a close, from 0 to 1. At one moment at most one befalls, so the
-// rates of each moment add up to at most 1.
+// Faults are the probabilities of faults of a frame, a handshake or a close, from 0
+// to 1. At most one fault occurs at a time, so the rates of frames, of handshakes
+// and of closes each add up to at most 1.
 type Faults map[Fault]float64
 
-// Rough is what a bad day looks like: some of everything. It is a new map, to
-// be changed at will.
+// Rough returns rates for a bad network: some of every fault. The map is new and
+// may be modified.
 func Rough() Faults {
 	return Faults{
 		Lose: 0.02, Double: 0.02, Overtake: 0.03, Delay: 0.02, Foreign: 0.01, Cut: 0.01, GoAway: 0.003, HalfOpen: 0.002,
@@ -102,7 +103,7 @@ func Rough() Faults {
 	}
 }
 
-// check names the rate that is wrong.
+// check returns an error that names the wrong rate.
 func (f Faults) check() error {
 	sums := map[moment]float64{}
 	for fault, rate := range f {

@@ -25,8 +25,8 @@ const (
 	fromServer = servertest.FromServer
 )
 
-// Without faults it is the server, and the log says so.
-func TestNothingBefalls(t *testing.T) {
+// Without faults the gateway changes nothing, and the log has no faults.
+func TestNoFaults(t *testing.T) {
 	s := servertest.New(t, router(), nil)
 	p := dial(t, s)
 	id := wire.NewID()
@@ -42,8 +42,8 @@ func TestNothingBefalls(t *testing.T) {
 	}
 }
 
-// Each fault of frames, done to the middle one of three: a client without any
-// rules sees just that, and the log names just that.
+// Each fault of frames is applied to the middle one of three: a raw client sees
+// only this fault, and so does the log.
 func TestFramesHaveFaults(t *testing.T) {
 	for _, c := range []struct {
 		fault servertest.Fault
@@ -62,25 +62,25 @@ func TestFramesHaveFaults(t *testing.T) {
 		t.Run(string(c.fault)+" "+string(c.side), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := servertest.New(t, router(), &servertest.Options{Pipes: true, Seed: 4})
-				befell := s.Next(c.fault, c.side, servertest.Skip(1))
+				applied := s.Next(c.fault, c.side, servertest.Skip(1))
 				p := dial(t, s)
 				for _, ref := range strings.Fields("1 2 3") {
 					p.seal(ref)
 					synctest.Wait() // each answer leaves by itself
 				}
 				require.Equal(t, c.want, p.refs(len(strings.Fields(c.want))))
-				done(t, befell)
+				done(t, applied)
 				what := map[servertest.Side]string{fromClient: "client's seal", fromServer: "server's error"}[c.side]
 				require.Equal(t, []string{string(c.fault) + ": " + what}, faults(s))
 				p.list("4")
-				require.Equal(t, "4", p.refs(1), "nothing else comes, and nothing more befalls")
+				require.Equal(t, "4", p.refs(1), "no other answer arrives, and no other fault occurs")
 			})
 		})
 	}
 }
 
-// What is overtaken by nothing arrives by itself; what is delayed, when its
-// time has come.
+// A frame that no other overtakes arrives after Hold; a delayed one after its
+// delay.
 func TestLateFramesArrive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Hold: 3 * time.Second, Delay: time.Minute})
@@ -101,7 +101,7 @@ func TestLateFramesArrive(t *testing.T) {
 	})
 }
 
-// A gateway's own error has no type; the client's frame was not worked off, the
+// A gateway's own error has no type; the client's frame was not handled, the
 // server's was.
 func TestForeignFrames(t *testing.T) {
 	for _, side := range []servertest.Side{fromClient, fromServer} {
@@ -127,19 +127,19 @@ func TestForeignFrames(t *testing.T) {
 	}
 }
 
-// The connection ends with the frame: without a word, and without the frame; or
-// with 1001 behind it.
+// The connection ends at the frame: without a close frame and without the frame, or
+// with 1001 after it.
 func TestConnectionsEndWithAFrame(t *testing.T) {
 	for _, side := range []servertest.Side{fromClient, fromServer} {
 		synctest.Test(t, func(t *testing.T) {
 			s := servertest.New(t, router(), &servertest.Options{Pipes: true})
 			p := dial(t, s)
-			befell := s.Next(servertest.Cut, side)
+			applied := s.Next(servertest.Cut, side)
 			id := wire.NewID()
 			p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
 			require.Equal(t, websocket.CloseAbnormalClosure, p.end())
 			require.Zero(t, p.drained)
-			done(t, befell)
+			done(t, applied)
 			synctest.Wait()
 			want := map[servertest.Side]string{fromClient: wire.CodeNotFound, fromServer: "succeeded"}[side]
 			require.Equal(t, want, statusOf(t, s, id))
@@ -155,7 +155,7 @@ func TestConnectionsEndWithAFrame(t *testing.T) {
 	}
 }
 
-// All connections at once, by hand; others live.
+// Manual faults apply to all connections at the time; later ones are not affected.
 func TestAllConnectionsByHand(t *testing.T) {
 	s := servertest.New(t, router(), nil)
 	first, second := dial(t, s), dial(t, s)
@@ -170,8 +170,8 @@ func TestAllConnectionsByHand(t *testing.T) {
 	require.Equal(t, "1", fourth.refs(1))
 }
 
-// A half-open connection hears nothing, not even a pong; the server learns of
-// it when it was idle for ten minutes.
+// A half-open connection receives nothing, not even a pong; the server is notified
+// after ten idle minutes.
 func TestHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := servertest.New(t, router(), &servertest.Options{Pipes: true})
@@ -195,7 +195,7 @@ func TestHalfOpen(t *testing.T) {
 		time.Sleep(9 * time.Minute)
 		require.Empty(t, p.frames)
 		require.Equal(t, 1, pongs)
-		require.Equal(t, "running", statusOf(t, s, id), "nobody has told the server")
+		require.Equal(t, "running", statusOf(t, s, id), "the server has not been notified")
 		require.Equal(t, wire.CodeNotFound, statusOf(t, s, unheard))
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -206,8 +206,7 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
-// statusOf is what the server says of a call, over a connection of its own: a
-// status, or not_found.
+// statusOf returns the status of a call, or not_found, over a new connection.
 func statusOf(t *testing.T, s *servertest.Server, id string) string {
 	t.Helper()
 	p := dial(t, s)
@@ -227,7 +226,7 @@ func statusOf(t *testing.T, s *servertest.Server, id string) string {
 	}
 }
 
-// Refused handshakes speak the gateway's words, not the protocol's.
+// Refused handshakes have the gateway's format, not the protocol's.
 func TestHandshakesAreThrottled(t *testing.T) {
 	s := servertest.New(t, router(), &servertest.Options{Faults: servertest.Faults{servertest.Throttle: 1}})
 	seen := map[int]bool{}
@@ -247,17 +246,16 @@ func TestHandshakesAreThrottled(t *testing.T) {
 
 func TestStillborn(t *testing.T) {
 	s := servertest.New(t, router(), nil)
-	befell := s.Next(servertest.Stillborn, servertest.Conn(2))
+	applied := s.Next(servertest.Stillborn, servertest.Conn(2))
 	first, second := dial(t, s), dial(t, s)
 	require.Equal(t, websocket.CloseAbnormalClosure, second.end())
-	done(t, befell)
+	done(t, applied)
 	first.list("1")
 	require.Equal(t, "1", first.refs(1))
 	require.Equal(t, []string{"stillborn: client's handshake"}, faults(s))
 }
 
-// What is posted to a connection that is not yet there is lost, and nothing
-// after that.
+// Messages to a connection within NotYet are lost, later ones are not.
 func TestNotYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := servertest.New(t, router(), &servertest.Options{Pipes: true, NotYet: time.Second})
@@ -272,8 +270,8 @@ func TestNotYet(t *testing.T) {
 	})
 }
 
-// The server learns of a client's leaving at once, late, when it posts, or at
-// the idle limit; a call that lives as long as its followers tells when.
+// The server is notified that a client has left at once, late, when it posts, or at
+// the idle limit; the end of a call with cancelAfterMs shows when.
 func TestClosesAreLateAndLost(t *testing.T) {
 	for _, c := range []struct {
 		fault servertest.Fault
@@ -318,7 +316,7 @@ func TestClosesAreLateAndLost(t *testing.T) {
 	}
 }
 
-// A server's close that is lost is a connection that dies without a word.
+// If a server's close is lost, the connection ends without a close frame.
 func TestServerCloseIsLost(t *testing.T) {
 	for fault, want := range map[servertest.Fault]int{"": wire.CloseRestart, servertest.LoseClose: websocket.CloseAbnormalClosure} {
 		s := servertest.New(t, router(), nil)
@@ -335,8 +333,8 @@ func TestServerCloseIsLost(t *testing.T) {
 	}
 }
 
-// Who shuts down in good order waits for what is late.
-func TestGoodbyesAreWaitedFor(t *testing.T) {
+// A graceful shutdown waits for late frames.
+func TestShutdownWaitsForLateFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := servertest.New(t, router(), &servertest.Options{Pipes: true, CloseLag: time.Second})
 		p := dial(t, s)
@@ -347,8 +345,8 @@ func TestGoodbyesAreWaitedFor(t *testing.T) {
 	})
 }
 
-// The limits of API Gateway: 32 KiB, ten idle minutes, two hours. It says
-// nothing but 1001.
+// The limits of API Gateway: 32 KiB, ten idle minutes, two hours. It closes with
+// 1001 and sends no other message.
 func TestLimits(t *testing.T) {
 	s := servertest.New(t, router(), nil)
 	p := dial(t, s)
@@ -385,12 +383,12 @@ func TestLimits(t *testing.T) {
 		require.Equal(t, wire.CloseGoingAway, p.end())
 		require.InDelta(t, 2*time.Hour, time.Since(begun), float64(time.Second))
 		for _, e := range s.Log() {
-			require.NotEqual(t, wire.TypeClosing, e.What, "a gateway says no goodbye")
+			require.NotEqual(t, wire.TypeClosing, e.What, "a gateway sends no closing message")
 		}
 	})
 }
 
-// recorder keeps what is read from a connection.
+// recorder records what is read from a connection.
 type recorder struct {
 	net.Conn
 	read bytes.Buffer
@@ -444,8 +442,7 @@ func TestLongMessagesAreFragmented(t *testing.T) {
 	require.LessOrEqual(t, slices.Max(lengths), 32<<10)
 }
 
-// A client that does not read is held back, and costs the gateway a bounded
-// amount.
+// A client that does not read is throttled, and uses a bounded amount of memory.
 func TestSlowReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Server: &server.Options{WriteTimeout: 3 * time.Second}})
@@ -489,7 +486,7 @@ func TestRefusalsAreRelayed(t *testing.T) {
 	require.NoError(t, ws.Close())
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http"+strings.TrimPrefix(s.URL, "ws")+"/healthz", nil)
 	require.NoError(t, err)
-	web := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	web := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: hangTimeout}
 	response, err = web.Do(request)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, response.StatusCode)

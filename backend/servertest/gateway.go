@@ -15,16 +15,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// maxUnnoticed bounds the connections of which the server has not learned that
-// the client has left; of those beyond it is told at once.
+// maxUnnoticed bounds the connections whose server does not know that the client
+// has left; for further ones it is notified at once.
 const maxUnnoticed = 1024
 
 // handshakeWait bounds the answer to a handshake.
 const handshakeWait = 10 * time.Second
 
-// Gateway stands in front of a handler that serves the protocol, and does to
-// its clients what [Options] say. It is an http.Handler, and safe for
-// concurrent use.
+// Gateway is a proxy in front of a handler that serves the protocol; it applies the
+// faults of its [Options]. It is an http.Handler, and safe for concurrent use.
 type Gateway struct {
 	options Options
 	handler http.Handler
@@ -38,13 +37,13 @@ type Gateway struct {
 	busy  sync.WaitGroup // handshakes, and the connections' goroutines
 	once  sync.Once
 
-	mu     sync.Mutex
-	closed bool
-	conns  int // handshakes so far
-	links  map[*link]bool
-	// opening counts handshakes that are being answered.
+	mu          sync.Mutex
+	closed      bool
+	conns       int // handshakes so far
+	connections map[*connection]bool
+	// opening counts handshakes in progress.
 	opening int
-	changed chan struct{} // closed when links or opening change; nil: nobody waits
+	changed chan struct{} // closed when connections or opening change; nil: no goroutine waits
 	script  script
 	journal journal
 }
@@ -54,12 +53,12 @@ var _ http.Handler = (*Gateway)(nil)
 // NewGateway returns a gateway in front of a handler. Close it before the
 // server that the handler belongs to.
 func NewGateway(handler http.Handler, o *Options) (*Gateway, error) {
-	options, err := o.fill()
+	options, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	g := &Gateway{
-		options: options, handler: handler, clock: newClock(), inner: NewListener(), links: map[*link]bool{},
+		options: options, handler: handler, clock: newClock(), inner: NewListener(), connections: map[*connection]bool{},
 		web: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)},
 	}
 	g.began = g.clock.now()
@@ -68,16 +67,16 @@ func NewGateway(handler http.Handler, o *Options) (*Gateway, error) {
 	return g, nil
 }
 
-// Close cuts all connections, and waits until nothing of the gateway is left.
-// The handler's own server is not closed.
+// Close cuts all connections, and waits until the gateway's goroutines have ended.
+// It does not close the handler's own server.
 func (g *Gateway) Close() {
 	g.once.Do(func() {
 		g.mu.Lock()
 		g.closed = true
 		g.mu.Unlock()
 		g.quit()
-		for _, l := range g.all() {
-			l.abort()
+		for _, c := range g.sortedConnections() {
+			c.abort()
 		}
 		_ = g.web.Close()
 		g.busy.Wait()
@@ -85,18 +84,18 @@ func (g *Gateway) Close() {
 	})
 }
 
-// Shutdown waits until all connections have ended, so that the goodbyes of a
-// server that was shut down reach the clients, but no longer than ctx: those
-// that are half-open do not end. Then it closes the gateway.
+// Shutdown waits until all connections have ended, so that the close frames of a
+// server that was shut down reach the clients, or until ctx ends: half-open
+// connections do not end. Then it closes the gateway.
 func (g *Gateway) Shutdown(ctx context.Context) {
-	g.await(ctx, func() bool { return g.opening == 0 && len(g.links) == 0 })
+	g.await(ctx, func() bool { return g.opening == 0 && len(g.connections) == 0 })
 	g.Close()
 }
 
-// Next has a fault done to the next frame, handshake or close that matches, or
-// to several. The channel is closed when it has been done as often as it was
-// asked for. Scripted faults go before those by chance; of several, the one
-// that was asked for first. Next panics when the fault could never be done.
+// Next applies a fault to the next matching frame, handshake or close, or to
+// several. The channel is closed when the fault has been applied as often as
+// requested. Scripted faults take precedence over random ones; of several, the one
+// that was requested first. Next panics if the fault could never be applied.
 func (g *Gateway) Next(fault Fault, matches ...Match) <-chan struct{} {
 	r := newRule(fault, matches)
 	g.mu.Lock()
@@ -105,11 +104,11 @@ func (g *Gateway) Next(fault Fault, matches ...Match) <-chan struct{} {
 	return r.done
 }
 
-// SetFaults replaces the faults by chance: nil ends them, so that a test can
-// wait for all that goes on to come to its end. Connections that are half-open
-// stay so. It returns an error that names the rate that is wrong.
+// SetFaults replaces the random faults: nil ends them, so that a test can wait for
+// all calls to end. Half-open connections stay half-open. It returns an error that
+// names the wrong rate.
 func (g *Gateway) SetFaults(f Faults) error {
-	filled, err := (&Options{Faults: f}).fill()
+	filled, err := (&Options{Faults: f}).withDefaults()
 	if err != nil {
 		return err
 	}
@@ -119,35 +118,35 @@ func (g *Gateway) SetFaults(f Faults) error {
 	return nil
 }
 
-// CutAll cuts all connections: they die without a close frame.
-func (g *Gateway) CutAll() { g.each(Cut, (*link).cut) }
+// CutAll cuts all connections: they end without a close frame.
+func (g *Gateway) CutAll() { g.applyToAll(Cut, (*connection).cutClient) }
 
 // GoAwayAll closes all connections with 1001.
-func (g *Gateway) GoAwayAll() { g.each(GoAway, (*link).goAway) }
+func (g *Gateway) GoAwayAll() { g.applyToAll(GoAway, (*connection).goAway) }
 
-// HalfOpenAll has all connections fall silent, and stay open.
-func (g *Gateway) HalfOpenAll() { g.each(HalfOpen, (*link).fallSilent) }
+// HalfOpenAll makes all connections half-open.
+func (g *Gateway) HalfOpenAll() { g.applyToAll(HalfOpen, (*connection).fallSilent) }
 
-func (g *Gateway) each(fault Fault, do func(*link)) {
-	g.settle()
-	for _, l := range g.all() {
-		g.log(&Entry{Conn: l.n, From: FromServer, What: "connection", Fault: fault, Note: "by hand"})
-		do(l)
+func (g *Gateway) applyToAll(fault Fault, do func(*connection)) {
+	g.awaitHandshakes()
+	for _, c := range g.sortedConnections() {
+		g.addEntry(&Entry{Conn: c.n, From: FromServer, What: "connection", Fault: fault, Note: "by hand"})
+		do(c)
 	}
 }
 
-// Advance moves the gateway's clock ahead, and returns when it has begun all
-// that fell due: limits, late frames, late closes. The clock of the server, and
-// those of clients, stay as they are. In a bubble of testing/synctest time.Sleep
-// moves all of them.
+// Advance moves the gateway's clock ahead, and returns when everything that was due
+// has started: limits, late frames, late closes. The clocks of the server and of
+// clients do not change. In a bubble of testing/synctest time.Sleep moves all of
+// them.
 func (g *Gateway) Advance(d time.Duration) {
-	g.settle()
+	g.awaitHandshakes()
 	g.clock.advance(d)
 }
 
-// Log returns what was done, the newest last: to each frame, handshake and
-// close, whether or not a fault befell it. It holds the last 9,000 entries or
-// more, and nothing of payloads and tokens.
+// Log returns an entry for each frame, handshake and close, with or without a
+// fault, the newest last. It holds at least the last 9,000 entries, and no payloads
+// or tokens.
 func (g *Gateway) Log() []Entry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -156,18 +155,17 @@ func (g *Gateway) Log() []Entry {
 
 // Connections returns how many clients are connected, half-open ones included.
 func (g *Gateway) Connections() int {
-	g.settle()
+	g.awaitHandshakes()
 	n := 0
-	for _, l := range g.all() {
-		if l.connected() {
+	for _, c := range g.sortedConnections() {
+		if c.connected() {
 			n++
 		}
 	}
 	return n
 }
 
-// ServeHTTP does a handshake. What is no handshake goes to the handler as it
-// is.
+// ServeHTTP answers a handshake. It passes other requests to the handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
 		g.handler.ServeHTTP(w, r)
@@ -184,7 +182,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := g.conns
 	g.mu.Unlock()
 	defer g.busy.Done()
-	v, done := g.judge(&occasion{at: atHandshake, conn: n, from: FromClient, n: 1})
+	v, done := g.chooseFault(&occasion{at: atHandshake, conn: n, from: FromClient, n: 1})
 	defer done()
 	entry := &Entry{Conn: n, From: FromClient, What: "handshake", Fault: v.fault}
 	if v.fault != Throttle {
@@ -196,11 +194,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	entry.Note = fmt.Sprintf("answered %d", status)
-	g.log(entry)
+	g.addEntry(entry)
 	refuse(w, status)
 }
 
-// refuse answers as API Gateway does: not in the words of the protocol.
+// refuse answers as API Gateway does, not as the protocol specifies.
 func refuse(w http.ResponseWriter, status int) {
 	text := "Too Many Requests"
 	if status == http.StatusServiceUnavailable {
@@ -211,16 +209,16 @@ func refuse(w http.ResponseWriter, status int) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": text})
 }
 
-// connect connects with the server, and then the client with that.
+// connect connects to the server, and then the client to it.
 func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, v verdict, entry *Entry) {
 	since := g.clock.now()
-	server, response, err := g.dial(r)
+	server, response, err := g.dialServer(r)
 	if response != nil {
 		defer func() { _ = response.Body.Close() }()
 	}
 	if err != nil {
 		entry.Note = "refused by the server"
-		g.log(entry)
+		g.addEntry(entry)
 		if response == nil {
 			refuse(w, http.StatusServiceUnavailable)
 			return
@@ -230,43 +228,43 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, v verdict, ent
 	}
 	upgrader := websocket.Upgrader{
 		HandshakeTimeout: handshakeWait, WriteBufferSize: frameBytes,
-		CheckOrigin: func(*http.Request) bool { return true }, // the server has judged it
+		CheckOrigin: func(*http.Request) bool { return true }, // the server has checked it
 	}
 	if chosen := server.Subprotocol(); chosen != "" {
 		upgrader.Subprotocols = []string{chosen}
 	}
-	g.open(1)
-	defer g.open(-1)
+	g.countOpening(1)
+	defer g.countOpening(-1)
 	client, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		entry.Note = "the client did not finish it"
-		g.log(entry)
+		g.addEntry(entry)
 		_ = server.Close()
 		return
 	}
-	g.log(entry)
-	l := newLink(g, entry.Conn, client, server, since, v)
+	g.addEntry(entry)
+	c := newConnection(g, entry.Conn, client, server, since, v)
 	if v.fault == Stillborn {
-		l.cut()
+		c.cutClient()
 	}
 	g.mu.Lock()
-	g.links[l] = true
+	g.connections[c] = true
 	if g.closed {
-		l.abort()
+		c.abort()
 	}
 	g.mu.Unlock()
-	l.run()
+	c.start()
 }
 
-func (g *Gateway) open(n int) {
+func (g *Gateway) countOpening(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.opening += n
-	g.change()
+	g.signalChange()
 }
 
-// dial connects with the server in a client's name.
-func (g *Gateway) dial(r *http.Request) (*websocket.Conn, *http.Response, error) {
+// dialServer connects to the server with a client's headers.
+func (g *Gateway) dialServer(r *http.Request) (*websocket.Conn, *http.Response, error) {
 	header := r.Header.Clone()
 	for name := range header {
 		if name == "Connection" || name == "Upgrade" || strings.HasPrefix(name, "Sec-Websocket-") {
@@ -280,7 +278,7 @@ func (g *Gateway) dial(r *http.Request) (*websocket.Conn, *http.Response, error)
 	return d.DialContext(g.ctx, "ws://streamer.test"+r.URL.RequestURI(), header)
 }
 
-// relay hands on the server's refusal.
+// relay forwards the server's refusal.
 func relay(w http.ResponseWriter, response *http.Response) {
 	for name, values := range response.Header {
 		if name != "Connection" && name != "Content-Length" {
@@ -291,66 +289,65 @@ func relay(w http.ResponseWriter, response *http.Response) {
 	_, _ = io.Copy(w, response.Body)
 }
 
-// judge decides what befalls: by script, or by chance. done is to be called
-// when it has been done.
-func (g *Gateway) judge(o *occasion) (v verdict, done func()) {
+// chooseFault chooses the fault of an occasion, scripted or random. The caller calls
+// done when it has been applied.
+func (g *Gateway) chooseFault(o *occasion) (v verdict, done func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v = roll(g.options.Seed, g.options.Faults, o.at, o.conn, o.from, o.n)
+	v = randomFault(g.options.Seed, g.options.Faults, o.at, o.conn, o.from, o.n)
 	if o.at == atFrame && g.options.Only != "" && g.options.Only != o.from {
 		v.fault = ""
 	}
-	fault, done, scripted := g.script.take(o)
+	fault, done, scripted := g.script.nextFault(o)
 	if scripted {
 		v.fault = fault
 	}
 	return v, done
 }
 
-// foreign is an error of the gateway's own: it has no type.
+// foreign returns an error message of the gateway itself: it has no type.
 func (g *Gateway) foreign(conn, frame int) []byte {
 	a, b := scatter(g.options.Seed^uint64(conn)), scatter(g.options.Seed^uint64(conn)<<32^uint64(frame))
 	return fmt.Appendf(nil, `{"message": "Internal server error", "connectionId":"%011x=", "requestId":"%016x"}`, a>>20, b)
 }
 
-func (g *Gateway) log(e *Entry) {
+func (g *Gateway) addEntry(e *Entry) {
 	e.At = g.clock.now().Sub(g.began)
 	g.mu.Lock()
-	g.journal.add(e)
+	g.journal.append(e)
 	g.mu.Unlock()
 	if g.options.OnEntry != nil {
 		g.options.OnEntry(*e)
 	}
 }
 
-func (g *Gateway) all() []*link {
+func (g *Gateway) sortedConnections() []*connection {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := make([]*link, 0, len(g.links))
-	for l := range g.links {
-		out = append(out, l)
+	out := make([]*connection, 0, len(g.connections))
+	for c := range g.connections {
+		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b *link) int { return a.n - b.n })
+	slices.SortFunc(out, func(a, b *connection) int { return a.n - b.n })
 	return out
 }
 
-func (g *Gateway) remove(l *link) {
+func (g *Gateway) remove(c *connection) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.links, l)
-	g.change()
+	delete(g.connections, c)
+	g.signalChange()
 }
 
-// change wakes those who wait. The lock is held.
-func (g *Gateway) change() {
+// signalChange wakes the goroutines in await. The lock is held.
+func (g *Gateway) signalChange() {
 	if g.changed != nil {
 		close(g.changed)
 		g.changed = nil
 	}
 }
 
-// await waits until a condition holds that is about links and opening, or ctx
-// ends.
+// await waits until a condition on connections and opening holds, or ctx ends.
 func (g *Gateway) await(ctx context.Context, holds func() bool) {
 	for {
 		g.mu.Lock()
@@ -371,19 +368,19 @@ func (g *Gateway) await(ctx context.Context, holds func() bool) {
 	}
 }
 
-// settle waits for the handshakes that are being answered: a client may know of
-// its connection a moment before the gateway does.
-func (g *Gateway) settle() {
+// awaitHandshakes waits for the handshakes in progress: a client may know of its
+// connection a moment before the gateway does.
+func (g *Gateway) awaitHandshakes() {
 	ctx, cancel := context.WithTimeout(g.ctx, handshakeWait)
 	defer cancel()
 	g.await(ctx, func() bool { return g.opening == 0 })
 }
 
-// crowded tells that so many clients have left unnoticed that no more may.
+// crowded reports whether the limit of unnoticed departures is reached.
 func (g *Gateway) crowded() bool {
 	n := 0
-	for _, l := range g.all() {
-		if !l.connected() {
+	for _, c := range g.sortedConnections() {
+		if !c.connected() {
 			n++
 		}
 	}

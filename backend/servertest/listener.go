@@ -2,7 +2,7 @@ package servertest
 
 import "github.com/pay-theory/streamer/backend/internal/memnet"
 
-// Listener is a net.Listener in memory, which is dialed by its DialContext. It
+// Listener is a net.Listener in memory; clients dial it with its DialContext. It
 // is for tests in a bubble of testing/synctest: unlike sockets, its connections
 // let the bubble's clock advance. Options.Pipes uses one.
 type Listener = memnet.Listener

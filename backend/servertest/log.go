@@ -8,7 +8,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
-// Side is who has sent a frame, or ended a connection.
+// Side is the side that sent a frame, or ended a connection.
 type Side string
 
 // The sides of a gateway.
@@ -20,29 +20,30 @@ const (
 // maxEntries bounds the log: the oldest entries go first.
 const maxEntries = 10_000
 
-// Entry is what a gateway did to a frame, a handshake or a close. It holds
-// nothing of what a message says but its type.
+// Entry is what a gateway did to a frame, a handshake or a close. Of a message it
+// holds only the type.
 type Entry struct {
-	// At is the gateway's time, since it began.
+	// At is the gateway's time since its start.
 	At time.Duration
-	// Conn numbers the handshakes, from 1, and so the connections.
+	// Conn is the number of the handshake, from 1, and of its connection.
 	Conn int
-	// From is who sent the frame or ended the connection.
+	// From is the side that sent the frame or ended the connection.
 	From Side
-	// Frame numbers the frames of a side of a connection, from 1; 0: no frame.
+	// Frame is the number of the frame on its side of the connection, from 1; 0: no
+	// frame.
 	Frame int
 	// What is "handshake", "close", or the types of the frame's messages, such
 	// as "ack+chunk×3+result".
 	What string
-	// Bytes is how long the frame was.
+	// Bytes is the length of the frame.
 	Bytes int
-	// Fault is what befell it; empty: nothing.
+	// Fault is the fault that was applied; empty: none.
 	Fault Fault
-	// Note says more.
+	// Note holds details.
 	Note string
 }
 
-// String is a line for people.
+// String returns a readable line.
 func (e Entry) String() string {
 	arrow := "→"
 	if e.From == FromServer {
@@ -61,15 +62,15 @@ func (e Entry) String() string {
 	return text
 }
 
-// journal holds the newest entries. Its user sees to the locking.
+// journal holds the newest entries. The caller holds the lock.
 type journal struct {
 	entries []Entry
 	dropped int
 }
 
-func (j *journal) add(e *Entry) {
+func (j *journal) append(e *Entry) {
 	if len(j.entries) >= maxEntries {
-		// A tenth at a time, so that it costs little.
+		// Dropping a tenth at a time makes the copying rare.
 		n := maxEntries / 10
 		j.dropped += n
 		j.entries = append(j.entries[:0], j.entries[n:]...)
@@ -77,8 +78,8 @@ func (j *journal) add(e *Entry) {
 	j.entries = append(j.entries, *e)
 }
 
-// tail is the end of the log, as text.
-func tail(entries []Entry, n int) string {
+// formatNewest returns the last n entries as text.
+func formatNewest(entries []Entry, n int) string {
 	var b strings.Builder
 	if skipped := len(entries) - n; skipped > 0 {
 		fmt.Fprintf(&b, "  … %d entries before these\n", skipped)
@@ -90,16 +91,15 @@ func tail(entries []Entry, n int) string {
 	return b.String()
 }
 
-// contents are what a frame holds, as far as a gateway looks: of each message
-// its type and the call that it is about.
+// contents are the type and the call of each message of a frame.
 type contents struct {
 	types, ids []string
 }
 
-// look reads a frame of either side. What cannot be read has no type.
-func look(data []byte) contents {
+// inspect reads a frame of either side. An unreadable frame has no types.
+func inspect(data []byte) contents {
 	var c contents
-	// The decoder of server's messages takes any object that has a type.
+	// The decoder of servers' messages accepts any object that has a type.
 	messages, err := wire.DecodeServerFrame(data)
 	if err != nil {
 		return c
@@ -111,7 +111,7 @@ func look(data []byte) contents {
 	return c
 }
 
-// String names the types, and counts those that repeat.
+// String lists the types, and counts repeated ones.
 func (c contents) String() string {
 	if len(c.types) == 0 {
 		return "unreadable"

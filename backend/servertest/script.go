@@ -5,22 +5,21 @@ import (
 	"slices"
 )
 
-// Match says which frame, handshake or close a scripted fault befalls: a Side,
-// a [Type], a [Call], a [Conn], a [Skip] or a [Times]. All that are named must
-// hold.
+// Match selects the frame, handshake or close of a scripted fault: a Side, a
+// [Type], a [Call], a [Conn], a [Skip] or a [Times]. All given matches must hold.
 type Match interface{ narrow(r *rule) }
 
 type (
-	// Type is the type of a message that the frame must hold, such as "ack".
+	// Type is the type of a message that the frame must contain, such as "ack".
 	Type string
 	// Call is the id of a call that a message of the frame must be about.
 	Call string
 	// Conn is the number of the connection, from 1; handshakes that are
 	// refused count.
 	Conn int
-	// Skip is how many that match are let pass before.
+	// Skip is how many matching frames pass before.
 	Skip int
-	// Times is how often the fault is done. Default 1.
+	// Times is how often the fault is applied. Default 1.
 	Times int
 )
 
@@ -31,7 +30,7 @@ func (c Conn) narrow(r *rule)  { r.conn = int(c) }
 func (s Skip) narrow(r *rule)  { r.skip = int(s) }
 func (n Times) narrow(r *rule) { r.times = int(n) }
 
-// rule is a scripted fault that is not over.
+// rule is a scripted fault that has not been applied often enough.
 type rule struct {
 	fault             Fault
 	at                moment
@@ -41,7 +40,7 @@ type rule struct {
 	done              chan struct{}
 }
 
-// newRule panics where a test could wait for ever.
+// newRule panics if the fault could never be applied: a test would wait forever.
 func newRule(fault Fault, matches []Match) *rule {
 	r := &rule{fault: fault, at: fault.moment(), times: 1, done: make(chan struct{})}
 	for _, m := range matches {
@@ -55,14 +54,14 @@ func newRule(fault Fault, matches []Match) *rule {
 	case r.from != "" && r.from != FromClient && r.from != FromServer:
 		panic(fmt.Sprintf("servertest: there is no side %q", string(r.from)))
 	case r.at != atFrame && (r.kind != "" || r.call != ""):
-		panic(fmt.Sprintf("servertest: %q befalls no frames; Type and Call do not match anything", string(fault)))
+		panic(fmt.Sprintf("servertest: %q is not a fault of frames; Type and Call do not match anything", string(fault)))
 	case r.at == atHandshake && r.from == FromServer:
-		panic(fmt.Sprintf("servertest: %q befalls handshakes, which are the client's", string(fault)))
+		panic(fmt.Sprintf("servertest: %q is a fault of handshakes, which the client sends", string(fault)))
 	}
 	return r
 }
 
-// occasion is what a fault could befall.
+// occasion is a frame, handshake or close to which a fault may be applied.
 type occasion struct {
 	at   moment
 	conn int
@@ -77,14 +76,14 @@ func (r *rule) matches(o *occasion) bool {
 		(r.kind == "" || slices.Contains(o.holds.types, r.kind)) && (r.call == "" || slices.Contains(o.holds.ids, r.call))
 }
 
-// script is the scripted faults that are not over, in the order in which they
-// were asked for. Its user sees to the locking.
+// script holds the rules in the order in which they were requested. The caller
+// holds the lock.
 type script struct{ rules []*rule }
 
-// take returns the fault that is to befall; ok is false when there is none.
-// Rules that let it pass have counted it. A rule that is over is closed by
-// calling done, once the fault has been done.
-func (s *script) take(o *occasion) (fault Fault, done func(), ok bool) {
+// nextFault returns the fault to apply; ok is false when there is none. Rules with
+// Skip count the occasion. The caller calls done when the fault has been applied;
+// it closes the channel of a finished rule.
+func (s *script) nextFault(o *occasion) (fault Fault, done func(), ok bool) {
 	for i, r := range s.rules {
 		if !r.matches(o) {
 			continue

@@ -21,7 +21,7 @@ import (
 // concurrent use.
 type Server struct {
 	*Gateway
-	// URL is where clients connect, as "ws://127.0.0.1:40123".
+	// URL is where clients connect, such as "ws://127.0.0.1:40123".
 	URL string
 
 	server *server.Server
@@ -33,12 +33,12 @@ type Server struct {
 	err    error
 }
 
-// logged is how many entries of the log a failed test prints.
+// logged is the number of log entries that a failed test prints.
 const logged = 200
 
-// New starts a server for a test, and closes it at the test's end. If the test
-// has failed by then, the seed and the end of the log are printed. What is
-// wrong with the router or the options fails the test at once.
+// New starts a server for a test, and closes it at the test's end. If the test has
+// failed by then, it prints the seed and the end of the log. An error of the router
+// or the options fails the test at once.
 func New(t testing.TB, r *streamer.Router, o *Options) *Server {
 	t.Helper()
 	s, err := Start(r, o)
@@ -47,7 +47,7 @@ func New(t testing.TB, r *streamer.Router, o *Options) *Server {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("servertest: seed %d; what the gateway did last:\n%s", s.options.Seed, tail(s.Log(), logged))
+			t.Logf("servertest: seed %d; what the gateway did last:\n%s", s.options.Seed, formatNewest(s.Log(), logged))
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -56,10 +56,9 @@ func New(t testing.TB, r *streamer.Router, o *Options) *Server {
 	return s
 }
 
-// Start is New without a test. Close the server when it is not needed any
-// more.
+// Start is New without a test. Close the server after use.
 func Start(r *streamer.Router, o *Options) (*Server, error) {
-	filled, err := o.fill()
+	filled, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +79,8 @@ func Start(r *streamer.Router, o *Options) (*Server, error) {
 		so.Queue = memory.New(&memory.Options{Retention: so.Retention})
 	}
 	if queue, ok := so.Queue.(*memory.Store); ok {
-		// The server claims with leases that never expire. What a server before
-		// this one left running is claimed again, as after opening a file.
+		// The server claims with leases that never expire. Calls that an earlier
+		// server left running are claimed again, as after opening a file.
 		queue.VoidLeases()
 	}
 	if so.Logger == nil {
@@ -91,16 +90,16 @@ func Start(r *streamer.Router, o *Options) (*Server, error) {
 		return nil, err
 	}
 	if s.Gateway, err = NewGateway(s.server.Handler(), &filled); err != nil {
-		return nil, errors.Join(err, s.server.Shutdown(over()))
+		return nil, errors.Join(err, s.server.Shutdown(endedContext()))
 	}
 	if err := s.listen(); err != nil {
 		s.Gateway.Close()
-		return nil, errors.Join(err, s.server.Shutdown(over()))
+		return nil, errors.Join(err, s.server.Shutdown(endedContext()))
 	}
 	return s, nil
 }
 
-// listen opens the way for clients.
+// listen starts listening for clients.
 func (s *Server) listen() error {
 	s.web = &http.Server{Handler: s.Gateway, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	var l net.Listener
@@ -118,42 +117,41 @@ func (s *Server) listen() error {
 	return nil
 }
 
-// over returns a context that has ended: no grace.
-func over() context.Context {
+// endedContext returns a context that has ended, for a shutdown without grace.
+func endedContext() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// Close cuts all connections, ends the server without grace for handlers, and
-// waits until nothing is left of either; handlers that ignore the end of their
-// context are left behind. It may be called again.
+// Close cuts all connections, ends the server without grace for handlers, and waits
+// until both have ended. It does not wait for handlers that ignore the end of their
+// context. It may be called again.
 func (s *Server) Close() error {
 	s.once.Do(func() {
 		_ = s.web.Close()
 		s.Gateway.Close()
-		s.err = s.server.Shutdown(over())
+		s.err = s.server.Shutdown(endedContext())
 		s.served.Wait()
 	})
 	return s.err
 }
 
-// Shutdown says goodbye as a server does that is replaced: clients are told
-// through the gateway, with its faults, and handlers may end until ctx does.
-// Then it is Close.
+// Shutdown shuts the server down gracefully: clients are notified through the
+// gateway, with its faults, and handlers may run until ctx ends. Then it closes the
+// server.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.server.Shutdown(ctx)
-	// The goodbyes are on their way to the clients, whether or not ctx has
-	// ended.
+	// The close frames are in flight to the clients, whether or not ctx has ended.
 	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeWait)
 	defer cancel()
 	s.Gateway.Shutdown(soon)
-	return errors.Join(err, s.Close()) //nolint:contextcheck // what is left when the grace is over gets none
+	return errors.Join(err, s.Close()) //nolint:contextcheck // what is left after the grace period gets none
 }
 
 // Token returns a token that the server accepts for a day from now on. A
-// client should ask for one whenever it connects. Token panics when the grant
-// is one that no server accepts, or when Options.Server.Auth was given.
+// client should request one whenever it connects. Token panics if no server would
+// accept the grant, or if Options.Server.Auth was given.
 func (s *Server) Token(tenant, subject string, scopes ...string) string {
 	if s.issuer == nil {
 		panic("servertest: Token is for servers without Options.Server.Auth")
@@ -165,9 +163,9 @@ func (s *Server) Token(tenant, subject string, scopes ...string) string {
 	return token
 }
 
-// DialContext opens a network connection to the server, whatever the address.
-// With Options.Pipes it is the only way. Its form is that of net.Dialer, for
-// clients that take such a function.
+// DialContext opens a network connection to the server and ignores the address.
+// With Options.Pipes it is the only way. It has the signature of net.Dialer's
+// method.
 func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if s.memory != nil {
 		return s.memory.DialContext(ctx, network, address)
@@ -176,6 +174,6 @@ func (s *Server) DialContext(ctx context.Context, network, address string) (net.
 	return d.DialContext(ctx, "tcp", s.URL[len("ws://"):])
 }
 
-// Handler is the server's own, without the gateway: for looking at what it
-// holds, as a client that nothing befalls.
+// Handler returns the server's own handler, without the gateway, for clients that
+// no fault affects.
 func (s *Server) Handler() http.Handler { return s.server.Handler() }

@@ -20,15 +20,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// frameFaults are the faults that befall frames.
+// frameFaults are the faults of frames.
 var frameFaults = []servertest.Fault{
 	servertest.Lose, servertest.Double, servertest.Overtake, servertest.Delay, servertest.Foreign, servertest.Cut, servertest.GoAway, servertest.HalfOpen,
 }
 
-// Whatever the rates: each fault befalls about as often as its rate says, the
-// same one is chosen again for the same seed, and another seed, connection or
-// side chooses others.
-func TestChanceKeepsToTheRates(t *testing.T) {
+// With any rates, each fault occurs about as often as its rate, the same seed chooses
+// the same fault, and another seed, connection or side chooses others.
+func TestRandomFaultsFollowTheRates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seed, conn := rapid.Uint64().Draw(t, "seed"), rapid.IntRange(1, 1000).Draw(t, "conn")
 		rates := servertest.Faults{}
@@ -39,15 +38,15 @@ func TestChanceKeepsToTheRates(t *testing.T) {
 		count := map[servertest.Fault]int{}
 		differs := map[string]int{}
 		for i := range n {
-			got := servertest.Roll(seed, rates, conn, fromClient, i)
+			got := servertest.RandomFault(seed, rates, conn, fromClient, i)
 			count[got]++
-			if got != servertest.Roll(seed, rates, conn, fromClient, i) {
+			if got != servertest.RandomFault(seed, rates, conn, fromClient, i) {
 				t.Fatal("the same frame of the same seed was judged differently")
 			}
 			for what, other := range map[string]servertest.Fault{
-				"seed":       servertest.Roll(seed+1, rates, conn, fromClient, i),
-				"connection": servertest.Roll(seed, rates, conn+1, fromClient, i),
-				"side":       servertest.Roll(seed, rates, conn, fromServer, i),
+				"seed":       servertest.RandomFault(seed+1, rates, conn, fromClient, i),
+				"connection": servertest.RandomFault(seed, rates, conn+1, fromClient, i),
+				"side":       servertest.RandomFault(seed, rates, conn, fromServer, i),
 			} {
 				if other != got {
 					differs[what]++
@@ -57,7 +56,7 @@ func TestChanceKeepsToTheRates(t *testing.T) {
 		for _, f := range frameFaults {
 			// Six standard deviations, and a little for rates near 0.
 			if off := math.Abs(float64(count[f]) - n*rates[f]); off > 6*math.Sqrt(n*rates[f])+6 {
-				t.Fatalf("%s befell %d of %d frames at a rate of %v", f, count[f], n, rates[f])
+				t.Fatalf("%s occurred at %d of %d frames at a rate of %v", f, count[f], n, rates[f])
 			}
 		}
 		clean := rates[servertest.Lose] + rates[servertest.Double] + rates[servertest.Cut]
@@ -69,8 +68,8 @@ func TestChanceKeepsToTheRates(t *testing.T) {
 	})
 }
 
-// decisions plays the same traffic, as far as that is the clients', and returns
-// what befell it. seen are all faults, those of closes included.
+// decisions sends the same traffic from the client, and returns its faults. seen are
+// all faults, those of closes included.
 func decisions(t *testing.T, seed uint64) (log []string, seen map[servertest.Fault]bool) {
 	seen = map[servertest.Fault]bool{}
 	synctest.Test(t, func(t *testing.T) {
@@ -101,7 +100,7 @@ func decisions(t *testing.T, seed uint64) (log []string, seen map[servertest.Fau
 			}
 			_ = ws.Close()
 			<-done
-			time.Sleep(11 * time.Minute) // until all closes were told
+			time.Sleep(11 * time.Minute) // until all closes have arrived
 		}
 		for _, e := range s.Log() {
 			seen[e.Fault] = true
@@ -113,8 +112,8 @@ func decisions(t *testing.T, seed uint64) (log []string, seen map[servertest.Fau
 	return log, seen
 }
 
-// The same seed and the same traffic: the same faults befall the same frames,
-// at the same time. All faults are among them.
+// With the same seed and traffic, the same faults occur at the same frames and
+// times. All faults occur.
 func TestSeedsReproduce(t *testing.T) {
 	first, seen := decisions(t, 7)
 	again, _ := decisions(t, 7)
@@ -137,8 +136,8 @@ func TestOnlyOneSide(t *testing.T) {
 	require.Equal(t, []string{"double: server's calls"}, faults(s))
 }
 
-// A script's faults befall what matches, in the order in which they were asked
-// for, as often as that, and before chance.
+// Scripted faults are applied to matching frames, in the order and as often as
+// requested, before random ones.
 func TestScripts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := servertest.New(t, router(), &servertest.Options{
@@ -172,8 +171,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func TestMistakesAreNamed(t *testing.T) {
-	for say, o := range map[string]servertest.Options{
+func TestInvalidArgumentsAreNamed(t *testing.T) {
+	for want, o := range map[string]servertest.Options{
 		`there is no fault "rain"`:         {Faults: servertest.Faults{"rain": 0.1}},
 		"a rate is from 0 to 1":            {Faults: servertest.Faults{servertest.Lose: 1.1}},
 		"is NaN":                           {Faults: servertest.Faults{servertest.Lose: math.NaN()}},
@@ -183,18 +182,18 @@ func TestMistakesAreNamed(t *testing.T) {
 		"server: an option of count is ne": {Server: &server.Options{MaxPending: -1}},
 	} {
 		_, err := servertest.Start(router(), &o)
-		require.ErrorContains(t, err, say)
+		require.ErrorContains(t, err, want)
 	}
 	s := servertest.New(t, router(), nil)
 	require.ErrorContains(t, s.SetFaults(servertest.Faults{"rain": 1}), "there is no fault")
-	for say, next := range map[string]func(){
-		`servertest: there is no fault "rain"`:                                            func() { s.Next("rain") },
-		"servertest: Times is at least 1, Skip and Conn are not negative":                 func() { s.Next(servertest.Lose, servertest.Times(0)) },
-		`servertest: there is no side "both"`:                                             func() { s.Next(servertest.Lose, servertest.Side("both")) },
-		`servertest: "late close" befalls no frames; Type and Call do not match anything`: func() { s.Next(servertest.LateClose, servertest.Type("ack")) },
-		`servertest: "throttle" befalls handshakes, which are the client's`:               func() { s.Next(servertest.Throttle, fromServer) },
+	for want, next := range map[string]func(){
+		`servertest: there is no fault "rain"`:                                                   func() { s.Next("rain") },
+		"servertest: Times is at least 1, Skip and Conn are not negative":                        func() { s.Next(servertest.Lose, servertest.Times(0)) },
+		`servertest: there is no side "both"`:                                                    func() { s.Next(servertest.Lose, servertest.Side("both")) },
+		`servertest: "late close" is not a fault of frames; Type and Call do not match anything`: func() { s.Next(servertest.LateClose, servertest.Type("ack")) },
+		`servertest: "throttle" is a fault of handshakes, which the client sends`:                func() { s.Next(servertest.Throttle, fromServer) },
 	} {
-		require.PanicsWithValue(t, say, next)
+		require.PanicsWithValue(t, want, next)
 	}
 	require.Panics(t, func() { s.Token("", "ann") })
 	other := servertest.New(t, router(), &servertest.Options{Server: &server.Options{Auth: auth.Static(nil)}})
@@ -220,7 +219,7 @@ func TestFramesAreNamed(t *testing.T) {
 		``:                                                      "unreadable",
 		`{"type":"request","payload":{"type":"x"},"surprise":[{}]}`: "request",
 	} {
-		require.Equal(t, want, servertest.Look(data))
+		require.Equal(t, want, servertest.Inspect(data))
 	}
 }
 
@@ -228,42 +227,42 @@ func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := servertest.NewClock()
 		start := time.Now()
-		var rung []string
+		var called []string
 		var mu sync.Mutex
-		ring := func(name string) func() {
+		note := func(name string) func() {
 			return func() {
 				mu.Lock()
 				defer mu.Unlock()
-				rung = append(rung, fmt.Sprint(name, " ", c.Now().Sub(start)))
+				called = append(called, fmt.Sprint(name, " ", c.Now().Sub(start)))
 			}
 		}
-		sofar := func() []string {
+		soFar := func() []string {
 			mu.Lock()
 			defer mu.Unlock()
-			return slices.Clone(rung)
+			return slices.Clone(called)
 		}
-		c.After(3*time.Hour, ring("c"))
+		c.After(3*time.Hour, note("c"))
 		c.After(time.Hour, func() {
-			ring("a")()
-			c.After(time.Hour, ring("b"))
+			note("a")()
+			c.After(time.Hour, note("b"))
 		})
-		c.Stop(time.Minute, ring("stopped"))
+		c.Stop(time.Minute, note("stopped"))
 		c.Advance(2 * time.Hour)
-		require.Equal(t, []string{"a 1h0m0s", "b 2h0m0s"}, sofar())
+		require.Equal(t, []string{"a 1h0m0s", "b 2h0m0s"}, soFar())
 		require.Equal(t, start, time.Now())
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Equal(t, []string{"a 1h0m0s", "b 2h0m0s", "c 3h0m0s"}, sofar())
-		c.After(time.Hour, ring("d"))
+		require.Equal(t, []string{"a 1h0m0s", "b 2h0m0s", "c 3h0m0s"}, soFar())
+		c.After(time.Hour, note("d"))
 		c.Close()
-		c.After(time.Second, ring("e"))
+		c.After(time.Second, note("e"))
 		c.Advance(5 * time.Hour)
 		time.Sleep(5 * time.Hour)
-		require.Len(t, sofar(), 3, "a closed clock rings no more")
+		require.Len(t, soFar(), 3, "a closed clock calls no more functions")
 	})
 }
 
-// Whatever goes on, Close ends it, and TestMain sees that nothing is left.
+// Close ends everything that runs; TestMain checks that no goroutine is left.
 func TestCloseLeavesNothing(t *testing.T) {
 	for _, fault := range append(slices.Sorted(maps.Keys(servertest.Rough())), "") {
 		rates := servertest.Faults{}

@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds every wait of a test outside bubbles.
-const patience = time.Minute
+// hangTimeout bounds every wait of a test outside bubbles.
+const hangTimeout = time.Minute
 
-// emission says what the action emit emits, and emitted what it returns.
+// emission is the input of the action emit, and emitted its result.
 type (
 	emission struct {
 		Chunks  int   `json:"chunks"`
@@ -32,8 +32,8 @@ type (
 	}
 )
 
-// router has the few actions that these tests call. Those of the transcripts
-// are in another module, which requires this one.
+// router has the actions that these tests call. Those of the transcripts are in
+// another module, which requires this one.
 func router() *streamer.Router {
 	r := streamer.NewRouter(nil)
 	streamer.Handle(r, "echo", func(_ context.Context, in json.RawMessage) (json.RawMessage, error) { return in, nil })
@@ -57,14 +57,14 @@ func router() *streamer.Router {
 	return r
 }
 
-// peer is a client that knows no rules: a bare WebSocket, and what came over
-// it.
-type peer struct {
+// rawClient is a WebSocket without the rules of the protocol, and the frames that it
+// has received.
+type rawClient struct {
 	t      *testing.T
 	ws     *websocket.Conn
 	frames chan []byte // closed when the connection has ended
 	err    error       // why; to be read when frames is closed
-	// drained is how many frames end has thrown away.
+	// drained is how many frames end has dropped.
 	drained int
 }
 
@@ -73,13 +73,13 @@ func handshake(s *servertest.Server) (*websocket.Conn, *http.Response, error) {
 	return d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
 }
 
-func dial(t *testing.T, s *servertest.Server) *peer {
+func dial(t *testing.T, s *servertest.Server) *rawClient {
 	t.Helper()
 	ws, response, err := handshake(s)
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	require.Equal(t, wire.Subprotocol, ws.Subprotocol())
-	p := &peer{t: t, ws: ws, frames: make(chan []byte, 1000)}
+	p := &rawClient{t: t, ws: ws, frames: make(chan []byte, 1000)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -100,22 +100,21 @@ func dial(t *testing.T, s *servertest.Server) *peer {
 	return p
 }
 
-func (p *peer) send(format string, args ...any) {
+func (p *rawClient) send(format string, args ...any) {
 	p.t.Helper()
 	require.NoError(p.t, p.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, format, args...)))
 }
 
-// list asks for something that is answered in one frame, with a ref.
-func (p *peer) list(ref string) { p.send(`{"type":"list","ref":"%s"}`, ref) }
+// list sends a list, which is answered in one frame with the ref.
+func (p *rawClient) list(ref string) { p.send(`{"type":"list","ref":"%s"}`, ref) }
 
-// seal asks for what is refused at once, so that answers come in the order of
-// the questions.
-func (p *peer) seal(ref string) {
+// seal sends a message that is refused at once, so that answers come in order.
+func (p *rawClient) seal(ref string) {
 	p.send(`{"type":"seal","ref":"%s","id":"%s","size":1}`, ref, wire.NewID())
 }
 
 // frame returns the next frame.
-func (p *peer) frame() string {
+func (p *rawClient) frame() string {
 	p.t.Helper()
 	select {
 	case data, ok := <-p.frames:
@@ -123,14 +122,14 @@ func (p *peer) frame() string {
 			p.t.Fatalf("the connection has ended: %v", p.err)
 		}
 		return string(data)
-	case <-time.After(patience):
+	case <-time.After(hangTimeout):
 		p.t.Fatal("nothing comes")
 	}
 	return ""
 }
 
 // refs returns the refs of the next answers.
-func (p *peer) refs(n int) string {
+func (p *rawClient) refs(n int) string {
 	p.t.Helper()
 	var refs []string
 	for len(refs) < n {
@@ -144,7 +143,7 @@ func (p *peer) refs(n int) string {
 }
 
 // next returns the next messages up to the first of a type.
-func (p *peer) next(kind string) wire.ServerMessage {
+func (p *rawClient) next(kind string) wire.ServerMessage {
 	p.t.Helper()
 	for {
 		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
@@ -158,7 +157,7 @@ func (p *peer) next(kind string) wire.ServerMessage {
 }
 
 // end waits for the end, and returns the close code; 1006: there was none.
-func (p *peer) end() int {
+func (p *rawClient) end() int {
 	p.t.Helper()
 	for {
 		select {
@@ -167,7 +166,7 @@ func (p *peer) end() int {
 				p.drained++
 				continue
 			}
-		case <-time.After(patience):
+		case <-time.After(hangTimeout):
 			p.t.Fatal("the connection does not end")
 		}
 		var closed *websocket.CloseError
@@ -189,12 +188,12 @@ func done(t *testing.T, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
+	case <-time.After(hangTimeout):
 		t.Fatal("the fault was not done")
 	}
 }
 
-// faults are those that the gateway says it has done, with to what.
+// faults returns the faults in the log, with the frames that they were applied to.
 func faults(s *servertest.Server) []string {
 	var out []string
 	for _, e := range s.Log() {

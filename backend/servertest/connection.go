@@ -1,0 +1,371 @@
+package servertest
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+)
+
+// maxLate bounds the delayed frames of a connection; further ones arrive at once.
+const maxLate = 1024
+
+// connection is a client's connection, and the one to the server behind it.
+type connection struct {
+	g              *Gateway
+	n              int
+	client, server *endpoint
+	since          time.Time
+	// early is until when messages to the client are lost.
+	early time.Time
+
+	mu           sync.Mutex
+	lastReceived time.Time // when the client's last message arrived
+	// silent means that the connection is half-open: neither side receives
+	// anything, and neither is notified.
+	silent                bool
+	clientOver, clientEnd bool // its reading has ended; it is being closed
+	serverOver            bool
+	limit                 *timer
+	late                  map[*timer]bool
+	held                  map[*endpoint]*heldFrame
+}
+
+// heldFrame is a frame that waits to be overtaken.
+type heldFrame struct {
+	parcel parcel
+	timer  *timer
+}
+
+func newConnection(g *Gateway, n int, client, server *websocket.Conn, since time.Time, v verdict) *connection {
+	c := &connection{
+		g: g, n: n, client: newEndpoint(FromClient, client), server: newEndpoint(FromServer, server), since: since, lastReceived: since,
+		late: map[*timer]bool{}, held: map[*endpoint]*heldFrame{},
+	}
+	if v.fault == NotYet {
+		c.early = since.Add(g.options.NotYet)
+	}
+	client.SetReadLimit(wire.MaxClientMessage)
+	ping, bye := client.PingHandler(), client.CloseHandler()
+	client.SetPingHandler(func(text string) error {
+		if c.quiet() {
+			return nil
+		}
+		return ping(text)
+	})
+	client.SetCloseHandler(func(code int, text string) error {
+		if c.quiet() {
+			return nil
+		}
+		return bye(code, text)
+	})
+	return c
+}
+
+// start starts forwarding frames until both sides have ended.
+func (c *connection) start() {
+	c.watch()
+	for _, e := range []*endpoint{c.client, c.server} {
+		c.g.busy.Go(e.write)
+		c.g.busy.Go(func() { c.readFrames(e) })
+	}
+}
+
+func (c *connection) quiet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.silent
+}
+
+func (c *connection) other(e *endpoint) *endpoint {
+	if e == c.client {
+		return c.server
+	}
+	return c.client
+}
+
+// readFrames reads what one side sends.
+func (c *connection) readFrames(from *endpoint) {
+	to := c.other(from)
+	for {
+		kind, data, err := from.ws.ReadMessage()
+		if err != nil {
+			from.closeAfterRead(err)
+			c.ended(from, codeOf(err))
+			return
+		}
+		c.handleFrame(from, to, parcel{kind: kind, data: data})
+		to.awaitCapacity()
+	}
+}
+
+// alreadyLost reports whether a frame is lost because of an earlier fault of the
+// connection. It records when a client was last active.
+func (c *connection) alreadyLost(from *endpoint) (fault Fault, note string, lost bool) {
+	now := c.g.clock.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.silent:
+		return HalfOpen, "", true
+	case from == c.client:
+		c.lastReceived = now
+		return "", "the server is gone", c.serverOver
+	case c.clientOver || c.clientEnd:
+		return "", "the client is gone; the server learns of it", true
+	case now.Before(c.early):
+		return NotYet, "", true
+	}
+	return "", "", false
+}
+
+// handleFrame chooses a fault for a frame and applies it.
+func (c *connection) handleFrame(from, to *endpoint, p parcel) {
+	from.frames++
+	holds := inspect(p.data)
+	entry := Entry{Conn: c.n, From: from.side, Frame: from.frames, What: holds.String(), Bytes: len(p.data)}
+	if fault, note, lost := c.alreadyLost(from); lost {
+		entry.Fault, entry.Note = fault, note
+		c.g.addEntry(&entry)
+		if from == c.server && fault == "" {
+			from.enqueueClose(0) // like a post that is answered with 410
+		}
+		return
+	}
+	v, done := c.g.chooseFault(&occasion{at: atFrame, conn: c.n, from: from.side, n: from.frames, holds: holds})
+	entry.Fault = v.fault
+	if v.fault == Delay {
+		entry.Note = fmt.Sprintf("by %v", randomPart(c.g.options.Delay, v))
+	}
+	c.g.addEntry(&entry)
+	c.apply(v, from, to, p)
+	done()
+}
+
+// apply applies a fault, or none.
+func (c *connection) apply(v verdict, from, to *endpoint, p parcel) {
+	switch v.fault {
+	case Lose:
+	case Double:
+		c.deliver(to, p)
+		c.deliver(to, p)
+	case Overtake:
+		c.holdBack(to, p)
+	case Delay:
+		c.later(randomPart(c.g.options.Delay, v), func() { to.enqueue(p) })
+	case Foreign:
+		c.deliver(c.client, parcel{kind: websocket.TextMessage, data: c.g.foreign(c.n, from.frames)})
+	case Cut:
+		c.cutClient()
+	case GoAway:
+		c.deliver(to, p)
+		c.goAway()
+	case HalfOpen:
+		c.fallSilent()
+	default:
+		c.deliver(to, p)
+	}
+}
+
+// randomPart returns the randomly chosen part of a duration.
+func randomPart(of time.Duration, v verdict) time.Duration {
+	return time.Duration(float64(of) * v.part).Round(time.Millisecond)
+}
+
+// deliver forwards a frame, and after it the one that it has overtaken.
+func (c *connection) deliver(to *endpoint, p parcel) {
+	to.enqueue(p)
+	c.release(to, nil)
+}
+
+// holdBack holds a frame until the next one has overtaken it. If a frame is held
+// already, this is the next one.
+func (c *connection) holdBack(to *endpoint, p parcel) {
+	c.mu.Lock()
+	if c.held[to] != nil {
+		c.mu.Unlock()
+		c.deliver(to, p)
+		return
+	}
+	h := &heldFrame{parcel: p}
+	c.held[to] = h
+	h.timer = c.g.clock.after(c.g.options.Hold, func() { c.release(to, h) })
+	c.mu.Unlock()
+}
+
+// release sends the frame that is held back, if it is h or h is nil.
+func (c *connection) release(to *endpoint, h *heldFrame) {
+	c.mu.Lock()
+	waits := c.held[to]
+	if waits == nil || h != nil && waits != h {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.held, to)
+	c.mu.Unlock()
+	waits.timer.stop()
+	to.enqueue(waits.parcel)
+}
+
+// later calls do after d, unless the connection has ended by then.
+func (c *connection) later(d time.Duration, do func()) {
+	c.mu.Lock()
+	if len(c.late) >= maxLate {
+		c.mu.Unlock()
+		do()
+		return
+	}
+	defer c.mu.Unlock()
+	var t *timer
+	t = c.g.clock.after(d, func() {
+		c.mu.Lock()
+		delete(c.late, t)
+		silent := c.silent
+		c.mu.Unlock()
+		if !silent {
+			do()
+		}
+	})
+	c.late[t] = true
+}
+
+// cutClient ends the client's connection without a close frame.
+func (c *connection) cutClient() {
+	c.endClient()
+	c.client.disconnect()
+}
+
+// goAway closes the client's connection with 1001.
+func (c *connection) goAway() {
+	c.endClient()
+	c.client.enqueueClose(wire.CloseGoingAway)
+}
+
+// endClient records that the client's connection is being closed.
+func (c *connection) endClient() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clientEnd = true
+}
+
+func (c *connection) fallSilent() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silent = true
+	for to, h := range c.held {
+		h.timer.stop()
+		delete(c.held, to)
+	}
+}
+
+// ended handles the end of one side, and notifies the other.
+func (c *connection) ended(e *endpoint, code int) {
+	c.mu.Lock()
+	alreadyEnded := c.serverOver
+	if e == c.client {
+		c.clientOver = true
+	} else {
+		alreadyEnded = c.clientOver
+		c.serverOver = true
+	}
+	over, silent := c.clientOver && c.serverOver, c.silent
+	c.mu.Unlock()
+	entry := Entry{Conn: c.n, From: e.side, What: "close", Note: "without t close frame"}
+	if code != 0 {
+		entry.Note = fmt.Sprintf("code %d", code)
+	}
+	switch {
+	case alreadyEnded:
+		entry.Note += "; both sides have ended"
+		c.g.addEntry(&entry)
+	case silent:
+		entry.Fault = HalfOpen
+		c.g.addEntry(&entry)
+	default:
+		c.notifyOther(e, code, &entry)
+	}
+	if over {
+		c.finish()
+	}
+}
+
+// notifyOther notifies the other side that one has ended: at once, late, or never.
+func (c *connection) notifyOther(e *endpoint, code int, entry *Entry) {
+	other := c.other(e)
+	v, done := c.g.chooseFault(&occasion{at: atClose, conn: c.n, from: e.side, n: 1})
+	if v.fault != "" && c.g.crowded() {
+		v.fault = ""
+	}
+	entry.Fault = v.fault
+	lag := randomPart(c.g.options.CloseLag, v)
+	if v.fault == LateClose {
+		entry.Note += fmt.Sprintf("; notified %v later", lag)
+	}
+	c.g.addEntry(entry)
+	switch {
+	case v.fault == LateClose:
+		c.later(lag, func() { other.enqueueClose(code) })
+	case v.fault == LoseClose && e == c.server:
+		c.cutClient()
+	case v.fault == LoseClose:
+	default:
+		other.enqueueClose(code)
+	}
+	done()
+}
+
+// finish releases a connection when both sides have ended.
+func (c *connection) finish() {
+	c.mu.Lock()
+	c.limit.stop()
+	for t := range c.late {
+		t.stop()
+	}
+	for _, h := range c.held {
+		h.timer.stop()
+	}
+	c.mu.Unlock()
+	c.g.remove(c)
+}
+
+// watch closes the connection if it has reached a time limit, and otherwise sets a
+// timer for the next limit.
+func (c *connection) watch() {
+	o := &c.g.options
+	now := c.g.clock.now()
+	c.mu.Lock()
+	at, why := c.lastReceived.Add(o.Idle), "idle"
+	if life := c.since.Add(o.Life); life.Before(at) {
+		at, why = life, "at the end of its life"
+	}
+	if at.After(now) {
+		if !c.clientOver || !c.serverOver {
+			c.limit = c.g.clock.after(at.Sub(now), c.watch)
+		}
+		c.mu.Unlock()
+		return
+	}
+	unseen := c.silent || c.clientOver
+	c.mu.Unlock()
+	c.g.addEntry(&Entry{Conn: c.n, From: FromClient, What: "close", Note: "by the gateway: " + why})
+	if unseen { // the client receives nothing any more
+		c.server.enqueueClose(wire.CloseGoingAway)
+		return
+	}
+	c.goAway()
+}
+
+// abort ends both sides at once.
+func (c *connection) abort() {
+	c.client.disconnect()
+	c.server.disconnect()
+}
+
+// connected reports whether the client's side is open.
+func (c *connection) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.clientOver
+}
