@@ -22,11 +22,11 @@ import (
 type App struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// StdoutTerminal and StderrTerminal tell whether the stream is a terminal.
+	// StdoutTerminal and StderrTerminal report whether the stream is a terminal.
 	StdoutTerminal, StderrTerminal bool
 	// Color allows colours, on terminals only.
 	Color bool
-	// Dumb tells that the terminals cannot move their cursor: no status line.
+	// Dumb reports that the terminals cannot move their cursor: no status line.
 	Dumb bool
 	// Width returns how many columns the terminal has; 0: unknown.
 	Width func() int
@@ -167,7 +167,7 @@ func (a *App) interruptible(parent context.Context) (_ context.Context, stop fun
 	}
 }
 
-// interrupted tells whether the user has ended the context.
+// interrupted reports whether the user has ended the context.
 func interrupted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errInterrupted) }
 
 type versionCommand struct{}

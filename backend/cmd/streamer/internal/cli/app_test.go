@@ -138,7 +138,7 @@ func TestInvocation(t *testing.T) {
 	}
 }
 
-// A stored call that ended has failed, whatever code its handler chose.
+// A stored call that ended has failed, regardless of the code that its handler chose.
 func TestEndFailure(t *testing.T) {
 	for _, c := range []struct {
 		code          string

@@ -41,7 +41,7 @@ func (k *callCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
-	f := &follower{
+	f := &callViewer{
 		app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, inline: k.Mode == "sync",
 		keyed: k.IdempotencyKey != "",
 	}

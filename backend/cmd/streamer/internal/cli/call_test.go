@@ -11,12 +11,12 @@ import (
 )
 
 func TestCallPrintsBareOutput(t *testing.T) {
-	w := newWorld(t)
-	p := w.run(exitOK, "call", "echo", `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`)
+	d := startTestDemo(t)
+	p := d.run(exitOK, "call", "echo", `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`)
 	if got := p.out.String(); got != `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`+"\n" {
 		t.Errorf("the result is not byte for byte the payload: %q", got)
 	}
-	p = w.run(exitOK, "call", "emit", `{"chunks": 2}`)
+	p = d.run(exitOK, "call", "emit", `{"chunks": 2}`)
 	if got := p.out.String(); got != `{"i":1,"attempt":1}`+"\n"+`{"i":2,"attempt":1}`+"\n"+`{"chunks":2,"attempt":1}`+"\n" {
 		t.Errorf("printed %q", got)
 	}
@@ -26,8 +26,8 @@ func TestCallPrintsBareOutput(t *testing.T) {
 }
 
 func TestCallReadsItsPayload(t *testing.T) {
-	w := newWorld(t)
-	p := newProgram(" [1,\n2] \n").start(w.args("call", "echo", "-")...).wait(t, exitOK)
+	d := startTestDemo(t)
+	p := newProgram(" [1,\n2] \n").start(d.args("call", "echo", "-")...).wait(t, exitOK)
 	if got := p.out.String(); got != "[1,\n2]\n" {
 		t.Errorf("from standard input came %q", got)
 	}
@@ -38,19 +38,19 @@ func TestCallReadsItsPayload(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`"file"`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.run(exitOK, "call", "echo", "@"+file).out.String(); got != `"file"`+"\n" {
+	if got := d.run(exitOK, "call", "echo", "@"+file).out.String(); got != `"file"`+"\n" {
 		t.Errorf("from a file came %q", got)
 	}
-	got := w.run(exitOK, "call", "whoami", "--metadata", `{"a":1}`).out.String()
+	got := d.run(exitOK, "call", "whoami", "--metadata", `{"a":1}`).out.String()
 	mustContain(t, got, `"tenant":"demo"`, `"subject":"developer"`, `"metadata":{"a":1}`)
-	if got := w.run(exitOK, "call", "echo").out.String(); got != "null\n" {
+	if got := d.run(exitOK, "call", "echo").out.String(); got != "null\n" {
 		t.Errorf("without a payload came %q", got)
 	}
 }
 
 func TestCallAsJSONLines(t *testing.T) {
-	w := newWorld(t)
-	all := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 2}`, "--json").out.String())
+	d := startTestDemo(t)
+	all := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 2}`, "--json").out.String())
 	var kinds []string
 	for i, l := range all {
 		kinds = append(kinds, l["type"].(string))
@@ -61,9 +61,9 @@ func TestCallAsJSONLines(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "call chunk chunk result" {
 		t.Fatalf("came %s", got)
 	}
-	mustContain(t, w.run(exitOK, "call", "echo", `"<&>"`, "--json").out.String(), `"payload":"<&>"`)
-	p := w.run(exitFailed, "call", "fail", `{"code": "no_stock"}`, "--json")
-	all = lines(t, p.out.String())
+	mustContain(t, d.run(exitOK, "call", "echo", `"<&>"`, "--json").out.String(), `"payload":"<&>"`)
+	p := d.run(exitFailed, "call", "fail", `{"code": "no_stock"}`, "--json")
+	all = parseLines(t, p.out.String())
 	if end := all[len(all)-1]; end["type"] != "error" || end["code"] != "no_stock" || end["final"] != true {
 		t.Errorf("the end is %v", end)
 	}
@@ -73,10 +73,10 @@ func TestCallAsJSONLines(t *testing.T) {
 // A reader that removes the discarded chunks at each attempt keeps the valid ones.
 // How many are discarded depends on how many were read before the attempt came.
 func TestDiscardedChunks(t *testing.T) {
-	w := newWorld(t)
+	d := startTestDemo(t)
 	const payload = `{"failures": 2, "chunks": 2, "code": "busy"}`
 	var chunks, attempts []any
-	for _, l := range lines(t, w.run(exitOK, "call", "flaky", payload, "--json").out.String()) {
+	for _, l := range parseLines(t, d.run(exitOK, "call", "flaky", payload, "--json").out.String()) {
 		switch l["type"] {
 		case "chunk":
 			chunks = append(chunks, l["data"])
@@ -94,19 +94,19 @@ func TestDiscardedChunks(t *testing.T) {
 	if got := fmt.Sprint(chunks); got != "[map[attempt:3 i:1] map[attempt:3 i:2]]" || attempts[len(attempts)-1] != 3.0 {
 		t.Errorf("the valid chunks are %s after the attempts %v", got, attempts)
 	}
-	p := w.run(exitOK, "call", "flaky", payload, "--collect")
+	p := d.run(exitOK, "call", "flaky", payload, "--collect")
 	if got := p.out.String(); got != `{"i":1,"attempt":3}`+"\n"+`{"i":2,"attempt":3}`+"\n"+`{"chunks":2,"attempt":3}`+"\n" {
 		t.Errorf("collected came %q", got)
 	}
 }
 
 func TestExitCodes(t *testing.T) {
-	w := newWorld(t)
-	stored := w.run(exitOK, "call", "wait", "-d").out.String()
-	w.run(exitOK, "cancel", strings.TrimSpace(stored))
+	d := startTestDemo(t)
+	stored := d.run(exitOK, "call", "wait", "-d").out.String()
+	d.run(exitOK, "cancel", strings.TrimSpace(stored))
 	for _, c := range []struct {
 		exit int
-		say  string
+		want string
 		args []string
 	}{
 		{exitFailed, "no_stock: attempt 1", []string{"call", "fail", `{"code": "no_stock"}`}},
@@ -133,9 +133,9 @@ func TestExitCodes(t *testing.T) {
 		{exitUsage, "limit", []string{"list", "-n", "0"}},
 		{exitUsage, "unknown flag", []string{"list", "--nonsense"}},
 	} {
-		p := w.run(c.exit, c.args...)
+		p := d.run(c.exit, c.args...)
 		text := p.err.String()
-		mustContain(t, text, c.say)
+		mustContain(t, text, c.want)
 		if p.out.String() != "" && c.exit != exitFailed && c.exit != exitCancelled {
 			t.Errorf("%v prints %q", c.args, p.out)
 		}
@@ -166,56 +166,56 @@ func TestNoServer(t *testing.T) {
 }
 
 func TestDetachFollowCancel(t *testing.T) {
-	w := newWorld(t)
-	id := strings.TrimSpace(w.run(exitOK, "call", "wait", `{"succeed": true}`, "--detach").out.String())
+	d := startTestDemo(t)
+	id := strings.TrimSpace(d.run(exitOK, "call", "wait", `{"succeed": true}`, "--detach").out.String())
 	if !uuid7.MatchString(id) {
 		t.Fatalf("printed %q, which is not an id", id)
 	}
-	f := w.start("follow", id, "--json")
+	f := d.start("follow", id, "--json")
 	f.out.await(t, `"type":"chunk"`)
-	w.run(exitOK, "cancel", id).err.await(t, "was asked to stop|has succeeded") // it may have ended already
+	d.run(exitOK, "cancel", id).err.await(t, "was asked to stop|has succeeded") // it may have ended already
 	f.wait(t, exitOK)
 	mustContain(t, f.out.String(), `"type":"result"`)
-	mustContain(t, w.run(exitOK, "cancel", id).err.String(), "has succeeded")
+	mustContain(t, d.run(exitOK, "cancel", id).err.String(), "has succeeded")
 
-	id = strings.TrimSpace(w.run(exitOK, "call", "wait", "-d").out.String())
-	w.run(exitCancelled, "cancel", id, "--wait")
-	mustContain(t, w.run(exitOK, "cancel", id).err.String(), "is cancelled")
+	id = strings.TrimSpace(d.run(exitOK, "call", "wait", "-d").out.String())
+	d.run(exitCancelled, "cancel", id, "--wait")
+	mustContain(t, d.run(exitOK, "cancel", id).err.String(), "is cancelled")
 
-	all := lines(t, w.run(exitOK, "call", "echo.async", "1", "-d", "--json").out.String())
+	all := parseLines(t, d.run(exitOK, "call", "echo.async", "1", "-d", "--json").out.String())
 	if all[0]["type"] != "call" || all[0]["action"] != "echo.async" {
 		t.Errorf("printed %v", all)
 	}
 	// --detach stores a call that would be answered at once.
-	id = strings.TrimSpace(w.run(exitOK, "call", "echo", "2", "-d").out.String())
-	if got := w.run(exitOK, "follow", id).out.String(); got != "2\n" {
+	id = strings.TrimSpace(d.run(exitOK, "call", "echo", "2", "-d").out.String())
+	if got := d.run(exitOK, "follow", id).out.String(); got != "2\n" {
 		t.Errorf("the result is %q", got)
 	}
-	w.run(exitRefused, "call", "nothing", "-d")
+	d.run(exitRefused, "call", "nothing", "-d")
 }
 
 func TestIdempotencyKeyAndID(t *testing.T) {
-	w := newWorld(t)
-	first := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
-	again := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
+	d := startTestDemo(t)
+	first := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
+	again := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
 	if first[0]["id"] != again[0]["id"] {
 		t.Errorf("the same key gave %v and %v", first[0], again[0])
 	}
-	w.run(exitRefused, "call", "emit", `{"chunks": 2}`, "--idempotency-key", "k")
+	d.run(exitRefused, "call", "emit", `{"chunks": 2}`, "--idempotency-key", "k")
 	id := client.NewID()
 	for range 2 {
-		all := lines(t, w.run(exitOK, "call", "emit", `{"chunks": 1}`, "--id", id, "--json").out.String())
+		all := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 1}`, "--id", id, "--json").out.String())
 		if all[0]["id"] != id || all[len(all)-1]["type"] != "result" {
 			t.Errorf("with the id %s came %v", id, all)
 		}
 	}
-	w.run(exitRefused, "call", "emit", `{"chunks": 3}`, "--id", id)
+	d.run(exitRefused, "call", "emit", `{"chunks": 3}`, "--id", id)
 }
 
 func TestDelayAndCancelAfter(t *testing.T) {
-	w := newWorld(t)
-	id := strings.TrimSpace(w.run(exitOK, "call", "echo", "1", "-d", "--delay", "1h").out.String())
-	mustContain(t, w.run(exitOK, "list", "--status", "queued").out.String(), id)
-	id = strings.TrimSpace(w.run(exitOK, "call", "wait", "-d", "--cancel-after", "0s").out.String())
-	w.run(exitCancelled, "follow", id)
+	d := startTestDemo(t)
+	id := strings.TrimSpace(d.run(exitOK, "call", "echo", "1", "-d", "--delay", "1h").out.String())
+	mustContain(t, d.run(exitOK, "list", "--status", "queued").out.String(), id)
+	id = strings.TrimSpace(d.run(exitOK, "call", "wait", "-d", "--cancel-after", "0s").out.String())
+	d.run(exitCancelled, "follow", id)
 }

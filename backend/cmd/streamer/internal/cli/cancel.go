@@ -36,8 +36,8 @@ func (k *cancelCommand) Run(a *App) error {
 		return err
 	}
 	if err = call.Cancel(ctx); err == nil {
-		// The answer to a cancel does not tell whether the call exists; that to
-		// following it does.
+		// The answer to a cancel does not report whether the call exists; the
+		// answer to a subscribe does.
 		if k.Wait {
 			_, err = call.Result(ctx)
 		} else {

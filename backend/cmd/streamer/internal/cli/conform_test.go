@@ -17,9 +17,9 @@ import (
 
 // The demo conforms, twice: a run is not affected by the calls of an earlier one.
 func TestConformDemo(t *testing.T) {
-	w := newWorld(t)
+	d := startTestDemo(t)
 	for range 2 {
-		p := w.run(exitOK, "conform", "-p", "32", "--run", "^(durable-call|idempotency|list|walls|auth|handshake|idle|killed-running)$")
+		p := d.run(exitOK, "conform", "-p", "32", "--run", "^(durable-call|idempotency|list|walls|auth|handshake|idle|killed-running)$")
 		mustContain(t, p.out.String(), "✓ durable-call", "✓ idempotency", "✓ list", "✓ walls", "✓ auth", "✓ handshake",
 			"- idle  not played: the server lacks clock\n", "- killed-running  not played: the server lacks kill, restart\n",
 			"conforms: 6 passed, 0 failed, 0 known failures, 2 not played (lacking clock 1, kill 1, restart 1)")
@@ -27,8 +27,8 @@ func TestConformDemo(t *testing.T) {
 }
 
 func TestConformAsJSON(t *testing.T) {
-	w := newWorld(t)
-	all := lines(t, w.run(exitOK, "conform", "--json", "--run", "^(batch|idle)$").out.String())
+	d := startTestDemo(t)
+	all := parseLines(t, d.run(exitOK, "conform", "--json", "--run", "^(batch|idle)$").out.String())
 	if len(all) != 3 {
 		t.Fatalf("%d lines: %v", len(all), all)
 	}
@@ -68,19 +68,19 @@ func writeFile(t *testing.T, text string) string {
 
 // A failure is printed with the events that led to it. A known failure must fail.
 func TestConformFails(t *testing.T) {
-	w := newWorld(t)
+	d := startTestDemo(t)
 	good, bad := transcriptFolder(t, "pong"), transcriptFolder(t, "pang")
 	listed := writeFile(t, `{"story": "nobody says pang"}`)
-	p := w.run(exitFailed, "conform", "--transcripts", bad)
+	p := d.run(exitFailed, "conform", "--transcripts", bad)
 	mustContain(t, p.out.String(), "✗ story", `expected "pang", came "pong"`, `← main: {"type":"pong"}`, "does not conform: 0 passed, 1 failed")
 	if p.err.String() != "" {
 		t.Errorf("standard error is %q", p.err)
 	}
-	p = w.run(exitOK, "conform", "--transcripts", bad, "--known-failures", listed)
+	p = d.run(exitOK, "conform", "--transcripts", bad, "--known-failures", listed)
 	mustContain(t, p.out.String(), "✗ story", "a known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
-	p = w.run(exitFailed, "conform", "--transcripts", good, "--known-failures", listed)
+	p = d.run(exitFailed, "conform", "--transcripts", good, "--known-failures", listed)
 	mustContain(t, p.out.String(), "remove it from the list", "does not conform")
-	p = w.run(exitFailed, "conform", "--run", "^idle$")
+	p = d.run(exitFailed, "conform", "--run", "^idle$")
 	mustContain(t, p.out.String(), "does not conform: 0 passed, 0 failed", "1 not played") // nothing was shown
 }
 
@@ -107,8 +107,8 @@ func TestConformLeeway(t *testing.T) {
 
 // With --wait, transcripts that move the clock are played.
 func TestConformWaits(t *testing.T) {
-	w := newWorld(t)
-	p := w.run(exitOK, "conform", "--wait", "13s", "--run", "^(promoted-by-time|idle)$")
+	d := startTestDemo(t)
+	p := d.run(exitOK, "conform", "--wait", "13s", "--run", "^(promoted-by-time|idle)$")
 	mustContain(t, p.out.String(), "✓ promoted-by-time", "- idle  not played")
 }
 
@@ -117,11 +117,11 @@ func TestConformLists(t *testing.T) {
 	if got := p.out.String(); !strings.HasPrefix(got, "idle  needs clock\n    A connection that says nothing") || strings.Count(got, "\n") != 2 {
 		t.Errorf("%q", got)
 	}
-	all := lines(t, newProgram("").start("conform", "--list", "--json").wait(t, exitOK).out.String())
+	all := parseLines(t, newProgram("").start("conform", "--list", "--json").wait(t, exitOK).out.String())
 	if len(all) < 90 || all[0]["tests"] != "server" || all[0]["shows"] == "" {
 		t.Errorf("%d, %v", len(all), all[0])
 	}
-	clients := lines(t, newProgram("").start("conform", "--list", "--json", "--client", "x").wait(t, exitOK).out.String())
+	clients := parseLines(t, newProgram("").start("conform", "--list", "--json", "--client", "x").wait(t, exitOK).out.String())
 	if len(clients) < 55 || clients[0]["tests"] != "client" {
 		t.Errorf("%d, %v", len(clients), clients[0])
 	}
@@ -131,15 +131,15 @@ func TestConformTokens(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the token command of this test is a script for sh")
 	}
-	w := newWorld(t)
-	secret, err := readSecret(w.dir)
+	d := startTestDemo(t)
+	secret, err := readSecret(d.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nowhere := t.TempDir()
 	conform := func(exit int, args ...string) *program {
 		t.Helper()
-		return newProgram("").start(append([]string{"conform", "--url", w.url, "--dir", nowhere, "--run", "^(identity|handshake)$"}, args...)...).wait(t, exit)
+		return newProgram("").start(append([]string{"conform", "--url", d.url, "--dir", nowhere, "--run", "^(identity|handshake)$"}, args...)...).wait(t, exit)
 	}
 	conform(exitOK, "--secret", string(secret))
 	p := conform(exitRefused, "--secret", strings.Repeat("x", 40))
@@ -150,21 +150,21 @@ func TestConformTokens(t *testing.T) {
 	script := writeFile(t, `
 		[ "$STREAMER_EXPIRES_IN" = 3600 ] || { echo "expires in $STREAMER_EXPIRES_IN" >&2; exit 3; }
 		echo "$STREAMER_TENANT $STREAMER_SUBJECT" >> "`+nowhere+`/asked"
-		echo `+w.token)
+		echo `+d.token)
 	p = conform(exitFailed, "--token-command", "sh "+quote(script))
 	mustContain(t, p.out.String(), "expires in -90", `the token command, sh: exit status 3`)
 	asked, err := os.ReadFile(filepath.Join(nowhere, "asked"))
 	if err != nil || !strings.HasPrefix(string(asked), "conform probe\nconform-") || !strings.Contains(string(asked), "-acme alice\n") {
 		t.Errorf("asked for %q, %v", asked, err)
 	}
-	for say, command := range map[string]string{
+	for want, command := range map[string]string{
 		"must print a token and nothing else":     "echo two words",
 		"the token command, false: exit status 1": "false",
 		"executable file not found":               "nobody-is-called-this",
 	} {
-		mustContain(t, conform(exitFailed, "--token-command", command).err.String(), say)
+		mustContain(t, conform(exitFailed, "--token-command", command).err.String(), want)
 	}
-	if strings.Contains(p.out.String()+p.err.String(), w.token) {
+	if strings.Contains(p.out.String()+p.err.String(), d.token) {
 		t.Error("a token was printed")
 	}
 }
@@ -172,7 +172,7 @@ func TestConformTokens(t *testing.T) {
 func TestConformCannotBegin(t *testing.T) {
 	p := newProgram("").start("conform", "--url", "ws://127.0.0.1:1", "--dir", t.TempDir()).wait(t, exitUnavailable)
 	mustContain(t, p.err.String(), "the server cannot be reached", "streamer demo")
-	for say, args := range map[string][]string{
+	for want, args := range map[string][]string{
 		"not a regular expression":    {"--run", "("},
 		"matches no transcript":       {"--run", "^nothing-is-called-this$"},
 		"--parallel must be 1 to 64":  {"-p", "0"},
@@ -191,7 +191,7 @@ func TestConformCannotBegin(t *testing.T) {
 		"unexpected argument nobody":  {"nobody"},
 	} {
 		p := newProgram("").start(append([]string{"conform"}, args...)...).wait(t, exitUsage)
-		mustContain(t, p.err.String(), say)
+		mustContain(t, p.err.String(), want)
 		if strings.Count(p.err.String(), "\n") != 1 {
 			t.Errorf("%q: %q", args, p.err)
 		}
@@ -205,8 +205,8 @@ func TestConformClientCannotStart(t *testing.T) {
 }
 
 func TestConformIsInterrupted(t *testing.T) {
-	w := newWorld(t)
-	p := w.start("conform", "-p", "1", "--wait", "10m", "--run", "^(batch|token-expires)$")
+	d := startTestDemo(t)
+	p := d.start("conform", "-p", "1", "--wait", "10m", "--run", "^(batch|token-expires)$")
 	p.out.await(t, "✓ batch")
 	p.interrupt()
 	p.wait(t, exitInterrupted)

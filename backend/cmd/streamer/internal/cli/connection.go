@@ -64,7 +64,7 @@ func disconnect(c *client.Client) {
 	_ = c.Close(ctx) // after a timeout it is closed all the same
 }
 
-// isLoopback tells whether a host name is that of this machine.
+// isLoopback reports whether a host name is that of this machine.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

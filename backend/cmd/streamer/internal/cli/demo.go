@@ -127,7 +127,7 @@ func listen(port uint16, flag string) (net.Listener, error) {
 	return nil, failed(fmt.Sprintf("cannot listen on port %d", port), flag+" names another", err)
 }
 
-// isPortInUse tells whether another process has the port. On Windows the error is
+// isPortInUse reports whether another process has the port. On Windows the error is
 // WSAEADDRINUSE, 10048.
 func isPortInUse(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.Errno(10048))

@@ -22,7 +22,7 @@ type hostileFlag struct {
 	seed uint64
 }
 
-// IsBool tells kong that the flag needs no value.
+// IsBool reports that the flag needs no value. Kong calls it.
 func (*hostileFlag) IsBool() bool { return true }
 
 // Decode parses the flag. Without a value the seed is random.

@@ -37,19 +37,19 @@ func TestDemoKeepsItsFolder(t *testing.T) {
 
 // The demo makes a .gitignore only in a folder of its own.
 func TestDemoInExistingFolder(t *testing.T) {
-	w := newWorld(t)
-	if _, err := os.Stat(filepath.Join(w.dir, ".gitignore")); err == nil {
+	d := startTestDemo(t)
+	if _, err := os.Stat(filepath.Join(d.dir, ".gitignore")); err == nil {
 		t.Error("there is a .gitignore in a folder that existed before")
 	}
-	if _, err := os.Stat(filepath.Join(w.dir, databaseFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(d.dir, databaseFile)); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDemoCannotStart(t *testing.T) {
-	w := newWorld(t)
-	port := w.url[strings.LastIndex(w.url, ":")+1:]
-	adminPort := w.adminURL[strings.LastIndex(w.adminURL, ":")+1:]
+	d := startTestDemo(t)
+	port := d.url[strings.LastIndex(d.url, ":")+1:]
+	adminPort := d.adminURL[strings.LastIndex(d.adminURL, ":")+1:]
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestDemoCannotStart(t *testing.T) {
 	for _, c := range []struct{ want, args string }{
 		{`port ` + port + ` is in use \(hint: --port`, "--port " + port + " --admin-port 0 --dir " + t.TempDir()},
 		{`port ` + adminPort + ` is in use \(hint: --admin-port`, "--port 0 --admin-port " + adminPort + " --dir " + t.TempDir()},
-		{`streamer\.db is in use by process \d+ \(hint: .*--dir`, "--port 0 --admin-port 0 --dir " + w.dir},
+		{`streamer\.db is in use by process \d+ \(hint: .*--dir`, "--port 0 --admin-port 0 --dir " + d.dir},
 		{`folder of the demo cannot be used: .*\(hint: .*--dir`, "--port 0 --admin-port 0 --dir " + file},
 		{`not a Streamer database`, "--port 0 --admin-port 0 --dir " + foreign},
 	} {
@@ -92,11 +92,11 @@ func TestDemoCannotStart(t *testing.T) {
 }
 
 func TestDemoPrintsAttempts(t *testing.T) {
-	w := newWorld(t)
-	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
-	w.run(exitFailed, "call", "panic")
-	w.demo.out.await(t, `· fail\.often  \S+  attempt 3  no_stock`)
-	w.demo.out.await(t, `· panic  \S+  panicked`)
+	d := startTestDemo(t)
+	d.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
+	d.run(exitFailed, "call", "panic")
+	d.demo.out.await(t, `· fail\.often  \S+  attempt 3  no_stock`)
+	d.demo.out.await(t, `· panic  \S+  panicked`)
 }
 
 // After a restart, the server continues its calls, and the command that follows

@@ -105,7 +105,7 @@ func exitOf(code string) int {
 
 // endFailure makes a failure of the error that ended a call. The codes of
 // refusals have their meaning only before the call is stored; a stored call has
-// failed or was cancelled, whatever code its handler chose.
+// failed or was cancelled, regardless of the code that its handler chose.
 func endFailure(e *client.Error, stored bool) *failure {
 	f := codedFailure(e)
 	switch {

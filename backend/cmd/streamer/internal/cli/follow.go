@@ -24,7 +24,7 @@ func (*followCommand) Help() string {
 
 // Run follows the call.
 func (k *followCommand) Run(a *App) error {
-	f := &follower{app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, attached: true}
+	f := &callViewer{app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, attached: true}
 	c, err := f.dial()
 	if err != nil {
 		return err
@@ -42,32 +42,32 @@ func attach(c *client.Client, id callID) (*rawCall, error) {
 	return client.Action[json.RawMessage, json.RawMessage, json.RawMessage]("").Attach(c, string(id))
 }
 
-// follower shows a call until it ends, or the user interrupts.
-type follower struct {
+// callViewer shows a call until it ends, or the user interrupts.
+type callViewer struct {
 	app    *App
 	call   *rawCall
 	view   view
 	server *connection
-	// cancels tells that the first interrupt cancels the call.
+	// cancels reports that the first interrupt cancels the call.
 	cancels bool
-	// inline tells that the call is never stored: nobody else can follow it.
+	// inline reports that the call is never stored: no other client can follow it.
 	inline bool
-	// attached tells that the call was started elsewhere.
+	// attached reports that the call was started elsewhere.
 	attached bool
-	// keyed tells that the server may answer with the id of another call: the
+	// keyed reports that the server may answer with the id of another call: the
 	// first one with the same idempotency key.
 	keyed bool
 }
 
 // dial connects to the server, unless the user interrupts.
-func (f *follower) dial() (*client.Client, error) {
+func (f *callViewer) dial() (*client.Client, error) {
 	ctx, stop := f.app.interruptible(context.Background())
 	defer stop()
 	return f.server.dial(ctx, f.view.onState)
 }
 
 // follow shows the call, and returns how it ended: nil if it has succeeded.
-func (f *follower) follow(parent context.Context, action string) error {
+func (f *callViewer) follow(parent context.Context, action string) error {
 	defer f.view.close()
 	if err := f.start(parent, action); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (f *follower) follow(parent context.Context, action string) error {
 }
 
 // start shows which call it is, as soon as its id is final.
-func (f *follower) start(parent context.Context, action string) error {
+func (f *callViewer) start(parent context.Context, action string) error {
 	if f.keyed {
 		ctx, stop := f.app.interruptible(parent)
 		_ = f.call.Accepted(ctx) // a failure is reported by the events
@@ -104,7 +104,7 @@ func (f *follower) start(parent context.Context, action string) error {
 	return outputFailure(f.view.start(f.call.ID(), action))
 }
 
-func (f *follower) cancel(parent context.Context) error {
+func (f *callViewer) cancel(parent context.Context) error {
 	ctx, stop := f.app.interruptible(parent)
 	defer stop()
 	err := f.call.Cancel(ctx)
@@ -114,9 +114,9 @@ func (f *follower) cancel(parent context.Context) error {
 	return err
 }
 
-// showEvents shows events until the end; ended tells that there is nothing more
+// showEvents shows events until the end; ended reports that there is nothing more
 // to show.
-func (f *follower) showEvents(ctx context.Context) (ended bool, _ error) {
+func (f *callViewer) showEvents(ctx context.Context) (ended bool, _ error) {
 	for e, err := range f.call.Events(ctx) {
 		if e.Kind == client.KindEnd {
 			return true, f.showEnd(ctx, e.Seq, err)
@@ -132,7 +132,7 @@ func (f *follower) showEvents(ctx context.Context) (ended bool, _ error) {
 	return false, nil
 }
 
-func (f *follower) showEnd(ctx context.Context, seq uint64, err error) error {
+func (f *callViewer) showEnd(ctx context.Context, seq uint64, err error) error {
 	stored := seq > 0 || f.stored()
 	var result json.RawMessage
 	if err == nil {
@@ -152,11 +152,11 @@ func (f *follower) showEnd(ctx context.Context, seq uint64, err error) error {
 	return why
 }
 
-// stored tells whether the server is known to have stored the call.
-func (f *follower) stored() bool { return f.call.State().LastSeq > 0 }
+// stored reports whether the server is known to have stored the call.
+func (f *callViewer) stored() bool { return f.call.State().LastSeq > 0 }
 
-// detach stops following, and says what happens to the call.
-func (f *follower) detach() error {
+// detach stops following, and prints what happens to the call.
+func (f *callViewer) detach() error {
 	f.view.close()
 	stored := f.stored()
 	f.call.Detach()
@@ -176,6 +176,6 @@ func (f *follower) detach() error {
 }
 
 // commandLine is a command line about this call.
-func (f *follower) commandLine(verb string) string {
+func (f *callViewer) commandLine(verb string) string {
 	return fmt.Sprintf("%s %s%s %s", f.app.invocation(), verb, f.server.flags(), f.call.ID())
 }

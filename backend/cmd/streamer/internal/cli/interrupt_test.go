@@ -6,35 +6,35 @@ import (
 )
 
 func TestInterruptDetaches(t *testing.T) {
-	w := newWorld(t)
-	p := w.start("call", "wait", "--json")
+	d := startTestDemo(t)
+	p := d.start("call", "wait", "--json")
 	id := p.out.await(t, `"type":"chunk","id":"([^"]+)"`)[1]
 	p.interrupt()
 	p.wait(t, exitInterrupted)
-	follow := "streamer follow --url " + w.url + " --dir " + w.dir + " " + id
+	follow := "streamer follow --url " + d.url + " --dir " + d.dir + " " + id
 	mustContain(t, p.err.String(), "stopped following; the call continues", follow, "streamer cancel --url")
 	if strings.Contains(p.err.String(), "streamer: ") {
 		t.Errorf("an interrupt is printed as an error: %s", p.err)
 	}
-	mustContain(t, w.run(exitOK, "list", "--status", "running").out.String(), id)
+	mustContain(t, d.run(exitOK, "list", "--status", "running").out.String(), id)
 
-	f := w.start("follow", id)
+	f := d.start("follow", id)
 	f.out.await(t, `"i":1`)
 	f.interrupt()
 	f.wait(t, exitInterrupted)
-	w.run(exitOK, "cancel", id)
+	d.run(exitOK, "cancel", id)
 }
 
 func TestInterruptCancels(t *testing.T) {
-	w := newWorld(t)
-	p := w.start("call", "wait", "--cancel-on-interrupt")
+	d := startTestDemo(t)
+	p := d.start("call", "wait", "--cancel-on-interrupt")
 	p.out.await(t, `"i":1`)
 	p.interrupt()
 	p.wait(t, exitCancelled)
 	mustContain(t, p.err.String(), "cancelling; Ctrl-C again stops following", "streamer: cancelled")
 
 	// The second interrupt stops following a handler that ignores its context.
-	p = w.start("call", "deaf", `{"ms": 1500}`, "--cancel-on-interrupt")
+	p = d.start("call", "deaf", `{"ms": 1500}`, "--cancel-on-interrupt")
 	p.out.await(t, `"i":1`)
 	p.interrupt()
 	p.err.await(t, "cancelling")
@@ -44,9 +44,9 @@ func TestInterruptCancels(t *testing.T) {
 }
 
 func TestInterruptBeforeItIsStored(t *testing.T) {
-	w := newWorld(t)
+	d := startTestDemo(t)
 	for mode, want := range map[string]string{"auto": "is not stored yet", "sync": "its answer is lost"} {
-		p := w.start("call", "slow", `{"ms": 700}`, "--json", "--mode", mode)
+		p := d.start("call", "slow", `{"ms": 700}`, "--json", "--mode", mode)
 		p.out.await(t, `"type":"call"`)
 		p.interrupt()
 		p.wait(t, exitInterrupted)

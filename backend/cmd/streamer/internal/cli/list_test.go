@@ -12,13 +12,13 @@ import (
 )
 
 func TestList(t *testing.T) {
-	w := newWorld(t)
-	mustContain(t, w.run(exitOK, "list").err.String(), "no calls")
-	w.run(exitOK, "call", "emit", `{"chunks": 2, "progress": true}`)
-	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
-	id := strings.TrimSpace(w.run(exitOK, "call", "wait", "-d").out.String())
+	d := startTestDemo(t)
+	mustContain(t, d.run(exitOK, "list").err.String(), "no calls")
+	d.run(exitOK, "call", "emit", `{"chunks": 2, "progress": true}`)
+	d.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
+	id := strings.TrimSpace(d.run(exitOK, "call", "wait", "-d").out.String())
 
-	text := w.run(exitOK, "list").out.String()
+	text := d.run(exitOK, "list").out.String()
 	rows := strings.Split(strings.TrimSpace(text), "\n")
 	if len(rows) != 4 {
 		t.Fatalf("listed\n%s", text)
@@ -28,21 +28,21 @@ func TestList(t *testing.T) {
 	mustContain(t, rows[2], "fail.often", "failed", "no_stock")
 	mustContain(t, rows[3], "emit", "succeeded", "100%")
 
-	all := lines(t, w.run(exitOK, "list", "--json").out.String())
+	all := parseLines(t, d.run(exitOK, "list", "--json").out.String())
 	if len(all) != 3 || all[0]["id"] != id || all[1]["code"] != "no_stock" || all[2]["percent"] != 100.0 || all[0]["endedAt"] != nil {
 		t.Errorf("listed %v", all)
 	}
-	if all := lines(t, w.run(exitOK, "list", "--json", "--status", "failed").out.String()); len(all) != 1 || all[0]["action"] != "fail.often" {
+	if all := parseLines(t, d.run(exitOK, "list", "--json", "--status", "failed").out.String()); len(all) != 1 || all[0]["action"] != "fail.often" {
 		t.Errorf("--status failed lists %v", all)
 	}
-	if all := lines(t, w.run(exitOK, "list", "--json", "--action", "emit", "-n", "1").out.String()); len(all) != 1 || all[0]["status"] != "succeeded" {
+	if all := parseLines(t, d.run(exitOK, "list", "--json", "--action", "emit", "-n", "1").out.String()); len(all) != 1 || all[0]["status"] != "succeeded" {
 		t.Errorf("--action emit lists %v", all)
 	}
-	if all := lines(t, w.run(exitOK, "list", "--json", "-n", "2").out.String()); len(all) != 2 {
+	if all := parseLines(t, d.run(exitOK, "list", "--json", "-n", "2").out.String()); len(all) != 2 {
 		t.Errorf("-n 2 lists %v", all)
 	}
-	w.run(exitUsage, "list", "--status", "lost")
-	w.run(exitOK, "cancel", id)
+	d.run(exitUsage, "list", "--status", "lost")
+	d.run(exitOK, "cancel", id)
 }
 
 func TestListOnATerminal(t *testing.T) {
@@ -74,28 +74,28 @@ func TestListOnATerminal(t *testing.T) {
 }
 
 func TestDead(t *testing.T) {
-	w := newWorld(t)
-	mustContain(t, w.run(exitOK, "dead", "list").err.String(), "no dead letters")
-	w.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
-	dead := lines(t, w.run(exitOK, "dead", "list", "--json").out.String())
+	d := startTestDemo(t)
+	mustContain(t, d.run(exitOK, "dead", "list").err.String(), "no dead letters")
+	d.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
+	dead := parseLines(t, d.run(exitOK, "dead", "list", "--json").out.String())
 	if len(dead) != 1 || dead[0]["action"] != "fail.often" || dead[0]["tenant"] != "demo" || dead[0]["code"] != "no_stock" {
 		t.Fatalf("the dead letters are %v", dead)
 	}
 	id := dead[0]["id"].(string)
-	mustContain(t, w.run(exitOK, "dead", "list").out.String(), id, "TENANT", "no_stock")
-	again := strings.TrimSpace(w.run(exitOK, "dead", "retry", id).out.String())
-	mustContain(t, w.run(exitFailed, "follow", again).err.String(), "no_stock: attempt 3")
-	dead = lines(t, w.run(exitOK, "dead", "list", "--json", "-n", "1").out.String())
+	mustContain(t, d.run(exitOK, "dead", "list").out.String(), id, "TENANT", "no_stock")
+	again := strings.TrimSpace(d.run(exitOK, "dead", "retry", id).out.String())
+	mustContain(t, d.run(exitFailed, "follow", again).err.String(), "no_stock: attempt 3")
+	dead = parseLines(t, d.run(exitOK, "dead", "list", "--json", "-n", "1").out.String())
 	if len(dead) != 1 || dead[0]["id"] != again || dead[0]["retryOf"] != id {
 		t.Errorf("the newest dead letter is %v", dead)
 	}
-	w.run(exitNotFound, "dead", "retry", id, "--tenant", "other")
-	w.run(exitNotFound, "dead", "retry", client.NewID())
-	alive := strings.TrimSpace(w.run(exitOK, "call", "echo.async", "1", "-d").out.String())
-	w.run(exitRefused, "dead", "retry", alive)
-	p := w.run(exitRefused, "dead", "list", "--token", w.token)
+	d.run(exitNotFound, "dead", "retry", id, "--tenant", "other")
+	d.run(exitNotFound, "dead", "retry", client.NewID())
+	alive := strings.TrimSpace(d.run(exitOK, "call", "echo.async", "1", "-d").out.String())
+	d.run(exitRefused, "dead", "retry", alive)
+	p := d.run(exitRefused, "dead", "list", "--token", d.token)
 	mustContain(t, p.err.String(), "forbidden", "streamer:operate")
-	w.run(exitRefused, "dead", "list", "--token", "nonsense")
+	d.run(exitRefused, "dead", "list", "--token", "nonsense")
 }
 
 func TestDeadPages(t *testing.T) {
@@ -109,7 +109,7 @@ func TestDeadPages(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"dead": [{"id": "%d-of-%s"}], "cursor": "%s"}`, asked, r.URL.Query().Get("limit"), next)
 	}))
 	defer h.Close()
-	dead := lines(t, newProgram("").start("dead", "list", "--json", "-n", "150", "--admin-url", h.URL).wait(t, exitOK).out.String())
+	dead := parseLines(t, newProgram("").start("dead", "list", "--json", "-n", "150", "--admin-url", h.URL).wait(t, exitOK).out.String())
 	if len(dead) != 2 || dead[0]["id"] != "1-of-100" || dead[1]["id"] != "2-of-100" {
 		t.Errorf("two pages contain %v", dead)
 	}

@@ -65,7 +65,7 @@ func (s *status) format(width int, now time.Time) string {
 // terminal, its last line shows the status. It is safe for concurrent use.
 type screen struct {
 	app *App
-	// hasStatus tells whether there may be a status line.
+	// hasStatus reports whether there may be a status line.
 	hasStatus bool
 
 	mu      sync.Mutex

@@ -71,7 +71,7 @@ func TestClean(t *testing.T) {
 	})
 }
 
-// FuzzFormatJSON: whatever a server sends, nothing panics, and the text is safe to
+// FuzzFormatJSON: for any text from a server, nothing panics, and the text is safe to
 // print.
 func FuzzFormatJSON(f *testing.F) {
 	f.Add([]byte(`{"a": [1, "\u009b", -0.5e1, true, null]}`))

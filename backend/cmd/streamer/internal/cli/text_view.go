@@ -60,7 +60,7 @@ func (v *textView) event(e *rawEvent) error {
 	return nil
 }
 
-// attempt says which chunks are discarded, and, on a terminal, that there is a
+// attempt prints which chunks are discarded, and, on a terminal, that there is a
 // new attempt.
 func (v *textView) attempt(a *client.Attempt) {
 	v.chunks -= a.Discarded

@@ -11,21 +11,21 @@ import (
 )
 
 // runOnTerminal runs a command line as on a terminal.
-func (w *world) runOnTerminal(exit int, args ...string) *program {
-	w.t.Helper()
+func (d *testDemo) runOnTerminal(exit int, args ...string) *program {
+	d.t.Helper()
 	p := newProgram("")
 	p.app.StdoutTerminal, p.app.StderrTerminal, p.app.Color = true, true, true
 	p.app.Width = func() int { return 80 }
-	return p.start(w.args(args...)...).wait(w.t, exit)
+	return p.start(d.args(args...)...).wait(d.t, exit)
 }
 
 func TestCallOnATerminal(t *testing.T) {
-	w := newWorld(t)
-	p := w.runOnTerminal(exitOK, "call", "echo", `{"a":[1]}`)
+	d := startTestDemo(t)
+	p := d.runOnTerminal(exitOK, "call", "echo", `{"a":[1]}`)
 	if got := p.out.String(); got != "{\n  \"a\": [\n    1\n  ]\n}\n" || p.err.String() != "" {
 		t.Errorf("standard output is %q, standard error is %q", got, p.err)
 	}
-	p = w.runOnTerminal(exitOK, "call", "emit", `{"chunks": 5, "progress": true, "pauseMs": 150}`)
+	p = d.runOnTerminal(exitOK, "call", "emit", `{"chunks": 5, "progress": true, "pauseMs": 150}`)
 	want := ""
 	for i := range 5 {
 		want += fmt.Sprintf(`{"i":%d,"attempt":1}`, i+1) + "\n"
@@ -40,17 +40,17 @@ func TestCallOnATerminal(t *testing.T) {
 		t.Errorf("the status line is still there: %q", end)
 	}
 
-	p = w.runOnTerminal(exitOK, "call", "slow", `{"ms": 600}`, "--quiet")
+	p = d.runOnTerminal(exitOK, "call", "slow", `{"ms": 600}`, "--quiet")
 	if strings.Contains(p.out.String(), "━") || p.err.String() != "" {
 		t.Errorf("with --quiet, standard output is %q, standard error is %q", p.out, p.err)
 	}
 }
 
 func TestStatusOnStandardError(t *testing.T) {
-	w := newWorld(t)
+	d := startTestDemo(t)
 	p := newProgram("")
 	p.app.StderrTerminal = true
-	p.start(w.args("call", "emit", `{"chunks": 3, "progress": true, "pauseMs": 300}`)...).wait(t, exitOK)
+	p.start(d.args("call", "emit", `{"chunks": 3, "progress": true, "pauseMs": 300}`)...).wait(t, exitOK)
 	if strings.Count(p.out.String(), "\n") != 4 || strings.Contains(p.out.String(), "━") {
 		t.Errorf("the pipe got %q", p.out)
 	}
@@ -60,7 +60,7 @@ func TestStatusOnStandardError(t *testing.T) {
 	}
 	p = newProgram("")
 	p.app.StderrTerminal, p.app.Dumb = true, true
-	p.start(w.args("call", "slow", `{"ms": 600}`)...).wait(t, exitOK)
+	p.start(d.args("call", "slow", `{"ms": 600}`)...).wait(t, exitOK)
 	if strings.Contains(p.err.String(), "\x1b") {
 		t.Errorf("a dumb terminal got %q", p.err)
 	}
@@ -103,7 +103,7 @@ type closedPipe struct{}
 func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestBrokenOutput(t *testing.T) {
-	w := newWorld(t)
+	d := startTestDemo(t)
 	for _, args := range [][]string{
 		{"call", "echo", "1"},
 		{"call", "emit", `{"chunks": 1}`},
@@ -115,7 +115,7 @@ func TestBrokenOutput(t *testing.T) {
 	} {
 		p := newProgram("")
 		p.app.Stdout = closedPipe{}
-		p.start(w.args(args...)...).wait(t, exitFailed)
+		p.start(d.args(args...)...).wait(t, exitFailed)
 		mustContain(t, p.err.String(), io.ErrClosedPipe.Error())
 	}
 	if !errors.Is((&jsonView{app: &App{Stdout: closedPipe{}}}).start("", ""), io.ErrClosedPipe) {

@@ -58,7 +58,7 @@ func (k *tokenCommand) Run(a *App) error {
 	return err
 }
 
-// access holds the flags that say which token a command connects with.
+// access holds the flags that select the token of a connection.
 type access struct {
 	Token string `group:"Connection:" env:"STREAMER_TOKEN" placeholder:"JWT" help:"Token to connect with. Default: for a server on this machine, one made with the demo's secret, if there is one."`
 	Dir   string `group:"Connection:" env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, which holds its secret."`

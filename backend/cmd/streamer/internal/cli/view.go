@@ -29,7 +29,7 @@ type view interface {
 	// event shows an event other than the end.
 	event(e *rawEvent) error
 	// end shows the result or, if failure is not nil, that there is none. stored
-	// tells whether the server has stored the call.
+	// reports whether the server has stored the call.
 	end(seq uint64, result json.RawMessage, failure *client.Error, stored bool) error
 	// onState shows that the connection was lost, or restored.
 	onState(s client.State)

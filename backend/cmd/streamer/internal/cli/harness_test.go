@@ -92,48 +92,48 @@ func (p *program) wait(t *testing.T, want int) *program {
 	return p
 }
 
-// world is a running demo, with its addresses and its token.
-type world struct {
+// testDemo is a running demo, with its addresses and its token.
+type testDemo struct {
 	t                         *testing.T
 	demo                      *program
 	url, adminURL, dir, token string
 }
 
-// newWorld starts a demo, and stops it when the test has ended.
-func newWorld(t *testing.T) *world {
+// startTestDemo starts a demo, and stops it when the test has ended.
+func startTestDemo(t *testing.T) *testDemo {
 	t.Helper()
-	w := &world{t: t, demo: newProgram(""), dir: t.TempDir()}
-	w.demo.start("demo", "--port", "0", "--admin-port", "0", "--dir", w.dir, "--grace", "1s")
+	d := &testDemo{t: t, demo: newProgram(""), dir: t.TempDir()}
+	d.demo.start("demo", "--port", "0", "--admin-port", "0", "--dir", d.dir, "--grace", "1s")
 	t.Cleanup(func() {
-		w.demo.interrupt()
-		w.demo.wait(t, exitOK)
+		d.demo.interrupt()
+		d.demo.wait(t, exitOK)
 	})
-	w.url = w.demo.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
-	w.adminURL = w.demo.out.await(t, `(http://127\.0\.0\.1:\d+)\n`)[1]
-	w.token = w.demo.out.await(t, `Token +(\S+)\n`)[1]
-	w.demo.out.await(t, `Ctrl-C`)
-	return w
+	d.url = d.demo.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
+	d.adminURL = d.demo.out.await(t, `(http://127\.0\.0\.1:\d+)\n`)[1]
+	d.token = d.demo.out.await(t, `Token +(\S+)\n`)[1]
+	d.demo.out.await(t, `Ctrl-C`)
+	return d
 }
 
 // args adds the flags that name the demo to a command line.
-func (w *world) args(args ...string) []string {
+func (d *testDemo) args(args ...string) []string {
 	if args[0] == "dead" {
-		return append(args, "--admin-url", w.adminURL, "--dir", w.dir)
+		return append(args, "--admin-url", d.adminURL, "--dir", d.dir)
 	}
-	return append(args, "--url", w.url, "--dir", w.dir)
+	return append(args, "--url", d.url, "--dir", d.dir)
 }
 
 // start runs a command line in its own goroutine.
-func (w *world) start(args ...string) *program { return newProgram("").start(w.args(args...)...) }
+func (d *testDemo) start(args ...string) *program { return newProgram("").start(d.args(args...)...) }
 
 // run runs a command line, and waits for its end.
-func (w *world) run(exit int, args ...string) *program {
-	w.t.Helper()
-	return w.start(args...).wait(w.t, exit)
+func (d *testDemo) run(exit int, args ...string) *program {
+	d.t.Helper()
+	return d.start(args...).wait(d.t, exit)
 }
 
-// lines parses lines of JSON.
-func lines(t *testing.T, text string) (all []map[string]any) {
+// parseLines parses parseLines of JSON.
+func parseLines(t *testing.T, text string) (all []map[string]any) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		var one map[string]any
