@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestUnsigned: `none`, in every spelling, and signatures that are not there.
+// TestUnsigned: `none`, in every spelling, and missing signatures.
 func TestUnsigned(t *testing.T) {
 	j := newJWT(t, JWTOptions{Keys: []Key{{Key: secret}, {Key: &rsaKey().PublicKey}, {Key: &ecKey().PublicKey}, {Key: edKey().Public()}}})
 	for _, alg := range []string{"none", "None", "NONE", "nOnE", "", "HS256", "RS256", "ES256", "EdDSA"} {
@@ -54,7 +54,7 @@ func TestConfusion(t *testing.T) {
 	}
 }
 
-// TestMismatch: a trusted key's true signature under another algorithm's name.
+// TestMismatch: a valid signature of a trusted key under another algorithm's name.
 func TestMismatch(t *testing.T) {
 	private := map[string]any{HS256: secret, RS256: rsaKey(), ES256: ecKey(), EdDSA: edKey()}
 	j := newJWT(t, JWTOptions{Keys: []Key{{Key: secret}, {Key: &rsaKey().PublicKey}, {Key: &ecKey().PublicKey}, {Key: edKey().Public()}}})
@@ -69,7 +69,7 @@ func TestMismatch(t *testing.T) {
 	requireRefused(t, j, signed(newEC(elliptic.P384()), `{"alg":"ES256"}`, with(nil)), ErrUnauthorized)
 	requireRefused(t, j, signed(strangeRSA(), `{"alg":"RS256"}`, with(nil)), ErrUnauthorized)
 
-	// An algorithm that this server was given no key for.
+	// An algorithm for which the server has no key.
 	j = newJWT(t, JWTOptions{Keys: []Key{{Key: &rsaKey().PublicKey}}})
 	requireRefused(t, j, signed(secret, hs256, with(nil)), ErrUnauthorized)
 }
@@ -94,7 +94,7 @@ func TestHeaders(t *testing.T) {
 	}
 	require.Zero(t, asked.Load(), "nothing that a header names is fetched")
 
-	// These are even signed by the trusted secret.
+	// These are signed by the trusted secret.
 	for name, header := range map[string]string{
 		"kid as path":         `{"alg":"HS256","kid":"../../../dev/null"}`,
 		"kid as SQL":          `{"alg":"HS256","kid":"k' UNION SELECT 'secret"}`,
@@ -134,8 +134,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestClaimsAreRefused: claims that a trusted key has signed, and that say
-// something odd all the same.
+// TestClaimsAreRefused: invalid claims that a trusted key has signed.
 func TestClaimsAreRefused(t *testing.T) {
 	later := noon.Add(31 * time.Second).Unix() // the leeway is 30 s
 	name := strings.Repeat("n", 129)
@@ -269,8 +268,8 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// next is the following letter of base64url: in the last place of a 32-byte
-// signature it differs in two bits that no byte holds.
+// next returns the next letter of base64url. At the end of a 32-byte signature it
+// changes only two unused bits.
 func next(c byte) byte {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return letters[strings.IndexByte(letters, c)+1]

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// FuzzAuthenticate: no text makes it panic, no error quotes the text, and no
-// text is accepted that was not signed, which is any that the fuzzer makes.
+// FuzzAuthenticate: no text causes a panic, no error quotes the text, and no
+// unsigned text is accepted; the fuzzer makes only unsigned ones.
 func FuzzAuthenticate(f *testing.F) {
 	good := signed(secret, hs256, with(nil))
 	f.Add(good)
@@ -19,7 +19,7 @@ func FuzzAuthenticate(f *testing.F) {
 	f.Add(signed(edKey(), `{"alg":"EdDSA","crit":[]}`, `null`))
 	f.Add(signed(secret, `null`, `[]`))
 	f.Add("..")
-	// None of the trusted keys has signed any seed but the first.
+	// Only the first seed is signed by a trusted key.
 	j := newJWT(f, JWTOptions{Keys: []Key{{Key: secret}, {Key: &strangeRSA().PublicKey}, {Key: publicEdKey()}}})
 	f.Fuzz(func(t *testing.T, token string) {
 		id, err := j.Authenticate(t.Context(), token)
@@ -38,8 +38,8 @@ func FuzzAuthenticate(f *testing.F) {
 	})
 }
 
-// FuzzClaims: what a trusted key signed either is an identity by all rules or
-// is refused.
+// FuzzClaims: claims that a trusted key has signed are either a valid identity or
+// refused.
 func FuzzClaims(f *testing.F) {
 	f.Add(hs256, with(nil))
 	f.Add(hs256, plus(`"scopes":["a"],"scp":"b c","nbf":0.5`))

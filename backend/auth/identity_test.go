@@ -23,7 +23,7 @@ func TestHasScopes(t *testing.T) {
 	require.False(t, Identity{}.HasScopes(""))
 }
 
-// TestSame: the tenant, the subject and the set of scopes decide; nothing else.
+// TestSame: only the tenant, the subject and the set of scopes are compared.
 func TestSame(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b", "ab"})
 	rapid.Check(t, func(t *rapid.T) {

@@ -42,7 +42,7 @@ func (p *provider) answers(h http.HandlerFunc) {
 	p.mu.Unlock()
 }
 
-// publishes lets the provider answer with these keys.
+// publishes makes the provider answer with these keys.
 func (p *provider) publishes(keys ...map[string]any) {
 	text, err := json.Marshal(map[string]any{"keys": keys})
 	if err != nil {
@@ -55,8 +55,8 @@ func (p *provider) breaks() {
 	p.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 }
 
-// RoundTrip lets the provider be asked in a synctest bubble, where real
-// sockets would keep the clock from moving.
+// RoundTrip calls the provider in a synctest bubble, where real sockets would stop
+// the clock.
 func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func and(jwk map[string]any, field string, value any) map[string]any {
 	return jwk
 }
 
-// strict fails a test when fetching has.
+// strict fails the test when a fetch fails.
 func strict(t testing.TB) func(error) {
 	return func(err error) { t.Errorf("fetch: %v", err) }
 }
@@ -118,12 +118,12 @@ func TestJWKS(t *testing.T) {
 	require.EqualValues(t, 1, p.asked.Load())
 	require.NoError(t, j.Close())
 	require.NoError(t, j.Close())
-	authenticates(t, j, rsaKey(), `{"alg":"RS256","kid":"r"}`) // what is at hand goes on serving
+	authenticates(t, j, rsaKey(), `{"alg":"RS256","kid":"r"}`) // the present keys stay in use
 	requireRefused(t, j, signed(rsaKey(), `{"alg":"RS256","kid":"new"}`, with(nil)), ErrUnavailable)
 }
 
-// TestJWKSByTLS: https with the authority of the client's choice, and by its
-// own client only one that the machine trusts.
+// TestJWKSByTLS: the client may choose the certificate authority; the default client
+// accepts only those of the machine.
 func TestJWKSByTLS(t *testing.T) {
 	var p provider
 	p.publishes(edJWK("d"))
@@ -141,8 +141,8 @@ func TestJWKSByTLS(t *testing.T) {
 	require.ErrorIs(t, j.Check(t.Context()), ErrUnavailable)
 }
 
-// TestJWKSRedirects: no hop leaves https but for the loopback, though there
-// were keys to be had.
+// TestJWKSRedirects: redirects to plain http are followed only to loopback
+// addresses, even if the target has keys.
 func TestJWKSRedirects(t *testing.T) {
 	for target, fine := range map[string]bool{
 		"https://other.test/keys": true,
@@ -177,8 +177,8 @@ func TestJWKSRedirects(t *testing.T) {
 	}
 }
 
-// TestJWKSKeysThatAreNotTrusted: what is published for other ends, is weak, or
-// is known to all, verifies nothing.
+// TestJWKSKeysThatAreNotTrusted: keys for other purposes, weak keys and published
+// secrets verify nothing.
 func TestJWKSKeysThatAreNotTrusted(t *testing.T) {
 	var p provider
 	weak := newRSA(1024)
@@ -264,11 +264,11 @@ func TestJWKSBadAnswers(t *testing.T) {
 			authenticates(t, j, edKey(), `{"alg":"EdDSA","kid":"d"}`)
 		})
 	}
-	// What was not read stands in the sockets' buffers.
+	// Unread data is in the sockets' buffers.
 	require.Less(t, written.Load(), int64(64<<20), "an endless answer is read to the bound only")
 }
 
-// inBubble runs a test with a provider and a clock of its own.
+// inBubble runs a test with its own provider and clock.
 func inBubble(t *testing.T, test func(t *testing.T, p *provider, o *JWTOptions)) {
 	_, _, _ = rsaKey(), ecKey(), edKey() // made outside: OnceValue must not block on another bubble
 	synctest.Test(t, func(t *testing.T) {
@@ -278,7 +278,7 @@ func inBubble(t *testing.T, test func(t *testing.T, p *provider, o *JWTOptions))
 	})
 }
 
-// pass moves the bubble's clock, and lets everything happen that is due.
+// pass advances the bubble's clock, and waits until everything due has happened.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -338,8 +338,8 @@ func TestJWKSUnknownKeyID(t *testing.T) {
 	})
 }
 
-// TestJWKSSlowProvider: a token waits for the fetch, but not for ever, and
-// who leaves does not end it for the others.
+// TestJWKSSlowProvider: a token waits for the fetch for a bounded time, and a caller
+// that gives up does not end the fetch for others.
 func TestJWKSSlowProvider(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *provider, o *JWTOptions) {
 		held := make(chan struct{})
@@ -396,7 +396,7 @@ func TestJWKSCloseEndsAFetch(t *testing.T) {
 	})
 }
 
-// TestJWKSBesideKeys: a key that is at hand serves while the provider is away.
+// TestJWKSBesideKeys: static keys are used while the provider is unavailable.
 func TestJWKSBesideKeys(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *provider, o *JWTOptions) {
 		p.breaks()

@@ -207,7 +207,7 @@ func TestParsePublicKey(t *testing.T) {
 	}
 }
 
-// TestSecretIsCopied: wiping the caller's secret does not change the key.
+// TestSecretIsCopied: overwriting the caller's secret does not change the key.
 func TestSecretIsCopied(t *testing.T) {
 	mine := append([]byte(nil), secret...)
 	j := newJWT(t, JWTOptions{Keys: []Key{{Key: mine}}})

@@ -20,18 +20,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tokens of these tests are built from bare text and signed by the standard
-// library, so that an attacker's tokens can be built at all, and so that a
-// fault of the JWT library cannot hide behind itself.
+// The tokens of these tests are built from plain text and signed by the standard
+// library, so that tests can build forged tokens, and so that a fault of the JWT
+// library cannot hide itself.
 
-// noon is when the tests' clock stands.
+// noon is the time of the tests' clock.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func atNoon() time.Time { return noon }
 
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-// Keys are made once: RSA takes its time.
+// Keys are made once: RSA keys are slow to make.
 var (
 	rsaKey     = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
 	strangeRSA = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
@@ -73,8 +73,7 @@ func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
 func segment(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
 // signed returns a token of exactly these texts, signed by the algorithm of the
-// key's type.
-// Nil leaves it unsigned.
+// key's type. With a nil key it is unsigned.
 func signed(key any, header, claims string) string {
 	input := segment([]byte(header)) + "." + segment([]byte(claims))
 	digest := sha256.Sum256([]byte(input))
@@ -103,7 +102,7 @@ func signed(key any, header, claims string) string {
 	return input + "." + segment(sig)
 }
 
-// with are the claims of a good token, changed; nil takes a claim away.
+// with returns the claims of a valid token with changes; nil removes a claim.
 func with(changes map[string]any) string {
 	c := map[string]any{
 		"sub":    "ada",
@@ -121,12 +120,12 @@ func with(changes map[string]any) string {
 	return string(text)
 }
 
-// plus adds raw text to a good token's claims.
+// plus adds raw text to the claims of a valid token.
 func plus(raw string) string { return strings.TrimSuffix(with(nil), "}") + "," + raw + "}" }
 
 const hs256 = `{"alg":"HS256","typ":"JWT"}`
 
-// newJWT returns an authenticator at noon; without keys it knows the secret.
+// newJWT returns an authenticator at noon; its default key is the secret.
 func newJWT(t testing.TB, o JWTOptions) *JWT {
 	t.Helper()
 	if o.Keys == nil && o.JWKS == nil {
