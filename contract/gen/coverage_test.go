@@ -9,9 +9,8 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
-// A vector covers everything in the schema: each field of each
-// message with a value of the wrong type and, where it is required, without it;
-// each bound from both sides.
+// Vectors cover the schema: each field of each message with a value of the wrong
+// type and, where it is required, without it; each bound from both sides.
 func TestVectorsCoverTheSchema(t *testing.T) {
 	m := contractModel(t)
 	valid, invalid := vectors(t, "valid"), vectors(t, "invalid")
@@ -71,7 +70,7 @@ func TestVectorsCoverTheSchema(t *testing.T) {
 	})
 }
 
-// claims are what must be tried, or is.
+// claims are the cases that must be covered, or that are.
 type claims map[string]bool
 
 func (c claims) compare(t *testing.T, have claims, text string) {
@@ -86,7 +85,7 @@ func (c claims) compare(t *testing.T, have claims, text string) {
 	}
 }
 
-// broken notes how each field of a message can be wrong.
+// broken adds the ways in which each field of a message can be wrong.
 func (c claims) broken(m *model.Message, all *model.Model) {
 	for i := range m.Fields {
 		if f := &m.Fields[i]; f.Name != "type" {
@@ -113,7 +112,7 @@ func (c claims) wrong(in string, f *model.Field, all *model.Model) {
 	}
 }
 
-// breaks notes what an invalid message breaks.
+// breaks adds what is wrong with an invalid message.
 func (c claims) breaks(d *model.Direction, all *model.Model, text []byte) {
 	object, fields := message(d, text)
 	if object != nil {
@@ -144,7 +143,7 @@ func (c claims) breaksIn(in string, fields []model.Field, all *model.Model, obje
 	}
 }
 
-// kept notes which fields must be seen, and which bounds reached.
+// kept adds the fields that must occur, and the bounds that must be reached.
 func (c claims) kept(m *model.Message, all *model.Model, reached bool) {
 	for i := range m.Fields {
 		f := &m.Fields[i]
@@ -175,7 +174,7 @@ func (c claims) limits(f *model.Field, reached bool) {
 	}
 }
 
-// keeps notes what a valid message shows.
+// keeps adds the fields and bounds of a valid message.
 func (c claims) keeps(d *model.Direction, all *model.Model, text []byte) {
 	object, m := message(d, text)
 	if object != nil {

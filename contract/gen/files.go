@@ -39,7 +39,7 @@ func writeFiles(root string, files map[string][]byte, check bool) error {
 }
 
 // findStray names Go files in the copies that their source does not have, and
-// generated ones in the source that are not generated any more.
+// generated files in the source that are no longer generated.
 func findStray(root string, files map[string][]byte) error {
 	reasons := map[string]string{wire + "/*_gen.go": "is not generated any more"}
 	for from, to := range copies {
@@ -64,11 +64,11 @@ func findStray(root string, files map[string][]byte) error {
 	return errors.Join(errs...)
 }
 
-// shown is how many lines of each side a difference shows.
+// shown is the number of lines of each side in a difference.
 const shown = 5
 
-// difference shows what lies between the beginning and the end that two texts
-// have in common.
+// difference shows the lines between the common beginning and the common end of two
+// texts.
 func difference(have, want []byte) string {
 	a, b := strings.Split(string(have), "\n"), strings.Split(string(want), "\n")
 	if len(have) == 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// copyOf makes a repository with as much in it as the generator looks at.
+// copyOf copies the part of the repository that the generator reads.
 func copyOf(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -134,7 +134,7 @@ func TestCheckNamesTheFileAndTheLine(t *testing.T) {
 	}
 }
 
-// A long difference is cut.
+// A long difference is truncated.
 func TestDifferenceIsShort(t *testing.T) {
 	got := difference([]byte("a\n"+strings.Repeat("b\n", 100)+"c"), []byte("a\nc"))
 	if lines := strings.Count(got, "\n"); lines > 2*shown+2 || !strings.Contains(got, "95 lines more") {

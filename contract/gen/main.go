@@ -1,4 +1,4 @@
-// Command gen writes what follows from the contract: Go types, strict decoders
+// Command gen generates code from the contract: Go types, strict decoders
 // and constants from schema.json and codes.json, and client-go's copies of the
 // packages wire and jsonscan. Run it from the repository's root as `go run ./contract/gen`;
 // with -check it writes nothing and fails when a file differs from what it
@@ -18,7 +18,7 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
-// What is read, and where files are written; all relative to the root.
+// The input files and the folders of the output, relative to the root.
 const (
 	schemaFile = "contract/schema.json"
 	codesFile  = "contract/codes.json"
@@ -30,8 +30,8 @@ const (
 // modules begins the import path of each package; its folder follows.
 const modules = "github.com/pay-theory/streamer/"
 
-// copies maps the packages that the client's module needs, too, to the folders
-// of their copies.
+// copies maps the packages that the client's module also needs to the folders of
+// their copies.
 var copies = map[string]string{
 	wire:                        "client-go/internal/wire",
 	"backend/internal/jsonscan": "client-go/internal/jsonscan",
@@ -119,7 +119,7 @@ func readModel(root string) (*model.Model, error) {
 
 // addCopies adds the copies of the files that are written by hand. They differ
 // from the source in the import paths of other copied packages. Tests are not
-// copied: what runs is the same.
+// copied, because the code is the same.
 func addCopies(root string, files map[string][]byte) error {
 	for from, to := range copies {
 		names, err := filepath.Glob(filepath.Join(root, from, "*.go"))

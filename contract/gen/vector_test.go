@@ -16,7 +16,7 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
-// root is the repository's, seen from here.
+// root is the path of the repository's root.
 const root = "../.."
 
 func contractModel(t testing.TB) *model.Model {
@@ -28,7 +28,7 @@ func contractModel(t testing.TB) *model.Model {
 	return m
 }
 
-// vector is what these tests read of a vector.
+// vector holds the parts of a vector that these tests read.
 type vector struct {
 	Name  string
 	Frame string
@@ -108,7 +108,7 @@ func (v *vector) messages() (list []json.RawMessage) {
 	return []json.RawMessage{v.bytes}
 }
 
-// message reads a message as an object, and finds what it should be.
+// message reads a message as an object, and finds its type in the model.
 func message(d *model.Direction, text []byte) (map[string]json.RawMessage, *model.Message) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(text, &object) != nil {
@@ -122,7 +122,7 @@ func message(d *model.Direction, text []byte) (map[string]json.RawMessage, *mode
 	return object, &d.Messages[i]
 }
 
-// plain is the value of a JSON string; of anything else it is empty.
+// plain returns the value of a JSON string; for other values it is empty.
 func plain(text []byte) (value string) {
 	_ = json.Unmarshal(text, &value)
 	return value
@@ -137,7 +137,7 @@ func record(m *model.Model, name string) *model.Record {
 	return nil
 }
 
-// objects are the records inside a field.
+// objects returns the records inside a field.
 func objects(m *model.Model, v *model.Value, text []byte) []map[string]json.RawMessage {
 	var list []map[string]json.RawMessage
 	if record(m, v.Record) == nil || v.Kind == model.Array && json.Unmarshal(text, &list) == nil {
@@ -171,7 +171,7 @@ func hasType(v *model.Value, text []byte) bool {
 // limit is one bound of a value. reached may be nil: it has no edge.
 type limit struct{ broken, reached func(text []byte) bool }
 
-// bounds are what a value may not exceed, by name.
+// bounds returns the bounds of a value by name.
 func bounds(v *model.Value) map[string]limit {
 	all := map[string]limit{}
 	add := func(name string, high int64, size func([]byte) int64) {
@@ -220,7 +220,7 @@ func bounds(v *model.Value) map[string]limit {
 	return all
 }
 
-// pageBytes is how many bytes the elements of a page have together.
+// pageBytes returns the total size of the elements of a page.
 func pageBytes(text []byte) (sum int) {
 	var list []json.RawMessage
 	if json.Unmarshal(text, &list) != nil || len(list) < 2 {

@@ -104,7 +104,7 @@ func TestStringsAreDecoded(t *testing.T) {
 	}
 }
 
-// Each place in a word of eight bytes, and each byte, is looked at.
+// Every byte is tested at every position in a word of eight bytes.
 func TestStringsEndWhereTheyShould(t *testing.T) {
 	for before := range 20 {
 		for c := range 0x80 {
@@ -161,7 +161,7 @@ func TestObjectsAndArrays(t *testing.T) {
 	require.Equal(t, len(` {"a" : [1, "x", null, true,-2.5] , "\u0062":{"raw": [1 , 2]}} `), s.Offset())
 }
 
-// After an error nothing more is read, and the error stays.
+// After an error nothing more is read, and the error is kept.
 func TestTheFirstErrorStays(t *testing.T) {
 	s := scan(`{"a":tru,"b":1}`, 1)
 	require.True(t, s.Enter('}'))

@@ -24,8 +24,8 @@ func seeds(f *testing.F) {
 	}
 }
 
-// FuzzDecodeClientFrame: what is accepted is JSON, within all limits, and
-// survives being written and read again.
+// FuzzDecodeClientFrame: accepted frames are JSON within all limits, and can be
+// written and read again.
 func FuzzDecodeClientFrame(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -62,8 +62,8 @@ func FuzzDecodeClientFrame(f *testing.F) {
 	})
 }
 
-// FuzzDecodeServerFrame: what is accepted is JSON, what is JSON of bounded
-// depth is accepted, and a second reading of what was read is the same.
+// FuzzDecodeServerFrame: exactly JSON of bounded depth is accepted, and reading the
+// written messages again gives the same.
 func FuzzDecodeServerFrame(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -235,7 +235,7 @@ func TestBatches(t *testing.T) {
 		_, _, err = DecodeClientFrame([]byte(text))
 		require.Equal(t, CodeMalformed, err.Code, text)
 	}
-	// A bad element does not stop the rest, and its answer finds its question.
+	// A bad element does not affect the others, and its error has its id and ref.
 	items, _, err = DecodeClientFrame([]byte(`[` + ping + `,5,{"type":"list","ref":"\ud800"},{"x":1,"ref":"7","id":"` + testID + `","type":"cancel"},{"\ud800":1},` + ping + `]`))
 	require.Nil(t, err)
 	require.Len(t, items, 6)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// vector is one frame of contract/vectors, and what becomes of it. README.md
+// vector is one frame of contract/vectors with the expected result. README.md
 // there explains the fields.
 type vector struct {
 	Name  string

@@ -2,7 +2,7 @@
 // decoders for them: strict ones for what clients send, lenient ones for what
 // servers send. contract/PROTOCOL.md specifies them. Types, fields and limits
 // are generated from contract/schema.json. The package is kept the same in the
-// server's and the client's module, but for import paths.
+// server's and the client's module, except for import paths.
 package wire
 
 import "github.com/pay-theory/streamer/client-go/internal/jsonscan"

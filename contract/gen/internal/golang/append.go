@@ -49,7 +49,7 @@ func appendRecord(f *file, name string, r *model.Record) error {
 }
 
 // appendField writes the encoding of a field. must is the condition under which
-// it is required, zero the one under which it is written though it is zero.
+// it is required, zero the one under which it is written even if it is zero.
 func appendField(f *file, receiver string, field *model.Field, pointer bool, must, zero string) error {
 	v, from := &field.Value, receiver+"."+exported(field.Name)
 	switch v.Kind {
@@ -97,8 +97,8 @@ func appendField(f *file, receiver string, field *model.Field, pointer bool, mus
 	return nil
 }
 
-// written writes a call of a writer's method that leaves out what is zero,
-// unless the condition holds.
+// written writes a call of a writer's method that omits a zero value unless the
+// condition zero holds.
 func (f *file) written(method, name, from, zero string) {
 	switch {
 	case method == "rawField":

@@ -41,7 +41,7 @@ func clientMessage(f *file, m *model.Model) error {
 	return appendMessage(f, "ClientMessage", d)
 }
 
-// clientTables writes which names there are and which message has which.
+// clientTables writes the names of the fields, and which message has which.
 func clientTables(f *file, d *model.Direction) {
 	f.line("\n// clientNames are the names of the fields, in the order of their bits.\nvar clientNames = [...]string{")
 	for i := range d.Fields {

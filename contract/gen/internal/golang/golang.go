@@ -95,7 +95,7 @@ func exported(name string) string {
 	return b.String()
 }
 
-// records are the Go names of records whose own would mislead.
+// records are the Go names of records whose own names would mislead.
 var records = map[string]string{"progressState": "Progress"}
 
 // recordName is the Go name of a record.
@@ -106,13 +106,13 @@ func recordName(name string) string {
 	return exported(name)
 }
 
-// sentence makes a description the Go way: it begins with the name.
+// sentence turns a description into a Go comment: it begins with the name.
 func sentence(name, doc string) string {
 	if doc == "" {
 		return ""
 	}
 	runes := []rune(doc)
-	// A word of one letter, or one that goes on in capitals, keeps its first.
+	// A word of one letter, or one in capitals, keeps its first letter.
 	if len(runes) < 2 || !unicode.IsUpper(runes[1]) {
 		runes[0] = unicode.ToLower(runes[0])
 	}
@@ -122,8 +122,8 @@ func sentence(name, doc string) string {
 // unsigned are the definitions of integers that Go counts as uint64.
 var unsigned = []string{"position", "seq", "rev"}
 
-// goType returns the Go type of a field. absent reports that a message may have
-// the field left out while its zero means something else.
+// goType returns the Go type of a field. absent reports that a message may
+// omit the field while its zero value has another meaning.
 func goType(f *model.Field, absent bool) (string, error) {
 	v := &f.Value
 	switch v.Kind {
@@ -180,8 +180,8 @@ func holdsZero(v *model.Value) bool {
 	}
 }
 
-// absentMeans reports whether some message may leave a field out while its zero
-// means something else.
+// absentMeans reports whether some message may omit a field while its zero value
+// has another meaning.
 func absentMeans(messages []model.Message, name string) bool {
 	for i := range messages {
 		f := messages[i].Field(name)

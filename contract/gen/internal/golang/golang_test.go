@@ -7,8 +7,7 @@ import (
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
 )
 
-// one is a contract with one message each way; change makes of it what is to be
-// tried.
+// one returns a contract with one message in each direction, modified by change.
 func one(change func(m *model.Model)) *model.Model {
 	text := func(name string) model.Field {
 		return model.Field{Name: name, Required: true, Value: model.Value{Kind: model.Text, MinLength: 1, MaxLength: 9, MaxBytes: 9}}

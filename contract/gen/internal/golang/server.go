@@ -66,9 +66,8 @@ func serverForms(f *file, d *model.Direction) {
 	f.line("\t}\n\treturn 1<<64 - 1\n}")
 }
 
-// decodeRecord is how a record is read. It is written out for each: a function
-// that took the reading of a field as its argument would have the scanner moved
-// to the heap.
+// decodeRecord is the decoder of a record. It is generated for each: a function
+// with the decoder of a field as its argument would move the scanner to the heap.
 const decodeRecord = `
 // decode reads the record to its end, also after a field of the wrong type.
 func (r *%s) decode(s *scanner) (why *Error) {
@@ -83,7 +82,7 @@ func (r *%s) decode(s *scanner) (why *Error) {
 	return why
 }`
 
-// decodeRecords is how an array of records is read.
+// decodeRecords is the decoder of an array of records.
 const decodeRecords = `
 // decode%[2]s reads an array to its end, also after an element of the wrong type.
 func decode%[2]s(s *scanner) (out []%[1]s, why *Error) {
@@ -127,7 +126,7 @@ func record(f *file, r *model.Record) error {
 	return appendRecord(f, name, r)
 }
 
-// lenient writes the reading of a field: its type is judged, not its bounds.
+// lenient writes the decoder of a field: it checks the type, not the bounds.
 func lenient(f *file, receiver string, field *model.Field, pointer bool) error {
 	v, into := &field.Value, receiver+"."+exported(field.Name)
 	wrap := func(read string, pointer bool) {

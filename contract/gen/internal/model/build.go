@@ -14,7 +14,7 @@ import (
 )
 
 // Build makes the model of a schema and of codes.json. Errors name the
-// definition that breaks a rule of the generator's.
+// definition that breaks a rule of the generator.
 func Build(schemaJSON, codesJSON []byte) (*Model, error) {
 	root, err := schema.Parse(schemaJSON)
 	if err != nil {
@@ -90,7 +90,7 @@ func (b *builder) direction(d *Direction, side string) (err error) {
 	return err
 }
 
-// variants reads the messages that a definition lets choose from.
+// variants reads the messages among which a definition chooses.
 func (b *builder) variants(def string) ([]Message, error) {
 	s := b.defs.Get(def)
 	if s == nil || len(s.OneOf) == 0 {
@@ -164,8 +164,8 @@ func (b *builder) refer(ref string) (string, *schema.Schema, error) {
 	return name, s, nil
 }
 
-// resolve returns a schema with what it refers to put into it; its own
-// keywords count before those. name is the definition it began with.
+// resolve returns a schema merged with the one that it refers to; its own keywords
+// take precedence. name is the definition it began with.
 func (b *builder) resolve(s *schema.Schema) (out *schema.Schema, name string, err error) {
 	own := *s
 	for ref, hops := s.Ref, 0; ref != ""; hops++ {
@@ -188,7 +188,7 @@ func (b *builder) resolve(s *schema.Schema) (out *schema.Schema, name string, er
 	return &own, name, nil
 }
 
-// limit notes a bound that has a name. One name has one value.
+// limit adds a bound that has a name. A name has one value.
 func (b *builder) limit(name string, value int64, def json.RawMessage) error {
 	if name == "" {
 		return nil

@@ -40,12 +40,12 @@ func TestBuild(t *testing.T) {
 	if m.Client.MaxBytes != 32<<10 || m.Client.MaxBatch != 64 || m.Server.MaxBytes != 128<<10 || m.Server.MaxBatch != 0 || m.Client.MaxDepth != 64 {
 		t.Errorf("%+v", m.Client)
 	}
-	// What the choice requires beyond the message counts for it alone.
+	// Additional requirements of the choice apply only to it.
 	ack, event := m.Server.Messages[0], m.Server.Events[0]
 	if !ack.Field("id").Required || event.Field("id").Required {
 		t.Error("an ack has an id, but for one inside a snapshot")
 	}
-	// A reference with keywords beside it has both.
+	// A reference with other keywords has both.
 	action := m.Client.Messages[0].Field("action").Value
 	if action.Name != "action" || action.MaxBytes != 128 || action.Limit != "name" || action.Pattern == "" || action.Rule == "" {
 		t.Errorf("%+v", action)
@@ -59,7 +59,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// The order of the union's fields is one that every message agrees with.
+// The order of the union's fields agrees with every message.
 func TestOrder(t *testing.T) {
 	schema, codes := contract(t)
 	m, err := Build([]byte(schema), []byte(codes))
@@ -82,7 +82,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// The generator refuses a contract that it could not keep.
+// The generator refuses a contract that it cannot enforce.
 func TestBuildRefuses(t *testing.T) {
 	schema, codes := contract(t)
 	for name, tc := range map[string]struct{ from, to, want string }{

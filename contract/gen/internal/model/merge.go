@@ -5,10 +5,10 @@ import (
 	"reflect"
 )
 
-// merge returns the fields of all messages, each once, in an order that no
-// message contradicts; where several could be next, the one that was met first
-// is. In a strict direction a field is the same whichever message has it,
-// since it is judged before the message's type is known.
+// merge returns the fields of all messages, each once, in an order that agrees with
+// every message; of several possible next fields it takes the one that was read
+// first. In a strict direction a field is the same in all messages, because it is
+// checked before the message's type is known.
 func merge(messages []Message, strict bool) ([]Field, error) {
 	var all []Field
 	place := map[string]int{}

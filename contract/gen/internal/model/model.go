@@ -1,13 +1,13 @@
-// Package model is the contract as a generator sees it: messages, their fields,
-// their limits and the codes, all references resolved, in the order in which
-// they are written. It knows no programming language.
+// Package model is the input of a generator: the messages of the contract, their
+// fields, their limits and the codes, with references resolved, in the order of the
+// source. It is independent of programming languages.
 package model
 
 // Model is the whole contract.
 type Model struct {
 	// Client and Server are the two directions.
 	Client, Server Direction
-	// Records are the objects inside messages that are no messages.
+	// Records are the objects inside messages that are not messages.
 	Records []Record
 	// Limits are the bounds that have names, in order of appearance.
 	Limits []Limit
@@ -22,14 +22,13 @@ type Direction struct {
 	Messages []Message
 	// Events are the messages inside others; only servers send them.
 	Events []Message
-	// Fields are the fields of all messages, each once, in an order that none
-	// of the messages contradicts. A field that several messages have comes as
-	// the first of them has it.
+	// Fields are the fields of all messages, each once, in an order that agrees
+	// with every message. A shared field is that of the first message.
 	Fields []Field
 	// MaxBytes and MaxDepth bound a frame.
 	MaxBytes, MaxDepth int
-	// MaxBatch is how many messages a batch holds at most; 0: bytes alone
-	// bound it.
+	// MaxBatch is the maximum number of messages in a batch; 0: only MaxBytes
+	// limits it.
 	MaxBatch int
 	// Strict frames are refused for duplicate keys and lone surrogates.
 	Strict bool
@@ -58,15 +57,15 @@ type Field struct {
 	Name     string
 	Doc      string
 	Required bool
-	// Default is what an absent field means: a JSON text; empty: being absent
-	// is a meaning of its own.
+	// Default is the meaning of an absent field as JSON; empty: absence has its
+	// own meaning.
 	Default string
 	Value   Value
 	// In are the types of the messages that have the field; empty in records.
 	In []string
 }
 
-// Kind is what sort of value a field holds.
+// Kind is the kind of value of a field.
 type Kind int
 
 // The kinds.
@@ -118,7 +117,7 @@ type Value struct {
 type Limit struct {
 	Name  string
 	Value int64
-	// Default is what counts when the field is absent; 0: nothing does.
+	// Default is used when the field is absent; 0: there is none.
 	Default int64
 }
 
@@ -150,8 +149,8 @@ func (m *Message) Field(name string) *Field {
 	return nil
 }
 
-// Words returns the types of messages, and what a Word may be: each once, in
-// order of appearance.
+// Words returns the types of messages and the values of Words, each once, in order
+// of appearance.
 func (m *Model) Words() []string {
 	var all []string
 	seen := map[string]bool{}
@@ -174,8 +173,8 @@ func (m *Model) Words() []string {
 	return all
 }
 
-// Vocabularies returns the fields that hold a Word, but for type: each name
-// once, in order of appearance.
+// Vocabularies returns the fields that hold a Word, except type: each name once, in
+// order of appearance.
 func (m *Model) Vocabularies() []Field {
 	var out []Field
 	seen := map[string]bool{"type": true}

@@ -55,7 +55,7 @@ func text(s *schema.Schema, v *Value) {
 	}
 }
 
-// bound notes the value's upper bound as a limit if it has a name.
+// bound adds the value's upper bound to the limits if it has a name.
 func (b *builder) bound(s *schema.Schema, v *Value) error {
 	if s.Limit == "" {
 		return nil
