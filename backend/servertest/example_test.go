@@ -30,9 +30,9 @@ func Example() {
 	defer func() { _ = s.Close() }()
 
 	s.Next(servertest.Throttle)                       // the first handshake is refused,
-	s.Next(servertest.Stillborn)                      // the second connection dies at once,
-	s.Next(servertest.Foreign, servertest.FromClient) // the gateway fails over the first request,
-	s.Next(servertest.Cut, servertest.Type("ack"))    // and the first acknowledgement dies with its connection
+	s.Next(servertest.Stillborn)                      // the second connection is cut at once,
+	s.Next(servertest.Foreign, servertest.FromClient) // the gateway fails on the first request,
+	s.Next(servertest.Cut, servertest.Type("ack"))    // and the first acknowledgement is lost with its connection
 	answer, tries := call(s, "greet", `"Ada"`)
 	fmt.Println(answer)
 	fmt.Println(tries, "connections")
@@ -51,14 +51,14 @@ func Example() {
 	// connection 4: cut, from the server
 }
 
-// call makes a call, with as many connections as it takes.
+// call makes a call, over as many connections as necessary.
 func call(s *servertest.Server, action, payload string) (answer string, tries int) {
 	request := fmt.Sprintf(`{"type":"request","id":"%s","action":"%s","payload":%s}`, uuid.Must(uuid.NewV7()), action, payload)
 	for tries = 1; ; tries++ {
 		d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, NetDialContext: s.DialContext}
 		ws, _, err := d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
 		if err != nil {
-			continue // a client that is no example waits here, longer each time
+			continue // a real client waits here, longer each time
 		}
 		answer, err = ask(ws, request)
 		_ = ws.Close()

@@ -165,7 +165,7 @@ func TestInfo(t *testing.T) {
 		t.Errorf("%q", s.events)
 	}
 	outside := streamer.Info(t.Context())
-	outside.Progress(1, "nobody listens")
+	outside.Progress(1, "without a call")
 	if outside.ID != "" {
 		t.Errorf("%+v", outside)
 	}
@@ -198,7 +198,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// What encoding/json passes on, and no client could read.
+// encoding/json writes these values, but no client could read them.
 func TestUnreadableJSONIsNotEncodable(t *testing.T) {
 	nested := func(n int) string { return strings.Repeat(`[{"a":`, n/2) + `"[[[["` + strings.Repeat("}]", n/2) }
 	for text, fits := range map[string]bool{

@@ -112,7 +112,7 @@ func TestBigNumbersSurvive(t *testing.T) {
 	}
 }
 
-// level has a grammar of its own.
+// level is a type with text methods.
 type level struct{ n int }
 
 func (l level) MarshalText() ([]byte, error) { return []byte(strings.Repeat("i", l.n)), nil }
@@ -153,7 +153,7 @@ func TestTypesWithTextMethods(t *testing.T) {
 	}
 }
 
-// BenchmarkDecodeAndRun is what this package adds to an inline call: checking,
+// BenchmarkDecodeAndRun measures what this package adds to an inline call: checking,
 // decoding, the handler, encoding.
 func BenchmarkDecodeAndRun(b *testing.B) {
 	type message struct {

@@ -1,6 +1,6 @@
 // Package quota holds the arithmetic of limits: how many of a fixed number of
-// places one tenant may take, and how often something may happen. It knows
-// neither clocks nor what is counted.
+// places one tenant may take, and how often events may happen. Callers pass the
+// time.
 package quota
 
 import "sync/atomic"

@@ -58,7 +58,7 @@ type Base struct {
 	Label string `json:"label,omitempty"`
 }
 
-// Pair is generic, to see what its name becomes.
+// Pair is generic, to test its name in the schema.
 type Pair[T any] struct {
 	Left  T  `json:"left"`
 	Right *T `json:"right,omitempty"`

@@ -14,15 +14,15 @@ import (
 // payload is a JSON text for a test.
 type payload struct {
 	text string
-	// sloppy: it breaks a rule that no schema can state, such as a key that
-	// stands twice.
+	// sloppy: it breaks a rule that no schema can state, such as that of unique
+	// keys.
 	sloppy bool
-	// exact: no number in it has more digits than a float holds, so that what
-	// Go writes of it keeps the same bounds.
+	// exact: no number in it has more digits than a float holds, so that the value
+	// that Go encodes is within the same bounds.
 	exact bool
 }
 
-// drawing writes payloads that mostly fit a schema, and often just do not.
+// drawing writes payloads that usually fit a schema, and often nearly fit.
 type drawing struct {
 	t    *rapid.T
 	root map[string]any
@@ -45,7 +45,7 @@ func (d *drawing) of(values ...string) string { return rapid.SampledFrom(values)
 
 func (d *drawing) space() string { return d.of("", "", "", " ", "\n\t") }
 
-// value writes a value of the schema, or now and then of none.
+// value writes a value of the schema, or sometimes of no schema.
 func (d *drawing) value(doc any, depth int) string {
 	m, ok := doc.(map[string]any)
 	if !ok || d.chance(3, "stray") {
@@ -93,7 +93,7 @@ func (d *drawing) resolve(ref string) any {
 	return d.root["$defs"].(map[string]any)[name]
 }
 
-// number writes numbers at and beside the bounds, in all forms.
+// number writes numbers at and next to the bounds, in all forms.
 func (d *drawing) number(m map[string]any, kind string) string {
 	near := []string{"0", "-0", "1", "-1", "2", "5", "7", "10", "1.0", "1e1", "100e-1", "1E+2", "0.5", "1.5", "-0.0", "0e5", "300", "3e2", "2.5e1", "12", "3", "6"}
 	for _, name := range []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"} {

@@ -28,7 +28,7 @@ type noted struct {
 	F map[string]*noted
 }
 
-// money looks like a string to JSON.
+// money is encoded as a JSON string.
 type money struct{ Cents int64 }
 
 func (money) MarshalJSON() ([]byte, error)     { return []byte(`"1.00"`), nil }
@@ -72,7 +72,7 @@ func TestPublished(t *testing.T) {
 	}
 }
 
-// Equal names of different types must not meet.
+// Different types of the same name must have different definitions.
 func TestDefinitionsOfOneNameAreKeptApart(t *testing.T) {
 	type other = struct{ X Pair[Pair[Base]] }
 	type Base struct {
