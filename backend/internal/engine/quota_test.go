@@ -12,13 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireUsed checks that used of a pool's size places are taken.
-func requireUsed(t require.TestingT, pool *quota.Pool, size, used int64) {
-	require.False(t, pool.Reserve(nil, size-used+1), "fewer places are taken")
-	require.True(t, pool.Reserve(nil, size-used), "more places are taken")
-	pool.Release(nil, size-used)
-}
-
 // Law 5: a tenant that holds all the inline calls it can get takes none from
 // others; what it gives back, it gets again.
 func TestLaw05NoTenantTakesAllInlineCalls(t *testing.T) {
@@ -73,4 +66,11 @@ func TestPendingCancelsAreShared(t *testing.T) {
 	m.add(key("modest", 3), later)
 	require.Len(t, m.queue, 1, "the old ones are gone")
 	require.Equal(t, map[string]int{"modest": 1}, m.counts)
+}
+
+// requireUsed checks that used of a pool's size places are taken.
+func requireUsed(t require.TestingT, pool *quota.Pool, size, used int64) {
+	require.False(t, pool.Reserve(nil, size-used+1), "fewer places are taken")
+	require.True(t, pool.Reserve(nil, size-used), "more places are taken")
+	pool.Release(nil, size-used)
 }
