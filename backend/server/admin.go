@@ -29,7 +29,7 @@ type DeadLetter struct {
 	Action   string    `json:"action"`
 	Code     string    `json:"code"`
 	Attempt  int       `json:"attempt"`
-	Deaths   int       `json:"deaths"`
+	Crashes  int       `json:"crashes"`
 	Accepted time.Time `json:"accepted"`
 	Ended    time.Time `json:"ended"`
 	RetryOf  string    `json:"retryOf,omitempty"`
@@ -110,7 +110,7 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 	page := DeadLetters{Dead: make([]DeadLetter, len(dead)), Cursor: cursor}
 	for i, d := range dead {
 		page.Dead[i] = DeadLetter{
-			Tenant: d.Tenant, ID: d.ID, Subject: d.Subject, Action: d.Action, Code: d.Code, Attempt: d.Attempt, Deaths: d.Deaths,
+			Tenant: d.Tenant, ID: d.ID, Subject: d.Subject, Action: d.Action, Code: d.Code, Attempt: d.Attempt, Crashes: d.CrashCount,
 			Accepted: d.Accepted.UTC(), Ended: d.Ended.UTC(), RetryOf: d.RetryOf,
 		}
 	}
@@ -137,7 +137,7 @@ func (s *Server) retryDead(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		refuseStore(w, err)
 		return
-	case state.Dead:
+	case state.DeadLetter:
 		refuse(w, http.StatusConflict, wire.CodeConflict, "it was retried as "+id+", which is a dead letter itself: retry that one")
 		return
 	}

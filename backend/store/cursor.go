@@ -51,8 +51,8 @@ func (q *Query) Filter() []string {
 	return []string{"requests", string(q.Status), q.Action, stamp(q.From), stamp(q.To)}
 }
 
-// Page returns a page's size: def when limit is 0, at most max.
-func Page(limit, def, max int) int {
+// PageSize returns a page's size: def when limit is 0, at most max.
+func PageSize(limit, def, max int) int {
 	if limit <= 0 {
 		return def
 	}

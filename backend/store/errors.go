@@ -16,8 +16,8 @@ var (
 	ErrNotDue = errors.New("not due yet")
 	// ErrLeased: another worker holds the request.
 	ErrLeased = errors.New("leased to another worker")
-	// ErrSuspect: the request must be claimed alone.
-	ErrSuspect = errors.New("a suspect is claimed alone")
+	// ErrQuarantined: the request needs a claim with Claimant.Quarantine.
+	ErrQuarantined = errors.New("the request is quarantined")
 	// ErrEnded: the request has ended.
 	ErrEnded = errors.New("ended")
 	// ErrFenced: a newer claim exists, or the request does not run any more.

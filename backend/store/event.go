@@ -43,7 +43,7 @@ func (e *Event) First() uint64 {
 }
 
 // Event returns the mark as an event.
-func (m *Mark) Event() Event {
+func (m *AttemptMark) Event() Event {
 	return Event{Kind: Attempt, Seq: m.Seq, Attempt: m.Attempt, Keep: m.Keep, From: m.From, Code: m.Code}
 }
 

@@ -24,9 +24,9 @@ func IDTime(id string) (t time.Time, ok bool) {
 	return time.UnixMilli(ms), true
 }
 
-// Remembered tells whether a cancel of an unknown id is to be remembered: its
-// time is within CancelMemory of now.
-func Remembered(id string, now time.Time) bool {
+// CancelRetained tells whether a cancel of an unknown id is to be remembered: its
+// time is within CancelRetention of now.
+func CancelRetained(id string, now time.Time) bool {
 	t, ok := IDTime(id)
-	return ok && now.Sub(t).Abs() <= CancelMemory
+	return ok && now.Sub(t).Abs() <= CancelRetention
 }

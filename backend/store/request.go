@@ -26,8 +26,8 @@ func (s Status) Ended() bool { return s == Succeeded || s == Failed || s == Canc
 // Valid tells whether the status is one of the five.
 func (s Status) Valid() bool { return s == Queued || s == Running || s.Ended() }
 
-// New is a request to be accepted.
-type New struct {
+// Request is a request to be accepted.
+type Request struct {
 	Key
 	// Subject owns the request.
 	Subject string
@@ -51,7 +51,7 @@ type New struct {
 	Connection string
 	// RetryOf is the id of the dead letter that an operator retries.
 	RetryOf string
-	// Claim makes the request born claimed, attempt 1.
+	// Claim makes the new request a running one, attempt 1.
 	Claim *Claimant
 	// Progress is what a promoted call had reported.
 	Progress *Progress
@@ -71,13 +71,14 @@ type Claimant struct {
 	// Lease is for how long the claim holds unless renewed by Record. Stores
 	// with one owner ignore it: their leases hold until they are opened again.
 	Lease time.Duration
-	// Alone tells that no other suspect runs beside this one. Without it,
-	// suspects are refused with ErrSuspect.
-	Alone bool
+	// Quarantine reports that the caller runs no other quarantined request at
+	// the same time. Without it, quarantined requests are refused with
+	// ErrQuarantined.
+	Quarantine bool
 }
 
-// SuspectAfter is from how many deaths on a request is a suspect.
-const SuspectAfter = 2
+// QuarantineAfter is the crash count from which on a request is quarantined.
+const QuarantineAfter = 2
 
 // Fence is the right to write, held by the newest claim.
 type Fence struct {
@@ -87,8 +88,8 @@ type Fence struct {
 	Lease time.Duration
 }
 
-// Mark is the newest attempt mark.
-type Mark struct {
+// AttemptMark is the newest attempt mark.
+type AttemptMark struct {
 	// Seq is the mark's own seq.
 	Seq uint64
 	// Attempt is the attempt that begins with it.
@@ -125,29 +126,29 @@ type State struct {
 	Due     time.Time
 	Ended   time.Time
 	RetryOf string
-	// CancelAfter: see New.
+	// CancelAfter: see Request.
 	CancelAfter *time.Duration
 	// UnsubscribedAt is when the last connection that followed a request with
 	// CancelAfter left. Zero: a connection follows it, or it has no CancelAfter.
 	UnsubscribedAt time.Time
 
-	// Fence counts claims, Attempt runs, Failures what is charged against
-	// Retry, Deaths workers that died holding the request.
-	Fence    uint64
-	Attempt  int
-	Failures int
-	Deaths   int
+	// Fence counts claims, Attempt runs, Failures the attempts that count
+	// against Retry, CrashCount the workers lost while they held the request.
+	Fence      uint64
+	Attempt    int
+	Failures   int
+	CrashCount int
 
 	// LastSeq is the newest event's seq.
 	LastSeq uint64
 	// Keep is the seq up to which chunks survive the current attempt.
 	Keep uint64
-	// Mark is nil during the first attempt.
-	Mark *Mark
+	// AttemptMark is nil during the first attempt.
+	AttemptMark *AttemptMark
 	// Code is why the last attempt ended, or the end's code.
 	Code string
-	// Dead tells that the request ended as a dead letter.
-	Dead bool
+	// DeadLetter tells that the request ended as a dead letter.
+	DeadLetter bool
 
 	Progress        *Progress
 	CancelRequested bool
@@ -164,7 +165,7 @@ func (s *State) CancelAt() time.Time {
 	if s.CancelAfter == nil || s.UnsubscribedAt.IsZero() || s.CancelRequested || s.Status.Ended() {
 		return time.Time{}
 	}
-	return Milli(s.UnsubscribedAt.Add(*s.CancelAfter))
+	return TruncateMillis(s.UnsubscribedAt.Add(*s.CancelAfter))
 }
 
 // CheckAt returns when the engine must look at the request: the earlier of Due
@@ -177,11 +178,12 @@ func (s *State) CheckAt() time.Time {
 	return at
 }
 
-// Suspect tells whether the request must run with no other suspect beside it.
-func (s *State) Suspect() bool { return s.Deaths >= SuspectAfter }
+// Quarantined reports whether the request is suspected of crashing workers, so
+// that no other such request may run at the same time.
+func (s *State) Quarantined() bool { return s.CrashCount >= QuarantineAfter }
 
-// Work is a claimed request, ready to run.
-type Work struct {
+// ClaimedRequest is a claimed request, ready to run.
+type ClaimedRequest struct {
 	State    State
 	Input    []byte
 	Metadata []byte
@@ -226,8 +228,8 @@ type End struct {
 	Retryable bool
 	// Payload is the result, or an error's details; may be nil.
 	Payload []byte
-	// Dead makes the request a dead letter.
-	Dead bool
+	// DeadLetter makes the request a dead letter.
+	DeadLetter bool
 }
 
 // Query selects what List returns.
@@ -251,13 +253,13 @@ type Summary struct {
 	Action          string
 	Status          Status
 	Attempt         int
-	Deaths          int
+	CrashCount      int
 	Accepted        time.Time
 	Ended           time.Time
 	Due             time.Time
 	LastSeq         uint64
 	Code            string
-	Dead            bool
+	DeadLetter      bool
 	Percent         *float64
 	CancelRequested bool
 	RetryOf         string
@@ -266,8 +268,8 @@ type Summary struct {
 // Summary returns what a list says of the request.
 func (s *State) Summary() Summary {
 	out := Summary{
-		Key: s.Key, Subject: s.Subject, Action: s.Action, Status: s.Status, Attempt: s.Attempt, Deaths: s.Deaths,
-		Accepted: s.Accepted, Ended: s.Ended, Due: s.Due, LastSeq: s.LastSeq, Code: s.Code, Dead: s.Dead,
+		Key: s.Key, Subject: s.Subject, Action: s.Action, Status: s.Status, Attempt: s.Attempt, CrashCount: s.CrashCount,
+		Accepted: s.Accepted, Ended: s.Ended, Due: s.Due, LastSeq: s.LastSeq, Code: s.Code, DeadLetter: s.DeadLetter,
 		CancelRequested: s.CancelRequested, RetryOf: s.RetryOf,
 	}
 	if s.Progress != nil {
@@ -281,11 +283,11 @@ func (s *State) Summary() Summary {
 type Hint struct {
 	Key
 	// Due is State.CheckAt.
-	Due      time.Time
-	Status   Status
-	Action   string
-	Deadline time.Time
-	Deaths   int
+	Due        time.Time
+	Status     Status
+	Action     string
+	Deadline   time.Time
+	CrashCount int
 	// Fence is the request's newest.
 	Fence uint64
 	// CancelAt is State.CancelAt, and Watch the revision at which it holds; see
@@ -297,7 +299,7 @@ type Hint struct {
 // Hint returns what an index of due requests says of the request.
 func (s *State) Hint() Hint {
 	return Hint{
-		Key: s.Key, Due: s.CheckAt(), Status: s.Status, Action: s.Action, Deadline: s.Deadline, Deaths: s.Deaths,
+		Key: s.Key, Due: s.CheckAt(), Status: s.Status, Action: s.Action, Deadline: s.Deadline, CrashCount: s.CrashCount,
 		Fence: s.Fence, CancelAt: s.CancelAt(), Watch: s.Watch,
 	}
 }

@@ -8,7 +8,7 @@
 // it expired, whether or not it was deleted yet.
 //
 // The rules of a request's life are written once, as pure functions of its
-// [State] (Born, State.Claim, State.Record, State.Finish, State.Cancel,
+// [State] (NewState, State.Claim, State.Record, State.Finish, State.Cancel,
 // State.SetSubscribed, State.CancelUnsubscribed), and stores share them. What
 // the pointers of a returned State point to is not to be changed.
 //
@@ -26,9 +26,9 @@ import (
 // unless a store was opened with another number.
 const DefaultShards = 16
 
-// CancelMemory is how old an unknown id may be for a cancel of it to be
+// CancelRetention is how old an unknown id may be for a cancel of it to be
 // remembered, and for how long it is.
-const CancelMemory = 10 * time.Minute
+const CancelRetention = 10 * time.Minute
 
 // DefaultRetention is for how long a request is kept after its end.
 const DefaultRetention = 7 * 24 * time.Hour
@@ -40,22 +40,22 @@ const DefaultRetention = 7 * 24 * time.Hour
 // Any method may return [ErrUnavailable], after which it may have had its
 // effect or not: each is safe to repeat, and recognises its own.
 type RequestQueue interface {
-	// Accept stores a new request: queued, or born claimed when New.Claim is
+	// Accept stores a new request: queued, or running when Request.Claim is
 	// set. If the id is known with the same subject, action and input hash, or
 	// the idempotency key with the same hash, it returns that request and
 	// Fresh false. If a cancel of the id was remembered, the request is stored
 	// and ended in the same write.
 	//
 	// Errors: ErrConflict, ErrIdempotencyConflict, ErrExpired, ErrUnavailable.
-	Accept(ctx context.Context, n New) (Acceptance, error)
+	Accept(ctx context.Context, n Request) (Acceptance, error)
 
 	// Claim takes a due request, raises its fence and attempt, and adds its
 	// attempt mark unless this is the first claim. Taking over a void lease
-	// counts a death.
+	// counts a crash.
 	//
-	// Errors: ErrNotFound, ErrNotDue, ErrLeased, ErrSuspect, and ErrEnded with
+	// Errors: ErrNotFound, ErrNotDue, ErrLeased, ErrQuarantined, and ErrEnded with
 	// the state.
-	Claim(ctx context.Context, key Key, by Claimant) (Work, error)
+	Claim(ctx context.Context, key Key, by Claimant) (ClaimedRequest, error)
 
 	// Record adds a segment, a checkpoint, progress, and renews the lease, if
 	// the fence is the request's newest and it is running. Nobody may be told
@@ -72,7 +72,7 @@ type RequestQueue interface {
 	Finish(ctx context.Context, f Fence, o Outcome) (State, error)
 
 	// Cancel ends a queued request and flags a running one. A cancel of an
-	// unknown id that is younger than CancelMemory is remembered for
+	// unknown id that is younger than CancelRetention is remembered for
 	// (tenant, subject, id).
 	//
 	// Errors: ErrNotFound if there is no such request of this owner; ErrEnded,
@@ -138,11 +138,11 @@ type Watcher interface {
 	CancelUnsubscribed(ctx context.Context, key Key, watch uint64) (State, error)
 }
 
-// Absenter is the optional role of a store that knows without looking, most of
-// the time, that a request is not there. Inline calls ask it.
-type Absenter interface {
-	// Absent returns true only if no request has the key. It does not block.
-	Absent(key Key) bool
+// ExistenceFilter is the optional role of a store that can usually report
+// without a read that a request does not exist. Inline calls use it.
+type ExistenceFilter interface {
+	// MayExist returns false only if no request has the key. It does not block.
+	MayExist(key Key) bool
 }
 
 // Checker is the optional role of a store that can tell whether it works.

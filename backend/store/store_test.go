@@ -63,11 +63,11 @@ func TestIDTime(t *testing.T) {
 		_, ok := store.IDTime(bad)
 		require.False(t, ok, bad)
 	}
-	now := got.Add(store.CancelMemory)
-	require.True(t, store.Remembered(u.String(), now))
-	require.False(t, store.Remembered(u.String(), now.Add(time.Millisecond)))
-	require.True(t, store.Remembered(u.String(), got.Add(-store.CancelMemory)))
-	require.False(t, store.Remembered(u.String(), got.Add(-store.CancelMemory-time.Millisecond)))
+	now := got.Add(store.CancelRetention)
+	require.True(t, store.CancelRetained(u.String(), now))
+	require.False(t, store.CancelRetained(u.String(), now.Add(time.Millisecond)))
+	require.True(t, store.CancelRetained(u.String(), got.Add(-store.CancelRetention)))
+	require.False(t, store.CancelRetained(u.String(), got.Add(-store.CancelRetention-time.Millisecond)))
 }
 
 func TestCursor(t *testing.T) {
@@ -153,7 +153,7 @@ func FuzzDecodeEvents(f *testing.F) {
 
 func TestPages(t *testing.T) {
 	for limit, want := range map[int]int{-1: 50, 0: 50, 1: 1, 100: 100, 101: 100} {
-		require.Equal(t, want, store.Page(limit, 50, 100))
+		require.Equal(t, want, store.PageSize(limit, 50, 100))
 	}
 	p := store.NewEventPage(3)
 	require.True(t, p.Add(store.Event{Data: []byte("12345")}), "the first always fits")
@@ -176,17 +176,17 @@ func TestClosedIsUnavailable(t *testing.T) {
 func TestStatesAreValues(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	after, progress := time.Minute, &store.Progress{Attempt: 1, Rev: 1}
-	n := &store.New{Deadline: now.Add(time.Hour), CancelAfter: &after, Progress: progress, Claim: &store.Claimant{}}
-	s := store.Born(n, now, false)
+	n := &store.Request{Deadline: now.Add(time.Hour), CancelAfter: &after, Progress: progress, Claim: &store.Claimant{}}
+	s := store.NewState(n, now, false)
 	*n.CancelAfter, n.Progress.Rev = 0, 9
 	require.Equal(t, time.Minute, *s.CancelAfter)
 	require.Equal(t, uint64(1), s.Progress.Rev)
 	second, err := s.Claim(store.Claimant{}, now, false)
 	require.NoError(t, err)
-	mark := *second.Mark
-	third, err := second.Claim(store.Claimant{Alone: true}, now, false)
+	mark := *second.AttemptMark
+	third, err := second.Claim(store.Claimant{Quarantine: true}, now, false)
 	require.NoError(t, err)
-	require.Equal(t, mark, *second.Mark)
+	require.Equal(t, mark, *second.AttemptMark)
 	require.Equal(t, uint64(1), s.Progress.Rev)
 	report := &store.Report{Progress: &store.Progress{Attempt: 3, Rev: 1}}
 	next, _, err := third.Record(third.Fence, report)

@@ -18,23 +18,23 @@ func CancelledEnd() *End {
 	return &End{Status: Cancelled, Code: "cancelled", Message: "the call was cancelled"}
 }
 
-// Milli returns the time as stores keep it: whole milliseconds, local, zero if
+// TruncateMillis returns the time as stores keep it: whole milliseconds, local, zero if
 // it is zero.
-func Milli(t time.Time) time.Time {
+func TruncateMillis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
 	return time.UnixMilli(t.UnixMilli())
 }
 
-// Born returns the first state of a request that is accepted now. Cancelled
+// NewState returns the first state of a request that is accepted now. Cancelled
 // tells that a cancel of it was remembered: then it is born ended, with
 // [CancelledEnd]. The lease of a state that is born running is the store's
 // own matter, and so is its Due.
-func Born(n *New, now time.Time, cancelled bool) State {
+func NewState(n *Request, now time.Time, cancelled bool) State {
 	s := State{
 		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: Queued,
-		Accepted: Milli(now), Deadline: Milli(n.Deadline), RetryOf: n.RetryOf,
+		Accepted: TruncateMillis(now), Deadline: TruncateMillis(n.Deadline), RetryOf: n.RetryOf,
 		LastSeq: 1, Keep: 1, Connection: n.Connection,
 	}
 	if n.CancelAfter != nil {
@@ -46,7 +46,7 @@ func Born(n *New, now time.Time, cancelled bool) State {
 		s.Progress = &p
 	}
 	if s.CancelAfter != nil && n.Connection == "" && !cancelled {
-		s.UnsubscribedAt = Milli(now)
+		s.UnsubscribedAt = TruncateMillis(now)
 	}
 	switch {
 	case cancelled:
@@ -64,16 +64,16 @@ func Born(n *New, now time.Time, cancelled bool) State {
 
 // bound returns a due time no later than the deadline.
 func (s *State) bound(due time.Time) time.Time {
-	due = Milli(due)
+	due = TruncateMillis(due)
 	if !s.Deadline.IsZero() && due.After(s.Deadline) {
 		return s.Deadline
 	}
 	return due
 }
 
-// Same returns nil if accepting n again is answered by this state, else
+// CheckDuplicate returns nil if accepting n again is answered by this state, else
 // ErrConflict.
-func (s *State) Same(n *New) error {
+func (s *State) CheckDuplicate(n *Request) error {
 	if s.Subject != n.Subject || s.Action != n.Action || s.Hash != n.Hash {
 		return ErrConflict
 	}
@@ -90,7 +90,7 @@ func (s *State) Expired(now time.Time, retention time.Duration) bool {
 // leases end by the clock sets it to the lease's end. With an error the state
 // is unchanged.
 //
-// Errors: ErrEnded, ErrNotDue, ErrLeased, ErrSuspect.
+// Errors: ErrEnded, ErrNotDue, ErrLeased, ErrQuarantined.
 func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
 	next := s
 	switch {
@@ -101,11 +101,11 @@ func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
 	case s.Status == Running && leased:
 		return s, ErrLeased
 	case s.Status == Running:
-		next.Deaths++
+		next.CrashCount++
 		next.Code = WorkerLost
 	}
-	if next.Suspect() && !by.Alone {
-		return s, ErrSuspect
+	if next.Quarantined() && !by.Quarantine {
+		return s, ErrQuarantined
 	}
 	next.Status, next.Due, next.Progress = Running, time.Time{}, nil
 	next.Fence++
@@ -114,7 +114,7 @@ func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
 		// All between Keep and the new mark is void: chunks of attempts
 		// without a checkpoint, or marks that this one replaces.
 		next.LastSeq++
-		next.Mark = &Mark{
+		next.AttemptMark = &AttemptMark{
 			Seq: next.LastSeq, Attempt: next.Attempt, Keep: next.Keep, From: next.Keep + 1, Code: next.Code,
 		}
 	}
@@ -145,18 +145,18 @@ func (s State) report(r *Report) (next State, repeated bool, err error) {
 		return s, true, nil
 	}
 	next = s
-	marked := s.Mark == nil || s.LastSeq > s.Mark.Seq
+	marked := s.AttemptMark == nil || s.LastSeq > s.AttemptMark.Seq
 	if r.Segment != nil {
-		if err := s.follows(r.Segment); err != nil {
+		if err := s.checkSegment(r.Segment); err != nil {
 			return s, false, err
 		}
-		next.LastSeq, next.Deaths, marked = r.Segment.Last, 0, true
+		next.LastSeq, next.CrashCount, marked = r.Segment.Last, 0, true
 	}
 	if r.Checkpoint != nil {
-		if err := s.keeps(r.CheckpointKeep, next.LastSeq, marked); err != nil {
+		if err := s.checkKeep(r.CheckpointKeep, next.LastSeq, marked); err != nil {
 			return s, false, err
 		}
-		next.Keep, next.Deaths = r.CheckpointKeep, 0
+		next.Keep, next.CrashCount = r.CheckpointKeep, 0
 	}
 	if r.Progress != nil {
 		p := *r.Progress
@@ -168,15 +168,15 @@ func (s State) report(r *Report) (next State, repeated bool, err error) {
 	return next, false, nil
 }
 
-// follows checks that a segment goes on exactly where the stream stands: the
+// checkSegment checks that a segment goes on exactly where the stream stands: the
 // attempt's mark if it is not in a segment yet, then chunks without a gap.
-func (s *State) follows(g *Segment) error {
+func (s *State) checkSegment(g *Segment) error {
 	events, first, seq := g.Events, s.LastSeq+1, s.LastSeq
-	if s.Mark != nil && s.LastSeq == s.Mark.Seq {
-		if len(events) == 0 || events[0].Kind != Attempt || events[0].Seq != s.Mark.Seq || events[0].From != s.Mark.From {
-			return fmt.Errorf("the first segment of attempt %d must begin with its mark, seq %d", s.Attempt, s.Mark.Seq)
+	if s.AttemptMark != nil && s.LastSeq == s.AttemptMark.Seq {
+		if len(events) == 0 || events[0].Kind != Attempt || events[0].Seq != s.AttemptMark.Seq || events[0].From != s.AttemptMark.From {
+			return fmt.Errorf("the first segment of attempt %d must begin with its mark, seq %d", s.Attempt, s.AttemptMark.Seq)
 		}
-		events, first = events[1:], s.Mark.From
+		events, first = events[1:], s.AttemptMark.From
 	}
 	if g.First != first {
 		return fmt.Errorf("a segment that begins at seq %d leaves a gap or an overlap: the next one begins at %d", g.First, first)
@@ -196,17 +196,17 @@ func (s *State) follows(g *Segment) error {
 	return nil
 }
 
-// keeps checks a checkpoint's Keep: it never falls, is no later than the
+// checkKeep checks a checkpoint's Keep: it never falls, is no later than the
 // stream, and names nothing that a mark made void. While the attempt's mark is
 // in no segment, Keep cannot move: the next mark would leave this one out.
-func (s *State) keeps(keep, last uint64, marked bool) error {
+func (s *State) checkKeep(keep, last uint64, marked bool) error {
 	switch {
 	case keep == s.Keep:
 		return nil
 	case keep < s.Keep || keep > last:
 		return fmt.Errorf("a checkpoint keeps seq %d, which is not within %d to %d", keep, s.Keep, last)
-	case !marked || s.Mark != nil && s.Mark.From <= keep && keep < s.Mark.Seq:
-		return fmt.Errorf("a checkpoint keeps seq %d, which the mark with seq %d made void", keep, s.Mark.Seq)
+	case !marked || s.AttemptMark != nil && s.AttemptMark.From <= keep && keep < s.AttemptMark.Seq:
+		return fmt.Errorf("a checkpoint keeps seq %d, which the mark with seq %d made void", keep, s.AttemptMark.Seq)
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (s State) Finish(fence uint64, o *Outcome, now time.Time) (next State, end 
 	case s.Fence != fence:
 		return s, nil, false, false, ErrFenced
 	case s.Status.Ended(), s.Status == Queued && o.End == nil:
-		if !s.had(o) {
+		if !s.alreadyApplied(o) {
 			return s, nil, false, false, ErrFenced
 		}
 		return s, o.End, false, true, nil
@@ -260,9 +260,9 @@ func (s State) Finish(fence uint64, o *Outcome, now time.Time) (next State, end 
 	return next, nil, repeated, false, nil
 }
 
-// had tells whether the state, under the same fence, looks like what the
+// alreadyApplied tells whether the state, under the same fence, looks like what the
 // outcome came to.
-func (s *State) had(o *Outcome) bool {
+func (s *State) alreadyApplied(o *Outcome) bool {
 	last := s.LastSeq
 	if s.Status.Ended() {
 		last--
@@ -272,7 +272,7 @@ func (s *State) had(o *Outcome) bool {
 	}
 	switch {
 	case o.End != nil:
-		return s.Status == o.End.Status && s.Code == o.End.Code && s.Dead == o.End.Dead
+		return s.Status == o.End.Status && s.Code == o.End.Code && s.DeadLetter == o.End.DeadLetter
 	case s.Status == Queued:
 		return s.Code == o.Code && (o.Due.IsZero() || s.Due.Equal(s.bound(o.Due)))
 	default:
@@ -309,7 +309,7 @@ func (s State) SetSubscribed(subscribed bool, now time.Time) (State, error) {
 	case subscribed:
 		s.UnsubscribedAt = time.Time{}
 	case s.CancelAfter != nil && s.UnsubscribedAt.IsZero():
-		s.UnsubscribedAt = Milli(now)
+		s.UnsubscribedAt = TruncateMillis(now)
 	}
 	return s, nil
 }
@@ -329,13 +329,13 @@ func (s State) CancelUnsubscribed(watch uint64, now time.Time) (next State, end 
 
 func (s State) end(e *End, now time.Time) State {
 	s.LastSeq++
-	s.Status, s.Code, s.Dead = e.Status, e.Code, e.Dead
-	s.Ended, s.Due = Milli(now), time.Time{}
+	s.Status, s.Code, s.DeadLetter = e.Status, e.Code, e.DeadLetter
+	s.Ended, s.Due = TruncateMillis(now), time.Time{}
 	return s
 }
 
 // Equal tells whether two ends are the same.
 func (e *End) Equal(other *End) bool {
 	return e.Status == other.Status && e.Code == other.Code && e.Message == other.Message &&
-		e.Retryable == other.Retryable && e.Dead == other.Dead && string(e.Payload) == string(other.Payload)
+		e.Retryable == other.Retryable && e.DeadLetter == other.DeadLetter && string(e.Payload) == string(other.Payload)
 }

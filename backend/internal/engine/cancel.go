@@ -95,7 +95,7 @@ func (p *pendingCancels) add(o callOwner, now time.Time) {
 	if _, again := p.until[o]; again || !quota.WithinFairShare(int64(p.counts[o.Tenant]), int64(len(p.queue)), maxPendingCancels) {
 		return
 	}
-	p.until[o] = now.Add(store.CancelMemory)
+	p.until[o] = now.Add(store.CancelRetention)
 	p.counts[o.Tenant]++
 	p.queue = append(p.queue, o)
 	p.any.Store(true)

@@ -173,5 +173,5 @@ func (e *Engine) persist(write func(context.Context) error) error {
 }
 
 func (e *Engine) claimant(quarantine bool) *store.Claimant {
-	return &store.Claimant{Lease: e.Lease, Alone: quarantine}
+	return &store.Claimant{Lease: e.Lease, Quarantine: quarantine}
 }

@@ -293,8 +293,8 @@ func TestLaw07PoisonIsContained(t *testing.T) {
 		s := w.state(bad.Key)
 		require.Equal(w, store.Failed, s.Status)
 		require.Equal(w, core.CodePoisoned, s.Code)
-		require.True(w, s.Dead)
-		require.Equal(w, store.SuspectAfter+3, kills, "two deaths in company, three alone")
+		require.True(w, s.DeadLetter)
+		require.Equal(w, store.QuarantineAfter+3, kills, "two deaths in company, three alone")
 		for _, r := range innocents {
 			require.Equal(w, store.Succeeded, w.state(r.Key).Status, "an innocent")
 		}
@@ -439,7 +439,7 @@ func TestLaw11Goodbye(t *testing.T) {
 			require.Equal(w, store.Queued, s.Status, r.Action.Name)
 			require.Equal(w, core.CodeShutdown, s.Code)
 			require.Zero(w, s.Failures)
-			require.Zero(w, s.Deaths)
+			require.Zero(w, s.CrashCount)
 		}
 		w.boot()
 		w.after(2 * time.Hour)

@@ -195,7 +195,7 @@ func TestDeadlines(t *testing.T) {
 		s := w.state(often.Key)
 		require.Equal(w, core.CodeTimeout, s.Code)
 		require.Equal(w, 3, s.Attempt)
-		require.True(w, s.Dead)
+		require.True(w, s.DeadLetter)
 	}, &core.Action{Name: "slow", Run: takes(time.Hour)},
 		&core.Action{Name: "limited", Timeout: time.Second, Retries: 2, Backoff: core.Backoff{Base: time.Second}, Run: takes(time.Hour)})
 }

@@ -60,7 +60,7 @@ func TestClaimWhoseReplyWasLost(t *testing.T) {
 				s := w.state(r.Key)
 				require.True(w, lost.Load())
 				require.Equal(w, store.Succeeded, s.Status)
-				require.Zero(w, s.Deaths)
+				require.Zero(w, s.CrashCount)
 				want := map[string]string{"made": `ack attempt2:worker_lost ok1`, "not made": `ack ok1`}
 				require.Equal(w, want[name], list(w.events(r.Key)))
 			}, &core.Action{Name: "quick", Run: ok(`1`)})
@@ -78,7 +78,7 @@ func TestQueueIsReadInParts(t *testing.T) {
 			if store.ShardOf(k, store.DefaultShards) != 0 {
 				continue // the other shards take their time, and have nothing
 			}
-			_, err := w.store.Accept(w.Context(), store.New{
+			_, err := w.store.Accept(w.Context(), store.Request{
 				Key: k, Subject: "ann", Action: "quick", Input: []byte(`{}`), Deadline: time.Now().Add(time.Hour),
 			})
 			require.NoError(w, err)

@@ -77,7 +77,7 @@ func (v *verdict) failure(err error, after time.Duration, own bool) store.Outcom
 	}
 	due := v.now.Add(after)
 	if v.failures >= v.action.Retries || !due.Before(v.deadline) {
-		end.Dead = v.action.Retries > 0
+		end.DeadLetter = v.action.Retries > 0
 		o := ended(end)
 		o.Failure = true
 		return o

@@ -62,7 +62,7 @@ func TestOutcomes(t *testing.T) {
 			}
 			require.Equal(t, c.status, o.End.Status)
 			require.Equal(t, c.code, o.End.Code)
-			require.Equal(t, c.deadLett, o.End.Dead)
+			require.Equal(t, c.deadLett, o.End.DeadLetter)
 			require.NotContains(t, o.End.Message, "boom", "only the text of a streamer.Error reaches the wire")
 		})
 	}

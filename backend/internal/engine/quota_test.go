@@ -61,7 +61,7 @@ func TestPendingCancelsAreShared(t *testing.T) {
 	require.True(t, m.take(key("modest", 1), now))
 	require.False(t, m.take(key("modest", 1), now), "once")
 	require.False(t, m.take(key("modest", 2), now))
-	later := now.Add(store.CancelMemory + time.Second)
+	later := now.Add(store.CancelRetention + time.Second)
 	require.False(t, m.take(key("greedy", 1), later), "its time is over")
 	m.add(key("modest", 3), later)
 	require.Len(t, m.queue, 1, "the old ones are gone")

@@ -65,7 +65,7 @@ func TestStopMeetsACallBeingClaimed(t *testing.T) {
 				s := w.state(r.Key)
 				require.Equal(w, store.Queued, s.Status)
 				require.Equal(w, core.CodeShutdown, s.Code)
-				require.Zero(w, s.Deaths)
+				require.Zero(w, s.CrashCount)
 				w.after(2 * time.Hour)
 			}, &core.Action{Name: "slow", Run: run})
 		})
@@ -239,7 +239,7 @@ func TestUnresponsiveAttemptStaysInQuarantine(t *testing.T) {
 			r.Delay = time.Second
 			w.submit(r)
 			w.s.mu.Lock()
-			w.s.schedule.items[r.Key].hint.Deaths = store.SuspectAfter
+			w.s.schedule.items[r.Key].hint.CrashCount = store.QuarantineAfter
 			w.s.mu.Unlock()
 		}
 		w.after(time.Hour)

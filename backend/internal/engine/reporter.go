@@ -36,7 +36,7 @@ type reporter struct {
 	// discarded.
 	next, kept uint64
 	// mark is the attempt's own until a segment begins with it.
-	mark *store.Mark
+	mark *store.AttemptMark
 
 	pending        []store.Event
 	bytes          int
@@ -79,7 +79,7 @@ func (r *reporter) startStored(s *store.State, fence store.Fence) {
 // held, or no other goroutine knows the reporter.
 func (r *reporter) start(s *store.State, fence store.Fence) {
 	r.open, r.fence, r.attempt = true, fence, s.Attempt
-	r.next, r.kept, r.mark = s.LastSeq+1, s.Keep, s.Mark
+	r.next, r.kept, r.mark = s.LastSeq+1, s.Keep, s.AttemptMark
 	if r.progress != nil {
 		r.sendProgress()
 	}

@@ -78,8 +78,8 @@ func (r *Request) isSame(other *Request) bool {
 	return r.Subject == other.Subject && r.Action == other.Action && string(r.Payload) == string(other.Payload)
 }
 
-func (r *Request) forStore(accepted, deadline time.Time) store.New {
-	n := store.New{
+func (r *Request) forStore(accepted, deadline time.Time) store.Request {
+	n := store.Request{
 		Key: r.Key, Subject: r.Subject, Action: r.Action.Name, Input: r.Payload, Metadata: r.Metadata,
 		Hash: store.Hash(r.Action.Name, r.Payload), IdempotencyKey: r.IdempotencyKey, Deadline: deadline,
 		CancelAfter: r.CancelAfter, Connection: r.Connection, RetryOf: r.RetryOf, KnownOnly: r.KnownOnly,

@@ -24,14 +24,14 @@ func (e *Engine) Retry(ctx context.Context, dead store.Key, id string) (store.St
 	if err != nil {
 		return store.State{}, err
 	}
-	if !s.Dead {
+	if !s.DeadLetter {
 		return store.State{}, ErrNotDead
 	}
 	input, metadata, err := operator.Input(ctx, dead)
 	if err != nil {
 		return store.State{}, err
 	}
-	got, err := e.Store.Accept(ctx, store.New{
+	got, err := e.Store.Accept(ctx, store.Request{
 		Key: store.Key{Tenant: dead.Tenant, ID: id}, Subject: s.Subject, Action: s.Action, Input: input, Metadata: metadata,
 		Hash: s.Hash, Deadline: time.Now().Add(s.Deadline.Sub(s.Accepted)), RetryOf: dead.ID,
 	})

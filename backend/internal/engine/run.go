@@ -39,8 +39,8 @@ func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, er
 		return e.notClaimed(ctx, k, err)
 	}
 	s := &w.State
-	if s.Mark != nil {
-		e.Notifier.Publish(e.ctx, s, s.Mark.Event())
+	if s.AttemptMark != nil {
+		e.Notifier.Publish(e.ctx, s, s.AttemptMark.Event())
 	}
 	a, o := e.prepare(&w)
 	if a == nil {
@@ -70,7 +70,7 @@ func (e *Engine) notClaimed(ctx context.Context, k store.Key, err error) (Ran, e
 
 // prepare makes the attempt of a claimed request, or the outcome of one that is
 // not to be run.
-func (e *Engine) prepare(w *store.Work) (*Attempt, store.Outcome) {
+func (e *Engine) prepare(w *store.ClaimedRequest) (*Attempt, store.Outcome) {
 	s := &w.State
 	now := time.Now()
 	action := e.Registry.Actions[s.Action]
@@ -79,10 +79,10 @@ func (e *Engine) prepare(w *store.Work) (*Attempt, store.Outcome) {
 		return nil, deadlinePassed()
 	case s.CancelRequested:
 		return nil, ended(store.CancelledEnd())
-	case s.Deaths >= store.SuspectAfter+e.MaxQuarantineCrashes:
-		e.Logger.Error("a call is a dead letter, because it crashed its workers", "id", s.ID, "action", s.Action, "tenant", s.Tenant, "crashes", s.Deaths)
+	case s.CrashCount >= store.QuarantineAfter+e.MaxQuarantineCrashes:
+		e.Logger.Error("a call is a dead letter, because it crashed its workers", "id", s.ID, "action", s.Action, "tenant", s.Tenant, "crashes", s.CrashCount)
 		return nil, ended(&store.End{
-			Status: store.Failed, Code: core.CodePoisoned, Message: "workers died each time they ran this call", Dead: true,
+			Status: store.Failed, Code: core.CodePoisoned, Message: "workers died each time they ran this call", DeadLetter: true,
 		})
 	case action == nil:
 		// Another version of the server may have it.

@@ -133,11 +133,11 @@ func (s *schedule) place(it *item, now time.Time) {
 // isQuarantined reports whether a claim of the hint's request would be in
 // quarantine.
 func isQuarantined(h *store.Hint) bool {
-	crashes := h.Deaths
+	crashes := h.CrashCount
 	if h.Status == store.Running {
 		crashes++
 	}
-	return crashes >= store.SuspectAfter
+	return crashes >= store.QuarantineAfter
 }
 
 func (s *schedule) makeReady(it *item) {

@@ -58,7 +58,7 @@ func TestLaw05NoTenantFillsTheQueue(t *testing.T) {
 func TestQuarantinedRequestsWaitApart(t *testing.T) {
 	s := newSchedule(10)
 	died := hint("a", "suspect", 0, 100)
-	died.Status, died.Deaths = store.Running, 1 // its next claim is the second death
+	died.Status, died.CrashCount = store.Running, 1 // its next claim is the second death
 	s.push(died, at(0))
 	s.push(hint("a", "innocent", 0, 100), at(0))
 	h, ok := s.pop(false)

@@ -254,8 +254,8 @@ func (s *Scheduler) run(h store.Hint, quarantined bool) {
 	ran, err := s.engine.Run(context.Background(), h.Key, quarantined)
 	s.releaseWorker(quarantined, ran.Handler)
 	switch {
-	case errors.Is(err, store.ErrSuspect):
-		h.Deaths = max(h.Deaths, store.SuspectAfter)
+	case errors.Is(err, store.ErrQuarantined):
+		h.CrashCount = max(h.CrashCount, store.QuarantineAfter)
 		s.Enqueue(h)
 	case errors.Is(err, store.ErrClosed):
 	case errors.Is(err, store.ErrLeased):

@@ -90,7 +90,7 @@ func (e *Engine) checkStored(ctx context.Context, a *Attempt, now, deadline time
 
 // isStored reports whether a call was stored: then it never runs inline.
 func (e *Engine) isStored(ctx context.Context, k store.Key) (bool, error) {
-	if s, ok := e.Store.(store.Absenter); ok && s.Absent(k) {
+	if s, ok := e.Store.(store.ExistenceFilter); ok && !s.MayExist(k) {
 		return false, nil
 	}
 	_, _, err := e.Store.Read(ctx, k, 0, 0)

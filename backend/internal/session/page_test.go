@@ -67,7 +67,7 @@ func newStream(t *testing.T) *stream {
 	w.session.Notifier.Open(newInfo().Address(), deliver.OutboxOptions{
 		Sender: w.sent, Limit: 1 << 20, Start: func(o *deliver.Outbox) { _ = o.Drain(context.Background()) },
 	})
-	got, err := w.queue.Accept(t.Context(), store.New{
+	got, err := w.queue.Accept(t.Context(), store.Request{
 		Key: store.Key{Tenant: "acme", ID: wire.NewIDAt(now)}, Subject: "ann", Action: "stream", Input: []byte(`null`),
 		Hash: store.Hash("stream", []byte(`null`)), Deadline: now.AddDate(0, 0, 1), Claim: &store.Claimant{},
 	})

@@ -127,6 +127,5 @@ func (s *seen) fill(conn *sqlite.Conn) error {
 	})
 }
 
-// Absent returns true only if no request has the key: most of the time without
-// looking.
-func (s *Store) Absent(key store.Key) bool { return !s.seen.has(key) }
+// MayExist implements store.ExistenceFilter.
+func (s *Store) MayExist(key store.Key) bool { return s.seen.has(key) }

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is there is never called absent, also after the file was opened again;
-// what is not there is, nearly always.
-func TestAbsent(t *testing.T) {
+// TestMayExist checks that the filter reports each request that exists, also
+// after the file was opened again, and few others.
+func TestMayExist(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	s, err := Open(path, nil)
 	require.NoError(t, err)
@@ -25,20 +25,20 @@ func TestAbsent(t *testing.T) {
 	}
 	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: fmt.Sprint(n)} }
 	for n := range 200 {
-		_, err := s.Accept(t.Context(), store.New{Key: key(n), Subject: "ann", Action: "a", Deadline: time.Now().Add(time.Hour)})
+		_, err := s.Accept(t.Context(), store.Request{Key: key(n), Subject: "ann", Action: "a", Deadline: time.Now().Add(time.Hour)})
 		require.NoError(t, err)
 	}
 	for range 2 {
 		wrong := 0
 		for n := range 10_000 {
 			if n < 200 {
-				require.False(t, s.Absent(key(n)))
-			} else if !s.Absent(key(n)) {
+				require.True(t, s.MayExist(key(n)))
+			} else if s.MayExist(key(n)) {
 				wrong++
 			}
 		}
 		require.Less(t, wrong, 10)
-		require.True(t, s.Absent(store.Key{Tenant: "other", ID: "1"}))
+		require.False(t, s.MayExist(store.Key{Tenant: "other", ID: "1"}))
 		require.NoError(t, s.Close())
 		s, err = Open(path, nil)
 		require.NoError(t, err)

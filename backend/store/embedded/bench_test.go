@@ -83,9 +83,9 @@ var (
 	result = []byte(fmt.Sprintf(`{"total":%0200d}`, 7))
 )
 
-func ask(caller int) store.New {
+func ask(caller int) store.Request {
 	id, _ := uuid.NewV7()
-	return store.New{
+	return store.Request{
 		Key: store.Key{Tenant: "tenant", ID: id.String()}, Subject: fmt.Sprint("subject-", caller%100), Action: "report.generate",
 		Input: input, Hash: store.Hash("report.generate", input), Deadline: time.Now().Add(time.Hour), Connection: id.String(),
 	}
@@ -104,7 +104,7 @@ func BenchmarkAcceptFinish(b *testing.B) {
 func BenchmarkRandomIDs(b *testing.B) {
 	for _, n := range callers {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			acceptFinish(b, n, func(caller int) store.New {
+			acceptFinish(b, n, func(caller int) store.Request {
 				request := ask(caller)
 				request.ID = uuid.NewString()
 				return request
@@ -113,7 +113,7 @@ func BenchmarkRandomIDs(b *testing.B) {
 	}
 }
 
-func acceptFinish(b *testing.B, callers int, ask func(caller int) store.New) {
+func acceptFinish(b *testing.B, callers int, ask func(caller int) store.Request) {
 	b.Helper()
 	s := openBench(b)
 	concurrently(b, callers, func(caller int) error {

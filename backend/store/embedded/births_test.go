@@ -77,7 +77,7 @@ func TestBirths(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept": func(rt *rapid.T) {
-				n := store.New{Key: store.Key{Tenant: "t", ID: fmt.Sprint(count)}, Action: "a", Deadline: time.Now().Add(time.Hour)}
+				n := store.Request{Key: store.Key{Tenant: "t", ID: fmt.Sprint(count)}, Action: "a", Deadline: time.Now().Add(time.Hour)}
 				count++
 				open[n.ID] = store.Queued
 				if rapid.Bool().Draw(rt, "claimed") {
@@ -134,7 +134,7 @@ func TestMark(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	for i := range 100 {
-		n := store.New{Key: store.Key{Tenant: "t", ID: fmt.Sprint(i)}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{}}
+		n := store.Request{Key: store.Key{Tenant: "t", ID: fmt.Sprint(i)}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{}}
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)
 		if i%10 == 3 {
@@ -163,7 +163,7 @@ func TestRolledBackEnds(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	accept := func(id string) {
-		_, err := s.Accept(t.Context(), store.New{
+		_, err := s.Accept(t.Context(), store.Request{
 			Key: store.Key{Tenant: "t", ID: id}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{},
 		})
 		require.NoError(t, err)

@@ -43,7 +43,7 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 	if to := ceil(q.To); !q.To.IsZero() && at.Time.After(to) {
 		at = store.Position{Time: to} // no id is below the empty one
 	}
-	limit := store.Page(q.Limit, 50, 100)
+	limit := store.PageSize(q.Limit, 50, 100)
 	size := limit + 1
 	if q.Status != "" || q.Action != "" {
 		size = scanRows
@@ -149,7 +149,7 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 			return nil, "", store.ErrCursor
 		}
 	}
-	limit = store.Page(limit, 50, 100)
+	limit = store.PageSize(limit, 50, 100)
 	var seqs []int64 // the n of each on the page
 	page, err := s.scan(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
 		stmt, err := prepare(r.conn, listDead)

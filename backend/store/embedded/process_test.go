@@ -116,10 +116,10 @@ func verify(t *testing.T, s *embedded.Store, id string, l *life) {
 		require.Equal(t, id, string(events[len(events)-1].Data))
 		return
 	}
-	work, err := s.Claim(t.Context(), key, store.Claimant{Alone: true})
+	work, err := s.Claim(t.Context(), key, store.Claimant{Quarantine: true})
 	require.NoError(t, err, "what ran is free to be taken over")
 	require.Equal(t, string(input), string(work.Input))
-	require.GreaterOrEqual(t, work.State.Deaths, 1)
+	require.GreaterOrEqual(t, work.State.CrashCount, 1)
 	if l.seq > 1 {
 		require.Equal(t, id, string(work.Checkpoint))
 		require.GreaterOrEqual(t, work.State.Keep, l.seq)

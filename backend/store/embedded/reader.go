@@ -161,7 +161,7 @@ func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
 // stretch adds the events behind p up to the next mark, or that mark, and
 // returns the new position. Full tells that the page has no room.
 func (r *reader) stretch(e *entry, p, last uint64, page *store.EventPage) (next uint64, full bool, err error) {
-	if m := e.state.Mark; m != nil {
+	if m := e.state.AttemptMark; m != nil {
 		switch {
 		case m.From <= p+1 && p+1 <= m.Seq:
 			return m.Seq, !page.Add(m.Event()), nil

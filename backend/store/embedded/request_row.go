@@ -24,7 +24,7 @@ type input struct{ payload, metadata []byte }
 
 const (
 	requestColumns = `r.n, r.tenant, r.id, r.subject, r.action, r.hash, r.accepted, r.deadline, r.retry_of, r.cancel_after, r.connection,
-	r.idempotency_key, l.status, l.due, l.ended, l.dead, l.fence, l.lease, l.attempt, l.failures, l.deaths, l.last_seq, l.keep, l.code,
+	r.idempotency_key, l.status, l.due, l.ended, l.dead, l.fence, l.lease, l.attempt, l.failures, l.crash_count, l.last_seq, l.keep, l.code,
 	l.cancel_requested, l.run_at, l.unsubscribed_at, l.watch, l.connection_left, l.mark_seq, l.mark_keep, l.mark_from, l.mark_code,
 	l.progress_attempt, l.progress_rev, l.progress_percent, l.progress_message`
 
@@ -37,7 +37,7 @@ const (
 
 	// Lives are written by four statements: a new row, or one that changes;
 	// with what most never have, or without.
-	plainColumns = `n, shard, status, due, ended, dead, fence, lease, attempt, failures, deaths, last_seq, keep, code, cancel_requested,
+	plainColumns = `n, shard, status, due, ended, dead, fence, lease, attempt, failures, crash_count, last_seq, keep, code, cancel_requested,
 		message, retryable, payload`
 	fullColumns = plainColumns + `, run_at, unsubscribed_at, watch, connection_left, mark_seq, mark_keep, mark_from, mark_code,
 		progress_attempt, progress_rev, progress_percent, progress_message`
@@ -52,7 +52,7 @@ const (
 	updateLife = `UPDATE lives SET due = ?, ended = ?, dead = ?, message = ?, retryable = ?, payload = ?,
 		run_at = ?, unsubscribed_at = ?, watch = ?, connection_left = ?, ` + runningColumns + updateWhere
 	updateRunning  = `UPDATE lives SET ` + runningColumns + updateWhere
-	runningColumns = `status = ?, fence = ?, lease = ?, attempt = ?, failures = ?, deaths = ?, last_seq = ?, keep = ?, code = ?,
+	runningColumns = `status = ?, fence = ?, lease = ?, attempt = ?, failures = ?, crash_count = ?, last_seq = ?, keep = ?, code = ?,
 		cancel_requested = ?, mark_seq = ?, mark_keep = ?, mark_from = ?, mark_code = ?,
 		progress_attempt = ?, progress_rev = ?, progress_percent = ?, progress_message = ?`
 	updateWhere = ` WHERE n = ? AND fence = ? AND last_seq = ? AND ended IS NULL`
@@ -77,7 +77,7 @@ func status(code int64) store.Status {
 }
 
 // request binds the columns of requests.
-func (b *binding) request(e *entry, n *store.New) *binding {
+func (b *binding) request(e *entry, n *store.Request) *binding {
 	s := &e.state
 	b.int(e.n).text(s.Tenant).text(s.ID).text(s.Subject).text(s.Action).bytes(s.Hash[:]).time(s.Accepted).time(s.Deadline).optional(s.RetryOf)
 	if s.CancelAfter == nil {
@@ -120,7 +120,7 @@ func (b *binding) watched(s *store.State) *binding {
 
 // counts binds what changes in every life.
 func (b *binding) counts(s *store.State, lease int64) *binding {
-	return b.int(int64(s.Fence)).int(lease).int(int64(s.Attempt)).int(int64(s.Failures)).int(int64(s.Deaths)).
+	return b.int(int64(s.Fence)).int(lease).int(int64(s.Attempt)).int(int64(s.Failures)).int(int64(s.CrashCount)).
 		int(int64(s.LastSeq)).int(int64(s.Keep)).optional(s.Code).bool(s.CancelRequested)
 }
 
@@ -134,7 +134,7 @@ func (b *binding) end(e *store.End) *binding {
 
 // extras binds the mark and the progress.
 func (b *binding) extras(s *store.State) *binding {
-	if m := s.Mark; m != nil {
+	if m := s.AttemptMark; m != nil {
 		b.int(int64(m.Seq)).int(int64(m.Keep)).int(int64(m.From)).optional(m.Code)
 	} else {
 		b.null().null().null().null()
@@ -168,9 +168,9 @@ func (r *row) entry(owner int64) *entry {
 		return e
 	}
 	s.Status = status(r.int())
-	s.Due, s.Ended, s.Dead = r.time(), r.time(), r.bool()
+	s.Due, s.Ended, s.DeadLetter = r.time(), r.time(), r.bool()
 	s.Fence, e.lease, s.Attempt = uint64(r.int()), r.int(), int(r.int())
-	s.Failures, s.Deaths = int(r.int()), int(r.int())
+	s.Failures, s.CrashCount = int(r.int()), int(r.int())
 	s.LastSeq, s.Keep, s.Code, s.CancelRequested = uint64(r.int()), uint64(r.int()), r.text(), r.bool()
 	if runAt := r.time(); !runAt.IsZero() {
 		s.Due = runAt
@@ -192,7 +192,7 @@ func (r *row) mark(s *store.State) {
 		r.next += 4
 		return
 	}
-	s.Mark = &store.Mark{
+	s.AttemptMark = &store.AttemptMark{
 		Seq: uint64(r.int()), Attempt: s.Attempt, Keep: uint64(r.int()), From: uint64(r.int()), Code: r.text(),
 	}
 }

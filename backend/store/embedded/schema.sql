@@ -50,7 +50,7 @@ CREATE TABLE lives (
 	lease    INTEGER NOT NULL,
 	attempt  INTEGER NOT NULL,
 	failures INTEGER NOT NULL,
-	deaths   INTEGER NOT NULL,
+	crash_count   INTEGER NOT NULL,
 	last_seq INTEGER NOT NULL,
 	keep     INTEGER NOT NULL,
 	code     TEXT,

@@ -82,7 +82,7 @@ func (w *writer) lookUp(k store.Key) (e *entry, err error) {
 }
 
 // insert adds a request, unless one with its id is there.
-func (w *writer) insert(e *entry, n *store.New) (fresh bool, err error) {
+func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 	e.n = w.next
 	bind(w.insertRequest).request(e, n)
 	if err := run(w.insertRequest); err != nil {
@@ -98,7 +98,7 @@ func (w *writer) insert(e *entry, n *store.New) (fresh bool, err error) {
 }
 
 // replace puts a request in the place of one that has expired.
-func (w *writer) replace(e *entry, n *store.New) error {
+func (w *writer) replace(e *entry, n *store.Request) error {
 	bind(w.selectRequest).text(n.Tenant).text(n.ID)
 	old := int64(0)
 	if _, err := one(w.selectRequest, func(r *row) { old = r.int() }); err != nil {
@@ -144,11 +144,11 @@ func (w *writer) change(c change) error {
 	switch {
 	case c.from.unwritten:
 		stmt = w.insertPlain
-		if c.to.Mark != nil || c.to.Progress != nil || !c.plain() {
+		if c.to.AttemptMark != nil || c.to.Progress != nil || !c.plain() {
 			stmt = w.insertFull
 		}
 		b := bind(stmt).int(changed.n).int(int64(store.ShardOf(c.to.Key, store.DefaultShards))).int(statusCode(c.to.Status)).
-			time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.Dead).counts(&c.to, c.lease).end(c.end)
+			time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.DeadLetter).counts(&c.to, c.lease).end(c.end)
 		if stmt == w.insertFull {
 			b.watched(&c.to).extras(&c.to)
 		}
@@ -156,7 +156,7 @@ func (w *writer) change(c change) error {
 		bind(stmt).running(&c.to, c.lease).where(c.from)
 	default:
 		stmt = w.updateLife
-		bind(stmt).time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.Dead).end(c.end).watched(&c.to).running(&c.to, c.lease).where(c.from)
+		bind(stmt).time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.DeadLetter).end(c.end).watched(&c.to).running(&c.to, c.lease).where(c.from)
 	}
 	if err := w.exec(stmt); err != nil {
 		return err
@@ -182,7 +182,7 @@ func (b *binding) where(before *entry) {
 
 // readEnd reads the end that belongs to a state; nil if there is none.
 func readEnd(stmt *sqlite.Stmt, n int64, s *store.State) (*store.End, error) {
-	end := &store.End{Status: s.Status, Code: s.Code, Dead: s.Dead}
+	end := &store.End{Status: s.Status, Code: s.Code, DeadLetter: s.DeadLetter}
 	bind(stmt).int(n)
 	found, err := one(stmt, func(r *row) { end.Payload, end.Message, end.Retryable = r.bytes(), r.text(), r.bool() })
 	if err != nil || !found {
@@ -192,7 +192,7 @@ func readEnd(stmt *sqlite.Stmt, n int64, s *store.State) (*store.End, error) {
 }
 
 // bodies reads what a claimed request needs to run.
-func (w *writer) bodies(n int64, work *store.Work) error {
+func (w *writer) bodies(n int64, work *store.ClaimedRequest) error {
 	bind(w.selectInput).int(n)
 	if _, err := one(w.selectInput, func(r *row) { work.Input, work.Metadata = r.bytes(), r.bytes() }); err != nil {
 		return err
@@ -233,19 +233,19 @@ func (w *writer) hasSegment(n int64, fence uint64, g *store.Segment) (has bool, 
 
 // idOfKey returns the id that an idempotency key stands for; empty if it is
 // free.
-func (w *writer) idOfKey(n *store.New) (id string, err error) {
+func (w *writer) idOfKey(n *store.Request) (id string, err error) {
 	bind(w.selectKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey)
 	_, err = one(w.selectKey, func(r *row) { id = r.text() })
 	return id, err
 }
 
-func (w *writer) putKey(n *store.New) error {
+func (w *writer) putKey(n *store.Request) error {
 	bind(w.replaceKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey).text(n.ID)
 	return w.exec(w.replaceKey)
 }
 
 // cancelled tells whether a cancel of the request is remembered.
-func (w *writer) cancelled(n *store.New, now time.Time) (yes bool, err error) {
+func (w *writer) cancelled(n *store.Request, now time.Time) (yes bool, err error) {
 	if any, err := w.anyCancels(); err != nil || !any {
 		return false, err
 	}
@@ -268,11 +268,11 @@ func (w *writer) anyCancels() (any bool, err error) {
 
 func (w *writer) putCancel(k store.Key, subject string, now time.Time) error {
 	w.cancels = nil
-	bind(w.replaceCancel).text(k.Tenant).text(subject).text(k.ID).time(now.Add(store.CancelMemory))
+	bind(w.replaceCancel).text(k.Tenant).text(subject).text(k.ID).time(now.Add(store.CancelRetention))
 	return w.exec(w.replaceCancel)
 }
 
-func (w *writer) deleteCancel(n *store.New) error {
+func (w *writer) deleteCancel(n *store.Request) error {
 	bind(w.removeCancel).text(n.Tenant).text(n.Subject).text(n.ID)
 	return w.exec(w.removeCancel)
 }

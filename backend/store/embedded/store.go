@@ -66,12 +66,12 @@ type Store struct {
 }
 
 var (
-	_ store.RequestQueue = (*Store)(nil)
-	_ store.Retainer     = (*Store)(nil)
-	_ store.Operator     = (*Store)(nil)
-	_ store.Watcher      = (*Store)(nil)
-	_ store.Absenter     = (*Store)(nil)
-	_ store.Checker      = (*Store)(nil)
+	_ store.RequestQueue    = (*Store)(nil)
+	_ store.Retainer        = (*Store)(nil)
+	_ store.Operator        = (*Store)(nil)
+	_ store.Watcher         = (*Store)(nil)
+	_ store.ExistenceFilter = (*Store)(nil)
+	_ store.Checker         = (*Store)(nil)
 )
 
 // Open opens the database at path, makes it if there is none, and brings an

@@ -10,7 +10,7 @@ import (
 )
 
 // Accept plays store.RequestQueue.
-func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	s.seen.add(n.Key) // before it can be there
 	var a store.Acceptance
 	err := s.write(ctx, &op{
@@ -26,7 +26,7 @@ func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, erro
 	return a, nil
 }
 
-func (w *writer) accept(n *store.New) (store.Acceptance, error) {
+func (w *writer) accept(n *store.Request) (store.Acceptance, error) {
 	now := w.store.opt.Now()
 	if n.IdempotencyKey != "" || n.KnownOnly || w.cache[n.Key] != nil {
 		known, err := w.known(n)
@@ -41,7 +41,7 @@ func (w *writer) accept(n *store.New) (store.Acceptance, error) {
 	if err != nil {
 		return store.Acceptance{}, err
 	}
-	e := &entry{state: store.Born(n, now, cancelled), lease: w.store.incarnation, idempotencyKey: n.IdempotencyKey, unwritten: true}
+	e := &entry{state: store.NewState(n, now, cancelled), lease: w.store.incarnation, idempotencyKey: n.IdempotencyKey, unwritten: true}
 	fresh, err := w.insert(e, n)
 	if err != nil {
 		return store.Acceptance{}, err
@@ -71,13 +71,13 @@ func answer(e *entry) store.Acceptance {
 
 // known returns the request that answers n: the one with its id, else the one
 // with its idempotency key; nil if there is none.
-func (w *writer) known(n *store.New) (*entry, error) {
+func (w *writer) known(n *store.Request) (*entry, error) {
 	e, err := w.find(n.Key)
 	if err != nil {
 		return nil, err
 	}
 	if e != nil {
-		if err := e.state.Same(n); err != nil {
+		if err := e.state.CheckDuplicate(n); err != nil {
 			return nil, err
 		}
 		return e, nil
@@ -101,7 +101,7 @@ func (w *writer) known(n *store.New) (*entry, error) {
 
 // furnish writes what belongs to a fresh request. One that is born claimed, and
 // has no more to say, gets its row in lives when that changes.
-func (w *writer) furnish(e *entry, n *store.New, cancelled bool) error {
+func (w *writer) furnish(e *entry, n *store.Request, cancelled bool) error {
 	w.births.born(e.n)
 	if n.IdempotencyKey != "" {
 		if err := w.putKey(n); err != nil {
@@ -126,14 +126,14 @@ func (w *writer) furnish(e *entry, n *store.New, cancelled bool) error {
 }
 
 // Claim plays store.RequestQueue.
-func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
-	var work store.Work
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
+	var work store.ClaimedRequest
 	err := s.write(ctx, &op{name: "claim", held: true, run: func(w *writer) (err error) {
 		work, err = w.claim(key, by)
 		return err
 	}})
 	if err != nil && !isRefusal(err) {
-		return store.Work{}, err
+		return store.ClaimedRequest{}, err
 	}
 	return work, err
 }
@@ -141,26 +141,26 @@ func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (st
 // isRefusal tells whether an error comes with the state that it is about.
 func isRefusal(err error) bool {
 	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrNotDue) ||
-		errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrSuspect)
+		errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrQuarantined)
 }
 
-func (w *writer) claim(k store.Key, by store.Claimant) (store.Work, error) {
+func (w *writer) claim(k store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	e, err := w.find(k)
 	if err != nil {
-		return store.Work{}, err
+		return store.ClaimedRequest{}, err
 	}
 	if e == nil {
-		return store.Work{}, store.ErrNotFound
+		return store.ClaimedRequest{}, store.ErrNotFound
 	}
 	next, err := e.state.Claim(by, w.store.opt.Now(), e.lease == w.store.incarnation)
 	if err != nil {
-		return store.Work{State: e.state}, err
+		return store.ClaimedRequest{State: e.state}, err
 	}
-	work := store.Work{State: next}
+	work := store.ClaimedRequest{State: next}
 	if e.input != nil {
 		work.Input, work.Metadata = bytes.Clone(e.input.payload), bytes.Clone(e.input.metadata)
 	} else if err := w.bodies(e.n, &work); err != nil {
-		return store.Work{}, err
+		return store.ClaimedRequest{}, err
 	}
 	return work, w.change(change{from: e, to: next, lease: w.store.incarnation, input: e.input})
 }
@@ -286,7 +286,7 @@ func (w *writer) cancel(k store.Key, subject string) (state store.State, missing
 	switch {
 	case err != nil:
 		return store.State{}, false, err
-	case e == nil && store.Remembered(k.ID, now):
+	case e == nil && store.CancelRetained(k.ID, now):
 		return store.State{}, true, w.putCancel(k, subject, now)
 	case e == nil, e.state.Subject != subject:
 		return store.State{}, true, nil

@@ -72,7 +72,7 @@ type listAllTenants struct {
 	tenants sync.Map
 }
 
-func (q *listAllTenants) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q *listAllTenants) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	q.tenants.Store(n.Tenant, true)
 	return q.Roles.Accept(ctx, n)
 }

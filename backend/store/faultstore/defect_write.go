@@ -16,7 +16,7 @@ import (
 
 type acceptStoresNothing struct{ Roles }
 
-func (q acceptStoresNothing) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptStoresNothing) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	id := n.ID
 	n.ID += " elsewhere"
 	a, err := q.Roles.Accept(ctx, n)
@@ -26,14 +26,14 @@ func (q acceptStoresNothing) Accept(ctx context.Context, n store.New) (store.Acc
 
 type acceptLosesMetadata struct{ Roles }
 
-func (q acceptLosesMetadata) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptLosesMetadata) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	n.Metadata = nil
 	return q.Roles.Accept(ctx, n)
 }
 
 type acceptCompactsInput struct{ Roles }
 
-func (q acceptCompactsInput) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptCompactsInput) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	var compact bytes.Buffer
 	if json.Compact(&compact, n.Input) == nil {
 		n.Input = compact.Bytes()
@@ -43,7 +43,7 @@ func (q acceptCompactsInput) Accept(ctx context.Context, n store.New) (store.Acc
 
 type acceptRepeats struct{ Roles }
 
-func (q acceptRepeats) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptRepeats) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	a, err := q.Roles.Accept(ctx, n)
 	a.Fresh = err == nil
 	return a, err
@@ -51,7 +51,7 @@ func (q acceptRepeats) Accept(ctx context.Context, n store.New) (store.Acceptanc
 
 type acceptOverlooksConflict struct{ Roles }
 
-func (q acceptOverlooksConflict) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptOverlooksConflict) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	a, err := q.Roles.Accept(ctx, n)
 	if errors.Is(err, store.ErrConflict) {
 		return store.Acceptance{State: current(ctx, q.Roles, n.Key)}, nil
@@ -61,7 +61,7 @@ func (q acceptOverlooksConflict) Accept(ctx context.Context, n store.New) (store
 
 type acceptOverlooksKeyConflict struct{ Roles }
 
-func (q acceptOverlooksKeyConflict) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptOverlooksKeyConflict) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	a, err := q.Roles.Accept(ctx, n)
 	if errors.Is(err, store.ErrIdempotencyConflict) {
 		n.IdempotencyKey = ""
@@ -76,7 +76,7 @@ type acceptSharesKeys struct {
 	first sync.Map // of tenant and idempotency key to store.Key
 }
 
-func (q *acceptSharesKeys) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q *acceptSharesKeys) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	if n.IdempotencyKey != "" {
 		if first, known := q.first.LoadOrStore([2]string{n.Tenant, n.IdempotencyKey}, n.Key); known {
 			return store.Acceptance{State: current(ctx, q.Roles, first.(store.Key))}, nil
@@ -87,7 +87,7 @@ func (q *acceptSharesKeys) Accept(ctx context.Context, n store.New) (store.Accep
 
 type acceptIgnoresKnownOnly struct{ Roles }
 
-func (q acceptIgnoresKnownOnly) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q acceptIgnoresKnownOnly) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	n.KnownOnly = false
 	return q.Roles.Accept(ctx, n)
 }
@@ -98,7 +98,7 @@ type cancelsWithoutSubject struct {
 	cancelled sync.Map // of store.Key
 }
 
-func (q *cancelsWithoutSubject) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (q *cancelsWithoutSubject) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	if _, ok := q.cancelled.Load(n.Key); ok {
 		_, _ = q.Roles.Cancel(ctx, n.Key, n.Subject)
 	}
@@ -116,7 +116,7 @@ type claimIgnores struct {
 	refusal error
 }
 
-func (q claimIgnores) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+func (q claimIgnores) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	w, err := q.Roles.Claim(ctx, key, by)
 	if !errors.Is(err, q.refusal) {
 		return w, err
@@ -129,16 +129,16 @@ func (q claimIgnores) Claim(ctx context.Context, key store.Key, by store.Claiman
 
 type claimCountsNoCrash struct{ Roles }
 
-func (q claimCountsNoCrash) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+func (q claimCountsNoCrash) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	w, err := q.Roles.Claim(ctx, key, by)
-	w.State.Deaths = 0
+	w.State.CrashCount = 0
 	return w, err
 }
 
 type claimIgnoresQuarantine struct{ Roles }
 
-func (q claimIgnoresQuarantine) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
-	by.Alone = true
+func (q claimIgnoresQuarantine) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
+	by.Quarantine = true
 	return q.Roles.Claim(ctx, key, by)
 }
 
@@ -200,7 +200,7 @@ type recordResetsNoCrash struct{ Roles }
 func (q recordResetsNoCrash) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
 	before := current(ctx, q.Roles, f.Key)
 	s, err := q.Roles.Record(ctx, f, r)
-	s.Deaths = before.Deaths
+	s.CrashCount = before.CrashCount
 	return s, err
 }
 

@@ -78,8 +78,8 @@ type Store struct {
 }
 
 var (
-	_ Roles          = (*Store)(nil)
-	_ store.Absenter = (*Store)(nil)
+	_ Roles                 = (*Store)(nil)
+	_ store.ExistenceFilter = (*Store)(nil)
 )
 
 // New wraps a store.
@@ -105,13 +105,13 @@ func call[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T, erro
 }
 
 // Accept implements store.RequestQueue.
-func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	return call(s, Accept, n.Key, func() (store.Acceptance, error) { return s.base.Accept(ctx, n) })
 }
 
 // Claim implements store.RequestQueue.
-func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
-	return call(s, Claim, key, func() (store.Work, error) { return s.base.Claim(ctx, key, by) })
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
+	return call(s, Claim, key, func() (store.ClaimedRequest, error) { return s.base.Claim(ctx, key, by) })
 }
 
 // Record implements store.RequestQueue.
@@ -191,11 +191,11 @@ func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uin
 	return call(s, CancelUnsubscribed, key, func() (store.State, error) { return s.base.CancelUnsubscribed(ctx, key, watch) })
 }
 
-// Absent implements store.Absenter, without hooks: it asks memory alone. A
-// store without that role knows nothing, which is always right to say.
-func (s *Store) Absent(key store.Key) bool {
-	base, ok := s.base.(store.Absenter)
-	return ok && base.Absent(key)
+// MayExist implements store.ExistenceFilter, without hooks. For a store without
+// that role it returns true, which is always correct.
+func (s *Store) MayExist(key store.Key) bool {
+	base, ok := s.base.(store.ExistenceFilter)
+	return !ok || base.MayExist(key)
 }
 
 // Check implements store.Checker.

@@ -41,7 +41,7 @@ func TestHooks(t *testing.T) {
 		}),
 	})
 	ctx := t.Context()
-	n := store.New{Key: store.Key{Tenant: "t", ID: "id"}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
+	n := store.Request{Key: store.Key{Tenant: "t", ID: "id"}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
 	f := store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}
 	end := store.Outcome{End: &store.End{Status: store.Succeeded}}
 	chunk := store.Report{Segment: &store.Segment{First: 2, Last: 2, Events: []store.Event{{Kind: store.Chunk, Seq: 2}}}}
@@ -94,7 +94,7 @@ func TestResultWithError(t *testing.T) {
 		}
 		return err
 	}})
-	n := store.New{Key: store.Key{Tenant: "t", ID: "id"}, Subject: "s", Deadline: time.Now().Add(time.Hour)}
+	n := store.Request{Key: store.Key{Tenant: "t", ID: "id"}, Subject: "s", Deadline: time.Now().Add(time.Hour)}
 	_, err := s.Accept(t.Context(), n)
 	require.NoError(t, err)
 	_, err = s.Cancel(t.Context(), n.Key, "s")

@@ -106,10 +106,10 @@ func (s *Store) Connections(ctx context.Context, q store.ConnectionQuery, cursor
 	}
 	found := s.matching(&q, at)
 	slices.SortFunc(found, func(a, b store.Connection) int {
-		return compare(store.Milli(a.Connected), a.ID, store.Milli(b.Connected), b.ID)
+		return compare(store.TruncateMillis(a.Connected), a.ID, store.TruncateMillis(b.Connected), b.ID)
 	})
 	next := ""
-	if limit := store.Page(q.Limit, 50, 100); len(found) > limit {
+	if limit := store.PageSize(q.Limit, 50, 100); len(found) > limit {
 		found = found[:limit]
 		last := &found[limit-1]
 		next = store.Cursor(store.Position{Time: last.Connected, ID: last.ID}, filter...)
@@ -126,7 +126,7 @@ func (s *Store) matching(q *store.ConnectionQuery, at store.Position) (out []sto
 		p.mu.RLock()
 		for _, c := range p.m {
 			if c.Tenant == q.Tenant && (q.Subject == "" || c.Subject == q.Subject) && (q.Status == "" || c.Status == q.Status) &&
-				!over(c.Expires, now) && (at.ID == "" || compare(store.Milli(c.Connected), c.ID, at.Time, at.ID) > 0) {
+				!over(c.Expires, now) && (at.ID == "" || compare(store.TruncateMillis(c.Connected), c.ID, at.Time, at.ID) > 0) {
 				out = append(out, *c)
 			}
 		}

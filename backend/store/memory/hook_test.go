@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func request(id string) store.New {
-	return store.New{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
+func request(id string) store.Request {
+	return store.Request{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
 }
 
 // TestLeases runs a store by the clock of a bubble.
@@ -23,10 +23,10 @@ func TestLeases(t *testing.T) {
 		n.Deadline = time.Now().Add(time.Hour)
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)
-		by := store.Claimant{Lease: time.Minute, Alone: true}
+		by := store.Claimant{Lease: time.Minute, Quarantine: true}
 		w, err := s.Claim(t.Context(), n.Key, by)
 		require.NoError(t, err)
-		require.Equal(t, store.Milli(time.Now().Add(time.Minute)), w.State.Due)
+		require.Equal(t, store.TruncateMillis(time.Now().Add(time.Minute)), w.State.Due)
 
 		time.Sleep(40 * time.Second)
 		_, err = s.Record(t.Context(), store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}, store.Report{})
@@ -43,7 +43,7 @@ func TestLeases(t *testing.T) {
 		require.Len(t, hints, 1)
 		w, err = s.Claim(t.Context(), n.Key, by)
 		require.NoError(t, err)
-		require.Equal(t, 1, w.State.Deaths)
+		require.Equal(t, 1, w.State.CrashCount)
 	})
 }
 
@@ -71,7 +71,7 @@ func TestLeaseOfZero(t *testing.T) {
 		require.Len(t, hints, 1)
 		w, err := s.Claim(t.Context(), n.Key, store.Claimant{})
 		require.NoError(t, err)
-		require.Equal(t, 1, w.State.Deaths)
+		require.Equal(t, 1, w.State.CrashCount)
 	})
 }
 

@@ -54,7 +54,7 @@ func (r *record) event(p uint64) (store.Event, bool) {
 	case r.end != nil && p+1 == r.state.LastSeq:
 		return r.end.Event(r.state.LastSeq), true
 	}
-	if m := r.state.Mark; m != nil && m.From <= p+1 && p+1 <= m.Seq {
+	if m := r.state.AttemptMark; m != nil && m.From <= p+1 && p+1 <= m.Seq {
 		return m.Event(), true
 	}
 	var best *segment
@@ -99,7 +99,7 @@ func (s *Store) list(q *store.Query, cursor string) ([]store.Summary, string, er
 			(at == nil || compare(t.Accepted, t.ID, at.Time, at.ID) < 0)
 	})
 	slices.SortFunc(found, func(a, b store.Summary) int { return compare(b.Accepted, b.ID, a.Accepted, a.ID) })
-	limit := store.Page(q.Limit, 50, 100)
+	limit := store.PageSize(q.Limit, 50, 100)
 	if len(found) <= limit {
 		return found, "", nil
 	}
@@ -141,13 +141,13 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 		at = &p
 	}
 	found := s.summaries(func(t *store.State) bool {
-		return t.Dead && (at == nil || compare(t.Ended, across(t.Key), at.Time, at.ID) < 0)
+		return t.DeadLetter && (at == nil || compare(t.Ended, across(t.Key), at.Time, at.ID) < 0)
 	})
 	slices.SortFunc(found, func(a, b store.Summary) int {
 		return compare(b.Ended, across(b.Key), a.Ended, across(a.Key))
 	})
 	next := ""
-	if limit = store.Page(limit, 50, 100); len(found) > limit {
+	if limit = store.PageSize(limit, 50, 100); len(found) > limit {
 		found = found[:limit]
 		last := &found[limit-1]
 		next = store.Cursor(store.Position{Time: last.Ended, ID: across(last.Key)}, deadFilter)

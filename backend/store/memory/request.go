@@ -32,19 +32,19 @@ type idempotencyKey struct{ tenant, subject, action, key string }
 type cancelKey struct{ tenant, subject, id string }
 
 // Accept implements store.RequestQueue.
-func (s *Store) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	if err := ctx.Err(); err != nil {
 		return store.Acceptance{}, err
 	}
 	return s.accept(&n)
 }
 
-func (s *Store) accept(n *store.New) (store.Acceptance, error) {
+func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	if r := s.find(n.Key, now); r != nil {
-		if err := r.state.Same(n); err != nil {
+		if err := r.state.CheckDuplicate(n); err != nil {
 			return store.Acceptance{}, err
 		}
 		return store.Acceptance{State: r.state}, nil
@@ -69,7 +69,7 @@ func (s *Store) accept(n *store.New) (store.Acceptance, error) {
 	cancelled = cancelled && now.Before(until)
 	delete(s.cancels, cancel)
 	r := &record{
-		state: store.Born(n, now, cancelled), key: key,
+		state: store.NewState(n, now, cancelled), key: key,
 		input: bytes.Clone(n.Input), metadata: bytes.Clone(n.Metadata),
 	}
 	switch {
@@ -128,7 +128,7 @@ func (r *record) hold(now time.Time, lease time.Duration) {
 		return
 	}
 	r.lease = now.Add(lease)
-	r.state.Due = store.Milli(r.lease)
+	r.state.Due = store.TruncateMillis(r.lease)
 }
 
 // leased reports whether the claim of a running request holds.
@@ -144,7 +144,7 @@ func (s *Store) VoidLeases() {
 	for _, shard := range s.live {
 		for _, r := range shard {
 			if r.state.Status == store.Running {
-				r.lease, r.lasting, r.state.Due = time.Time{}, false, store.Milli(now)
+				r.lease, r.lasting, r.state.Due = time.Time{}, false, store.TruncateMillis(now)
 			}
 			if r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero() {
 				r.state, _ = r.state.SetSubscribed(false, now) // what is live has not ended
@@ -154,28 +154,28 @@ func (s *Store) VoidLeases() {
 }
 
 // Claim implements store.RequestQueue.
-func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	if err := ctx.Err(); err != nil {
-		return store.Work{}, err
+		return store.ClaimedRequest{}, err
 	}
 	return s.claim(key, by)
 }
 
-func (s *Store) claim(key store.Key, by store.Claimant) (store.Work, error) {
+func (s *Store) claim(key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	r := s.find(key, now)
 	if r == nil {
-		return store.Work{}, store.ErrNotFound
+		return store.ClaimedRequest{}, store.ErrNotFound
 	}
 	next, err := r.state.Claim(by, now, r.leased(now))
 	if err != nil {
-		return store.Work{State: r.state}, err
+		return store.ClaimedRequest{State: r.state}, err
 	}
 	r.state = next
 	r.hold(now, by.Lease)
-	return store.Work{
+	return store.ClaimedRequest{
 		State: r.state, Input: bytes.Clone(r.input), Metadata: bytes.Clone(r.metadata), Checkpoint: bytes.Clone(r.checkpoint),
 	}, nil
 }
@@ -293,8 +293,8 @@ func (s *Store) cancel(key store.Key, subject string) (store.State, error) {
 	r := s.find(key, now)
 	switch {
 	case r == nil:
-		if store.Remembered(key.ID, now) {
-			s.cancels[cancelKey{key.Tenant, subject, key.ID}] = now.Add(store.CancelMemory)
+		if store.CancelRetained(key.ID, now) {
+			s.cancels[cancelKey{key.Tenant, subject, key.ID}] = now.Add(store.CancelRetention)
 		}
 		return store.State{}, store.ErrNotFound
 	case r.state.Subject != subject:

@@ -45,7 +45,7 @@ func TestRequestQueueWithoutLeaseExpiry(t *testing.T) {
 // endless claims and renews with leases of zero.
 type endless struct{ *memory.Store }
 
-func (e endless) Accept(ctx context.Context, n store.New) (store.Acceptance, error) {
+func (e endless) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	if n.Claim != nil {
 		by := *n.Claim
 		by.Lease = 0
@@ -54,7 +54,7 @@ func (e endless) Accept(ctx context.Context, n store.New) (store.Acceptance, err
 	return e.Store.Accept(ctx, n)
 }
 
-func (e endless) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.Work, error) {
+func (e endless) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	by.Lease = 0
 	return e.Store.Claim(ctx, key, by)
 }

@@ -12,7 +12,7 @@ import (
 
 var acceptCases = []Case{
 	{"a fresh request is queued and due", func(r *rig) {
-		n := r.newRequest(func(n *store.New) {
+		n := r.newRequest(func(n *store.Request) {
 			n.Metadata, n.Connection, n.RetryOf = []byte(`{"m":1}`), "conn", "other"
 			n.CancelAfter = new(time.Minute)
 		})
@@ -22,7 +22,7 @@ var acceptCases = []Case{
 		r.requireEvents(n.Key, 0, "1ack")
 	}},
 	{"a request can be claimed when it is accepted", func(r *rig) {
-		n := r.newRequest(claimed, func(n *store.New) {
+		n := r.newRequest(claimed, func(n *store.Request) {
 			n.Progress = &store.Progress{Attempt: 1, Rev: 3, Percent: 12.5, Message: "half"}
 		})
 		s := queued(&n, r.Now())
@@ -33,11 +33,11 @@ var acceptCases = []Case{
 		require.Equal(r, uint64(2), r.emit(s, "a").LastSeq)
 	}},
 	{"a delayed request is not claimed when it is accepted", func(r *rig) {
-		n := r.newRequest(claimed, func(n *store.New) { n.NotBefore = r.Now().Add(time.Second) })
+		n := r.newRequest(claimed, func(n *store.Request) { n.NotBefore = r.Now().Add(time.Second) })
 		requireSame(r, queued(&n, r.Now()), r.submitFresh(n))
 	}},
 	{"due is never after the deadline", func(r *rig) {
-		s := r.accept(func(n *store.New) {
+		s := r.accept(func(n *store.Request) {
 			n.NotBefore, n.Deadline = r.Now().Add(time.Hour), r.Now().Add(time.Minute)
 		})
 		require.Equal(r, s.Deadline, s.Due)
@@ -56,11 +56,11 @@ var acceptCases = []Case{
 	{"the same id for another call is a conflict", func(r *rig) {
 		n := r.newRequest()
 		r.submitFresh(n)
-		for name, change := range map[string]func(*store.New){
-			"subject":         func(n *store.New) { n.Subject = "another" },
-			"action":          func(n *store.New) { n.Action = "another" },
-			"hash":            func(n *store.New) { n.Hash[31]++ },
-			"all, with a key": func(n *store.New) { n.Subject, n.IdempotencyKey = "another", "k" },
+		for name, change := range map[string]func(*store.Request){
+			"subject":         func(n *store.Request) { n.Subject = "another" },
+			"action":          func(n *store.Request) { n.Action = "another" },
+			"hash":            func(n *store.Request) { n.Hash[31]++ },
+			"all, with a key": func(n *store.Request) { n.Subject, n.IdempotencyKey = "another", "k" },
 		} {
 			m := n
 			change(&m)
@@ -68,13 +68,13 @@ var acceptCases = []Case{
 		}
 	}},
 	{"an unknown id is refused when only known ones are asked for", func(r *rig) {
-		n := r.newRequest(func(n *store.New) { n.KnownOnly = true })
+		n := r.newRequest(func(n *store.Request) { n.KnownOnly = true })
 		r.refuseAccept(n, store.ErrExpired)
 		r.requireNotFound(n.Key)
 	}},
 	{"an idempotency key stands for its first request", testIdempotency},
 	{"an idempotency key is forgotten with its request", func(r *rig) {
-		keyed := func(n *store.New) { n.IdempotencyKey = "k" }
+		keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
 		first := r.accept(claimed, keyed)
 		r.finish(first, succeeded(`1`))
 		r.Advance(r.Retention - time.Millisecond)
@@ -85,7 +85,7 @@ var acceptCases = []Case{
 		r.submitKnown(second, r.newRequest(keyed))
 	}},
 	{"an id is free again when its request has expired", func(r *rig) {
-		n := r.newRequest(claimed, func(n *store.New) { n.IdempotencyKey = "k" })
+		n := r.newRequest(claimed, func(n *store.Request) { n.IdempotencyKey = "k" })
 		s := r.emit(r.submitFresh(n), "a", "b")
 		r.record(s, store.Report{Checkpoint: []byte(`1`), CheckpointKeep: 3})
 		r.finish(s, succeeded(`"old"`))
@@ -101,15 +101,15 @@ var acceptCases = []Case{
 	}},
 	{"of concurrent accepts of one id, one is fresh", func(r *rig) {
 		n := r.newRequest(claimed)
-		r.requireOneFresh(func() store.New { return n })
+		r.requireOneFresh(func() store.Request { return n })
 	}},
 	{"of concurrent accepts with one idempotency key, one is fresh", func(r *rig) {
-		r.requireOneFresh(func() store.New { return r.newRequest(func(n *store.New) { n.IdempotencyKey = "k" }) })
+		r.requireOneFresh(func() store.Request { return r.newRequest(func(n *store.Request) { n.IdempotencyKey = "k" }) })
 	}},
 	{"bodies are kept byte for byte", func(r *rig) {
 		for _, input := range [][]byte{nil, []byte("null"), []byte(" {\"n\":9007199254740993,\"s\":\"\\u0000ü\\ud83d\\ude00\"}\n")} {
 			for _, metadata := range [][]byte{nil, []byte(`{"x": 1.0}`)} {
-				n := r.newRequest(func(n *store.New) { n.Input, n.Metadata = input, metadata })
+				n := r.newRequest(func(n *store.Request) { n.Input, n.Metadata = input, metadata })
 				r.submitFresh(n)
 				w := r.claim(n.Key)
 				require.Equal(r, string(input), string(w.Input))
@@ -120,15 +120,15 @@ var acceptCases = []Case{
 }
 
 func testIdempotency(r *rig) {
-	keyed := func(n *store.New) { n.IdempotencyKey = "k" }
+	keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
 	first := r.accept(keyed)
 	r.submitKnown(first, r.newRequest(keyed))
-	r.refuseAccept(r.newRequest(keyed, func(n *store.New) { n.Input = []byte(`2`) }), store.ErrIdempotencyConflict)
-	for name, change := range map[string]func(*store.New){
-		"tenant":  func(n *store.New) { n.Tenant = "another" },
-		"subject": func(n *store.New) { n.Subject = "another" },
-		"action":  func(n *store.New) { n.Action = "another" },
-		"key":     func(n *store.New) { n.IdempotencyKey = "another" },
+	r.refuseAccept(r.newRequest(keyed, func(n *store.Request) { n.Input = []byte(`2`) }), store.ErrIdempotencyConflict)
+	for name, change := range map[string]func(*store.Request){
+		"tenant":  func(n *store.Request) { n.Tenant = "another" },
+		"subject": func(n *store.Request) { n.Subject = "another" },
+		"action":  func(n *store.Request) { n.Action = "another" },
+		"key":     func(n *store.Request) { n.IdempotencyKey = "another" },
 	} {
 		r.submitFresh(r.newRequest(keyed, change), name)
 	}
@@ -136,12 +136,12 @@ func testIdempotency(r *rig) {
 	otherState := r.submitFresh(other)
 	other.IdempotencyKey = "k"
 	r.submitKnown(otherState, other, "the id is looked up before the key")
-	r.submitKnown(first, r.newRequest(keyed, func(n *store.New) { n.KnownOnly = true }), "a known key is known")
+	r.submitKnown(first, r.newRequest(keyed, func(n *store.Request) { n.KnownOnly = true }), "a known key is known")
 }
 
 // requireOneFresh accepts sixteen requests at once and requires that one is
 // fresh.
-func (r *rig) requireOneFresh(request func() store.New) {
+func (r *rig) requireOneFresh(request func() store.Request) {
 	r.requireOneWinner(func(int) bool {
 		a, err := r.Queue.Accept(r.Context(), request())
 		assert.NoError(r, err)

@@ -49,7 +49,7 @@ var cancelCases = []Case{
 			n := r.newRequest(change)
 			r.refuseCancel(n.Key, subject, store.ErrNotFound)
 			r.requireNotFound(n.Key)
-			r.Advance(store.CancelMemory - time.Millisecond)
+			r.Advance(store.CancelRetention - time.Millisecond)
 			s := queued(&n, r.Now())
 			s.CancelRequested = true
 			s = ended(s, store.Cancelled, "cancelled", r.Now())
@@ -62,7 +62,7 @@ var cancelCases = []Case{
 	{"a remembered cancel expires", func(r *rig) {
 		n := r.newRequest()
 		r.refuseCancel(n.Key, subject, store.ErrNotFound)
-		r.Advance(store.CancelMemory)
+		r.Advance(store.CancelRetention)
 		require.Equal(r, store.Queued, r.submitFresh(n).Status)
 	}},
 	{"a remembered cancel belongs to its tenant and subject", func(r *rig) {
@@ -73,11 +73,11 @@ var cancelCases = []Case{
 	}},
 	{"only cancels of ids that can still be accepted are remembered", func(r *rig) {
 		for name, id := range map[string]string{
-			"too old":     newID(r.Now().Add(-store.CancelMemory - time.Second)),
-			"too far off": newID(r.Now().Add(store.CancelMemory + time.Second)),
+			"too old":     newID(r.Now().Add(-store.CancelRetention - time.Second)),
+			"too far off": newID(r.Now().Add(store.CancelRetention + time.Second)),
 			"no UUIDv7":   "not-an-id",
 		} {
-			n := r.newRequest(func(n *store.New) { n.ID = id })
+			n := r.newRequest(func(n *store.Request) { n.ID = id })
 			r.refuseCancel(n.Key, subject, store.ErrNotFound, name)
 			require.Equal(r, store.Queued, r.submitFresh(n, name).Status, name)
 		}

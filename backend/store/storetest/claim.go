@@ -11,7 +11,7 @@ import (
 
 var claimCases = []Case{
 	{"the first claim starts attempt 1 without a mark", func(r *rig) {
-		s := r.accept(func(n *store.New) { n.Metadata = []byte(`{"m":1}`) })
+		s := r.accept(func(n *store.Request) { n.Metadata = []byte(`{"m":1}`) })
 		w := r.claim(s.Key)
 		s.Status, s.Fence, s.Attempt = store.Running, 1, 1
 		requireSame(r, s, w.State)
@@ -21,7 +21,7 @@ var claimCases = []Case{
 		require.Nil(r, w.Checkpoint)
 	}},
 	{"a request that is not due is refused", func(r *rig) {
-		s := r.accept(func(n *store.New) { n.NotBefore = r.Now().Add(time.Second) })
+		s := r.accept(func(n *store.Request) { n.NotBefore = r.Now().Add(time.Second) })
 		r.refuseClaim(s.Key, store.ErrNotDue)
 		r.Advance(time.Second)
 		r.claim(s.Key)
@@ -57,9 +57,9 @@ var claimCases = []Case{
 		s := r.emit(r.accept(claimed), "a", "b")
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 50}})
 		r.crash()
-		s.Fence, s.Attempt, s.Deaths, s.Code, s.LastSeq = 2, 2, 1, store.WorkerLost, 4
+		s.Fence, s.Attempt, s.CrashCount, s.Code, s.LastSeq = 2, 2, 1, store.WorkerLost, 4
 		s.Progress = nil // progress belongs to its attempt
-		s.Mark = &store.Mark{Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: store.WorkerLost}
+		s.AttemptMark = &store.AttemptMark{Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: store.WorkerLost}
 		requireSame(r, s, r.claim(s.Key).State)
 		r.requireEvents(s.Key, 0, "1ack 4mark2[2-4]k1(worker_lost)")
 	}},
@@ -70,36 +70,36 @@ var claimCases = []Case{
 			_, err := r.Queue.Claim(r.Context(), s.Key, quarantineWorker)
 			return err == nil
 		})
-		require.Equal(r, 1, r.state(s.Key).Deaths)
+		require.Equal(r, 1, r.state(s.Key).CrashCount)
 	}},
 	{"a retry's mark has the reason", func(r *rig) {
 		s := r.finish(r.accept(claimed), store.Outcome{Code: "boom", Failure: true})
 		s = r.claim(s.Key).State
-		require.Equal(r, &store.Mark{Seq: 2, Attempt: 2, Keep: 1, From: 2, Code: "boom"}, s.Mark)
+		require.Equal(r, &store.AttemptMark{Seq: 2, Attempt: 2, Keep: 1, From: 2, Code: "boom"}, s.AttemptMark)
 		require.Equal(r, 1, s.Failures)
-		require.Zero(r, s.Deaths)
+		require.Zero(r, s.CrashCount)
 	}},
 	{"a quarantined request needs a quarantine claim", func(r *rig) {
 		s := r.accept(claimed)
 		r.crash()
 		w, err := r.Queue.Claim(r.Context(), s.Key, worker)
 		require.NoError(r, err, "after one crash it runs as usual")
-		require.Equal(r, 1, w.State.Deaths)
+		require.Equal(r, 1, w.State.CrashCount)
 		r.crash()
 		refuse := func(hint string) {
 			before := r.state(s.Key)
 			_, err = r.Queue.Claim(r.Context(), s.Key, worker)
-			require.ErrorIs(r, err, store.ErrSuspect, hint)
+			require.ErrorIs(r, err, store.ErrQuarantined, hint)
 			r.requireState(before, "a refusal writes nothing")
 		}
 		refuse("running")
 		s = r.claim(s.Key).State
-		require.Equal(r, 2, s.Deaths)
-		require.True(r, s.Suspect())
-		require.Equal(r, 2, r.finish(s, store.Outcome{Code: "handover"}).Deaths)
+		require.Equal(r, 2, s.CrashCount)
+		require.True(r, s.Quarantined())
+		require.Equal(r, 2, r.finish(s, store.Outcome{Code: "handover"}).CrashCount)
 		refuse("queued")
 		s = r.claim(s.Key).State
-		require.Zero(r, r.emit(s, "a").Deaths, "a record shows that the worker works")
+		require.Zero(r, r.emit(s, "a").CrashCount, "a record shows that the worker works")
 	}},
 	{"each attempt that crashes at once gets a mark", func(r *rig) {
 		s := r.emit(r.accept(claimed), "a")
@@ -107,7 +107,7 @@ var claimCases = []Case{
 			r.crash()
 			s = r.claim(s.Key).State
 		}
-		require.Equal(r, 4, s.Deaths)
+		require.Equal(r, 4, s.CrashCount)
 		r.requireEvents(s.Key, 0, "1ack 6mark5[2-6]k1(worker_lost)")
 		r.requireEvents(s.Key, 2, "6mark5[2-6]k1(worker_lost)")
 		s = r.emit(s, "b")

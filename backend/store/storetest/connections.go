@@ -35,7 +35,7 @@ func RunConnections(t *testing.T, open func(t *testing.T) *ConnectionFixture) {
 func (f *ConnectionFixture) connection(tenant, id string) store.Connection {
 	return store.Connection{
 		Tenant: tenant, Subject: subject, ID: id, Status: store.Open,
-		Connected: store.Milli(f.Now()), Expires: store.Milli(f.Now().Add(time.Hour)),
+		Connected: store.TruncateMillis(f.Now()), Expires: store.TruncateMillis(f.Now().Add(time.Hour)),
 	}
 }
 
@@ -69,7 +69,7 @@ func testConnectionLife(t *testing.T, f *ConnectionFixture) {
 	c := f.connection(tenant, "a")
 	f.put(t, c)
 	f.requireConnection(t, c)
-	c.Status, c.Expires = store.Closing, store.Milli(f.Now().Add(2*time.Hour))
+	c.Status, c.Expires = store.Closing, store.TruncateMillis(f.Now().Add(2*time.Hour))
 	require.NoError(t, f.Store.UpdateConnection(ctx, tenant, "a", c.Status, c.Expires))
 	f.requireConnection(t, c)
 	c.Subject = "another"

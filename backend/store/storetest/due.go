@@ -13,7 +13,7 @@ var dueCases = []Case{
 		until := r.Now().Add(30 * time.Second)
 		var want, got []string
 		for i := range 60 {
-			s := r.accept(func(n *store.New) { n.NotBefore = r.Now().Add(time.Duration((i*37)%60) * time.Second) })
+			s := r.accept(func(n *store.Request) { n.NotBefore = r.Now().Add(time.Duration((i*37)%60) * time.Second) })
 			if !s.Due.After(until) {
 				want = append(want, s.ID)
 			}
@@ -28,7 +28,7 @@ var dueCases = []Case{
 		require.ElementsMatch(r, want, got)
 	}},
 	{"a hint has what the scheduler needs", func(r *rig) {
-		s := r.accept(claimed, func(n *store.New) { n.CancelAfter, n.Connection = new(3*time.Second), "conn" })
+		s := r.accept(claimed, func(n *store.Request) { n.CancelAfter, n.Connection = new(3*time.Second), "conn" })
 		s = r.finish(s, store.Outcome{Code: "x", Due: r.Now().Add(time.Hour)})
 		require.Equal(r, []store.Hint{{
 			Key: s.Key, Due: s.Due, Status: store.Queued, Action: action, Deadline: s.Deadline, Fence: 1,
@@ -73,7 +73,7 @@ var dueCases = []Case{
 	}},
 	{"queued requests survive a crash", func(r *rig) {
 		s := r.accept()
-		later := r.accept(func(n *store.New) { n.NotBefore = r.Now().Add(time.Hour) })
+		later := r.accept(func(n *store.Request) { n.NotBefore = r.Now().Add(time.Hour) })
 		r.crash()
 		r.requireState(s)
 		r.requireState(later)

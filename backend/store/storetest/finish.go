@@ -20,7 +20,7 @@ var finishCases = []Case{
 	{"an error is the end", func(r *rig) {
 		s := r.accept(claimed)
 		want := ended(s, store.Failed, "poisoned", r.Now())
-		want.Dead = true
+		want.DeadLetter = true
 		requireSame(r, want, r.finish(s, deadLetter()))
 		require.Equal(r, []store.Event{{
 			Kind: store.Error, Seq: 2, Code: "poisoned", Message: "it went wrong", Retryable: true, Data: []byte(`{"why":1}`),
@@ -40,7 +40,7 @@ var finishCases = []Case{
 		o := store.Outcome{Due: due, Code: "boom", Failure: true}
 		o.Segment, o.Checkpoint, o.CheckpointKeep = segment(s, "a", "b"), []byte("cp"), 2
 		want := s
-		want.Status, want.Due, want.Code, want.Failures, want.LastSeq, want.Keep = store.Queued, store.Milli(due), "boom", 1, 3, 2
+		want.Status, want.Due, want.Code, want.Failures, want.LastSeq, want.Keep = store.Queued, store.TruncateMillis(due), "boom", 1, 3, 2
 		requireSame(r, want, r.finish(s, o))
 		r.requireState(want)
 		r.refuseClaim(s.Key, store.ErrNotDue)
@@ -120,8 +120,8 @@ var finishCases = []Case{
 	{"the crash count is reset by a last report with chunks", func(r *rig) {
 		s := r.takenOver()
 		o := store.Outcome{Report: store.Report{Segment: segment(s, "a")}, Code: "x"}
-		require.Zero(r, r.finish(s, o).Deaths)
-		require.Equal(r, 1, r.finish(r.takenOver(), deadLetter()).Deaths, "an end alone does not reset it")
+		require.Zero(r, r.finish(s, o).CrashCount)
+		require.Equal(r, 1, r.finish(r.takenOver(), deadLetter()).CrashCount, "an end alone does not reset it")
 	}},
 }
 

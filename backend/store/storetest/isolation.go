@@ -21,7 +21,7 @@ var isolationCases = []Case{
 	{"tenants and ids are kept apart", func(r *rig) {
 		var all []store.State
 		for i, k := range ambiguousKeys {
-			n := r.newRequest(func(n *store.New) {
+			n := r.newRequest(func(n *store.Request) {
 				n.Tenant, n.ID, n.Claim, n.Input = k[0], k[1], &worker, []byte(fmt.Sprint(i))
 			})
 			all = append(all, r.emit(r.submitFresh(n, "%q", k), fmt.Sprint("chunk", i)))
@@ -45,10 +45,10 @@ var isolationCases = []Case{
 	{"idempotency keys belong to a subject and an action", func(r *rig) {
 		seen := map[string]bool{}
 		for _, k := range ambiguousKeys {
-			for _, n := range []store.New{
-				r.newRequest(func(n *store.New) { n.Subject, n.Action, n.IdempotencyKey = k[0], k[1], "k" }),
-				r.newRequest(func(n *store.New) { n.Subject, n.Action, n.IdempotencyKey = k[0], action, "k"+k[1] }),
-				r.newRequest(func(n *store.New) { n.Action, n.IdempotencyKey = "x"+k[0], "k"+k[1] }),
+			for _, n := range []store.Request{
+				r.newRequest(func(n *store.Request) { n.Subject, n.Action, n.IdempotencyKey = k[0], k[1], "k" }),
+				r.newRequest(func(n *store.Request) { n.Subject, n.Action, n.IdempotencyKey = k[0], action, "k"+k[1] }),
+				r.newRequest(func(n *store.Request) { n.Action, n.IdempotencyKey = "x"+k[0], "k"+k[1] }),
 			} {
 				name := fmt.Sprintf("%q %q %q", n.Subject, n.Action, n.IdempotencyKey)
 				a, err := r.Queue.Accept(r.Context(), n)
@@ -61,7 +61,7 @@ var isolationCases = []Case{
 	{"lists and cancels stay within a subject", func(r *rig) {
 		var all []store.State
 		for i, k := range ambiguousKeys {
-			all = append(all, r.accept(func(n *store.New) { n.Subject = k[0] + "-" + k[1]; n.Action = fmt.Sprint("a", i) }))
+			all = append(all, r.accept(func(n *store.Request) { n.Subject = k[0] + "-" + k[1]; n.Action = fmt.Sprint("a", i) }))
 		}
 		for _, s := range all {
 			for _, got := range r.list(store.Query{Tenant: tenant, Subject: s.Subject}) {
@@ -76,7 +76,7 @@ var isolationCases = []Case{
 	}},
 	{"remembered cancels stay within a tenant and a subject", func(r *rig) {
 		for i, k := range ambiguousKeys {
-			n := r.newRequest(func(n *store.New) { n.Tenant, n.Subject = "t"+k[0], "s"+k[1] })
+			n := r.newRequest(func(n *store.Request) { n.Tenant, n.Subject = "t"+k[0], "s"+k[1] })
 			for j, other := range ambiguousKeys {
 				if i != j {
 					r.refuseCancel(store.Key{Tenant: "t" + other[0], ID: n.ID}, "s"+other[1], store.ErrNotFound)

@@ -23,7 +23,7 @@ var listCases = []Case{
 		}
 	}},
 	{"a summary has the newest state", func(r *rig) {
-		s := r.emit(r.accept(claimed, func(n *store.New) { n.RetryOf = "x" }), "a")
+		s := r.emit(r.accept(claimed, func(n *store.Request) { n.RetryOf = "x" }), "a")
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 40}})
 		r.cancel(s.Key)
 		s = r.finish(s, failed("boom"))
@@ -102,7 +102,7 @@ var listCases = []Case{
 		for i := range 1300 {
 			if i%600 == 0 {
 				r.Advance(time.Millisecond)
-				s := r.accept(func(n *store.New) { n.Action = "rare" })
+				s := r.accept(func(n *store.Request) { n.Action = "rare" })
 				want = append([]string{s.ID}, want...)
 			}
 			r.accept()
@@ -115,10 +115,10 @@ var listCases = []Case{
 }
 
 func testFilters(r *rig) {
-	other := r.accept(func(n *store.New) { n.Subject = "another" }).ID
+	other := r.accept(func(n *store.Request) { n.Subject = "another" }).ID
 	r.Advance(time.Second)
 	middle := r.Now()
-	act := r.accept(func(n *store.New) { n.Action = "other" }).ID
+	act := r.accept(func(n *store.Request) { n.Action = "other" }).ID
 	running := r.accept(claimed).ID
 	r.Advance(time.Second)
 	late := r.Now()
@@ -135,10 +135,10 @@ func testFilters(r *rig) {
 		"cancelled":     {store.Query{Status: store.Cancelled}, []string{gone}},
 		"action":        {store.Query{Action: "other"}, []string{act}},
 		"both":          {store.Query{Action: "other", Status: store.Running}, nil},
-		"from":          {store.Query{From: store.Milli(middle)}, []string{act, running, done, gone}},
-		"from, behind":  {store.Query{From: store.Milli(middle).Add(time.Nanosecond)}, []string{done, gone}},
-		"to":            {store.Query{To: store.Milli(late)}, []string{other, act, running}},
-		"to, behind":    {store.Query{To: store.Milli(middle).Add(time.Nanosecond)}, []string{other, act, running}},
+		"from":          {store.Query{From: store.TruncateMillis(middle)}, []string{act, running, done, gone}},
+		"from, behind":  {store.Query{From: store.TruncateMillis(middle).Add(time.Nanosecond)}, []string{done, gone}},
+		"to":            {store.Query{To: store.TruncateMillis(late)}, []string{other, act, running}},
+		"to, behind":    {store.Query{To: store.TruncateMillis(middle).Add(time.Nanosecond)}, []string{other, act, running}},
 		"between":       {store.Query{From: middle.Add(-time.Millisecond), To: late.Add(-time.Millisecond)}, []string{act, running}},
 		"between, mine": {store.Query{Subject: "another", From: middle, To: late}, nil},
 	} {

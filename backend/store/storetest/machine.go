@@ -83,7 +83,7 @@ func draw[V any](t *rapid.T, name string, values ...V) V {
 
 func (m *machine) accept(t *rapid.T) {
 	m.skipWhenFull(t)
-	m.submit(t, m.newRequest(func(n *store.New) {
+	m.submit(t, m.newRequest(func(n *store.Request) {
 		n.Tenant, n.Subject, n.Action = m.tenant, draw(t, "subject", "s1", "s2"), draw(t, "action", "a1", "a2")
 		n.Input, n.IdempotencyKey = []byte(draw(t, "input", "1", "2")), draw(t, "key", "", "", "k")
 		n.Deadline = m.Now().Add(draw(t, "deadline", time.Second, time.Hour, 1000*time.Hour))
@@ -101,7 +101,7 @@ func (m *machine) accept(t *rapid.T) {
 }
 
 // submit accepts in both.
-func (m *machine) submit(t *rapid.T, n store.New) {
+func (m *machine) submit(t *rapid.T, n store.Request) {
 	want, wantErr, fresh := m.model.submit(&n, m.Now())
 	got, err := m.Queue.Accept(m.Context(), n)
 	require.ErrorIs(t, err, wantErr)
@@ -114,7 +114,7 @@ func (m *machine) submit(t *rapid.T, n store.New) {
 // resend sends a known id once more, now and then as another call.
 func (m *machine) resend(t *rapid.T) {
 	r := m.anyRequest(t)
-	n := store.New{
+	n := store.Request{
 		Key: r.state.Key, Subject: r.state.Subject, Action: r.state.Action, Hash: r.state.Hash, Input: []byte(r.input),
 		IdempotencyKey: draw(t, "key", "", "k"), Claim: &worker, Deadline: m.Now().Add(time.Minute),
 	}
@@ -130,11 +130,11 @@ func (m *machine) resend(t *rapid.T) {
 func (m *machine) claim(t *rapid.T) {
 	r, now := m.anyRequest(t), m.Now()
 	by := worker
-	by.Alone = rapid.Bool().Draw(t, "alone")
+	by.Quarantine = rapid.Bool().Draw(t, "alone")
 	w, err := m.Queue.Claim(m.Context(), r.state.Key, by)
 	s := r.state
 	if s.Status == store.Running {
-		s.Deaths++
+		s.CrashCount++
 		s.Code = "worker_lost"
 	}
 	var refusal error
@@ -146,8 +146,8 @@ func (m *machine) claim(t *rapid.T) {
 		refusal = store.ErrNotDue
 	case s.Status == store.Running && r.leased:
 		refusal = store.ErrLeased
-	case s.Deaths >= 2 && !by.Alone:
-		refusal = store.ErrSuspect
+	case s.CrashCount >= 2 && !by.Quarantine:
+		refusal = store.ErrQuarantined
 	}
 	if refusal != nil {
 		require.ErrorIs(t, err, refusal)
@@ -159,8 +159,8 @@ func (m *machine) claim(t *rapid.T) {
 	s.Attempt++
 	if s.Attempt > 1 {
 		s.LastSeq++
-		mark := store.Mark{Seq: s.LastSeq, Attempt: s.Attempt, Keep: s.Keep, From: s.Keep + 1, Code: s.Code}
-		s.Mark = &mark
+		mark := store.AttemptMark{Seq: s.LastSeq, Attempt: s.Attempt, Keep: s.Keep, From: s.Keep + 1, Code: s.Code}
+		s.AttemptMark = &mark
 		r.marks = append(r.marks, mark)
 	}
 	r.state, r.leased, r.newest = s, true, nil
@@ -184,7 +184,7 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 				chunks[e.Seq] = e
 			}
 		}
-		s.LastSeq, s.Deaths = report.Segment.Last, 0
+		s.LastSeq, s.CrashCount = report.Segment.Last, 0
 	}
 	if rapid.IntRange(0, 2).Draw(t, "checkpoint") == 0 {
 		keeps := []uint64{s.Keep}
@@ -198,7 +198,7 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 		slices.Sort(keeps)
 		report.CheckpointKeep = rapid.SampledFrom(keeps).Draw(t, "keep")
 		report.Checkpoint = append([]byte{}, rapid.StringN(0, 9, -1).Draw(t, "position")...)
-		s.Keep, s.Deaths = report.CheckpointKeep, 0
+		s.Keep, s.CrashCount = report.CheckpointKeep, 0
 	}
 	if rapid.Bool().Draw(t, "progress") {
 		rev := uint64(1)
@@ -256,7 +256,7 @@ func (m *machine) finish(t *rapid.T) {
 		o.End = &store.End{Status: store.Succeeded, Payload: []byte("1")}
 	case 1:
 		o.End = &store.End{
-			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), Dead: rapid.Bool().Draw(t, "dead letter"),
+			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), DeadLetter: rapid.Bool().Draw(t, "dead letter"),
 		}
 	default:
 		o.Code, o.Due = "later", now.Add(draw(t, "due", 0, 0, time.Second, 2000*time.Hour))
@@ -276,12 +276,12 @@ func (m *machine) finish(t *rapid.T) {
 	}
 	switch {
 	case o.End != nil:
-		r.state.Dead = o.End.Dead
+		r.state.DeadLetter = o.End.DeadLetter
 		r.finish(o.End.Status, o.End.Code, now, o.End.Event(0))
 	case s.CancelRequested:
 		r.finish(store.Cancelled, "cancelled", now, cancelledEvent)
 	default:
-		r.state.Status, r.state.Code, r.state.Due, r.leased = store.Queued, "later", earlier(store.Milli(o.Due), s.Deadline), false
+		r.state.Status, r.state.Code, r.state.Due, r.leased = store.Queued, "later", earlier(store.TruncateMillis(o.Due), s.Deadline), false
 	}
 	requireSame(t, r.state, got)
 	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.Context(), f, o) }
@@ -319,12 +319,12 @@ func (m *machine) cancel(t *rapid.T) {
 func (m *machine) cancelFirst(t *rapid.T) {
 	m.skipWhenFull(t)
 	now := m.Now()
-	n := m.newRequest(claimed, func(n *store.New) { n.Tenant, n.Subject, n.Action = m.tenant, "s1", "a1" })
+	n := m.newRequest(claimed, func(n *store.Request) { n.Tenant, n.Subject, n.Action = m.tenant, "s1", "a1" })
 	subject := draw(t, "subject", "s1", "s2")
 	m.refuseCancel(n.Key, subject, store.ErrNotFound)
-	m.cancels[subject+n.ID] = now.Add(store.CancelMemory)
+	m.cancels[subject+n.ID] = now.Add(store.CancelRetention)
 	if rapid.Bool().Draw(t, "late") {
-		m.Advance(store.CancelMemory)
+		m.Advance(store.CancelRetention)
 		m.crash(nil)
 	}
 	m.submit(t, n)

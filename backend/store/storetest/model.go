@@ -29,7 +29,7 @@ type request struct {
 	// leased tells that the newest claim's lease holds.
 	leased bool
 	chunks map[uint64]store.Event
-	marks  []store.Mark
+	marks  []store.AttemptMark
 	end    *store.Event
 	// newest is the newest step under a fence, to be repeated.
 	newest func(q store.RequestQueue) (store.State, error)
@@ -97,7 +97,7 @@ func (r *request) setSubscribed(subscribed bool, now time.Time) {
 	case subscribed:
 		r.state.UnsubscribedAt = time.Time{}
 	case r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero():
-		r.state.UnsubscribedAt = store.Milli(now)
+		r.state.UnsubscribedAt = store.TruncateMillis(now)
 	}
 }
 
@@ -111,15 +111,15 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // queued returns the state of a request that was accepted now and not claimed.
-func queued(n *store.New, now time.Time) store.State {
+func queued(n *store.Request, now time.Time) store.State {
 	due := now
 	if n.NotBefore.After(now) {
 		due = n.NotBefore
 	}
-	deadline := store.Milli(n.Deadline)
+	deadline := store.TruncateMillis(n.Deadline)
 	return store.State{
-		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: store.Queued, Accepted: store.Milli(now),
-		Deadline: deadline, Due: earlier(store.Milli(due), deadline), RetryOf: n.RetryOf, CancelAfter: n.CancelAfter,
+		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: store.Queued, Accepted: store.TruncateMillis(now),
+		Deadline: deadline, Due: earlier(store.TruncateMillis(due), deadline), RetryOf: n.RetryOf, CancelAfter: n.CancelAfter,
 		LastSeq: 1, Keep: 1, Progress: n.Progress, Connection: n.Connection,
 	}
 }
@@ -127,11 +127,11 @@ func queued(n *store.New, now time.Time) store.State {
 // ended returns the state after an end.
 func ended(s store.State, status store.Status, code string, now time.Time) store.State {
 	s.LastSeq++
-	s.Status, s.Code, s.Due, s.Ended = status, code, time.Time{}, store.Milli(now)
+	s.Status, s.Code, s.Due, s.Ended = status, code, time.Time{}, store.TruncateMillis(now)
 	return s
 }
 
-func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fresh bool) {
+func (m *model) submit(n *store.Request, now time.Time) (r *request, err error, fresh bool) {
 	if r := m.requests[n.ID]; r != nil {
 		if r.state.Subject != n.Subject || r.state.Action != n.Action || r.state.Hash != n.Hash {
 			return nil, store.ErrConflict, false
@@ -159,7 +159,7 @@ func (m *model) submit(n *store.New, now time.Time) (r *request, err error, fres
 		r.state.Status, r.state.Fence, r.state.Attempt = store.Queued, 0, 0
 		r.cancel(now)
 	} else if n.CancelAfter != nil && n.Connection == "" {
-		r.state.UnsubscribedAt = store.Milli(now)
+		r.state.UnsubscribedAt = store.TruncateMillis(now)
 	}
 	m.requests[n.ID] = r
 	m.order = append(m.order, n.ID)

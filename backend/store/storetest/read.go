@@ -95,7 +95,7 @@ func testPages(r *rig) {
 
 func testSizes(r *rig) {
 	big := func(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
-	s := r.accept(func(n *store.New) { n.Input, n.Metadata = []byte(big(32<<10)), []byte(big(4<<10)) })
+	s := r.accept(func(n *store.Request) { n.Input, n.Metadata = []byte(big(32<<10)), []byte(big(4<<10)) })
 	w := r.claim(s.Key)
 	require.Equal(r, big(32<<10), string(w.Input))
 	require.Equal(r, big(4<<10), string(w.Metadata))
@@ -145,7 +145,7 @@ func testManyAttempts(r *rig) {
 				at = e.Seq
 			}
 			require.Equal(r, s.LastSeq, at, "from %d", from)
-			require.Equal(r, s.Mark.Event(), events[len(events)-1])
+			require.Equal(r, s.AttemptMark.Event(), events[len(events)-1])
 		}
 	}
 }

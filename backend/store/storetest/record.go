@@ -108,9 +108,9 @@ var recordCases = []Case{
 	{"the crash count is reset by chunks and checkpoints, not by progress", func(r *rig) {
 		s := r.takenOver()
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 2, Rev: 1}})
-		require.Equal(r, 1, s.Deaths)
+		require.Equal(r, 1, s.CrashCount)
 		s = r.record(s, store.Report{Checkpoint: []byte("x"), CheckpointKeep: 1})
-		require.Zero(r, s.Deaths)
+		require.Zero(r, s.CrashCount)
 	}},
 	{"a record returns the cancel flag", func(r *rig) {
 		s := r.accept(claimed)
@@ -170,8 +170,8 @@ func testGaps(r *rig) {
 	require.ErrorContains(r, err, "mark", "the mark must not be left out")
 	s = r.emit(s, "c")
 	g = segment(s, "d")
-	g.Events = append([]store.Event{s.Mark.Event()}, g.Events...)
-	g.First = s.Mark.From
+	g.Events = append([]store.Event{s.AttemptMark.Event()}, g.Events...)
+	g.First = s.AttemptMark.From
 	r.refuseReport(s, store.Report{Segment: g}, "nor come twice")
 	r.requireEvents(s.Key, 0, "1ack 4mark2[2-4]k1(worker_lost) 5:c@2")
 }

@@ -13,13 +13,13 @@ import (
 var roleCases = []Case{
 	{"Retainer deletes expired requests", withRole(func(r *rig, q store.Retainer) {
 		for i := range 7 {
-			s := r.accept(claimed, func(n *store.New) { n.IdempotencyKey = fmt.Sprint(i) })
+			s := r.accept(claimed, func(n *store.Request) { n.IdempotencyKey = fmt.Sprint(i) })
 			s = r.record(s, store.Report{Segment: segment(s, "a"), Checkpoint: []byte("x"), CheckpointKeep: 2})
 			r.finish(s, succeeded(`1`))
 		}
 		r.Advance(time.Second)
 		late := r.finish(r.accept(claimed), succeeded(`1`))
-		queued := r.accept(func(n *store.New) { n.Deadline = r.Now().Add(10 * r.Retention) })
+		queued := r.accept(func(n *store.Request) { n.Deadline = r.Now().Add(10 * r.Retention) })
 		running := r.emit(r.accept(claimed), "a")
 		r.Advance(r.Retention - time.Second)
 		expire := func(limit, want int) {
@@ -55,7 +55,7 @@ var roleCases = []Case{
 		var want []string
 		for i := range 7 {
 			r.Advance(time.Second)
-			s := r.finish(r.accept(claimed, func(n *store.New) { n.Tenant = fmt.Sprint("tenant", i%3) }), deadLetter())
+			s := r.finish(r.accept(claimed, func(n *store.Request) { n.Tenant = fmt.Sprint("tenant", i%3) }), deadLetter())
 			want = append(want, s.ID)
 			r.finish(r.accept(claimed), failed("boom"))
 		}
@@ -65,7 +65,7 @@ var roleCases = []Case{
 				return q.DeadLetters(r.Context(), limit, cursor)
 			})
 			for i := range got {
-				require.True(r, got[i].Dead)
+				require.True(r, got[i].DeadLetter)
 			}
 			require.Equal(r, want, ids(got), limit)
 		}
@@ -77,7 +77,7 @@ var roleCases = []Case{
 		require.Empty(r, page)
 	})},
 	{"Operator reads the input", withRole(func(r *rig, q store.Operator) {
-		s := r.accept(func(n *store.New) { n.Metadata = []byte(`{"m":1}`) })
+		s := r.accept(func(n *store.Request) { n.Metadata = []byte(`{"m":1}`) })
 		for range 2 {
 			input, metadata, err := q.Input(r.Context(), s.Key)
 			require.NoError(r, err)

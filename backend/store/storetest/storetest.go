@@ -142,8 +142,8 @@ func newID(t time.Time) string {
 }
 
 // newRequest returns a new request with an id of its own.
-func (r *rig) newRequest(change ...func(*store.New)) store.New {
-	n := store.New{
+func (r *rig) newRequest(change ...func(*store.Request)) store.Request {
+	n := store.Request{
 		Key: store.Key{Tenant: tenant, ID: newID(r.Now())}, Subject: subject, Action: action,
 		Input: []byte(`{"a":1}`), Deadline: r.Now().Add(24 * time.Hour),
 	}
@@ -155,18 +155,18 @@ func (r *rig) newRequest(change ...func(*store.New)) store.New {
 }
 
 // claimed makes a request claimed when it is accepted.
-func claimed(n *store.New) { n.Claim = &worker }
+func claimed(n *store.Request) { n.Claim = &worker }
 
 // queuedOrClaimed are the two ways to accept a request.
-var queuedOrClaimed = []func(*store.New){func(*store.New) {}, claimed}
+var queuedOrClaimed = []func(*store.Request){func(*store.Request) {}, claimed}
 
 var (
 	worker           = store.Claimant{Lease: Lease}
-	quarantineWorker = store.Claimant{Lease: Lease, Alone: true}
+	quarantineWorker = store.Claimant{Lease: Lease, Quarantine: true}
 )
 
 // submitFresh accepts a request that the store does not have yet.
-func (r *rig) submitFresh(n store.New, hint ...any) store.State {
+func (r *rig) submitFresh(n store.Request, hint ...any) store.State {
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
 	require.True(r, a.Fresh, hint...)
@@ -174,31 +174,31 @@ func (r *rig) submitFresh(n store.New, hint ...any) store.State {
 }
 
 // submitKnown accepts a request for which the store returns an older one.
-func (r *rig) submitKnown(want store.State, n store.New, hint ...any) {
+func (r *rig) submitKnown(want store.State, n store.Request, hint ...any) {
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
 	require.False(r, a.Fresh, hint...)
 	requireSame(r, want, a.State, hint...)
 }
 
-func (r *rig) refuseAccept(n store.New, want error, hint ...any) {
+func (r *rig) refuseAccept(n store.Request, want error, hint ...any) {
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.ErrorIs(r, err, want, hint...)
 	require.Zero(r, a, hint...)
 }
 
 // accept stores a new request.
-func (r *rig) accept(change ...func(*store.New)) store.State {
+func (r *rig) accept(change ...func(*store.Request)) store.State {
 	return r.submitFresh(r.newRequest(change...))
 }
 
-func (r *rig) claim(key store.Key) store.Work {
+func (r *rig) claim(key store.Key) store.ClaimedRequest {
 	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
 	require.NoError(r, err)
 	return w
 }
 
-func (r *rig) refuseClaim(key store.Key, want error) store.Work {
+func (r *rig) refuseClaim(key store.Key, want error) store.ClaimedRequest {
 	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
 	require.ErrorIs(r, err, want)
 	return w
@@ -224,9 +224,9 @@ func fence(s store.State) store.Fence {
 // if that is in no segment yet, then one chunk for each text.
 func segment(s store.State, chunks ...string) *store.Segment {
 	g := &store.Segment{First: s.LastSeq + 1}
-	if s.Mark != nil && s.Mark.Seq == s.LastSeq {
-		g.First = s.Mark.From
-		g.Events = append(g.Events, s.Mark.Event())
+	if s.AttemptMark != nil && s.AttemptMark.Seq == s.LastSeq {
+		g.First = s.AttemptMark.From
+		g.Events = append(g.Events, s.AttemptMark.Event())
 	}
 	for i, text := range chunks {
 		g.Events = append(g.Events, store.Event{
@@ -301,7 +301,7 @@ func failed(code string) store.Outcome {
 
 func deadLetter() store.Outcome {
 	o := failed("poisoned")
-	o.End.Dead = true
+	o.End.DeadLetter = true
 	return o
 }
 

@@ -36,7 +36,7 @@ func RunSubscriptions(t *testing.T, open func(t *testing.T) *SubscriptionFixture
 
 func (f *SubscriptionFixture) follow(t *testing.T, tenant, stream, connection string, change ...func(*store.Subscription)) store.Subscription {
 	s := store.Subscription{
-		Tenant: tenant, Stream: stream, Connection: connection, Subject: subject, Since: store.Milli(f.Now()), Live: true,
+		Tenant: tenant, Stream: stream, Connection: connection, Subject: subject, Since: store.TruncateMillis(f.Now()), Live: true,
 	}
 	for _, c := range change {
 		c(&s)
@@ -66,7 +66,7 @@ func get[V any](t *testing.T, method func(ctx context.Context, tenant, id string
 
 func testSubscriptionLife(t *testing.T, f *SubscriptionFixture) {
 	require.Empty(t, get(t, f.Store.Subscribers, tenant, "s"))
-	s := store.Subscription{Tenant: tenant, Stream: "s", Connection: "c", Subject: subject, Since: store.Milli(f.Now())}
+	s := store.Subscription{Tenant: tenant, Stream: "s", Connection: "c", Subject: subject, Since: store.TruncateMillis(f.Now())}
 	for i, live := range []bool{true, false, true} {
 		s.Live = live
 		require.Equal(t, i == 0, f.subscribe(t, s), "the others replace the first")
@@ -82,7 +82,7 @@ func testSubscriptionLife(t *testing.T, f *SubscriptionFixture) {
 
 func testSubscriptionExpiry(t *testing.T, f *SubscriptionFixture) {
 	until := func(d time.Duration) func(*store.Subscription) {
-		return func(s *store.Subscription) { s.Expires = store.Milli(f.Now().Add(d)) }
+		return func(s *store.Subscription) { s.Expires = store.TruncateMillis(f.Now().Add(d)) }
 	}
 	a := f.follow(t, tenant, "s", "a", until(time.Minute))
 	b := f.follow(t, tenant, "s", "b", until(2*time.Minute))
@@ -142,7 +142,7 @@ func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
 func testSubscriptionEnd(t *testing.T, f *SubscriptionFixture) {
 	watched := func(s *store.Subscription) { s.Watched = true }
 	pages := func(s *store.Subscription) { s.Live = false }
-	expires := func(s *store.Subscription) { s.Expires = store.Milli(f.Now().Add(time.Second)) }
+	expires := func(s *store.Subscription) { s.Expires = store.TruncateMillis(f.Now().Add(time.Second)) }
 	var live []store.Subscription
 	for i := range 5 {
 		f.Advance(time.Millisecond)

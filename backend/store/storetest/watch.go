@@ -8,11 +8,11 @@ import (
 )
 
 // calledBy makes a call that its caller follows from the start.
-func calledBy(n *store.New) { n.Connection = "conn" }
+func calledBy(n *store.Request) { n.Connection = "conn" }
 
 // watched makes one that is also cancelled when no connection has followed it
 // for a minute.
-func watched(n *store.New) { n.CancelAfter, n.Connection = new(time.Minute), "conn" }
+func watched(n *store.Request) { n.CancelAfter, n.Connection = new(time.Minute), "conn" }
 
 // watchCases are about the optional role of a store that cancels requests which
 // no connection follows.
@@ -30,7 +30,7 @@ var watchCases = []Case{
 	})},
 	{"without a caller the time starts at acceptance", withRole(func(r *rig, _ store.Watcher) {
 		for _, change := range queuedOrClaimed {
-			s := r.accept(change, func(n *store.New) { n.CancelAfter = new(time.Minute) })
+			s := r.accept(change, func(n *store.Request) { n.CancelAfter = new(time.Minute) })
 			r.requireWatch(s, 0, s.Accepted)
 			r.requireWatch(r.accept(change), 0, time.Time{})
 		}
@@ -39,13 +39,13 @@ var watchCases = []Case{
 		for _, change := range queuedOrClaimed {
 			s := r.accept(watched, change)
 			r.Advance(time.Second)
-			left := store.Milli(r.Now())
+			left := store.TruncateMillis(r.Now())
 			for i := range uint64(3) {
 				r.requireWatch(r.watch(q, s, false), i+1, left)
 				r.Advance(time.Second)
 			}
 			r.requireWatch(r.watch(q, s, true), 4, time.Time{})
-			r.requireWatch(r.watch(q, s, false), 5, store.Milli(r.Now()))
+			r.requireWatch(r.watch(q, s, false), 5, store.TruncateMillis(r.Now()))
 		}
 	})},
 	{"a call without CancelAfter is never cancelled", withRole(func(r *rig, q store.Watcher) {
@@ -58,7 +58,7 @@ var watchCases = []Case{
 		}
 	})},
 	{"a queued request ends when its time is over", withRole(func(r *rig, q store.Watcher) {
-		s := r.watch(q, r.accept(watched, func(n *store.New) { n.NotBefore = r.Now().Add(time.Hour) }), false)
+		s := r.watch(q, r.accept(watched, func(n *store.Request) { n.NotBefore = r.Now().Add(time.Hour) }), false)
 		r.Advance(time.Minute)
 		s = r.cancelUnsubscribed(q, s.Key, s.Watch)
 		require.Equal(r, store.Cancelled, s.Status)
@@ -125,7 +125,7 @@ var watchCases = []Case{
 	{"the time starts when the store is opened", withRole(testWatchReopened)},
 	{"a store that is opened late keeps the order", withRole(func(r *rig, q store.Watcher) {
 		for i := range 60 {
-			s := r.accept(watched, claimed, func(n *store.New) { n.CancelAfter = new(time.Duration((i*37)%60) * time.Second) })
+			s := r.accept(watched, claimed, func(n *store.Request) { n.CancelAfter = new(time.Duration((i*37)%60) * time.Second) })
 			r.watch(q, s, false)
 		}
 		r.Advance(time.Hour)
@@ -206,9 +206,9 @@ func testCheckOrder(r *rig, q store.Watcher) {
 	var want []store.Hint
 	for i := range 120 {
 		after, due := time.Duration((i*37)%60)*time.Second, time.Duration((i*53)%60)*time.Second
-		change := func(n *store.New) { n.CancelAfter, n.NotBefore = &after, r.Now().Add(due) }
+		change := func(n *store.Request) { n.CancelAfter, n.NotBefore = &after, r.Now().Add(due) }
 		if i%4 == 1 {
-			change = func(n *store.New) { n.CancelAfter, n.Claim = &after, &worker }
+			change = func(n *store.Request) { n.CancelAfter, n.Claim = &after, &worker }
 		}
 		s := r.accept(watched, change)
 		if i%4 < 3 {
@@ -231,7 +231,7 @@ func testWatchReopened(r *rig, q store.Watcher) {
 		r.Logf("the store is never opened again")
 		return
 	}
-	later := func(n *store.New) { n.NotBefore = r.Now().Add(time.Hour) }
+	later := func(n *store.Request) { n.NotBefore = r.Now().Add(time.Hour) }
 	before := r.watch(q, r.accept(watched, later), false)
 	beforeRunning := r.watch(q, r.emit(r.accept(watched, claimed), "a"), false)
 	queued, running := r.accept(watched, later), r.accept(watched, claimed)
@@ -239,10 +239,10 @@ func testWatchReopened(r *rig, q store.Watcher) {
 	flagged := r.cancel(r.accept(watched, claimed).Key)
 	plain := r.accept(claimed)
 	ended := r.finish(r.accept(watched, claimed), succeeded(`1`))
-	left := store.Milli(r.Now())
+	left := store.TruncateMillis(r.Now())
 	r.Advance(40 * time.Second)
 	r.crash()
-	opened := store.Milli(r.Now())
+	opened := store.TruncateMillis(r.Now())
 	for since, states := range map[time.Time][]store.State{
 		left: {before, beforeRunning}, opened: {queued, running, recorded}, {}: {plain},
 	} {
@@ -295,7 +295,7 @@ func hintIDs(hints []store.Hint) (ids []string) {
 // connectionCases are about the caller's own connection.
 var connectionCases = []Case{
 	{"a record clears the caller's connection", func(r *rig) {
-		for _, change := range []func(*store.New){func(*store.New) {}, watched} {
+		for _, change := range []func(*store.Request){func(*store.Request) {}, watched} {
 			s := r.accept(change, claimed, calledBy)
 			require.Equal(r, "conn", r.emit(s, "a").Connection)
 			s = r.state(s.Key)

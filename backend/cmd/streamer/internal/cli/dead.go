@@ -52,14 +52,14 @@ func (k *deadListCommand) Run(a *App) error {
 
 func deadTable(dead []server.DeadLetter, now time.Time) *table {
 	t := &table{
-		titles:   []string{"ID", "TENANT", "ACTION", "CODE", "ENDED", "ATTEMPT", "DEATHS", "SUBJECT", "RETRY OF"},
+		titles:   []string{"ID", "TENANT", "ACTION", "CODE", "ENDED", "ATTEMPT", "CRASHES", "SUBJECT", "RETRY OF"},
 		flexible: 2,
 		optional: []int{8, 6, 5, 7, 4},
 	}
 	for i := range dead {
 		d := &dead[i]
 		t.rows = append(t.rows, []string{
-			d.ID, clean(d.Tenant), clean(d.Action), clean(d.Code), formatAge(now.Sub(d.Ended)), strconv.Itoa(d.Attempt), strconv.Itoa(d.Deaths),
+			d.ID, clean(d.Tenant), clean(d.Action), clean(d.Code), formatAge(now.Sub(d.Ended)), strconv.Itoa(d.Attempt), strconv.Itoa(d.Crashes),
 			clean(d.Subject), d.RetryOf,
 		})
 	}
