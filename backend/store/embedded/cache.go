@@ -13,9 +13,9 @@ const (
 // replaced. It is emptied whenever a transaction is rolled back.
 type cache map[store.Key]*entry
 
-// put adds or replaces an entry, or takes it out if the request has ended. A
+// putEntry adds or replaces an entry, or takes it out if the request has ended. A
 // full cache loses any one entry for it.
-func (c cache) put(e *entry) {
+func (c cache) putEntry(e *entry) {
 	if e.state.Status.Ended() {
 		delete(c, e.state.Key)
 		return

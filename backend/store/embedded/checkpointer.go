@@ -19,9 +19,9 @@ const (
 	// framesPassive is after how many frames, by that guess, they are copied
 	// into the file while writing goes on.
 	framesPassive = 4096
-	// framesHeld is from how many frames on writing is held until all are
+	// framesHoldingWrites is from how many frames on writing is held until all are
 	// copied, so that the log starts again from its beginning: 32 MiB.
-	framesHeld = 8192
+	framesHoldingWrites = 8192
 	// walLimit is to how many bytes the log's file is cut when it starts again.
 	walLimit = 64 << 20
 
@@ -57,12 +57,12 @@ func newCheckpointer(s *Store) (*checkpointer, error) {
 	c := &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	// An owner that was killed leaves its log behind. Did it not count, owners
 	// that are killed again and again would grow it without bound.
-	c.grown(leftFrames(s.path))
+	c.grown(framesOnDisk(s.path))
 	return c, nil
 }
 
-// leftFrames returns how many frames lie in the log's file at most.
-func leftFrames(path string) int {
+// framesOnDisk returns how many frames lie in the log's file at most.
+func framesOnDisk(path string) int {
 	info, err := os.Stat(path + "-wal")
 	if err != nil {
 		return 0
@@ -82,7 +82,7 @@ func (c *checkpointer) grown(frames int) {
 	}
 }
 
-func (c *checkpointer) loop() {
+func (c *checkpointer) checkpointLoop() {
 	defer close(c.stopped)
 	idle, pause := time.NewTimer(checkpointIdle), time.NewTimer(checkpointPause)
 	defer idle.Stop()
@@ -92,7 +92,7 @@ func (c *checkpointer) loop() {
 		case <-c.store.quit:
 			return
 		case <-idle.C:
-			c.held("RESTART")
+			c.checkpointHoldingWrites("RESTART")
 			continue
 		case <-c.wake:
 		}
@@ -101,8 +101,8 @@ func (c *checkpointer) loop() {
 			continue
 		}
 		c.frames.Store(0)
-		if c.beside() >= framesHeld {
-			c.held("RESTART")
+		if c.checkpointDuringWrites() >= framesHoldingWrites {
+			c.checkpointHoldingWrites("RESTART")
 		}
 		pause.Reset(checkpointPause)
 		select {
@@ -113,7 +113,7 @@ func (c *checkpointer) loop() {
 	}
 }
 
-// beside runs a checkpoint while writing goes on, and returns how many frames
+// checkpointDuringWrites runs a checkpoint while writing goes on, and returns how many frames
 // the log has.
 //
 // It must not begin when all of the log is copied: the writer might begin the
@@ -122,38 +122,38 @@ func (c *checkpointer) loop() {
 // (SQLite 3.7.0 to 3.51.2, mended in 3.51.3). Only checkpoints copy, and this
 // is the only goroutine that runs them; so a commit before it is enough, after
 // which the log cannot begin anew until this checkpoint is done.
-func (c *checkpointer) beside() (frames int) {
+func (c *checkpointer) checkpointDuringWrites() (frames int) {
 	err := c.store.write(context.Background(), &op{name: "checkpoint", run: func(w *writer) error {
 		stmt, err := prepare(w.conn, `UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'`)
 		if err != nil {
 			return err
 		}
-		return w.exec(stmt)
+		return w.execWrite(stmt)
 	}})
 	switch {
 	case c.store.closed():
 		return 0
 	case err != nil: // the disk is full, perhaps, and this makes room in the log
-		c.store.gate.Lock()
-		defer c.store.gate.Unlock()
+		c.store.writeLock.Lock()
+		defer c.store.writeLock.Unlock()
 	}
-	return c.run("PASSIVE")
+	return c.checkpoint("PASSIVE")
 }
 
-// held runs a checkpoint while nothing is written: all of the log is copied
+// checkpointHoldingWrites runs a checkpoint while nothing is written: all of the log is copied
 // then, and it starts again from its beginning.
-func (c *checkpointer) held(mode string) {
-	c.store.gate.Lock()
-	defer c.store.gate.Unlock()
-	c.run(mode)
+func (c *checkpointer) checkpointHoldingWrites(mode string) {
+	c.store.writeLock.Lock()
+	defer c.store.writeLock.Unlock()
+	c.checkpoint(mode)
 }
 
-// run runs a checkpoint and returns how many frames the log has. That one
+// checkpoint runs a checkpoint and returns how many frames the log has. That one
 // fails is no news: the log stays longer, and the next one is tried.
-func (c *checkpointer) run(mode string) (frames int) {
+func (c *checkpointer) checkpoint(mode string) (frames int) {
 	stmt, err := prepare(c.conn, "PRAGMA wal_checkpoint("+mode+")")
 	if err == nil {
-		_, err = one(stmt, func(r *row) {
+		_, err = firstRow(stmt, func(r *row) {
 			_ = r.int() // busy
 			frames = int(r.int())
 		})

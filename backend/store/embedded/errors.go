@@ -46,8 +46,8 @@ func (f *failure) Unwrap() error { return f.err }
 
 func (f *failure) Is(target error) bool { return target == store.ErrUnavailable }
 
-// fail makes a failure of an error; nil stays nil.
-func fail(err error) error {
+// asFailure makes a failure of an error; nil stays nil.
+func asFailure(err error) error {
 	if err == nil {
 		return nil
 	}

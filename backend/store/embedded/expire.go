@@ -25,7 +25,7 @@ func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 	deleted, after := 0, int64(0)
 	for more := true; more && deleted < max; {
 		var found []int64
-		err := s.read(ctx, func(r *reader) (err error) {
+		err := s.withReader(ctx, func(r *reader) (err error) {
 			found, after, more, err = r.expired(after, max-deleted)
 			return err
 		})
@@ -37,10 +37,10 @@ func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 			return deleted, err
 		}
 	}
-	return deleted, s.write(ctx, &op{name: "expire", run: (*writer).tidy})
+	return deleted, s.write(ctx, &op{name: "expire", run: (*writer).cleanUp})
 }
 
-const listOldest = `SELECT r.n, r.accepted, l.ended FROM requests r LEFT JOIN lives l ON l.n = r.n WHERE r.n > ? ORDER BY r.n LIMIT ?`
+const listOldest = `SELECT r.n, r.accepted, s.ended FROM requests r LEFT JOIN states s ON s.n = r.n WHERE r.n > ? ORDER BY r.n LIMIT ?`
 
 // expired returns requests behind the given one whose retention is over, and
 // the last one that it looked at. More tells that there may be more.
@@ -50,10 +50,10 @@ func (r *reader) expired(after int64, max int) (found []int64, last int64, more 
 	if err != nil {
 		return nil, after, false, err
 	}
-	bind(stmt).int(after).int(scanRows)
+	bindTo(stmt).int(after).int(scanRows)
 	looked := 0
 	last = after
-	err = rows(stmt, func(row *row) (bool, error) {
+	err = eachRow(stmt, func(row *row) (bool, error) {
 		n, accepted := row.int(), row.int()
 		if accepted > before {
 			return false, nil // and so are all that follow
@@ -98,7 +98,7 @@ const (
 	deleteCheckpoint = `DELETE FROM checkpoints WHERE n = ?1`
 	deleteKey        = `DELETE FROM idempotency_keys WHERE (tenant, subject, action, key, id) IN
 		(SELECT tenant, subject, action, idempotency_key, id FROM requests WHERE n = ?1)`
-	deleteLife    = `DELETE FROM lives WHERE n = ?1`
+	deleteState    = `DELETE FROM states WHERE n = ?1`
 	deleteRequest = `DELETE FROM requests WHERE n = ?1`
 
 	// eraseRest is how many rows the last four delete at most.
@@ -113,16 +113,16 @@ func (w *writer) erase(n int64, budget int) (used int, done bool, err error) {
 	if budget < eraseRest {
 		return 0, false, nil
 	}
-	for _, query := range []string{deleteSegments, deleteCheckpoint, deleteKey, deleteLife, deleteRequest} {
+	for _, query := range []string{deleteSegments, deleteCheckpoint, deleteKey, deleteState, deleteRequest} {
 		stmt, err := prepare(w.conn, query)
 		if err != nil {
 			return used, false, err
 		}
-		b := bind(stmt).int(n)
+		b := bindTo(stmt).int(n)
 		if query == deleteSegments {
 			b.int(int64(budget - eraseRest + 1))
 		}
-		if err := w.exec(stmt); err != nil {
+		if err := w.execWrite(stmt); err != nil {
 			return used, false, err
 		}
 		used += w.conn.Changes()
@@ -133,22 +133,22 @@ func (w *writer) erase(n int64, budget int) (used int, done bool, err error) {
 	return used, true, nil
 }
 
-// tidy forgets old cancels and shrinks the file by a little if much of it is
+// cleanUp forgets old cancels and shrinks the file by a little if much of it is
 // free.
-func (w *writer) tidy() error {
+func (w *writer) cleanUp() error {
 	if err := w.expireCancels(w.store.opt.Now()); err != nil {
 		return err
 	}
 	free, err := pragma(w.conn, "PRAGMA freelist_count")
 	if err != nil {
-		return fail(err)
+		return asFailure(err)
 	}
 	if n, _ := strconv.Atoi(free); n <= vacuumFree {
 		return nil
 	}
 	w.wrote = true
 	w.frames += 2 * vacuumPages
-	return fail(execute(w.conn, "PRAGMA incremental_vacuum("+strconv.Itoa(vacuumPages)+")"))
+	return asFailure(execute(w.conn, "PRAGMA incremental_vacuum("+strconv.Itoa(vacuumPages)+")"))
 }
 
 func (w *writer) expireCancels(now time.Time) error {
@@ -160,9 +160,9 @@ func (w *writer) expireCancels(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	bind(stmt).time(now)
+	bindTo(stmt).time(now)
 	w.cancels = nil
-	return w.exec(stmt)
+	return w.execWrite(stmt)
 }
 
 // probe writes and deletes as much as a small request needs, so that it fails
@@ -176,7 +176,7 @@ func (w *writer) probe() error {
 		if err != nil {
 			return err
 		}
-		if err := w.exec(stmt); err != nil {
+		if err := w.execWrite(stmt); err != nil {
 			return err
 		}
 	}

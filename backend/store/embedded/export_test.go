@@ -10,16 +10,16 @@ import (
 // Exec runs a statement on the writer's connection, outside any transaction of
 // an operation, and returns its first column.
 func (s *Store) Exec(query string) (string, error) {
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	s.writeLock.Lock()
+	defer s.writeLock.Unlock()
 	return pragma(s.writer.conn, query)
 }
 
 // Hold holds the writer before its next transaction until the function that it
 // returns is called.
 func (s *Store) Hold() (release func()) {
-	s.gate.Lock()
-	return s.gate.Unlock
+	s.writeLock.Lock()
+	return s.writeLock.Unlock
 }
 
 // Waiting waits until so many operations wait for the writer, beside those
@@ -42,20 +42,20 @@ func (s *Store) Bad(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(w.exec(stmt), errBad)
+		return errors.Join(w.execWrite(stmt), errBad)
 	}})
 }
 
 // Forget empties the writer's cache; Stale falsifies what it holds.
 func (s *Store) Forget() {
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	s.writeLock.Lock()
+	defer s.writeLock.Unlock()
 	clear(s.writer.cache)
 }
 
 func (s *Store) Stale() {
-	s.gate.Lock()
-	defer s.gate.Unlock()
+	s.writeLock.Lock()
+	defer s.writeLock.Unlock()
 	for k, e := range s.writer.cache {
 		stale := *e
 		stale.state.LastSeq += 100
@@ -91,4 +91,4 @@ func (s *Store) ForgetProbe() {
 func (s *Store) Frames() int { return int(s.checkpointer.frames.Load()) }
 
 // Present tells how many callers have an operation under way.
-func (s *Store) Present() int { return int(s.present.Load()) }
+func (s *Store) Present() int { return int(s.callers.Load()) }

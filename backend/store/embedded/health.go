@@ -20,8 +20,8 @@ type health struct {
 	probed  time.Time
 }
 
-// note records how a transaction went, and logs when that changes.
-func (h *health) note(err error, log *slog.Logger) {
+// recordWrite records how a transaction went, and logs when that changes.
+func (h *health) recordWrite(err error, log *slog.Logger) {
 	if err == nil && !h.failing.Load() {
 		return
 	}

@@ -15,19 +15,19 @@ import (
 const scanRows = 500
 
 const (
-	listTenant = `SELECT ` + requestColumns + ` FROM requests r INDEXED BY requests_by_tenant` + withLife + `
+	listTenant = `SELECT ` + requestColumns + ` FROM requests r INDEXED BY requests_by_tenant` + withState + `
 		WHERE r.tenant = ? AND r.accepted >= ? AND (r.accepted, r.id) < (?, ?) ORDER BY r.accepted DESC, r.id DESC LIMIT ?`
-	listSubject = `SELECT ` + requestColumns + ` FROM requests r INDEXED BY requests_by_subject` + withLife + `
+	listSubject = `SELECT ` + requestColumns + ` FROM requests r INDEXED BY requests_by_subject` + withState + `
 		WHERE r.tenant = ? AND r.subject = ? AND r.accepted >= ? AND (r.accepted, r.id) < (?, ?)
 		ORDER BY r.accepted DESC, r.id DESC LIMIT ?`
-	listDead = `SELECT ` + requestColumns + ` FROM lives l INDEXED BY lives_dead CROSS JOIN requests r ON r.n = l.n
-		WHERE l.dead AND (l.ended, l.n) < (?, ?) ORDER BY l.ended DESC, l.n DESC LIMIT ?`
+	listDeadLetters = `SELECT ` + requestColumns + ` FROM states s INDEXED BY states_dead_letters CROSS JOIN requests r ON r.n = s.n
+		WHERE s.dead_letter AND (s.ended, s.n) < (?, ?) ORDER BY s.ended DESC, s.n DESC LIMIT ?`
 	// What runs stands in the index, but is due only when its lease is void or
 	// it is to be cancelled.
-	listDue = `SELECT ` + requestColumns + ` FROM lives l INDEXED BY lives_due CROSS JOIN requests r ON r.n = l.n
-		WHERE l.shard = ? AND l.due <= ? AND 
-			(l.status = 1 OR l.lease < ? OR l.unsubscribed_at IS NOT NULL AND NOT l.cancel_requested)
-		ORDER BY l.due, l.n LIMIT ?`
+	listDue = `SELECT ` + requestColumns + ` FROM states s INDEXED BY states_due CROSS JOIN requests r ON r.n = s.n
+		WHERE s.shard = ? AND s.due <= ? AND 
+			(s.status = 1 OR s.lease < ? OR s.unsubscribed_at IS NOT NULL AND NOT s.cancel_requested)
+		ORDER BY s.due, s.n LIMIT ?`
 )
 
 // List plays store.RequestQueue. A filter that few requests pass is looked for
@@ -40,7 +40,7 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 			return nil, "", err
 		}
 	}
-	if to := ceil(q.To); !q.To.IsZero() && at.Time.After(to) {
+	if to := ceilMillis(q.To); !q.To.IsZero() && at.Time.After(to) {
 		at = store.Position{Time: to} // no id is below the empty one
 	}
 	limit := store.PageSize(q.Limit, 50, 100)
@@ -48,8 +48,8 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 	if q.Status != "" || q.Action != "" {
 		size = scanRows
 	}
-	page, err := s.scan(ctx, limit, size, func(r *reader) ([]*entry, error) {
-		found, err := r.list(&q, at, size)
+	page, err := s.collectSummaries(ctx, limit, size, func(r *reader) ([]*entry, error) {
+		found, err := r.listEntries(&q, at, size)
 		if len(found) > 0 {
 			last := &found[len(found)-1].state
 			at = store.Position{Time: last.Accepted, ID: last.ID}
@@ -66,8 +66,8 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 	return page[:limit], store.Cursor(store.Position{Time: last.Accepted, ID: last.ID}, q.Filter()...), nil
 }
 
-// ceil returns the first whole millisecond that is not before t.
-func ceil(t time.Time) time.Time {
+// ceilMillis returns the first whole millisecond that is not before t.
+func ceilMillis(t time.Time) time.Time {
 	ms := time.UnixMilli(t.UnixMilli())
 	if ms.Before(t) {
 		ms = ms.Add(time.Millisecond)
@@ -75,15 +75,15 @@ func ceil(t time.Time) time.Time {
 	return ms
 }
 
-// scan collects summaries of what is wanted, one more than limit if there are
+// collectSummaries collects summaries of what is wanted, one more than limit if there are
 // so many. Fetch returns the next rows, fewer than size when there are no more.
-func (s *Store) scan(
+func (s *Store) collectSummaries(
 	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*entry) bool,
 ) ([]store.Summary, error) {
 	var page []store.Summary
 	for {
 		var found []*entry
-		err := s.read(ctx, func(r *reader) (err error) {
+		err := s.withReader(ctx, func(r *reader) (err error) {
 			found, err = fetch(r)
 			return err
 		})
@@ -105,7 +105,7 @@ func (s *Store) scan(
 	}
 }
 
-func (r *reader) list(q *store.Query, at store.Position, max int) ([]*entry, error) {
+func (r *reader) listEntries(q *store.Query, at store.Position, max int) ([]*entry, error) {
 	query := listTenant
 	if q.Subject != "" {
 		query = listSubject
@@ -114,33 +114,33 @@ func (r *reader) list(q *store.Query, at store.Position, max int) ([]*entry, err
 	if err != nil {
 		return nil, err
 	}
-	b := bind(stmt).text(q.Tenant)
+	b := bindTo(stmt).text(q.Tenant)
 	if q.Subject != "" {
 		b.text(q.Subject)
 	}
 	from := int64(math.MinInt64)
 	if !q.From.IsZero() {
-		from = ceil(q.From).UnixMilli()
+		from = ceilMillis(q.From).UnixMilli()
 	}
 	b.int(from).int(at.Time.UnixMilli()).text(at.ID).int(int64(max))
 	return r.entries(stmt)
 }
 
 func (r *reader) entries(stmt *sqlite.Stmt) (out []*entry, err error) {
-	err = rows(stmt, func(row *row) (bool, error) {
+	err = eachRow(stmt, func(row *row) (bool, error) {
 		out = append(out, row.entry(r.store.incarnation))
 		return true, nil
 	})
 	return out, err
 }
 
-const deadFilter = "dead letters"
+const deadLetterFilter = "dead letters"
 
 // DeadLetters plays store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
 	ended, n := int64(math.MaxInt64), int64(math.MaxInt64)
 	if cursor != "" {
-		p, err := store.ParseCursor(cursor, deadFilter)
+		p, err := store.ParseCursor(cursor, deadLetterFilter)
 		if err != nil {
 			return nil, "", err
 		}
@@ -151,12 +151,12 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 	}
 	limit = store.PageSize(limit, 50, 100)
 	var seqs []int64 // the n of each on the page
-	page, err := s.scan(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
-		stmt, err := prepare(r.conn, listDead)
+	page, err := s.collectSummaries(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
+		stmt, err := prepare(r.conn, listDeadLetters)
 		if err != nil {
 			return nil, err
 		}
-		bind(stmt).int(ended).int(n).int(int64(limit + 1))
+		bindTo(stmt).int(ended).int(n).int(int64(limit + 1))
 		found, err := r.entries(stmt)
 		if len(found) > 0 {
 			last := found[len(found)-1]
@@ -171,13 +171,13 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 		return page, "", err
 	}
 	at := store.Position{Time: page[limit-1].Ended, ID: strconv.FormatInt(seqs[limit-1], 10)}
-	return page[:limit], store.Cursor(at, deadFilter), nil
+	return page[:limit], store.Cursor(at, deadLetterFilter), nil
 }
 
 // Input plays store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
-	err = s.read(ctx, func(r *reader) error {
-		e, err := r.find(key)
+	err = s.withReader(ctx, func(r *reader) error {
+		e, err := r.findRequest(key)
 		if err == nil && e == nil {
 			err = store.ErrNotFound
 		}
@@ -188,8 +188,8 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 		if err != nil {
 			return err
 		}
-		bind(stmt).int(e.n)
-		_, err = one(stmt, func(row *row) { input, metadata = row.bytes(), row.bytes() })
+		bindTo(stmt).int(e.n)
+		_, err = firstRow(stmt, func(row *row) { input, metadata = row.bytes(), row.bytes() })
 		return err
 	})
 	return input, metadata, err
@@ -201,13 +201,13 @@ func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) (o
 	if shard < 0 || shard >= store.DefaultShards {
 		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.DefaultShards-1)
 	}
-	err = s.read(ctx, func(r *reader) error {
+	err = s.withReader(ctx, func(r *reader) error {
 		stmt, err := prepare(r.conn, listDue)
 		if err != nil {
 			return err
 		}
-		bind(stmt).int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
-		return rows(stmt, func(row *row) (bool, error) {
+		bindTo(stmt).int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
+		return eachRow(stmt, func(row *row) (bool, error) {
 			out = append(out, row.entry(s.incarnation).state.Hint())
 			return true, nil
 		})

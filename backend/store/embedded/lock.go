@@ -12,9 +12,9 @@ import (
 // errLocked is what tryLock returns if somebody else holds the lock.
 var errLocked = errors.New("locked")
 
-// lock takes the lock beside the database, whose file then holds our pid. The
-// lock ends with the process, however it ends; the file stays.
-func lock(path string) (*os.File, error) {
+// acquireLock takes the acquireLock beside the database, whose file then holds our pid. The
+// acquireLock ends with the process, however it ends; the file stays.
+func acquireLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

@@ -83,8 +83,8 @@ func inspect(path string) error {
 	return nil
 }
 
-// open opens all connections and prepares the file.
-func (s *Store) open() error {
+// openConnections opens all connections and prepares the file.
+func (s *Store) openConnections() error {
 	if err := createPrivate(s.path); err != nil {
 		return err
 	}
@@ -112,8 +112,8 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	s.seen = newSeen(s.writer.next - from)
-	if err := s.seen.fill(conn); err != nil {
+	s.idFilter = newIDFilter(s.writer.next - from)
+	if err := s.idFilter.loadKeys(conn); err != nil {
 		return err
 	}
 	if s.checkpointer, err = newCheckpointer(s); err != nil {
@@ -272,13 +272,13 @@ func (s *Store) begin(w *writer) error {
 		if err := w.resume(); err != nil {
 			return err
 		}
-		stmt, err := w.conn.Prepare("UPDATE lives SET due = ?, run_at = NULL WHERE due IS NOT NULL AND status = 2")
+		stmt, err := w.conn.Prepare("UPDATE states SET due = ?, run_at = NULL WHERE due IS NOT NULL AND status = 2")
 		if err != nil {
 			return err
 		}
 		now := s.opt.Now()
-		bind(stmt).int(now.UnixMilli())
-		if err := run(stmt); err != nil {
+		bindTo(stmt).int(now.UnixMilli())
+		if err := runStatement(stmt); err != nil {
 			return err
 		}
 		return w.unsubscribe(now)
@@ -288,13 +288,13 @@ func (s *Store) begin(w *writer) error {
 // unsubscribe sets UnsubscribedAt where it is zero. Where it is not, it puts the
 // request back into its place in the index, which begin has changed.
 func (w *writer) unsubscribe(now time.Time) error {
-	stmt, err := prepare(w.conn, `SELECT `+requestColumns+` FROM lives l INDEXED BY lives_due CROSS JOIN requests r ON r.n = l.n
-		WHERE l.due IS NOT NULL AND r.cancel_after IS NOT NULL`)
+	stmt, err := prepare(w.conn, `SELECT `+requestColumns+` FROM states s INDEXED BY states_due CROSS JOIN requests r ON r.n = s.n
+		WHERE s.due IS NOT NULL AND r.cancel_after IS NOT NULL`)
 	if err != nil {
 		return err
 	}
 	var found []*entry
-	err = rows(stmt, func(r *row) (bool, error) {
+	err = eachRow(stmt, func(r *row) (bool, error) {
 		found = append(found, r.entry(w.store.incarnation))
 		return true, nil
 	})
@@ -320,22 +320,22 @@ func (w *writer) resume() error {
 	if err != nil {
 		return err
 	}
-	if text, err = pragma(w.conn, "SELECT value FROM meta WHERE name = 'settled'"); err != nil {
+	if text, err = pragma(w.conn, "SELECT value FROM meta WHERE name = 'written_below'"); err != nil {
 		return err
 	}
-	settled, err := strconv.ParseInt(text, 10, 64)
+	writtenBelow, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return fmt.Errorf("%w: it has no mark", ErrCorrupt)
 	}
-	w.next = max(w.next, settled)
-	w.births = newBirths(w.store.opt.block, w.next)
-	if err := w.writeBirths(settled, w.next, w.store.incarnation-1); err != nil {
+	w.next = max(w.next, writtenBelow)
+	w.unwrittenRows = newUnwrittenRows(w.store.opt.block, w.next)
+	if err := w.writeRows(writtenBelow, w.next, w.store.incarnation-1); err != nil {
 		return err
 	}
-	clear(w.births.open)
+	clear(w.unwrittenRows.counts)
 	clear(w.cache)
-	bind(w.setMark).int(w.births.mark)
-	return run(w.setMark)
+	bindTo(w.setWrittenBelow).int(w.unwrittenRows.writtenBelow)
+	return runStatement(w.setWrittenBelow)
 }
 
 // transact runs f in a transaction.

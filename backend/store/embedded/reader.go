@@ -60,8 +60,8 @@ func newReader(s *Store) (*reader, error) {
 	return r, nil
 }
 
-// read lends a reader, in a transaction.
-func (s *Store) read(ctx context.Context, f func(r *reader) error) error {
+// withReader lends a reader, in a transaction.
+func (s *Store) withReader(ctx context.Context, f func(r *reader) error) error {
 	if s.closed() {
 		return store.ErrClosed
 	}
@@ -74,26 +74,26 @@ func (s *Store) read(ctx context.Context, f func(r *reader) error) error {
 		return store.ErrClosed
 	}
 	defer func() { s.readers <- r }()
-	if err := run(r.begin); err != nil {
+	if err := runStatement(r.begin); err != nil {
 		return err
 	}
 	err := f(r)
-	if e := run(r.end); err == nil {
+	if e := runStatement(r.end); err == nil {
 		err = e
 	}
 	return err
 }
 
-func (r *reader) ping() error {
+func (r *reader) checkReadable() error {
 	_, err := pragma(r.conn, "SELECT value FROM meta")
-	return fail(err)
+	return asFailure(err)
 }
 
-// find returns a request that is there; nil if there is none, or it has
+// findRequest returns a request that is there; nil if there is none, or it has
 // expired.
-func (r *reader) find(k store.Key) (e *entry, err error) {
-	bind(r.selectRequest).text(k.Tenant).text(k.ID)
-	_, err = one(r.selectRequest, func(row *row) { e = row.entry(r.store.incarnation) })
+func (r *reader) findRequest(k store.Key) (e *entry, err error) {
+	bindTo(r.selectRequest).text(k.Tenant).text(k.ID)
+	_, err = firstRow(r.selectRequest, func(row *row) { e = row.entry(r.store.incarnation) })
 	if e != nil && e.state.Expired(r.store.opt.Now(), r.store.opt.Retention) {
 		e = nil
 	}
@@ -104,8 +104,8 @@ func (r *reader) find(k store.Key) (e *entry, err error) {
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
 	var state store.State
 	page := store.NewEventPage(max)
-	err := s.read(ctx, func(r *reader) error {
-		e, err := r.find(key)
+	err := s.withReader(ctx, func(r *reader) error {
+		e, err := r.findRequest(key)
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
 			return err
 		}
 		if next == p {
-			return fail(fmt.Errorf("%w: no segment of request %s holds seq %d", ErrCorrupt, s.ID, p+1))
+			return asFailure(fmt.Errorf("%w: no segment of request %s holds seq %d", ErrCorrupt, s.ID, p+1))
 		}
 		p = next
 	}
@@ -150,7 +150,7 @@ func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
 	}
 	end, err := readEnd(r.selectEnd, e.n, s)
 	if err == nil && end == nil {
-		err = fail(fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID))
+		err = asFailure(fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID))
 	}
 	if err == nil {
 		page.Add(end.Event(s.LastSeq))
@@ -176,12 +176,12 @@ func (r *reader) stretch(e *entry, p, last uint64, page *store.EventPage) (next 
 	if mark != nil {
 		return mark.Seq, !page.Add(*mark), nil
 	}
-	bind(r.selectCut).int(e.n).int(int64(p + 1))
-	if _, err := one(r.selectCut, func(row *row) { last = min(last, uint64(row.int())-1) }); err != nil {
+	bindTo(r.selectCut).int(e.n).int(int64(p + 1))
+	if _, err := firstRow(r.selectCut, func(row *row) { last = min(last, uint64(row.int())-1) }); err != nil {
 		return p, false, err
 	}
-	bind(r.selectAfter).int(e.n).int(int64(p + 1))
-	err = rows(r.selectAfter, func(row *row) (bool, error) {
+	bindTo(r.selectAfter).int(e.n).int(int64(p + 1))
+	err = eachRow(r.selectAfter, func(row *row) (bool, error) {
 		events, err := store.DecodeEvents(row.bytes())
 		for i := range events {
 			e := events[i]
@@ -204,8 +204,8 @@ func (r *reader) stretch(e *entry, p, last uint64, page *store.EventPage) (next 
 // markAt returns the last mark in a segment whose From is not behind seq, if
 // that mark itself is not before seq; else nil.
 func (r *reader) markAt(n int64, seq uint64) (mark *store.Event, err error) {
-	bind(r.selectMark).int(n).int(int64(seq))
-	err = rows(r.selectMark, func(row *row) (bool, error) {
+	bindTo(r.selectMark).int(n).int(int64(seq))
+	err = eachRow(r.selectMark, func(row *row) (bool, error) {
 		if uint64(row.int()) < seq {
 			return false, nil
 		}

@@ -24,34 +24,34 @@ type input struct{ payload, metadata []byte }
 
 const (
 	requestColumns = `r.n, r.tenant, r.id, r.subject, r.action, r.hash, r.accepted, r.deadline, r.retry_of, r.cancel_after, r.connection,
-	r.idempotency_key, l.status, l.due, l.ended, l.dead, l.fence, l.lease, l.attempt, l.failures, l.crash_count, l.last_seq, l.keep, l.code,
-	l.cancel_requested, l.run_at, l.unsubscribed_at, l.watch, l.connection_left, l.mark_seq, l.mark_keep, l.mark_from, l.mark_code,
-	l.progress_attempt, l.progress_rev, l.progress_percent, l.progress_message`
+	r.idempotency_key, s.status, s.due, s.ended, s.dead_letter, s.fence, s.lease, s.attempt, s.failures, s.crash_count, s.last_seq, s.keep, s.code,
+	s.cancel_requested, s.run_at, s.unsubscribed_at, s.watch, s.connection_left, s.mark_seq, s.mark_keep, s.mark_from, s.mark_code,
+	s.progress_attempt, s.progress_rev, s.progress_percent, s.progress_message`
 
-	withLife = ` LEFT JOIN lives l ON l.n = r.n `
+	withState = ` LEFT JOIN states s ON s.n = r.n `
 
-	selectRequest = `SELECT ` + requestColumns + ` FROM requests r` + withLife + `WHERE r.tenant = ? AND r.id = ?`
+	selectRequest = `SELECT ` + requestColumns + ` FROM requests r` + withState + `WHERE r.tenant = ? AND r.id = ?`
 
 	insertRequest = `INSERT INTO requests (n, tenant, id, subject, action, hash, accepted, deadline, retry_of, cancel_after, connection,
 		idempotency_key, input, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 	// Lives are written by four statements: a new row, or one that changes;
 	// with what most never have, or without.
-	plainColumns = `n, shard, status, due, ended, dead, fence, lease, attempt, failures, crash_count, last_seq, keep, code, cancel_requested,
+	plainColumns = `n, shard, status, due, ended, dead_letter, fence, lease, attempt, failures, crash_count, last_seq, keep, code, cancel_requested,
 		message, retryable, payload`
 	fullColumns = plainColumns + `, run_at, unsubscribed_at, watch, connection_left, mark_seq, mark_keep, mark_from, mark_code,
 		progress_attempt, progress_rev, progress_percent, progress_message`
 
-	insertPlain = `INSERT INTO lives (` + plainColumns + `)
+	insertPlain = `INSERT INTO states (` + plainColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
-	insertFull = `INSERT INTO lives (` + fullColumns + `)
+	insertFull = `INSERT INTO states (` + fullColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
-	// updateLife changes whatever may change, updateRunning what changes when
+	// updateState changes whatever may change, updateRunning what changes when
 	// a request begins to run or runs on: it touches no index.
-	updateLife = `UPDATE lives SET due = ?, ended = ?, dead = ?, message = ?, retryable = ?, payload = ?,
+	updateState = `UPDATE states SET due = ?, ended = ?, dead_letter = ?, message = ?, retryable = ?, payload = ?,
 		run_at = ?, unsubscribed_at = ?, watch = ?, connection_left = ?, ` + runningColumns + updateWhere
-	updateRunning  = `UPDATE lives SET ` + runningColumns + updateWhere
+	updateRunning  = `UPDATE states SET ` + runningColumns + updateWhere
 	runningColumns = `status = ?, fence = ?, lease = ?, attempt = ?, failures = ?, crash_count = ?, last_seq = ?, keep = ?, code = ?,
 		cancel_requested = ?, mark_seq = ?, mark_keep = ?, mark_from = ?, mark_code = ?,
 		progress_attempt = ?, progress_rev = ?, progress_percent = ?, progress_message = ?`
@@ -124,8 +124,8 @@ func (b *binding) counts(s *store.State, lease int64) *binding {
 		int(int64(s.LastSeq)).int(int64(s.Keep)).optional(s.Code).bool(s.CancelRequested)
 }
 
-// end binds what belongs to an end that may be nil.
-func (b *binding) end(e *store.End) *binding {
+// endColumns binds what belongs to an endColumns that may be nil.
+func (b *binding) endColumns(e *store.End) *binding {
 	if e == nil {
 		return b.null().null().null()
 	}
@@ -156,7 +156,7 @@ func (r *row) entry(owner int64) *entry {
 	r.fixed(s.Hash[:])
 	s.Accepted, s.Deadline, s.RetryOf = r.time(), r.time(), r.text()
 	if r.isNull() {
-		r.col()
+		r.nextColumn()
 	} else {
 		after := time.Duration(r.int())
 		s.CancelAfter = &after
@@ -182,12 +182,12 @@ func (r *row) entry(owner int64) *entry {
 	if r.bool() {
 		s.Connection = ""
 	}
-	r.mark(s)
+	r.attemptMark(s)
 	r.progress(s)
 	return e
 }
 
-func (r *row) mark(s *store.State) {
+func (r *row) attemptMark(s *store.State) {
 	if r.isNull() {
 		r.next += 4
 		return

@@ -11,8 +11,8 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 -- incarnation counts how often the file was opened: a lease is the incarnation
--- that took it. All requests whose n is below settled have a row in lives.
-INSERT INTO meta VALUES ('incarnation', 0), ('settled', 0), ('checkpoints', 0);
+-- that took it. All requests whose n is below settled have a row in states.
+INSERT INTO meta VALUES ('incarnation', 0), ('written_below', 0), ('checkpoints', 0);
 
 -- What is known of a request from its acceptance on. Rows are never changed.
 CREATE TABLE requests (
@@ -38,14 +38,14 @@ CREATE INDEX requests_by_tenant ON requests (tenant, accepted, id);
 
 -- How a request stands, and its end. A request that has no row here was born
 -- claimed by this incarnation, and nothing has changed since.
-CREATE TABLE lives (
+CREATE TABLE states (
 	n        INTEGER PRIMARY KEY,
 	status   INTEGER NOT NULL,          -- 1 queued, 2 running, 3 succeeded, 4 failed, 5 cancelled
 	shard    INTEGER NOT NULL,
 	due      INTEGER,                   -- State.CheckAt; any time while it runs and CheckAt is zero; NULL after the end
 	run_at   INTEGER,                   -- State.Due where it differs from due
 	ended    INTEGER,
-	dead     INTEGER NOT NULL,
+	dead_letter INTEGER NOT NULL,
 	fence    INTEGER NOT NULL,
 	lease    INTEGER NOT NULL,
 	attempt  INTEGER NOT NULL,
@@ -75,8 +75,8 @@ CREATE TABLE lives (
 ) STRICT;
 
 -- All that has not ended. What runs is found here when the file is opened.
-CREATE INDEX lives_due ON lives (shard, due) WHERE due IS NOT NULL;
-CREATE INDEX lives_dead ON lives (ended) WHERE dead;
+CREATE INDEX states_due ON states (shard, due) WHERE due IS NOT NULL;
+CREATE INDEX states_dead_letters ON states (ended) WHERE dead_letter;
 
 CREATE TABLE checkpoints (
 	n    INTEGER PRIMARY KEY,

@@ -9,7 +9,7 @@ import (
 // prepare prepares a statement that the connection keeps.
 func prepare(conn *sqlite.Conn, query string) (*sqlite.Stmt, error) {
 	stmt, err := conn.Prepare(query)
-	return stmt, fail(err)
+	return stmt, asFailure(err)
 }
 
 // execute runs a statement that is not kept, to its end.
@@ -38,21 +38,21 @@ func pragma(conn *sqlite.Conn, query string) (string, error) {
 	}
 }
 
-// run runs a statement that returns no rows, and makes it ready again.
-func run(stmt *sqlite.Stmt) error {
+// runStatement runs a statement that returns no rows, and makes it ready again.
+func runStatement(stmt *sqlite.Stmt) error {
 	if _, err := stmt.Step(); err != nil {
-		return fail(err)
+		return asFailure(err)
 	}
-	return fail(stmt.Reset())
+	return asFailure(stmt.Reset())
 }
 
-// rows calls each for every row, until it returns false.
-func rows(stmt *sqlite.Stmt, each func(r *row) (bool, error)) error {
+// eachRow calls each for every row, until it returns false.
+func eachRow(stmt *sqlite.Stmt, each func(r *row) (bool, error)) error {
 	r := row{stmt: stmt}
 	for {
 		more, err := stmt.Step()
 		if err != nil {
-			return fail(err)
+			return asFailure(err)
 		}
 		if more {
 			r.next = 0
@@ -62,14 +62,14 @@ func rows(stmt *sqlite.Stmt, each func(r *row) (bool, error)) error {
 			}
 		}
 		if !more {
-			return fail(stmt.Reset())
+			return asFailure(stmt.Reset())
 		}
 	}
 }
 
-// one reads the first row; found is false if there is none.
-func one(stmt *sqlite.Stmt, read func(r *row)) (found bool, err error) {
-	err = rows(stmt, func(r *row) (bool, error) {
+// firstRow reads the first row; found is false if there is none.
+func firstRow(stmt *sqlite.Stmt, read func(r *row)) (found bool, err error) {
+	err = eachRow(stmt, func(r *row) (bool, error) {
 		found = true
 		read(r)
 		return false, nil
@@ -83,7 +83,7 @@ type binding struct {
 	n    int
 }
 
-func bind(stmt *sqlite.Stmt) *binding { return &binding{stmt: stmt} }
+func bindTo(stmt *sqlite.Stmt) *binding { return &binding{stmt: stmt} }
 
 func (b *binding) text(s string) *binding {
 	b.n++
@@ -147,24 +147,24 @@ type row struct {
 	next int
 }
 
-func (r *row) col() int {
+func (r *row) nextColumn() int {
 	r.next++
 	return r.next - 1
 }
 
-func (r *row) text() string { return r.stmt.ColumnText(r.col()) }
+func (r *row) text() string { return r.stmt.ColumnText(r.nextColumn()) }
 
-func (r *row) int() int64 { return r.stmt.ColumnInt64(r.col()) }
+func (r *row) int() int64 { return r.stmt.ColumnInt64(r.nextColumn()) }
 
-func (r *row) bool() bool { return r.stmt.ColumnInt64(r.col()) != 0 }
+func (r *row) bool() bool { return r.stmt.ColumnInt64(r.nextColumn()) != 0 }
 
-func (r *row) float() float64 { return r.stmt.ColumnFloat(r.col()) }
+func (r *row) float() float64 { return r.stmt.ColumnFloat(r.nextColumn()) }
 
 func (r *row) isNull() bool { return r.stmt.ColumnIsNull(r.next) }
 
 // time reads milliseconds, NULL as the zero time.
 func (r *row) time() time.Time {
-	col := r.col()
+	col := r.nextColumn()
 	if r.stmt.ColumnIsNull(col) {
 		return time.Time{}
 	}
@@ -173,7 +173,7 @@ func (r *row) time() time.Time {
 
 // bytes reads a blob, NULL as nil.
 func (r *row) bytes() []byte {
-	col := r.col()
+	col := r.nextColumn()
 	if r.stmt.ColumnIsNull(col) {
 		return nil
 	}
@@ -184,4 +184,4 @@ func (r *row) bytes() []byte {
 }
 
 // fixed reads a blob of a known size into b.
-func (r *row) fixed(b []byte) { r.stmt.ColumnBytes(r.col(), b) }
+func (r *row) fixed(b []byte) { r.stmt.ColumnBytes(r.nextColumn(), b) }

@@ -17,19 +17,19 @@ type statements struct {
 	begin, end, rollback *sqlite.Stmt
 
 	selectRequest, insertRequest                       *sqlite.Stmt
-	insertPlain, insertFull, updateLife, updateRunning *sqlite.Stmt
+	insertPlain, insertFull, updateState, updateRunning *sqlite.Stmt
 
 	selectInput, selectCheckpoint, putCheckpoint, selectEnd *sqlite.Stmt
 
 	selectSegment, insertSegment    *sqlite.Stmt
-	selectKey, replaceKey, setMark  *sqlite.Stmt
+	selectKey, replaceKey, setWrittenBelow  *sqlite.Stmt
 	selectUnwritten, countUnwritten *sqlite.Stmt
 	anyCancel, selectCancel         *sqlite.Stmt
 	replaceCancel, removeCancel     *sqlite.Stmt
 }
 
 const (
-	selectEnd   = `SELECT payload, message, retryable FROM lives WHERE n = ? AND ended IS NOT NULL`
+	selectEnd   = `SELECT payload, message, retryable FROM states WHERE n = ? AND ended IS NOT NULL`
 	selectInput = `SELECT input, metadata FROM requests WHERE n = ?`
 )
 
@@ -43,7 +43,7 @@ func (w *writer) prepare() error {
 		insertRequest: &w.insertRequest,
 		insertPlain:   &w.insertPlain,
 		insertFull:    &w.insertFull,
-		updateLife:    &w.updateLife,
+		updateState:    &w.updateState,
 		updateRunning: &w.updateRunning,
 
 		selectInput: &w.selectInput,
@@ -57,7 +57,7 @@ func (w *writer) prepare() error {
 		`SELECT id FROM idempotency_keys WHERE tenant = ? AND subject = ? AND action = ? AND key = ?`:       &w.selectKey,
 		`INSERT OR REPLACE INTO idempotency_keys (tenant, subject, action, key, id) VALUES (?, ?, ?, ?, ?)`: &w.replaceKey,
 
-		`UPDATE meta SET value = ? WHERE name = 'settled'`: &w.setMark,
+		`UPDATE meta SET value = ? WHERE name = 'written_below'`: &w.setWrittenBelow,
 		selectUnwritten: &w.selectUnwritten,
 		countUnwritten:  &w.countUnwritten,
 
@@ -76,16 +76,16 @@ func (w *writer) prepare() error {
 
 // lookUp reads a request from the file; nil if there is none.
 func (w *writer) lookUp(k store.Key) (e *entry, err error) {
-	bind(w.selectRequest).text(k.Tenant).text(k.ID)
-	_, err = one(w.selectRequest, func(r *row) { e = r.entry(w.store.incarnation) })
+	bindTo(w.selectRequest).text(k.Tenant).text(k.ID)
+	_, err = firstRow(w.selectRequest, func(r *row) { e = r.entry(w.store.incarnation) })
 	return e, err
 }
 
 // insert adds a request, unless one with its id is there.
 func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 	e.n = w.next
-	bind(w.insertRequest).request(e, n)
-	if err := run(w.insertRequest); err != nil {
+	bindTo(w.insertRequest).request(e, n)
+	if err := runStatement(w.insertRequest); err != nil {
 		return false, err
 	}
 	if w.conn.Changes() == 0 {
@@ -99,9 +99,9 @@ func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 
 // replace puts a request in the place of one that has expired.
 func (w *writer) replace(e *entry, n *store.Request) error {
-	bind(w.selectRequest).text(n.Tenant).text(n.ID)
+	bindTo(w.selectRequest).text(n.Tenant).text(n.ID)
 	old := int64(0)
-	if _, err := one(w.selectRequest, func(r *row) { old = r.int() }); err != nil {
+	if _, err := firstRow(w.selectRequest, func(r *row) { old = r.int() }); err != nil {
 		return err
 	}
 	for {
@@ -115,7 +115,7 @@ func (w *writer) replace(e *entry, n *store.Request) error {
 	}
 	fresh, err := w.insert(e, n)
 	if err == nil && !fresh {
-		err = fail(errStep)
+		err = asFailure(errStep)
 	}
 	return err
 }
@@ -147,27 +147,27 @@ func (w *writer) change(c change) error {
 		if c.to.AttemptMark != nil || c.to.Progress != nil || !c.plain() {
 			stmt = w.insertFull
 		}
-		b := bind(stmt).int(changed.n).int(int64(store.ShardOf(c.to.Key, store.DefaultShards))).int(statusCode(c.to.Status)).
-			time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.DeadLetter).counts(&c.to, c.lease).end(c.end)
+		b := bindTo(stmt).int(changed.n).int(int64(store.ShardOf(c.to.Key, store.DefaultShards))).int(statusCode(c.to.Status)).
+			time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.DeadLetter).counts(&c.to, c.lease).endColumns(c.end)
 		if stmt == w.insertFull {
 			b.watched(&c.to).extras(&c.to)
 		}
 	case c.to.Status == store.Running && c.plain():
-		bind(stmt).running(&c.to, c.lease).where(c.from)
+		bindTo(stmt).running(&c.to, c.lease).where(c.from)
 	default:
-		stmt = w.updateLife
-		bind(stmt).time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.DeadLetter).end(c.end).watched(&c.to).running(&c.to, c.lease).where(c.from)
+		stmt = w.updateState
+		bindTo(stmt).time(indexTime(&c.to)).time(c.to.Ended).bool(c.to.DeadLetter).endColumns(c.end).watched(&c.to).running(&c.to, c.lease).where(c.from)
 	}
-	if err := w.exec(stmt); err != nil {
+	if err := w.execWrite(stmt); err != nil {
 		return err
 	}
 	if w.conn.Changes() != 1 {
-		return fail(errStep)
+		return asFailure(errStep)
 	}
 	if c.from.unwritten {
-		w.births.written(c.from.n)
+		w.unwrittenRows.written(c.from.n)
 	}
-	w.cache.put(changed)
+	w.cache.putEntry(changed)
 	return nil
 }
 
@@ -183,8 +183,8 @@ func (b *binding) where(before *entry) {
 // readEnd reads the end that belongs to a state; nil if there is none.
 func readEnd(stmt *sqlite.Stmt, n int64, s *store.State) (*store.End, error) {
 	end := &store.End{Status: s.Status, Code: s.Code, DeadLetter: s.DeadLetter}
-	bind(stmt).int(n)
-	found, err := one(stmt, func(r *row) { end.Payload, end.Message, end.Retryable = r.bytes(), r.text(), r.bool() })
+	bindTo(stmt).int(n)
+	found, err := firstRow(stmt, func(r *row) { end.Payload, end.Message, end.Retryable = r.bytes(), r.text(), r.bool() })
 	if err != nil || !found {
 		return nil, err
 	}
@@ -193,39 +193,39 @@ func readEnd(stmt *sqlite.Stmt, n int64, s *store.State) (*store.End, error) {
 
 // bodies reads what a claimed request needs to run.
 func (w *writer) bodies(n int64, work *store.ClaimedRequest) error {
-	bind(w.selectInput).int(n)
-	if _, err := one(w.selectInput, func(r *row) { work.Input, work.Metadata = r.bytes(), r.bytes() }); err != nil {
+	bindTo(w.selectInput).int(n)
+	if _, err := firstRow(w.selectInput, func(r *row) { work.Input, work.Metadata = r.bytes(), r.bytes() }); err != nil {
 		return err
 	}
-	bind(w.selectCheckpoint).int(n)
-	_, err := one(w.selectCheckpoint, func(r *row) { work.Checkpoint = r.bytes() })
+	bindTo(w.selectCheckpoint).int(n)
+	_, err := firstRow(w.selectCheckpoint, func(r *row) { work.Checkpoint = r.bytes() })
 	return err
 }
 
 // putReport writes the bodies of a report.
 func (w *writer) putReport(n int64, fence uint64, r *store.Report) error {
 	if g := r.Segment; g != nil {
-		b := bind(w.insertSegment).int(n).int(int64(g.Last)).int(int64(g.First)).int(int64(fence))
+		b := bindTo(w.insertSegment).int(n).int(int64(g.Last)).int(int64(g.First)).int(int64(fence))
 		if first := &g.Events[0]; first.Kind == store.Attempt {
 			b.int(int64(first.Seq))
 		} else {
 			b.null()
 		}
 		b.bytes(store.AppendEvents(nil, g.Events))
-		if err := w.exec(w.insertSegment); err != nil {
+		if err := w.execWrite(w.insertSegment); err != nil {
 			return err
 		}
 	}
 	if r.Checkpoint != nil {
-		bind(w.putCheckpoint).int(n).bytes(r.Checkpoint)
-		return w.exec(w.putCheckpoint)
+		bindTo(w.putCheckpoint).int(n).bytes(r.Checkpoint)
+		return w.execWrite(w.putCheckpoint)
 	}
 	return nil
 }
 
 func (w *writer) hasSegment(n int64, fence uint64, g *store.Segment) (has bool, err error) {
-	bind(w.selectSegment).int(n).int(int64(g.Last))
-	_, err = one(w.selectSegment, func(r *row) {
+	bindTo(w.selectSegment).int(n).int(int64(g.Last))
+	_, err = firstRow(w.selectSegment, func(r *row) {
 		has = uint64(r.int()) == g.First && uint64(r.int()) == fence
 	})
 	return has, err
@@ -234,14 +234,14 @@ func (w *writer) hasSegment(n int64, fence uint64, g *store.Segment) (has bool, 
 // idOfKey returns the id that an idempotency key stands for; empty if it is
 // free.
 func (w *writer) idOfKey(n *store.Request) (id string, err error) {
-	bind(w.selectKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey)
-	_, err = one(w.selectKey, func(r *row) { id = r.text() })
+	bindTo(w.selectKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey)
+	_, err = firstRow(w.selectKey, func(r *row) { id = r.text() })
 	return id, err
 }
 
 func (w *writer) putKey(n *store.Request) error {
-	bind(w.replaceKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey).text(n.ID)
-	return w.exec(w.replaceKey)
+	bindTo(w.replaceKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey).text(n.ID)
+	return w.execWrite(w.replaceKey)
 }
 
 // cancelled tells whether a cancel of the request is remembered.
@@ -249,8 +249,8 @@ func (w *writer) cancelled(n *store.Request, now time.Time) (yes bool, err error
 	if any, err := w.anyCancels(); err != nil || !any {
 		return false, err
 	}
-	bind(w.selectCancel).text(n.Tenant).text(n.Subject).text(n.ID).int(now.UnixMilli())
-	_, err = one(w.selectCancel, func(r *row) { yes = r.int() > 0 })
+	bindTo(w.selectCancel).text(n.Tenant).text(n.Subject).text(n.ID).int(now.UnixMilli())
+	_, err = firstRow(w.selectCancel, func(r *row) { yes = r.int() > 0 })
 	return yes, err
 }
 
@@ -258,7 +258,7 @@ func (w *writer) cancelled(n *store.Request, now time.Time) (yes bool, err error
 // accepting need not look.
 func (w *writer) anyCancels() (any bool, err error) {
 	if w.cancels == nil {
-		if _, err := one(w.anyCancel, func(r *row) { any = r.bool() }); err != nil {
+		if _, err := firstRow(w.anyCancel, func(r *row) { any = r.bool() }); err != nil {
 			return false, err
 		}
 		w.cancels = &any
@@ -268,11 +268,11 @@ func (w *writer) anyCancels() (any bool, err error) {
 
 func (w *writer) putCancel(k store.Key, subject string, now time.Time) error {
 	w.cancels = nil
-	bind(w.replaceCancel).text(k.Tenant).text(subject).text(k.ID).time(now.Add(store.CancelRetention))
-	return w.exec(w.replaceCancel)
+	bindTo(w.replaceCancel).text(k.Tenant).text(subject).text(k.ID).time(now.Add(store.CancelRetention))
+	return w.execWrite(w.replaceCancel)
 }
 
 func (w *writer) deleteCancel(n *store.Request) error {
-	bind(w.removeCancel).text(n.Tenant).text(n.Subject).text(n.ID)
-	return w.exec(w.removeCancel)
+	bindTo(w.removeCancel).text(n.Tenant).text(n.Subject).text(n.ID)
+	return w.execWrite(w.removeCancel)
 }

@@ -49,17 +49,17 @@ type Store struct {
 	ops     chan *op
 	quit    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the writer has ended
-	// present counts callers with an operation.
-	present atomic.Int64
-	// gate is held by who writes during a transaction, and by the checkpointer
+	// callers counts callers with an operation.
+	callers atomic.Int64
+	// writeLock is held by who writes during a transaction, and by the checkpointer
 	// when the write-ahead log has grown so long that writing must wait.
-	gate    sync.Mutex
+	writeLock    sync.Mutex
 	writer  *writer
 	readers chan *reader
 
 	checkpointer *checkpointer
 	health       health
-	seen         *seen
+	idFilter         *idFilter
 
 	closing  sync.Once
 	closeErr error
@@ -95,7 +95,7 @@ func Open(path string, options *Options) (*Store, error) {
 		s.opt.Retention = store.DefaultRetention
 	}
 	if s.opt.block <= 0 {
-		s.opt.block = birthBlock
+		s.opt.block = unwrittenBlock
 	}
 	if s.opt.Logger == nil {
 		s.opt.Logger = slog.New(slog.DiscardHandler)
@@ -107,14 +107,14 @@ func Open(path string, options *Options) (*Store, error) {
 	if err := inspect(s.path); err != nil {
 		return nil, err
 	}
-	if s.lock, err = lock(s.path); err != nil {
+	if s.lock, err = acquireLock(s.path); err != nil {
 		return nil, err
 	}
-	if err := s.open(); err != nil {
+	if err := s.openConnections(); err != nil {
 		return nil, errors.Join(openError(s.path, err), s.release())
 	}
-	go s.writer.loop()
-	go s.checkpointer.loop()
+	go s.writer.processOps()
+	go s.checkpointer.checkpointLoop()
 	return s, nil
 }
 
@@ -127,8 +127,8 @@ func (s *Store) Close() error {
 		<-s.stopped
 		<-s.checkpointer.stopped
 		// Whoever writes alone ends; nobody begins after that.
-		s.gate.Lock()
-		s.gate.Unlock() //nolint:staticcheck // it only waits
+		s.writeLock.Lock()
+		s.writeLock.Unlock() //nolint:staticcheck // it only waits
 		for range cap(s.readers) {
 			// Reads are pages: this waits for milliseconds.
 			<-s.readers
@@ -161,5 +161,5 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.health.failed(); err != nil {
 		return fmt.Errorf("the last write failed: %w", err)
 	}
-	return s.read(ctx, func(r *reader) error { return r.ping() })
+	return s.withReader(ctx, func(r *reader) error { return r.checkReadable() })
 }

@@ -11,7 +11,7 @@ import (
 
 // Accept plays store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
-	s.seen.add(n.Key) // before it can be there
+	s.idFilter.insert(n.Key) // before it can be there
 	var a store.Acceptance
 	err := s.write(ctx, &op{
 		name: "accept", size: len(n.Input) + len(n.Metadata), held: n.Claim != nil,
@@ -56,7 +56,7 @@ func (w *writer) accept(n *store.Request) (store.Acceptance, error) {
 			return store.Acceptance{}, err
 		}
 	}
-	if err := w.furnish(e, n, cancelled); err != nil {
+	if err := w.insertRelated(e, n, cancelled); err != nil {
 		return store.Acceptance{}, err
 	}
 	return store.Acceptance{State: e.state, Fresh: true}, nil
@@ -72,7 +72,7 @@ func answer(e *entry) store.Acceptance {
 // known returns the request that answers n: the one with its id, else the one
 // with its idempotency key; nil if there is none.
 func (w *writer) known(n *store.Request) (*entry, error) {
-	e, err := w.find(n.Key)
+	e, err := w.findRequest(n.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (w *writer) known(n *store.Request) (*entry, error) {
 	if err != nil || id == "" {
 		return nil, err
 	}
-	e, err = w.find(store.Key{Tenant: n.Tenant, ID: id})
+	e, err = w.findRequest(store.Key{Tenant: n.Tenant, ID: id})
 	if err != nil || e == nil {
 		return nil, err
 	}
@@ -99,10 +99,10 @@ func (w *writer) known(n *store.Request) (*entry, error) {
 	return e, nil
 }
 
-// furnish writes what belongs to a fresh request. One that is born claimed, and
+// insertRelated writes what belongs to a fresh request. One that is born claimed, and
 // has no more to say, gets its row in lives when that changes.
-func (w *writer) furnish(e *entry, n *store.Request, cancelled bool) error {
-	w.births.born(e.n)
+func (w *writer) insertRelated(e *entry, n *store.Request, cancelled bool) error {
+	w.unwrittenRows.accepted(e.n)
 	if n.IdempotencyKey != "" {
 		if err := w.putKey(n); err != nil {
 			return err
@@ -115,7 +115,7 @@ func (w *writer) furnish(e *entry, n *store.Request, cancelled bool) error {
 		}
 		return w.deleteCancel(n)
 	case e.state.Status == store.Running && e.state.Progress == nil && e.state.UnsubscribedAt.IsZero():
-		w.cache.put(e)
+		w.cache.putEntry(e)
 		return nil
 	}
 	c := change{from: e, to: e.state, lease: e.lease}
@@ -145,7 +145,7 @@ func isRefusal(err error) bool {
 }
 
 func (w *writer) claim(k store.Key, by store.Claimant) (store.ClaimedRequest, error) {
-	e, err := w.find(k)
+	e, err := w.findRequest(k)
 	if err != nil {
 		return store.ClaimedRequest{}, err
 	}
@@ -189,7 +189,7 @@ func sizeOf(r *store.Report) int {
 }
 
 func (w *writer) record(f store.Fence, r *store.Report) (store.State, error) {
-	e, err := w.find(f.Key)
+	e, err := w.findRequest(f.Key)
 	if err != nil {
 		return store.State{}, err
 	}
@@ -227,7 +227,7 @@ func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (sto
 }
 
 func (w *writer) finish(f store.Fence, o *store.Outcome) (store.State, error) {
-	e, err := w.find(f.Key)
+	e, err := w.findRequest(f.Key)
 	if err != nil {
 		return store.State{}, err
 	}
@@ -281,7 +281,7 @@ func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (stor
 // cancel tells that a request is missing without an error: an error would undo
 // what it remembers.
 func (w *writer) cancel(k store.Key, subject string) (state store.State, missing bool, err error) {
-	e, err := w.find(k)
+	e, err := w.findRequest(k)
 	now := w.store.opt.Now()
 	switch {
 	case err != nil:
@@ -301,9 +301,9 @@ func (w *writer) cancel(k store.Key, subject string) (state store.State, missing
 	return next, false, w.change(change{from: e, to: next, lease: e.lease, input: e.input, end: end})
 }
 
-// find returns a request that is there; nil if there is none, or it has
+// findRequest returns a request that is there; nil if there is none, or it has
 // expired.
-func (w *writer) find(k store.Key) (*entry, error) {
+func (w *writer) findRequest(k store.Key) (*entry, error) {
 	if e := w.cache[k]; e != nil {
 		return e, nil
 	}
@@ -314,7 +314,7 @@ func (w *writer) find(k store.Key) (*entry, error) {
 	if e.state.Expired(w.store.opt.Now(), w.store.opt.Retention) {
 		return nil, nil
 	}
-	w.cache.put(e)
+	w.cache.putEntry(e)
 	return e, nil
 }
 

@@ -92,8 +92,8 @@ func registerVFS() {
 		return
 	}
 	vfs.inner = inner
-	v := at[lib.Tsqlite3_vfs](ours)
-	*v = *at[lib.Tsqlite3_vfs](inner)
+	v := deref[lib.Tsqlite3_vfs](ours)
+	*v = *deref[lib.Tsqlite3_vfs](inner)
 	v.FpNext, v.FzName, v.FxOpen = 0, name, pointer(openFile)
 	if lib.Xsqlite3_vfs_register(tls, ours, 0) == lib.SQLITE_OK {
 		vfs.err = nil
@@ -102,12 +102,12 @@ func registerVFS() {
 
 // openFile is xOpen. Only a log gets other methods.
 func openFile(tls *libc.TLS, _, name, file uintptr, flags int32, out uintptr) int32 {
-	open := function[func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32](at[lib.Tsqlite3_vfs](vfs.inner).FxOpen)
+	open := function[func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32](deref[lib.Tsqlite3_vfs](vfs.inner).FxOpen)
 	rc := open(tls, vfs.inner, name, file, flags, out)
 	if rc != lib.SQLITE_OK || flags&lib.SQLITE_OPEN_WAL == 0 {
 		return rc
 	}
-	f := at[lib.TunixFile](file)
+	f := deref[lib.TunixFile](file)
 	m := methodsFor(tls, f.FpMethod)
 	if m == nil {
 		return rc // it works without
@@ -121,11 +121,11 @@ func methodsFor(tls *libc.TLS, inner uintptr) *logMethods {
 	if m, ok := vfs.methods.Load(inner); ok {
 		return m.(*logMethods)
 	}
-	m := &logMethods{inner: *at[lib.Tsqlite3_io_methods](inner)}
+	m := &logMethods{inner: *deref[lib.Tsqlite3_io_methods](inner)}
 	if m.ours = libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(m.inner))); m.ours == 0 {
 		return nil
 	}
-	ours := at[lib.Tsqlite3_io_methods](m.ours)
+	ours := deref[lib.Tsqlite3_io_methods](m.ours)
 	*ours = m.inner
 	ours.FxClose, ours.FxRead, ours.FxWrite = pointer(closeLog), pointer(readLog), pointer(writeLog)
 	ours.FxTruncate, ours.FxSync, ours.FxFileSize = pointer(truncateLog), pointer(syncLog), pointer(sizeOfLog)
@@ -142,7 +142,7 @@ func logOf(file uintptr) *logFile {
 func closeLog(tls *libc.TLS, file uintptr) int32 {
 	l := logOf(file)
 	vfs.logs.Delete(file)
-	rc := l.leave()
+	rc := l.flush()
 	if closed := function[func(*libc.TLS, uintptr) int32](l.inner.FxClose)(tls, file); rc == lib.SQLITE_OK {
 		rc = closed
 	}
@@ -151,7 +151,7 @@ func closeLog(tls *libc.TLS, file uintptr) int32 {
 
 func readLog(tls *libc.TLS, file, buffer uintptr, n int32, offset int64) int32 {
 	l := logOf(file)
-	if rc := l.leave(); rc != lib.SQLITE_OK {
+	if rc := l.flush(); rc != lib.SQLITE_OK {
 		return rc
 	}
 	return function[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](l.inner.FxRead)(tls, file, buffer, n, offset)
@@ -160,20 +160,20 @@ func readLog(tls *libc.TLS, file, buffer uintptr, n int32, offset int64) int32 {
 func writeLog(_ *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
 	l := logOf(file)
 	if len(l.gathered) > 0 && (offset != l.offset+int64(len(l.gathered)) || len(l.gathered)+int(n) > gatherMax) {
-		if rc := l.leave(); rc != lib.SQLITE_OK {
+		if rc := l.flush(); rc != lib.SQLITE_OK {
 			return rc
 		}
 	}
 	if len(l.gathered) == 0 {
 		l.offset = offset
 	}
-	l.gathered = append(l.gathered, unsafe.Slice(at[byte](data), n)...) //nolint:gosec // SQLite's promise: so many bytes
+	l.gathered = append(l.gathered, unsafe.Slice(deref[byte](data), n)...) //nolint:gosec // SQLite's promise: so many bytes
 	return lib.SQLITE_OK
 }
 
 func truncateLog(tls *libc.TLS, file uintptr, size int64) int32 {
 	l := logOf(file)
-	if rc := l.leave(); rc != lib.SQLITE_OK {
+	if rc := l.flush(); rc != lib.SQLITE_OK {
 		return rc
 	}
 	l.size = min(l.size, size)
@@ -182,7 +182,7 @@ func truncateLog(tls *libc.TLS, file uintptr, size int64) int32 {
 
 func sizeOfLog(tls *libc.TLS, file, out uintptr) int32 {
 	l := logOf(file)
-	if rc := l.leave(); rc != lib.SQLITE_OK {
+	if rc := l.flush(); rc != lib.SQLITE_OK {
 		return rc
 	}
 	return function[func(*libc.TLS, uintptr, uintptr) int32](l.inner.FxFileSize)(tls, file, out)
@@ -190,7 +190,7 @@ func sizeOfLog(tls *libc.TLS, file, out uintptr) int32 {
 
 func syncLog(tls *libc.TLS, file uintptr, flags int32) int32 {
 	l := logOf(file)
-	if rc := l.leave(); rc != lib.SQLITE_OK {
+	if rc := l.flush(); rc != lib.SQLITE_OK {
 		return rc
 	}
 	if !l.synced {
@@ -208,12 +208,12 @@ func syncLog(tls *libc.TLS, file uintptr, flags int32) int32 {
 	}
 }
 
-// leave writes what was gathered.
-func (l *logFile) leave() int32 {
+// flush writes what was gathered.
+func (l *logFile) flush() int32 {
 	b, offset := l.gathered, l.offset
 	l.gathered = l.gathered[:0]
 	if end := offset + int64(len(b)); len(b) > 0 && end > l.size {
-		l.grow(end)
+		l.extend(end)
 	}
 	for len(b) > 0 {
 		n, err := syscall.Pwrite(l.fd, b, offset)
@@ -230,14 +230,14 @@ func (l *logFile) leave() int32 {
 	return lib.SQLITE_OK
 }
 
-// grow lengthens a log with zeros, ahead of what is to be written: to write
+// extend lengthens a log with zeros, ahead of what is to be written: to write
 // over what is there and sync it costs half of what it costs to append, for the
 // file system need not journal the file's new length and blocks. It doubles
 // the log, by at most growMax, so that small databases have small logs. What
 // cannot be done is left: the write itself will say so.
 //
 // The zeros are no frames, and so end the log wherever it is read.
-func (l *logFile) grow(end int64) {
+func (l *logFile) extend(end int64) {
 	var stat syscall.Stat_t
 	if syscall.Fstat(l.fd, &stat) != nil {
 		return
@@ -256,8 +256,8 @@ func (l *logFile) grow(end int64) {
 	}
 }
 
-// at returns what is at an address of memory that is not Go's.
-func at[T any](address uintptr) *T {
+// deref returns what is deref an address of memory that is not Go's.
+func deref[T any](address uintptr) *T {
 	// vet takes each conversion of a number for a mistake; this is none.
 	return *(**T)(unsafe.Pointer(&address)) //nolint:gosec // audited: all callers' memory is SQLite's
 }

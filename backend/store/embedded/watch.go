@@ -39,7 +39,7 @@ func (s *Store) transition(
 func (w *writer) transition(
 	k store.Key, next func(store.State, time.Time) (store.State, *store.End, error),
 ) (store.State, error) {
-	e, err := w.find(k)
+	e, err := w.findRequest(k)
 	switch {
 	case err != nil:
 		return store.State{}, err

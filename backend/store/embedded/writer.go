@@ -56,8 +56,8 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.alone(o) {
-		s.present.Add(-1)
+	if s.runOnCaller(o) {
+		s.callers.Add(-1)
 		return o.err
 	}
 	o.done = make(chan struct{})
@@ -65,10 +65,10 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	case s.ops <- o:
 		return s.await(ctx, o)
 	case <-ctx.Done():
-		s.present.Add(-1)
+		s.callers.Add(-1)
 		return ctx.Err()
 	case <-s.quit:
-		s.present.Add(-1)
+		s.callers.Add(-1)
 		return store.ErrClosed
 	}
 }
@@ -77,7 +77,7 @@ func (s *Store) write(ctx context.Context, o *op) error {
 func (s *Store) await(ctx context.Context, o *op) (err error) {
 	select {
 	case <-o.done:
-		s.present.Add(-1)
+		s.callers.Add(-1)
 		return o.err
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -86,28 +86,28 @@ func (s *Store) await(ctx context.Context, o *op) (err error) {
 	}
 	switch {
 	case o.state.CompareAndSwap(waiting, withdrawn):
-		s.present.Add(-1)
+		s.callers.Add(-1)
 		return err
 	case !o.held && !errors.Is(err, store.ErrClosed) && o.state.CompareAndSwap(taken, left):
 		return fmt.Errorf("%w: %s: %w", store.ErrUnavailable, o.name, err)
 	default:
 		<-o.done
-		s.present.Add(-1)
+		s.callers.Add(-1)
 		return o.err
 	}
 }
 
-// alone runs an operation on its caller's goroutine if there is no other one:
+// runOnCaller runs an operation on its caller's goroutine if there is no other one:
 // then nobody need be woken, twice. It returns false if it did not. Either way
 // the caller is counted as present, until it takes itself out; if it leaves
 // early, the writer does, so that nothing overtakes what was left behind.
-func (s *Store) alone(o *op) bool {
+func (s *Store) runOnCaller(o *op) bool {
 	// The gate is shut while the log starts again: that takes its time, in
 	// which the context may end.
-	if s.present.Add(1) != 1 || !s.gate.TryLock() {
+	if s.callers.Add(1) != 1 || !s.writeLock.TryLock() {
 		return false
 	}
-	defer s.gate.Unlock()
+	defer s.writeLock.Unlock()
 	if s.closed() {
 		return false
 	}
@@ -128,7 +128,7 @@ type writer struct {
 	cache cache
 	// next is the n of the next request.
 	next   int64
-	births births
+	unwrittenRows unwrittenRows
 	// cancels tells whether any cancel is remembered in the file; nil: unknown.
 	cancels *bool
 
@@ -142,19 +142,19 @@ type writer struct {
 	frames int
 }
 
-// loop takes batches until the store is closed, then what still waits.
-func (w *writer) loop() {
+// processOps takes batches until the store is closed, then what still waits.
+func (w *writer) processOps() {
 	defer close(w.store.stopped)
 	w.batch = make([]*op, 0, maxBatch)
 	for {
 		select {
 		case o := <-w.store.ops:
-			w.serve(o)
+			w.serveBatch(o)
 		case <-w.store.quit:
 			for {
 				select {
 				case o := <-w.store.ops:
-					w.serve(o)
+					w.serveBatch(o)
 				default:
 					return
 				}
@@ -163,27 +163,27 @@ func (w *writer) loop() {
 	}
 }
 
-// serve runs an operation in one batch with those that wait behind it when the
+// serveBatch runs an operation in one batch with those that wait behind it when the
 // writer's turn has come, and answers them.
-func (w *writer) serve(o *op) {
-	if !w.take(o) {
+func (w *writer) serveBatch(o *op) {
+	if !w.takeOp(o) {
 		return
 	}
-	w.store.gate.Lock()
+	w.store.writeLock.Lock()
 	batch := w.collect(append(w.batch[:0], o))
 	w.commit(batch)
-	w.store.gate.Unlock()
+	w.store.writeLock.Unlock()
 	for _, o := range batch {
 		if !o.state.CompareAndSwap(taken, finished) {
-			w.store.present.Add(-1) // its caller has left
+			w.store.callers.Add(-1) // its caller has left
 		}
 		close(o.done)
 	}
 	clear(batch)
 }
 
-// take takes an operation, unless its caller has withdrawn it.
-func (w *writer) take(o *op) bool {
+// takeOp takes an operation, unless its caller has withdrawn it.
+func (w *writer) takeOp(o *op) bool {
 	if !o.state.CompareAndSwap(waiting, taken) {
 		return false
 	}
@@ -197,7 +197,7 @@ func (w *writer) collect(batch []*op) []*op {
 	for len(batch) < maxBatch && size < maxBatchBytes {
 		select {
 		case o := <-w.store.ops:
-			if w.take(o) {
+			if w.takeOp(o) {
 				batch = append(batch, o)
 				size += o.size
 			}
@@ -222,8 +222,8 @@ func (w *writer) commit(batch []*op) {
 // or for want of space, each is run in a transaction of its own, so that only
 // the guilty fail.
 func (w *writer) runAll(batch []*op) {
-	alone, err := w.attempt(batch)
-	if err != nil && alone && len(batch) > 1 {
+	retrySingly, err := w.attempt(batch)
+	if err != nil && retrySingly && len(batch) > 1 {
 		for i := range batch {
 			if _, err := w.attempt(batch[i : i+1]); err != nil {
 				batch[i].err = err
@@ -241,13 +241,13 @@ func (w *writer) runAll(batch []*op) {
 // attempt runs operations in one transaction. Without an error it is
 // committed, and each operation has its own error. With an error nothing was
 // done, and alone tells whether fewer operations may fare better.
-func (w *writer) attempt(batch []*op) (alone bool, err error) {
-	if err := run(w.begin); err != nil {
-		w.store.health.note(err, w.store.opt.Logger)
+func (w *writer) attempt(batch []*op) (retrySingly bool, err error) {
+	if err := runStatement(w.begin); err != nil {
+		w.store.health.recordWrite(err, w.store.opt.Logger)
 		return false, err
 	}
-	if err := w.settle(); err != nil {
-		w.abandon(err)
+	if err := w.advanceWrittenBelow(); err != nil {
+		w.rollBackBatch(err)
 		return false, err
 	}
 	wrote := false
@@ -255,35 +255,35 @@ func (w *writer) attempt(batch []*op) (alone bool, err error) {
 		w.wrote = false
 		o.err = o.run(w)
 		if o.err != nil && (w.wrote || isFailure(o.err)) {
-			w.abandon(o.err)
+			w.rollBackBatch(o.err)
 			return true, o.err
 		}
 		wrote = wrote || w.wrote
 	}
-	if err := run(w.end); err != nil {
-		w.abandon(err)
+	if err := runStatement(w.end); err != nil {
+		w.rollBackBatch(err)
 		return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultFull, err
 	}
 	if wrote {
-		w.store.health.note(nil, w.store.opt.Logger)
+		w.store.health.recordWrite(nil, w.store.opt.Logger)
 	}
 	return false, nil
 }
 
-// abandon rolls back. The cache holds what was rolled back: it is emptied.
-func (w *writer) abandon(err error) {
-	w.store.health.note(err, w.store.opt.Logger)
+// rollBackBatch rolls back. The cache holds what was rolled back: it is emptied.
+func (w *writer) rollBackBatch(err error) {
+	w.store.health.recordWrite(err, w.store.opt.Logger)
 	if !w.conn.AutocommitEnabled() {
-		_ = run(w.rollback)
+		_ = runStatement(w.rollback)
 	}
 	clear(w.cache)
 	w.cancels = nil
-	w.births.unsure = true
+	w.unwrittenRows.recount = true
 }
 
-// exec runs a statement that writes.
-func (w *writer) exec(stmt *sqlite.Stmt) error {
+// execWrite runs a statement that writes.
+func (w *writer) execWrite(stmt *sqlite.Stmt) error {
 	w.wrote = true
 	w.frames += framesPerStatement
-	return run(stmt)
+	return runStatement(stmt)
 }

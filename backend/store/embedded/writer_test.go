@@ -421,7 +421,7 @@ func TestShrinks(t *testing.T) {
 	}
 	require.Less(t, count("page_count"), before-1000)
 	require.LessOrEqual(t, count("freelist_count"), 1024)
-	for _, table := range []string{"requests", "lives", "checkpoints", "segments", "idempotency_keys", "cancels"} {
+	for _, table := range []string{"requests", "states", "checkpoints", "segments", "idempotency_keys", "cancels"} {
 		text, err := s.Exec("SELECT count(*) FROM " + table)
 		require.NoError(t, err)
 		require.Equal(t, "0", text, table)

@@ -143,13 +143,13 @@ func TestMark(t *testing.T) {
 		_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
 		require.NoError(t, err)
 	}
-	text, err := s.Exec("SELECT value FROM meta WHERE name = 'settled'")
+	text, err := s.Exec("SELECT value FROM meta WHERE name = 'written_below'")
 	require.NoError(t, err)
 	require.Equal(t, "84", text, "four blocks of four lag behind, and the newest")
-	text, err = s.Exec("SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM lives)")
+	text, err = s.Exec("SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM states)")
 	require.NoError(t, err)
 	require.Equal(t, "0", text)
-	require.Less(t, len(s.writer.births.open), 10)
+	require.Less(t, len(s.writer.unwrittenRows.counts), 10)
 	_, err = s.Finish(t.Context(), store.Fence{Key: store.Key{Tenant: "t", ID: "3"}, Fence: 1},
 		store.Outcome{End: &store.End{Status: store.Succeeded}})
 	require.NoError(t, err, "what got its row while it ran ends as any other")

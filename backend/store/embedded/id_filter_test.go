@@ -49,17 +49,17 @@ func TestMayExist(t *testing.T) {
 // The filter grows with what it holds, so that mistakes stay few, and no
 // further than its bound.
 func TestSeenGrows(t *testing.T) {
-	s := newSeen(0)
+	s := newIDFilter(0)
 	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: strconv.Itoa(n)} }
-	const keys = 5 * seenMin
+	const keys = 5 * filterMinKeys
 	for n := range keys {
-		s.add(key(n))
-		s.add(key(n)) // a second time it takes no room
+		s.insert(key(n))
+		s.insert(key(n)) // a second time it takes no room
 	}
 	wrong, bits := 0, 0
 	for n := range 100_000 {
-		require.True(t, s.has(key(n*(keys/100_000))))
-		if s.has(key(keys + n)) {
+		require.True(t, s.contains(key(n*(keys/100_000))))
+		if s.contains(key(keys + n)) {
 			wrong++
 		}
 	}
@@ -67,13 +67,13 @@ func TestSeenGrows(t *testing.T) {
 	for _, l := range *s.layers.Load() {
 		bits += len(l.bits) * 64
 	}
-	require.Equal(t, 8*seenMin*seenBitsPerKey, bits)
+	require.Equal(t, 8*filterMinKeys*filterBitsPerKey, bits)
 
-	require.Len(t, *newSeen(seenMin + 1).layers.Load(), 1)
-	full := newSeen(seenMax)
-	(*full.layers.Load())[0].room.Store(1)
-	full.add(key(1))
-	full.add(key(2))
+	require.Len(t, *newIDFilter(filterMinKeys + 1).layers.Load(), 1)
+	full := newIDFilter(filterMaxKeys)
+	(*full.layers.Load())[0].remaining.Store(1)
+	full.insert(key(1))
+	full.insert(key(2))
 	require.Len(t, *full.layers.Load(), 1, "64 MiB are all")
-	require.True(t, full.has(key(2)))
+	require.True(t, full.contains(key(2)))
 }
