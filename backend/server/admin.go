@@ -35,7 +35,7 @@ type DeadLetter struct {
 	RetryOf  string    `json:"retryOf,omitempty"`
 }
 
-// DeadLetters is a page of them, the latest death first.
+// DeadLetters is a page of them, the latest end first.
 type DeadLetters struct {
 	Dead []DeadLetter `json:"dead"`
 	// Cursor fetches the next page; empty on the last.

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Position is a place in a list that is ordered by time, then id.
+// Position is a position in a list that is ordered by time, then id.
 type Position struct {
 	Time time.Time
 	ID   string
 }
 
-// Cursor writes a position as an opaque text that belongs to one filter. It
-// holds nothing of identity: a reader's partition comes from its token alone.
+// Cursor encodes a position as an opaque text that belongs to one filter. It
+// holds no identity: the tenant of a reader comes only from its token.
 func Cursor(p Position, filter ...string) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(p.Time.UnixMilli()))
 	sum := filterSum(filter)
@@ -24,7 +24,7 @@ func Cursor(p Position, filter ...string) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// ParseCursor reads a cursor. Errors: ErrCursor if it is damaged, or was made
+// ParseCursor decodes a cursor. Errors: ErrCursor if it is damaged, or was made
 // for another filter.
 func ParseCursor(cursor string, filter ...string) (Position, error) {
 	b, err := base64.RawURLEncoding.DecodeString(cursor)
@@ -40,7 +40,7 @@ func filterSum(filter []string) [8]byte {
 	return [8]byte(sum[:8])
 }
 
-// Filter returns the parts of a query that a cursor belongs to.
+// Filter returns the parts of a query that its cursors belong to.
 func (q *Query) Filter() []string {
 	stamp := func(t time.Time) string {
 		if t.IsZero() {
@@ -51,7 +51,8 @@ func (q *Query) Filter() []string {
 	return []string{"requests", string(q.Status), q.Action, stamp(q.From), stamp(q.To)}
 }
 
-// PageSize returns a page's size: def when limit is 0, at most max.
+// PageSize returns the size of a page: def if limit is not positive, else limit,
+// at most max.
 func PageSize(limit, def, max int) int {
 	if limit <= 0 {
 		return def

@@ -2,9 +2,9 @@ package store
 
 import "errors"
 
-// What a store refuses. Compare with errors.Is.
+// Errors of stores. Compare with errors.Is.
 var (
-	// ErrNotFound: there is no such thing, or it has expired.
+	// ErrNotFound: there is no such record, or it has expired.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the id is in use for another subject, action or payload.
 	ErrConflict = errors.New("the id is in use for another call")
@@ -20,11 +20,11 @@ var (
 	ErrQuarantined = errors.New("the request is quarantined")
 	// ErrEnded: the request has ended.
 	ErrEnded = errors.New("ended")
-	// ErrFenced: a newer claim exists, or the request does not run any more.
+	// ErrFenced: a newer claim exists, or the request is not running any more.
 	ErrFenced = errors.New("fenced: a newer claim exists, or the request is not running")
 	// ErrCursor: the cursor was not made for this list.
 	ErrCursor = errors.New("the cursor was not made for this list")
-	// ErrUnavailable: the store cannot do it now; it may have done it.
+	// ErrUnavailable: the operation failed; it may have had its effect.
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrClosed: the store was closed. It is an ErrUnavailable.
 	ErrClosed error = closedError{}

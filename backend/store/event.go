@@ -6,11 +6,11 @@ import (
 	"errors"
 )
 
-// Kind is what an event is.
+// Kind is the kind of an event.
 type Kind uint8
 
 // Kinds of events. Ack, result and error are derived from the state and the
-// end; chunks and marks stand in segments.
+// end; chunks and attempt marks are stored in segments.
 const (
 	Ack Kind = iota + 1
 	Chunk
@@ -23,18 +23,18 @@ const (
 type Event struct {
 	Kind Kind
 	Seq  uint64
-	// Attempt is whose chunk, or which attempt begins.
+	// Attempt is the attempt of a chunk, or the one that a mark begins.
 	Attempt int
-	// Data is a chunk's, a result's payload, or an error's details.
+	// Data is the payload of a chunk or a result, or the details of an error.
 	Data []byte
-	// Keep, From and Code are a mark's; Code, Message and Retryable an error's.
+	// Keep, From and Code are of a mark; Code, Message and Retryable of an error.
 	Keep, From uint64
 	Code       string
 	Message    string
 	Retryable  bool
 }
 
-// First is the first seq that the event stands for: a mark's From, else Seq.
+// First is the first seq that the event covers: a mark's From, else Seq.
 func (e *Event) First() uint64 {
 	if e.Kind == Attempt && e.From != 0 {
 		return e.From
@@ -57,15 +57,15 @@ func (e *End) Event(seq uint64) Event {
 
 // Segment is a run of events, written once. First is its first event's First:
 // an attempt's first segment begins with the attempt's mark, and so covers
-// what the mark made void. At a position p, the segment that counts is the one
+// what the mark discarded. At a position p, the segment that counts is the one
 // of the highest fence with First ≤ p+1 ≤ Last ≤ State.LastSeq.
 type Segment struct {
 	First, Last uint64
 	Events      []Event
 }
 
-// Hash is the hash by which a repeated request is known: SHA-256 of the
-// action, a zero byte and the payload's bytes.
+// Hash returns the hash by which a repeated request is recognised: SHA-256 of
+// the action, a zero byte and the payload.
 func Hash(action string, payload []byte) (sum [32]byte) {
 	h := sha256.New()
 	_, _ = h.Write([]byte(action))
@@ -75,8 +75,8 @@ func Hash(action string, payload []byte) (sum [32]byte) {
 	return sum
 }
 
-// AppendEvents appends events in the form in which segments are stored: for
-// each its kind, then its fields as varints and length-prefixed bytes.
+// AppendEvents appends events in the encoding of stored segments: for each its
+// kind, then its fields as varints and length-prefixed bytes.
 func AppendEvents(b []byte, events []Event) []byte {
 	for i := range events {
 		e := &events[i]
@@ -98,7 +98,8 @@ func AppendEvents(b []byte, events []Event) []byte {
 
 var errSegment = errors.New("a stored segment is damaged")
 
-// DecodeEvents reads what AppendEvents wrote. The events' data point into b.
+// DecodeEvents decodes what AppendEvents wrote. The data of the events are
+// slices of b.
 func DecodeEvents(b []byte) ([]Event, error) {
 	var out []Event
 	bad := false

@@ -1,6 +1,6 @@
 package store
 
-// PageEvents is how many events Read returns at most.
+// PageEvents is the maximal number of events that Read returns.
 const PageEvents = 1024
 
 // EventPage is a page of events that a store fills for Read.

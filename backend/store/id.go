@@ -24,8 +24,8 @@ func IDTime(id string) (t time.Time, ok bool) {
 	return time.UnixMilli(ms), true
 }
 
-// CancelRetained tells whether a cancel of an unknown id is to be remembered: its
-// time is within CancelRetention of now.
+// CancelRetained reports whether a cancel of an unknown id is retained: the time
+// in the id must be within CancelRetention of now.
 func CancelRetained(id string, now time.Time) bool {
 	t, ok := IDTime(id)
 	return ok && now.Sub(t).Abs() <= CancelRetention

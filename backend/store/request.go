@@ -8,10 +8,10 @@ type Key struct {
 	ID     string
 }
 
-// Status is where a request stands in its life.
+// Status is the status of a request.
 type Status string
 
-// The states of a request.
+// The statuses of a request.
 const (
 	Queued    Status = "queued"
 	Running   Status = "running"
@@ -20,10 +20,10 @@ const (
 	Cancelled Status = "cancelled"
 )
 
-// Ended tells whether the status is one of the three ends.
+// Ended reports whether the request has ended.
 func (s Status) Ended() bool { return s == Succeeded || s == Failed || s == Cancelled }
 
-// Valid tells whether the status is one of the five.
+// Valid reports whether the status is one of the five above.
 func (s Status) Valid() bool { return s == Queued || s == Running || s.Ended() }
 
 // Request is a request to be accepted.
@@ -39,37 +39,37 @@ type Request struct {
 	Hash [32]byte
 	// IdempotencyKey is scoped to (tenant, subject, action). Empty: none.
 	IdempotencyKey string
-	// NotBefore delays the first attempt. Zero: at once.
+	// NotBefore delays the first attempt. Zero: no delay.
 	NotBefore time.Time
-	// Deadline is when the request ends if it has not ended before.
+	// Deadline is the time at which the request ends at the latest.
 	Deadline time.Time
-	// CancelAfter cancels the request when no connection has followed it for
-	// so long. Nil: never.
+	// CancelAfter cancels the request after no connection has followed it for
+	// this long. Nil: never.
 	CancelAfter *time.Duration
-	// Connection is the caller's own, which follows from the start. Empty: no
-	// connection follows yet.
+	// Connection is the caller's own connection, which follows the request from
+	// the start. Empty: no connection follows it yet.
 	Connection string
 	// RetryOf is the id of the dead letter that an operator retries.
 	RetryOf string
 	// Claim makes the new request a running one, attempt 1.
 	Claim *Claimant
-	// Progress is what a promoted call had reported.
+	// Progress is the progress that a promoted call has already reported.
 	Progress *Progress
-	// KnownOnly accepts nothing new: an unknown id gets ErrExpired.
+	// KnownOnly accepts no new request: an unknown id is refused with ErrExpired.
 	KnownOnly bool
 }
 
-// Acceptance is what Accept came to.
+// Acceptance is the result of Accept.
 type Acceptance struct {
 	State State
-	// Fresh tells that the request was stored by this call.
+	// Fresh reports that this call of Accept stored the request.
 	Fresh bool
 }
 
-// Claimant is who claims.
+// Claimant holds the terms of a claim.
 type Claimant struct {
-	// Lease is for how long the claim holds unless renewed by Record. Stores
-	// with one owner ignore it: their leases hold until they are opened again.
+	// Lease is how long the claim is valid unless Record renews it. Stores with
+	// one owner ignore it: their leases are valid until the store is reopened.
 	Lease time.Duration
 	// Quarantine reports that the caller runs no other quarantined request at
 	// the same time. Without it, quarantined requests are refused with
@@ -84,7 +84,7 @@ const QuarantineAfter = 2
 type Fence struct {
 	Key
 	Fence uint64
-	// Lease is for how long Record renews; see Claimant.
+	// Lease is how long the renewal by Record is valid; see Claimant.
 	Lease time.Duration
 }
 
@@ -94,24 +94,25 @@ type AttemptMark struct {
 	Seq uint64
 	// Attempt is the attempt that begins with it.
 	Attempt int
-	// Keep is the seq above which earlier chunks are void.
+	// Keep is the seq after which earlier chunks are discarded.
 	Keep uint64
-	// From is the first seq that the mark stands for.
+	// From is the first seq that the mark replaces.
 	From uint64
-	// Code says why the attempt before ended.
+	// Code is the reason why the previous attempt ended.
 	Code string
 }
 
 // Progress is the newest progress of a request.
 type Progress struct {
 	Attempt int
-	// Rev counts reports within the attempt, from 1.
+	// Rev counts the reports of progress of the attempt, from 1.
 	Rev     uint64
 	Percent float64
 	Message string
 }
 
-// State is the small record that makes everything else true.
+// State is the small record that decides what is true of a request: data that it
+// does not cover, such as orphaned segments, counts as not stored.
 type State struct {
 	Key
 	Subject  string
@@ -121,8 +122,8 @@ type State struct {
 	Accepted time.Time // to the millisecond; the epoch of the stream
 	Deadline time.Time
 	// Due is when a queued request may run, or when a running one's lease ends.
-	// Zero after the end, and while it runs in a store whose leases time does
-	// not void. See CheckAt.
+	// Zero after the end, and for a running request in a store whose leases do
+	// not expire. See CheckAt.
 	Due     time.Time
 	Ended   time.Time
 	RetryOf string
@@ -141,24 +142,24 @@ type State struct {
 
 	// LastSeq is the newest event's seq.
 	LastSeq uint64
-	// Keep is the seq up to which chunks survive the current attempt.
+	// Keep is the seq up to which chunks are kept if the current attempt fails.
 	Keep uint64
 	// AttemptMark is nil during the first attempt.
 	AttemptMark *AttemptMark
-	// Code is why the last attempt ended, or the end's code.
+	// Code is the reason why the last attempt ended, or the code of the end.
 	Code string
-	// DeadLetter tells that the request ended as a dead letter.
+	// DeadLetter reports that the request ended as a dead letter.
 	DeadLetter bool
 
 	Progress        *Progress
 	CancelRequested bool
-	// Watch is raised by every change of who follows the request.
+	// Watch counts the calls of Watcher.Watch.
 	Watch uint64
-	// Connection is the caller's own. Empty: there was none, or it has left.
+	// Connection is the caller's own. Empty: there was none, or it was closed.
 	Connection string
 }
 
-// CancelAt returns when the request is to be cancelled because no connection
+// CancelAt returns when the request must be cancelled because no connection
 // follows it. Zero: a connection follows it, it has no CancelAfter, its cancel
 // was requested already, or it has ended.
 func (s *State) CancelAt() time.Time {
@@ -187,7 +188,7 @@ type ClaimedRequest struct {
 	State    State
 	Input    []byte
 	Metadata []byte
-	// Checkpoint is what the last attempt that made one left; nil: none.
+	// Checkpoint is the newest checkpoint of all attempts; nil: none.
 	Checkpoint []byte
 }
 
@@ -195,38 +196,39 @@ type ClaimedRequest struct {
 type Report struct {
 	// Segment is nil when there are no new events.
 	Segment *Segment
-	// Checkpoint is nil when there is no new one. It is true together with
+	// Checkpoint is nil when there is no new one. It is stored together with
 	// the segment, and sets State.Keep to CheckpointKeep.
 	Checkpoint     []byte
 	CheckpointKeep uint64
 	// Progress is nil when unchanged.
 	Progress *Progress
-	// ClearConnection tells that the caller's own connection has left or was
-	// replaced: State.Connection becomes empty.
+	// ClearConnection makes State.Connection empty, because the caller's own
+	// connection was closed or replaced.
 	ClearConnection bool
 }
 
 // Outcome is how an attempt ended.
 type Outcome struct {
 	Report
-	// End is the request's end. Nil: back to the queue, due at Due.
+	// End is the request's end. Nil: the request goes back to the queue, due at
+	// Due.
 	End *End
 	Due time.Time
-	// Code says why a request goes back to the queue.
+	// Code is the reason why a request goes back to the queue.
 	Code string
-	// Failure charges the attempt against Retry.
+	// Failure counts the attempt against Retry.
 	Failure bool
 }
 
 // End is a request's end.
 type End struct {
 	Status Status
-	// Code and Message are an error's; empty when succeeded.
+	// Code and Message describe an error; empty when succeeded.
 	Code    string
 	Message string
-	// Retryable tells the client whether calling anew can help.
+	// Retryable reports to the client whether calling again can help.
 	Retryable bool
-	// Payload is the result, or an error's details; may be nil.
+	// Payload is the result, or the details of an error; may be nil.
 	Payload []byte
 	// DeadLetter makes the request a dead letter.
 	DeadLetter bool
@@ -242,7 +244,7 @@ type Query struct {
 	Action string
 	// From and To bound the time of acceptance, From included. Zero: unbounded.
 	From, To time.Time
-	// Limit is the page's size. Default 50, at most 100.
+	// Limit is the page size. Default 50, at most 100.
 	Limit int
 }
 
@@ -265,7 +267,7 @@ type Summary struct {
 	RetryOf         string
 }
 
-// Summary returns what a list says of the request.
+// Summary returns the request as a row of a list.
 func (s *State) Summary() Summary {
 	out := Summary{
 		Key: s.Key, Subject: s.Subject, Action: s.Action, Status: s.Status, Attempt: s.Attempt, CrashCount: s.CrashCount,
@@ -279,7 +281,8 @@ func (s *State) Summary() Summary {
 	return out
 }
 
-// Hint says that a request wants to be looked at. The store is the truth.
+// Hint names a request that the engine must look at. It may be outdated; the
+// store decides.
 type Hint struct {
 	Key
 	// Due is State.CheckAt.
@@ -288,15 +291,15 @@ type Hint struct {
 	Action     string
 	Deadline   time.Time
 	CrashCount int
-	// Fence is the request's newest.
+	// Fence is the request's newest fence.
 	Fence uint64
-	// CancelAt is State.CancelAt, and Watch the revision at which it holds; see
-	// Watcher.
+	// CancelAt is State.CancelAt, and Watch the revision that it is valid for;
+	// see Watcher.
 	CancelAt time.Time
 	Watch    uint64
 }
 
-// Hint returns what an index of due requests says of the request.
+// Hint returns the entry of the request in an index of due requests.
 func (s *State) Hint() Hint {
 	return Hint{
 		Key: s.Key, Due: s.CheckAt(), Status: s.Status, Action: s.Action, Deadline: s.Deadline, CrashCount: s.CrashCount,

@@ -13,27 +13,27 @@ type Subscription struct {
 	Connection string
 	Subject    string
 	Since      time.Time
-	// Live tells that events are sent as they come. A follower that pages, or
-	// lags, is not live; it gets state alone.
+	// Live reports that events are sent as they come. A subscriber that reads
+	// pages, or lags, is not live; it gets only states.
 	Live bool
-	// Watched tells that the stream is a call with CancelAfter.
+	// Watched reports that the stream is a call with CancelAfter.
 	Watched bool
-	// Expires is until when it holds. Zero: until it is deleted.
+	// Expires is when the subscription expires. Zero: never.
 	Expires time.Time
 }
 
-// SubscriptionStore knows who follows what.
+// SubscriptionStore stores which connection follows which stream.
 type SubscriptionStore interface {
 	// Subscribe stores a subscription, or replaces the one with the same
-	// tenant, stream and connection. It tells whether there was none before.
+	// tenant, stream and connection. It reports whether there was none before.
 	Subscribe(ctx context.Context, s Subscription) (added bool, err error)
-	// Unsubscribe forgets one, and tells whether there was one.
+	// Unsubscribe deletes one, and reports whether there was one.
 	Unsubscribe(ctx context.Context, tenant, stream, connection string) (removed bool, err error)
-	// Subscribers returns who follows a stream, oldest first.
+	// Subscribers returns the subscriptions of a stream, oldest first.
 	Subscribers(ctx context.Context, tenant, stream string) ([]Subscription, error)
-	// Drop forgets all that a connection follows, and returns it.
+	// Drop deletes the subscriptions of a connection, and returns them.
 	Drop(ctx context.Context, tenant, connection string) ([]Subscription, error)
-	// End forgets the live subscriptions of a stream that has ended, and
-	// returns them, oldest first. Those that page stay.
+	// End deletes the live subscriptions of a stream that has ended, and
+	// returns them, oldest first. It keeps those that are not live.
 	End(ctx context.Context, tenant, stream string) ([]Subscription, error)
 }

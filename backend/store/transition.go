@@ -6,11 +6,12 @@ import (
 )
 
 // This file holds the rules of a request's life as pure functions of its
-// state. Stores share them and add what only they know: which lease holds, and
-// what is already stored. States are values; what their pointers point to is
-// never changed, so that copies may be shared.
+// state. Stores share them and add what only a store can know: which leases
+// are valid, and what is already stored. States are values; what their pointers
+// point to is never changed, so copies can be shared.
 
-// WorkerLost is the code of a mark whose attempt before died with its worker.
+// WorkerLost is the code of an attempt mark if the worker of the previous
+// attempt was lost.
 const WorkerLost = "worker_lost"
 
 // CancelledEnd is the end of a request that was cancelled while nothing ran.
@@ -18,8 +19,8 @@ func CancelledEnd() *End {
 	return &End{Status: Cancelled, Code: "cancelled", Message: "the call was cancelled"}
 }
 
-// TruncateMillis returns the time as stores keep it: whole milliseconds, local, zero if
-// it is zero.
+// TruncateMillis returns the time as stores keep it: whole milliseconds, in
+// local time; zero stays zero.
 func TruncateMillis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
@@ -28,9 +29,9 @@ func TruncateMillis(t time.Time) time.Time {
 }
 
 // NewState returns the first state of a request that is accepted now. Cancelled
-// tells that a cancel of it was remembered: then it is born ended, with
-// [CancelledEnd]. The lease of a state that is born running is the store's
-// own matter, and so is its Due.
+// reports that a cancel of it was retained: then the request ends at once, with
+// [CancelledEnd]. For a request that starts as running, the store sets the lease
+// and Due.
 func NewState(n *Request, now time.Time, cancelled bool) State {
 	s := State{
 		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: Queued,
@@ -51,19 +52,19 @@ func NewState(n *Request, now time.Time, cancelled bool) State {
 	switch {
 	case cancelled:
 		s.CancelRequested = true
-		return s.end(CancelledEnd(), now)
+		return s.withEnd(CancelledEnd(), now)
 	case n.Claim != nil && !n.NotBefore.After(now):
 		s.Status, s.Fence, s.Attempt = Running, 1, 1
 	case n.NotBefore.After(now):
-		s.Due = s.bound(n.NotBefore)
+		s.Due = s.boundDue(n.NotBefore)
 	default:
-		s.Due = s.bound(now)
+		s.Due = s.boundDue(now)
 	}
 	return s
 }
 
-// bound returns a due time no later than the deadline.
-func (s *State) bound(due time.Time) time.Time {
+// boundDue returns a due time no later than the deadline.
+func (s *State) boundDue(due time.Time) time.Time {
 	due = TruncateMillis(due)
 	if !s.Deadline.IsZero() && due.After(s.Deadline) {
 		return s.Deadline
@@ -71,8 +72,8 @@ func (s *State) bound(due time.Time) time.Time {
 	return due
 }
 
-// CheckDuplicate returns nil if accepting n again is answered by this state, else
-// ErrConflict.
+// CheckDuplicate returns nil if n is the same request as the one in this state,
+// else ErrConflict.
 func (s *State) CheckDuplicate(n *Request) error {
 	if s.Subject != n.Subject || s.Action != n.Action || s.Hash != n.Hash {
 		return ErrConflict
@@ -80,15 +81,15 @@ func (s *State) CheckDuplicate(n *Request) error {
 	return nil
 }
 
-// Expired tells whether the request's retention is over.
+// Expired reports whether the retention of the request is over.
 func (s *State) Expired(now time.Time, retention time.Duration) bool {
 	return s.Status.Ended() && !now.Before(s.Ended.Add(retention))
 }
 
-// Claim returns the state after a claim. Leased tells whether the lease of a
-// running request still holds. The new state's Due is zero: a store whose
-// leases end by the clock sets it to the lease's end. With an error the state
-// is unchanged.
+// Claim returns the state after a claim. Leased reports whether the lease of a
+// running request is still valid. The new state's Due is zero; a store whose
+// leases expire by the clock sets it to the end of the lease. With an error the
+// state is unchanged.
 //
 // Errors: ErrEnded, ErrNotDue, ErrLeased, ErrQuarantined.
 func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
@@ -111,8 +112,8 @@ func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
 	next.Fence++
 	next.Attempt++
 	if next.Attempt > 1 {
-		// All between Keep and the new mark is void: chunks of attempts
-		// without a checkpoint, or marks that this one replaces.
+		// Everything between Keep and the new mark is discarded: chunks after
+		// the last checkpoint, and marks that this one replaces.
 		next.LastSeq++
 		next.AttemptMark = &AttemptMark{
 			Seq: next.LastSeq, Attempt: next.Attempt, Keep: next.Keep, From: next.Keep + 1, Code: next.Code,
@@ -121,16 +122,17 @@ func (s State) Claim(by Claimant, now time.Time, leased bool) (State, error) {
 	return next, nil
 }
 
-// Empty tells whether the report says nothing.
+// Empty reports whether the report holds nothing.
 func (r *Report) Empty() bool {
 	return r.Segment == nil && r.Checkpoint == nil && r.Progress == nil && !r.ClearConnection
 }
 
 // Record returns the state after a report under the given fence. Repeated
-// tells that the report's segment ends where the stream does: the store then
-// looks whether it holds that segment, with this First and fence. If so, the
-// report had its effect, and the state is right as it is; if not, the segment
-// overlaps, see [OverlapError]. With an error the state is unchanged.
+// reports that the segment ends where the stream does: the store must then
+// check whether it holds that segment, with this First and fence. If so, the
+// report was stored before, and the state is correct as it is; if not, the
+// segment overlaps, see [State.OverlapError]. With an error the state is
+// unchanged.
 //
 // Errors: ErrFenced, or one that names what is wrong with the report.
 func (s State) Record(fence uint64, r *Report) (next State, repeated bool, err error) {
@@ -168,8 +170,8 @@ func (s State) report(r *Report) (next State, repeated bool, err error) {
 	return next, false, nil
 }
 
-// checkSegment checks that a segment goes on exactly where the stream stands: the
-// attempt's mark if it is not in a segment yet, then chunks without a gap.
+// checkSegment checks that a segment continues the stream exactly: the mark of
+// the attempt if no segment holds it yet, then chunks without a gap.
 func (s *State) checkSegment(g *Segment) error {
 	events, first, seq := g.Events, s.LastSeq+1, s.LastSeq
 	if s.AttemptMark != nil && s.LastSeq == s.AttemptMark.Seq {
@@ -196,9 +198,10 @@ func (s *State) checkSegment(g *Segment) error {
 	return nil
 }
 
-// checkKeep checks a checkpoint's Keep: it never falls, is no later than the
-// stream, and names nothing that a mark made void. While the attempt's mark is
-// in no segment, Keep cannot move: the next mark would leave this one out.
+// checkKeep checks a checkpoint's Keep: it must not decrease, must not exceed
+// the last seq, and must not be a seq that a mark discarded. While no segment
+// holds the attempt's mark, Keep cannot change: the next mark would leave this
+// one out.
 func (s *State) checkKeep(keep, last uint64, marked bool) error {
 	switch {
 	case keep == s.Keep:
@@ -206,24 +209,24 @@ func (s *State) checkKeep(keep, last uint64, marked bool) error {
 	case keep < s.Keep || keep > last:
 		return fmt.Errorf("a checkpoint keeps seq %d, which is not within %d to %d", keep, s.Keep, last)
 	case !marked || s.AttemptMark != nil && s.AttemptMark.From <= keep && keep < s.AttemptMark.Seq:
-		return fmt.Errorf("a checkpoint keeps seq %d, which the mark with seq %d made void", keep, s.AttemptMark.Seq)
+		return fmt.Errorf("a checkpoint keeps seq %d, which the mark with seq %d discarded", keep, s.AttemptMark.Seq)
 	}
 	return nil
 }
 
 // OverlapError returns the error for a segment that ends where the stream does
-// and is not the one that the store holds.
+// but is not the stored one.
 func (s *State) OverlapError(g *Segment) error {
 	return fmt.Errorf("a segment of seqs %d to %d overlaps: the stream stands at seq %d", g.First, g.Last, s.LastSeq)
 }
 
-// Finish returns the state after an outcome under the given fence. End is what
-// is to be stored as the request's end, nil if it goes back to the queue.
+// Finish returns the state after an outcome under the given fence. End must be
+// stored as the request's end; it is nil if the request goes back to the queue.
 //
-// Repeated speaks of the outcome's report, as in [State.Record]. Again tells
-// that the outcome seems to have had its effect already: a store that holds
-// the same end (or none, if end is nil) returns the state without writing,
-// another returns ErrFenced. With an error the state is unchanged.
+// Repeated is about the outcome's report, as in [State.Record]. Again reports
+// that the outcome seems to be applied already: a store that holds the same end
+// (or none, if end is nil) must return the state without writing, another one
+// ErrFenced. With an error the state is unchanged.
 //
 // Errors: ErrFenced, or one that names what is wrong with the report.
 func (s State) Finish(fence uint64, o *Outcome, now time.Time) (next State, end *End, repeated, again bool, err error) {
@@ -236,7 +239,7 @@ func (s State) Finish(fence uint64, o *Outcome, now time.Time) (next State, end 
 		}
 		return s, o.End, false, true, nil
 	case s.Status == Queued && !o.Empty():
-		return s, nil, false, false, fmt.Errorf("a request that is queued takes no report")
+		return s, nil, false, false, fmt.Errorf("a report for a queued request")
 	}
 	next, repeated, err = s.report(&o.Report)
 	if err != nil {
@@ -250,18 +253,18 @@ func (s State) Finish(fence uint64, o *Outcome, now time.Time) (next State, end 
 		next.Failures++
 	}
 	if end != nil {
-		return next.end(end, now), end, repeated, false, nil
+		return next.withEnd(end, now), end, repeated, false, nil
 	}
 	due := o.Due
 	if due.IsZero() {
 		due = now
 	}
-	next.Status, next.Due, next.Code = Queued, next.bound(due), o.Code
+	next.Status, next.Due, next.Code = Queued, next.boundDue(due), o.Code
 	return next, nil, repeated, false, nil
 }
 
-// alreadyApplied tells whether the state, under the same fence, looks like what the
-// outcome came to.
+// alreadyApplied reports whether the state, under the same fence, looks like the
+// result of the outcome.
 func (s *State) alreadyApplied(o *Outcome) bool {
 	last := s.LastSeq
 	if s.Status.Ended() {
@@ -274,14 +277,14 @@ func (s *State) alreadyApplied(o *Outcome) bool {
 	case o.End != nil:
 		return s.Status == o.End.Status && s.Code == o.End.Code && s.DeadLetter == o.End.DeadLetter
 	case s.Status == Queued:
-		return s.Code == o.Code && (o.Due.IsZero() || s.Due.Equal(s.bound(o.Due)))
+		return s.Code == o.Code && (o.Due.IsZero() || s.Due.Equal(s.boundDue(o.Due)))
 	default:
 		return s.Status == Cancelled && s.CancelRequested
 	}
 }
 
-// Cancel returns the state after a cancel. End is not nil if that ended the
-// request. With an error the state is unchanged.
+// Cancel returns the state after a cancel. End is not nil if the cancel ended
+// the request. With an error the state is unchanged.
 //
 // Errors: ErrEnded.
 func (s State) Cancel(now time.Time) (next State, end *End, err error) {
@@ -293,11 +296,11 @@ func (s State) Cancel(now time.Time) (next State, end *End, err error) {
 		return s, nil, nil
 	}
 	end = CancelledEnd()
-	return s.end(end, now), end, nil
+	return s.withEnd(end, now), end, nil
 }
 
-// SetSubscribed returns the state after a change of who follows the request;
-// see [Watcher]. With an error the state is unchanged.
+// SetSubscribed returns the state after the request got its first subscriber or
+// lost its last one; see [Watcher]. With an error the state is unchanged.
 //
 // Errors: ErrEnded.
 func (s State) SetSubscribed(subscribed bool, now time.Time) (State, error) {
@@ -315,8 +318,8 @@ func (s State) SetSubscribed(subscribed bool, now time.Time) (State, error) {
 }
 
 // CancelUnsubscribed returns the state after a cancel because no connection
-// follows the request. If Watch is not watch, or CancelAt has not come, the state
-// is unchanged. End is not nil if the cancel ended the request.
+// follows the request. The state is unchanged if Watch is not watch, or CancelAt
+// has not been reached. End is not nil if the cancel ended the request.
 //
 // Errors: ErrEnded.
 func (s State) CancelUnsubscribed(watch uint64, now time.Time) (next State, end *End, err error) {
@@ -327,14 +330,15 @@ func (s State) CancelUnsubscribed(watch uint64, now time.Time) (next State, end 
 	return s.Cancel(now)
 }
 
-func (s State) end(e *End, now time.Time) State {
+// withEnd returns the state after the request has ended.
+func (s State) withEnd(e *End, now time.Time) State {
 	s.LastSeq++
 	s.Status, s.Code, s.DeadLetter = e.Status, e.Code, e.DeadLetter
 	s.Ended, s.Due = TruncateMillis(now), time.Time{}
 	return s
 }
 
-// Equal tells whether two ends are the same.
+// Equal reports whether two ends are the same.
 func (e *End) Equal(other *End) bool {
 	return e.Status == other.Status && e.Code == other.Code && e.Message == other.Message &&
 		e.Retryable == other.Retryable && e.DeadLetter == other.DeadLetter && string(e.Payload) == string(other.Payload)

@@ -83,7 +83,7 @@ var (
 	result = []byte(fmt.Sprintf(`{"total":%0200d}`, 7))
 )
 
-func ask(caller int) store.Request {
+func newRequest(caller int) store.Request {
 	id, _ := uuid.NewV7()
 	return store.Request{
 		Key: store.Key{Tenant: "tenant", ID: id.String()}, Subject: fmt.Sprint("subject-", caller%100), Action: "report.generate",
@@ -95,7 +95,7 @@ func ask(caller int) store.Request {
 // is free: two durable operations.
 func BenchmarkAcceptFinish(b *testing.B) {
 	for _, n := range callers {
-		b.Run(fmt.Sprint(n), func(b *testing.B) { acceptFinish(b, n, ask) })
+		b.Run(fmt.Sprint(n), func(b *testing.B) { acceptFinish(b, n, newRequest) })
 	}
 }
 
@@ -105,7 +105,7 @@ func BenchmarkRandomIDs(b *testing.B) {
 	for _, n := range callers {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			acceptFinish(b, n, func(caller int) store.Request {
-				request := ask(caller)
+				request := newRequest(caller)
 				request.ID = uuid.NewString()
 				return request
 			})
@@ -136,7 +136,7 @@ func BenchmarkWholeStream(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := openBench(b)
 			concurrently(b, n, func(caller int) error {
-				request := ask(caller)
+				request := newRequest(caller)
 				if _, err := s.Accept(b.Context(), request); err != nil {
 					return err
 				}

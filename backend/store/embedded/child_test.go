@@ -60,7 +60,7 @@ func (p *process) kill() {
 	_ = p.Wait()
 }
 
-func (p *process) line(t *testing.T) string {
+func (p *process) readLine(t *testing.T) string {
 	t.Helper()
 	require.True(t, p.lines.Scan(), "the child ended")
 	return p.lines.Text()
@@ -85,7 +85,7 @@ func writeChild(path string) error {
 		return err
 	}
 	var mu sync.Mutex
-	say := func(format string, args ...any) {
+	report := func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()
 		fmt.Printf(format+"\n", args...)
@@ -95,7 +95,7 @@ func writeChild(path string) error {
 	for worker := range 8 {
 		wg.Go(func() {
 			for {
-				if err := liveOnce(s, worker, say); err != nil {
+				if err := runRequest(s, worker, report); err != nil {
 					failed <- err
 					return
 				}
@@ -105,15 +105,15 @@ func writeChild(path string) error {
 	return <-failed
 }
 
-func liveOnce(s *embedded.Store, worker int, say func(string, ...any)) error {
+func runRequest(s *embedded.Store, worker int, report func(string, ...any)) error {
 	ctx := contextBackground()
-	n := ask(worker)
+	n := newRequest(worker)
 	n.Claim = &store.Claimant{}
 	a, err := s.Accept(ctx, n)
 	if err != nil {
 		return err
 	}
-	say("A %s", n.ID)
+	report("A %s", n.ID)
 	f := store.Fence{Key: n.Key, Fence: a.State.Fence}
 	seq := uint64(1)
 	for range worker {
@@ -124,14 +124,14 @@ func liveOnce(s *embedded.Store, worker int, say func(string, ...any)) error {
 		if _, err := s.Record(ctx, f, store.Report{Segment: g, Checkpoint: []byte(n.ID), CheckpointKeep: seq}); err != nil {
 			return err
 		}
-		say("R %s %d", n.ID, seq)
+		report("R %s %d", n.ID, seq)
 	}
 	if worker%2 == 0 {
 		end := &store.End{Status: store.Succeeded, Payload: []byte(n.ID)}
 		if _, err := s.Finish(ctx, f, store.Outcome{End: end}); err != nil {
 			return err
 		}
-		say("F %s %d", n.ID, seq+1)
+		report("F %s %d", n.ID, seq+1)
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ const (
 	deleteCheckpoint = `DELETE FROM checkpoints WHERE n = ?1`
 	deleteKey        = `DELETE FROM idempotency_keys WHERE (tenant, subject, action, key, id) IN
 		(SELECT tenant, subject, action, idempotency_key, id FROM requests WHERE n = ?1)`
-	deleteState    = `DELETE FROM states WHERE n = ?1`
+	deleteState   = `DELETE FROM states WHERE n = ?1`
 	deleteRequest = `DELETE FROM requests WHERE n = ?1`
 
 	// eraseRest is how many rows the last four delete at most.

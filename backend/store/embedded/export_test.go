@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// Exec runs a statement on the writer's connection, outside any transaction of
+// ExecSQL runs a statement on the writer's connection, outside any transaction of
 // an operation, and returns its first column.
-func (s *Store) Exec(query string) (string, error) {
+func (s *Store) ExecSQL(query string) (string, error) {
 	s.writeLock.Lock()
 	defer s.writeLock.Unlock()
 	return pragma(s.writer.conn, query)
 }
 
-// Hold holds the writer before its next transaction until the function that it
+// HoldWriter holds the writer before its next transaction until the function that it
 // returns is called.
-func (s *Store) Hold() (release func()) {
+func (s *Store) HoldWriter() (release func()) {
 	s.writeLock.Lock()
 	return s.writeLock.Unlock
 }
 
-// Waiting waits until so many operations wait for the writer, beside those
+// AwaitWaiting waits until so many operations wait for the writer, beside those
 // that it has taken.
-func (s *Store) Waiting(n int) {
+func (s *Store) AwaitWaiting(n int) {
 	for len(s.ops) != n {
 		runtime.Gosched()
 	}
 }
 
-// Queued tells how many operations wait for the writer.
-func (s *Store) Queued() int { return len(s.ops) }
+// WaitingCount tells how many operations wait for the writer.
+func (s *Store) WaitingCount() int { return len(s.ops) }
 
 var errBad = errors.New("bad")
 
-// Bad hands the writer an operation that writes, then fails.
-func (s *Store) Bad(ctx context.Context) error {
+// RunFailingOp hands the writer an operation that writes, then fails.
+func (s *Store) RunFailingOp(ctx context.Context) error {
 	return s.write(ctx, &op{name: "bad", run: func(w *writer) error {
 		stmt, err := prepare(w.conn, "INSERT INTO meta VALUES ('bad', 1)")
 		if err != nil {
@@ -46,14 +46,14 @@ func (s *Store) Bad(ctx context.Context) error {
 	}})
 }
 
-// Forget empties the writer's cache; Stale falsifies what it holds.
-func (s *Store) Forget() {
+// ClearCache empties the writer's cache; Stale falsifies what it holds.
+func (s *Store) ClearCache() {
 	s.writeLock.Lock()
 	defer s.writeLock.Unlock()
 	clear(s.writer.cache)
 }
 
-func (s *Store) Stale() {
+func (s *Store) CorruptCache() {
 	s.writeLock.Lock()
 	defer s.writeLock.Unlock()
 	for k, e := range s.writer.cache {
@@ -66,14 +66,14 @@ func (s *Store) Stale() {
 // Version is of the newest migration.
 func Version() int { return len(migrations) }
 
-// Settle lets others run.
-func (s *Store) Settle() { runtime.Gosched() }
+// Yield lets others run.
+func (s *Store) Yield() { runtime.Gosched() }
 
-// Took tells how many operations the writer has taken so far, and Taken waits
+// TakenCount tells how many operations the writer has taken so far, and Taken waits
 // until it has taken one more than that.
-func (s *Store) Took() int64 { return s.writer.taken.Load() }
+func (s *Store) TakenCount() int64 { return s.writer.taken.Load() }
 
-func (s *Store) Taken(before int64) {
+func (s *Store) AwaitTaken(before int64) {
 	for s.writer.taken.Load() == before {
 		runtime.Gosched()
 	}
@@ -90,5 +90,5 @@ func (s *Store) ForgetProbe() {
 // copied into the file.
 func (s *Store) Frames() int { return int(s.checkpointer.frames.Load()) }
 
-// Present tells how many callers have an operation under way.
-func (s *Store) Present() int { return int(s.callers.Load()) }
+// CallerCount tells how many callers have an operation under way.
+func (s *Store) CallerCount() int { return int(s.callers.Load()) }

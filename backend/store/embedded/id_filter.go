@@ -19,8 +19,8 @@ import (
 const (
 	filterBitsPerKey = 16
 	filterProbes     = 4
-	filterMinKeys        = 1 << 17 // keys of the first layer at least: 256 KiB
-	filterMaxKeys        = 1 << 25 // keys of all layers at most
+	filterMinKeys    = 1 << 17 // keys of the first layer at least: 256 KiB
+	filterMaxKeys    = 1 << 25 // keys of all layers at most
 )
 
 // idFilter is a scalable Bloom filter over the keys of all requests that were ever
@@ -36,7 +36,7 @@ type idFilter struct {
 }
 
 type filterLayer struct {
-	bits []atomic.Uint64
+	bits      []atomic.Uint64
 	remaining atomic.Int64 // for how many keys
 }
 

@@ -48,7 +48,7 @@ func TestMayExist(t *testing.T) {
 
 // The filter grows with what it holds, so that mistakes stay few, and no
 // further than its bound.
-func TestSeenGrows(t *testing.T) {
+func TestIDFilterGrows(t *testing.T) {
 	s := newIDFilter(0)
 	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: strconv.Itoa(n)} }
 	const keys = 5 * filterMinKeys

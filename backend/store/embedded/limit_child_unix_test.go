@@ -28,7 +28,7 @@ func limitChild(path string) error {
 	}
 	var kept []store.Key
 	for {
-		n := ask(0)
+		n := newRequest(0)
 		n.Input = []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
 		if _, err = s.Accept(ctx, n); err != nil {
 			break
@@ -48,7 +48,7 @@ func limitChild(path string) error {
 		return err
 	}
 	for range 100 {
-		n := ask(0)
+		n := newRequest(0)
 		if _, err := s.Accept(ctx, n); err != nil {
 			return fmt.Errorf("with room again: %w", err)
 		}

@@ -14,7 +14,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-func TestOneWayDoors(t *testing.T) {
+func TestFilePragmas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	for range 2 {
 		s, err := embedded.Open(path, nil)
@@ -23,7 +23,7 @@ func TestOneWayDoors(t *testing.T) {
 			"page_size": "4096", "auto_vacuum": "2", "journal_mode": "wal", "synchronous": "2",
 			"application_id": "1398035021", "user_version": fmt.Sprint(embedded.Version()), "wal_autocheckpoint": "0",
 		} {
-			got, err := s.Exec("PRAGMA " + name)
+			got, err := s.ExecSQL("PRAGMA " + name)
 			require.NoError(t, err)
 			require.Equal(t, want, got, name)
 		}
@@ -34,8 +34,8 @@ func TestOneWayDoors(t *testing.T) {
 	}
 }
 
-// other makes an SQLite file by hand.
-func other(t *testing.T, statements ...string) string {
+// createSQLiteFile makes an SQLite file by hand.
+func createSQLiteFile(t *testing.T, statements ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "other.db")
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
@@ -55,9 +55,9 @@ func TestForeignFiles(t *testing.T) {
 	for name, path := range map[string]string{
 		"no SQLite":                text,
 		"too short":                short,
-		"another application's":    other(t, "PRAGMA application_id = 42", "CREATE TABLE t (a)"),
-		"nobody's, with a table":   other(t, "CREATE TABLE t (a)"),
-		"nobody's, with a version": other(t, "PRAGMA user_version = 1"),
+		"another application's":    createSQLiteFile(t, "PRAGMA application_id = 42", "CREATE TABLE t (a)"),
+		"nobody's, with a table":   createSQLiteFile(t, "CREATE TABLE t (a)"),
+		"nobody's, with a version": createSQLiteFile(t, "PRAGMA user_version = 1"),
 	} {
 		before, err := os.ReadFile(path)
 		require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestForeignFiles(t *testing.T) {
 }
 
 func TestNewerFile(t *testing.T) {
-	path := other(t, "PRAGMA application_id = 1398035021", "PRAGMA user_version = 99", "CREATE TABLE t (a)")
+	path := createSQLiteFile(t, "PRAGMA application_id = 1398035021", "PRAGMA user_version = 99", "CREATE TABLE t (a)")
 	_, err := embedded.Open(path, nil)
 	require.ErrorIs(t, err, embedded.ErrNewer)
 	require.ErrorContains(t, err, "99")
@@ -100,7 +100,7 @@ func TestDamagedFile(t *testing.T) {
 	require.NoError(t, err)
 	var keys []store.Key
 	for range 50 {
-		n := ask(0)
+		n := newRequest(0)
 		keys = append(keys, n.Key)
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)

@@ -20,7 +20,7 @@ func contextBackground() context.Context { return context.Background() }
 func TestOneOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	p := start(t, "hold", path)
-	require.Equal(t, "open", p.line(t))
+	require.Equal(t, "open", p.readLine(t))
 
 	_, err := embedded.Open(path, nil)
 	var locked *embedded.LockedError
@@ -50,20 +50,20 @@ func TestOneOwner(t *testing.T) {
 // all that was confirmed is there.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	confirmed := map[string]*life{}
+	confirmed := map[string]*confirmation{}
 	for round := range 10 {
 		p := start(t, "write", path)
 		for range 200 + 50*round {
-			note(t, confirmed, p.line(t))
+			addConfirmed(t, confirmed, p.readLine(t))
 		}
 		require.NoError(t, p.Process.Kill())
 		for p.lines.Scan() {
-			note(t, confirmed, p.lines.Text())
+			addConfirmed(t, confirmed, p.lines.Text())
 		}
 		_ = p.Wait()
 		s, err := embedded.Open(path, nil)
 		require.NoError(t, err)
-		answer, err := s.Exec("PRAGMA integrity_check")
+		answer, err := s.ExecSQL("PRAGMA integrity_check")
 		require.NoError(t, err)
 		require.Equal(t, "ok", answer)
 		for id, l := range confirmed {
@@ -73,20 +73,20 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// life is what was confirmed of a request.
-type life struct {
+// confirmation is what was confirmed of a request.
+type confirmation struct {
 	seq   uint64
 	ended bool
 }
 
-func note(t *testing.T, confirmed map[string]*life, line string) {
+func addConfirmed(t *testing.T, confirmed map[string]*confirmation, line string) {
 	t.Helper()
 	var kind, id string
 	var seq uint64
 	n, _ := fmt.Sscanf(line, "%s %s %d", &kind, &id, &seq)
 	switch {
 	case kind == "A" && n == 2:
-		confirmed[id] = &life{seq: 1}
+		confirmed[id] = &confirmation{seq: 1}
 	case kind == "R" && n == 3:
 		confirmed[id].seq = seq
 	case kind == "F" && n == 3:
@@ -96,7 +96,7 @@ func note(t *testing.T, confirmed map[string]*life, line string) {
 	}
 }
 
-func verify(t *testing.T, s *embedded.Store, id string, l *life) {
+func verify(t *testing.T, s *embedded.Store, id string, l *confirmation) {
 	t.Helper()
 	key := store.Key{Tenant: "tenant", ID: id}
 	state, events, err := s.Read(t.Context(), key, 0, 1<<20)
@@ -126,12 +126,12 @@ func verify(t *testing.T, s *embedded.Store, id string, l *life) {
 	}
 }
 
-// TestNoRoom lets the operating system refuse writes in the middle of a commit.
-func TestNoRoom(t *testing.T) {
+// TestFileSizeLimit lets the operating system refuse writes in the middle of a commit.
+func TestFileSizeLimit(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no such limit")
 	}
 	p := start(t, "limit", filepath.Join(t.TempDir(), "streamer.db"))
-	require.True(t, strings.HasPrefix(p.line(t), "fine "), p.lines.Text())
+	require.True(t, strings.HasPrefix(p.readLine(t), "fine "), p.lines.Text())
 	require.False(t, p.lines.Scan())
 }

@@ -16,16 +16,16 @@ var errStep = errors.New("a request in the cache is not the one in the file")
 type statements struct {
 	begin, end, rollback *sqlite.Stmt
 
-	selectRequest, insertRequest                       *sqlite.Stmt
+	selectRequest, insertRequest                        *sqlite.Stmt
 	insertPlain, insertFull, updateState, updateRunning *sqlite.Stmt
 
 	selectInput, selectCheckpoint, putCheckpoint, selectEnd *sqlite.Stmt
 
-	selectSegment, insertSegment    *sqlite.Stmt
-	selectKey, replaceKey, setWrittenBelow  *sqlite.Stmt
-	selectUnwritten, countUnwritten *sqlite.Stmt
-	anyCancel, selectCancel         *sqlite.Stmt
-	replaceCancel, removeCancel     *sqlite.Stmt
+	selectSegment, insertSegment           *sqlite.Stmt
+	selectKey, replaceKey, setWrittenBelow *sqlite.Stmt
+	selectUnwritten, countUnwritten        *sqlite.Stmt
+	anyCancel, selectCancel                *sqlite.Stmt
+	replaceCancel, removeCancel            *sqlite.Stmt
 }
 
 const (
@@ -43,7 +43,7 @@ func (w *writer) prepare() error {
 		insertRequest: &w.insertRequest,
 		insertPlain:   &w.insertPlain,
 		insertFull:    &w.insertFull,
-		updateState:    &w.updateState,
+		updateState:   &w.updateState,
 		updateRunning: &w.updateRunning,
 
 		selectInput: &w.selectInput,

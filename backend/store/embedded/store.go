@@ -53,13 +53,13 @@ type Store struct {
 	callers atomic.Int64
 	// writeLock is held by who writes during a transaction, and by the checkpointer
 	// when the write-ahead log has grown so long that writing must wait.
-	writeLock    sync.Mutex
-	writer  *writer
-	readers chan *reader
+	writeLock sync.Mutex
+	writer    *writer
+	readers   chan *reader
 
 	checkpointer *checkpointer
 	health       health
-	idFilter         *idFilter
+	idFilter     *idFilter
 
 	closing  sync.Once
 	closeErr error

@@ -36,7 +36,9 @@ func newUnwrittenRows(block, next int64) unwrittenRows {
 }
 
 // isBehind tells whether the block behind the mark is old enough.
-func (b *unwrittenRows) isBehind(next int64) bool { return b.writtenBelow+(1+unwrittenLag)*b.block <= next }
+func (b *unwrittenRows) isBehind(next int64) bool {
+	return b.writtenBelow+(1+unwrittenLag)*b.block <= next
+}
 
 func (b *unwrittenRows) accepted(n int64) { b.counts[n/b.block]++ }
 

@@ -36,8 +36,8 @@ func copyFile(t require.TestingT, from, to string) {
 	}
 }
 
-// due returns the ids that are due at once, and in which state.
-func due(t require.TestingT, s *Store) map[string]store.Status {
+// dueStatuses returns the ids that are dueStatuses at once, and in which state.
+func dueStatuses(t require.TestingT, s *Store) map[string]store.Status {
 	out := map[string]store.Status{}
 	for shard := range store.DefaultShards {
 		hints, err := s.Due(bg, shard, time.Now(), 10_000)
@@ -49,9 +49,9 @@ func due(t require.TestingT, s *Store) map[string]store.Status {
 	return out
 }
 
-// TestBirths crashes at random moments of random lives, after rollbacks too:
+// TestUnwrittenRows crashes at random moments of random lives, after rollbacks too:
 // whatever had not ended is found again, and nothing else.
-func TestBirths(t *testing.T) {
+func TestUnwrittenRows(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
@@ -87,18 +87,18 @@ func TestBirths(t *testing.T) {
 				require.NoError(rt, err)
 			},
 			"end": func(rt *rapid.T) {
-				if id := pick(rt, open, store.Running); id != "" {
+				if id := drawID(rt, open, store.Running); id != "" {
 					finish(id, store.Outcome{End: &store.End{Status: store.Succeeded}})
 					delete(open, id)
 				}
 			},
 			"retry": func(rt *rapid.T) {
-				if id := pick(rt, open, store.Running); id != "" {
+				if id := drawID(rt, open, store.Running); id != "" {
 					finish(id, store.Outcome{Code: "again"})
 					open[id] = store.Queued
 				}
 			},
-			"roll back": func(*rapid.T) { require.Error(rt, s.Bad(bg)) },
+			"roll back": func(*rapid.T) { require.Error(rt, s.RunFailingOp(bg)) },
 			"crash": func(rt *rapid.T) {
 				to := filepath.Join(dir, fmt.Sprint("crash", crashes, ".db"))
 				crashes++
@@ -106,14 +106,14 @@ func TestBirths(t *testing.T) {
 				again, err := Open(to, nil)
 				require.NoError(rt, err)
 				defer func() { require.NoError(rt, again.Close()) }()
-				require.Equal(rt, open, due(rt, again))
+				require.Equal(rt, open, dueStatuses(rt, again))
 			},
 		})
 	})
 }
 
-// pick returns one of the requests in a state; empty if there is none.
-func pick(rt *rapid.T, open map[string]store.Status, in store.Status) string {
+// drawID returns one of the requests in a state; empty if there is none.
+func drawID(rt *rapid.T, open map[string]store.Status, in store.Status) string {
 	var ids []string
 	for id, status := range open {
 		if status == in {
@@ -127,9 +127,9 @@ func pick(rt *rapid.T, open map[string]store.Status, in store.Status) string {
 	return rapid.SampledFrom(ids).Draw(rt, "id")
 }
 
-// TestMark looks whether the mark follows: what is opened again is not read
+// TestWrittenBelow looks whether the mark follows: what is opened again is not read
 // from its beginning.
-func TestMark(t *testing.T) {
+func TestWrittenBelow(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "a.db"), &Options{block: 4})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
@@ -143,10 +143,10 @@ func TestMark(t *testing.T) {
 		_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
 		require.NoError(t, err)
 	}
-	text, err := s.Exec("SELECT value FROM meta WHERE name = 'written_below'")
+	text, err := s.ExecSQL("SELECT value FROM meta WHERE name = 'written_below'")
 	require.NoError(t, err)
 	require.Equal(t, "84", text, "four blocks of four lag behind, and the newest")
-	text, err = s.Exec("SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM states)")
+	text, err = s.ExecSQL("SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM states)")
 	require.NoError(t, err)
 	require.Equal(t, "0", text)
 	require.Less(t, len(s.writer.unwrittenRows.counts), 10)
@@ -175,13 +175,13 @@ func TestRolledBackEnds(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} { // all of the first block
 		accept(id)
 	}
-	took := s.Took()
-	release := s.Hold()
+	took := s.TakenCount()
+	release := s.HoldWriter()
 	var wg sync.WaitGroup
 	wg.Go(func() { finish("a") })
-	s.Taken(took)
-	wg.Go(func() { assert.Error(t, s.Bad(bg)) })
-	s.Waiting(1)
+	s.AwaitTaken(took)
+	wg.Go(func() { assert.Error(t, s.RunFailingOp(bg)) })
+	s.AwaitWaiting(1)
 	release()
 	wg.Wait()
 	finish("b")
@@ -193,6 +193,6 @@ func TestRolledBackEnds(t *testing.T) {
 	copyFile(t, path, to)
 	again, err := Open(to, nil)
 	require.NoError(t, err)
-	require.Equal(t, map[string]store.Status{"c": store.Running}, due(t, again))
+	require.Equal(t, map[string]store.Status{"c": store.Running}, dueStatuses(t, again))
 	require.NoError(t, again.Close())
 }

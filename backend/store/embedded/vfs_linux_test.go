@@ -11,9 +11,9 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// raw opens a connection with a cache so small that transactions spill into
+// openRaw opens a connection with a cache so small that transactions spill into
 // the log before they are committed.
-func raw(t *testing.T, path string) *sqlite.Conn {
+func openRaw(t *testing.T, path string) *sqlite.Conn {
 	t.Helper()
 	conn, err := connect(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func raw(t *testing.T, path string) *sqlite.Conn {
 // committed, or never.
 func TestGather(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b?%23#.db") // names are escaped
-	ours, other := raw(t, path), raw(t, path)
+	ours, other := openRaw(t, path), openRaw(t, path)
 	_, err := os.Stat(path + "-wal")
 	require.NoError(t, err)
 	ask := func(conn *sqlite.Conn, query string) string {
@@ -59,13 +59,13 @@ func TestGather(t *testing.T) {
 	// What a crash would leave.
 	to := filepath.Join(t.TempDir(), "copy.db")
 	copyFile(t, path, to)
-	require.Equal(t, "1600", ask(raw(t, to), "SELECT count(*) FROM things"))
+	require.Equal(t, "1600", ask(openRaw(t, to), "SELECT count(*) FROM things"))
 }
 
 // TestLogGrowsAhead looks whether commits write over what is there.
 func TestLogGrowsAhead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
-	conn := raw(t, path)
+	conn := openRaw(t, path)
 	sizes := map[int64]int{}
 	_, err := pragma(conn, "CREATE TABLE things (data BLOB)")
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func TestLogGrowsAhead(t *testing.T) {
 // TestLogErrors has the operating system refuse what is gathered.
 func TestLogErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
-	conn := raw(t, path)
+	conn := openRaw(t, path)
 	_, err := pragma(conn, "CREATE TABLE things (data BLOB)")
 	require.NoError(t, err)
 	var log *logFile

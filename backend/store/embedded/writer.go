@@ -127,7 +127,7 @@ type writer struct {
 	statements
 	cache cache
 	// next is the n of the next request.
-	next   int64
+	next          int64
 	unwrittenRows unwrittenRows
 	// cancels tells whether any cancel is remembered in the file; nil: unknown.
 	cancels *bool

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func open(t *testing.T, options *embedded.Options) *embedded.Store {
+func openStore(t *testing.T, options *embedded.Options) *embedded.Store {
 	t.Helper()
 	s, err := embedded.Open(filepath.Join(t.TempDir(), "streamer.db"), options)
 	require.NoError(t, err)
@@ -28,29 +28,29 @@ func open(t *testing.T, options *embedded.Options) *embedded.Store {
 	return s
 }
 
-// TestOneBatch puts many operations into one transaction: refusals, and even
+// TestFailuresInBatch puts many operations into one transaction: refusals, and even
 // one that fails after it wrote, touch no other.
-func TestOneBatch(t *testing.T) {
-	s := open(t, nil)
-	known := ask(0)
+func TestFailuresInBatch(t *testing.T) {
+	s := openStore(t, nil)
+	known := newRequest(0)
 	_, err := s.Accept(t.Context(), known)
 	require.NoError(t, err)
 	conflict := known
 	conflict.Subject = "another"
 
-	took := s.Took()
-	release := s.Hold()
+	took := s.TakenCount()
+	release := s.HoldWriter()
 	var wg sync.WaitGroup
 	submit := func(f func()) {
-		waiting := s.Queued()
+		waiting := s.WaitingCount()
 		wg.Go(f)
-		s.Waiting(waiting + 1)
+		s.AwaitWaiting(waiting + 1)
 	}
-	wg.Go(func() { _, _ = s.Accept(t.Context(), ask(0)) })
-	s.Taken(took) // it waits alone, the others become one batch behind it
+	wg.Go(func() { _, _ = s.Accept(t.Context(), newRequest(0)) })
+	s.AwaitTaken(took) // it waits alone, the others become one batch behind it
 	var fresh []store.Key
 	for i := range 20 {
-		n := ask(i)
+		n := newRequest(i)
 		fresh = append(fresh, n.Key)
 		submit(func() {
 			a, err := s.Accept(t.Context(), n)
@@ -64,7 +64,7 @@ func TestOneBatch(t *testing.T) {
 				assert.ErrorIs(t, err, store.ErrConflict)
 			})
 		case 7:
-			submit(func() { assert.ErrorContains(t, s.Bad(t.Context()), "bad") })
+			submit(func() { assert.ErrorContains(t, s.RunFailingOp(t.Context()), "bad") })
 		case 11:
 			submit(func() {
 				_, err := s.Claim(t.Context(), store.Key{Tenant: "x", ID: "y"}, store.Claimant{})
@@ -74,7 +74,7 @@ func TestOneBatch(t *testing.T) {
 	}
 	release()
 	wg.Wait()
-	left, err := s.Exec("SELECT count(*) FROM meta WHERE name = 'bad'")
+	left, err := s.ExecSQL("SELECT count(*) FROM meta WHERE name = 'bad'")
 	require.NoError(t, err)
 	require.Equal(t, "0", left, "what failed left nothing")
 	for _, k := range fresh {
@@ -86,14 +86,14 @@ func TestOneBatch(t *testing.T) {
 
 // TestStaleCache falsifies the writer's cache: the file is the truth.
 func TestStaleCache(t *testing.T) {
-	s := open(t, nil)
-	n := ask(0)
+	s := openStore(t, nil)
+	n := newRequest(0)
 	n.Claim = &store.Claimant{}
 	a, err := s.Accept(t.Context(), n)
 	require.NoError(t, err)
 	_, err = s.Record(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1}})
 	require.NoError(t, err)
-	s.Stale()
+	s.CorruptCache()
 	_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	state, err := s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
@@ -123,30 +123,30 @@ func withoutCache(queue store.RequestQueue) store.RequestQueue {
 	return faultstore.New(s, faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
 		switch op {
 		case faultstore.Claim, faultstore.Record, faultstore.Finish, faultstore.Watch, faultstore.CancelUnsubscribed:
-			s.Forget()
+			s.ClearCache()
 		}
 		return nil
 	}})
 }
 
 func TestCancelledContext(t *testing.T) {
-	s := open(t, nil)
-	n, later, claimed := ask(0), ask(1), ask(2)
+	s := openStore(t, nil)
+	n, later, claimed := newRequest(0), newRequest(1), newRequest(2)
 	claimed.Claim = &store.Claimant{}
-	took := s.Took()
-	release := s.Hold()
+	took := s.TakenCount()
+	release := s.HoldWriter()
 	results := map[string]chan error{"taken": make(chan error, 1), "waits": make(chan error, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		_, err := s.Accept(ctx, n)
 		results["taken"] <- err
 	}()
-	s.Taken(took)
+	s.AwaitTaken(took)
 	go func() {
 		_, err := s.Accept(ctx, later)
 		results["waits"] <- err
 	}()
-	s.Waiting(1)
+	s.AwaitWaiting(1)
 	cancel()
 	err := <-results["taken"]
 	require.ErrorIs(t, err, context.Canceled)
@@ -158,29 +158,29 @@ func TestCancelledContext(t *testing.T) {
 
 	_, err = s.Accept(t.Context(), claimed)
 	require.NoError(t, err, "it overtakes nothing")
-	require.Zero(t, s.Present())
+	require.Zero(t, s.CallerCount())
 	_, _, err = s.Read(t.Context(), n.Key, 0, 0)
 	require.NoError(t, err)
 	_, _, err = s.Read(t.Context(), later.Key, 0, 0)
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
-// TestHeldClaim ends the context of a claim that is under way: its caller
+// TestClaimOutlivesItsContext ends the context of a claim that is under way: its caller
 // learns what came of it, for nobody else could ever end it.
-func TestHeldClaim(t *testing.T) {
-	s := open(t, nil)
-	n := ask(0)
+func TestClaimOutlivesItsContext(t *testing.T) {
+	s := openStore(t, nil)
+	n := newRequest(0)
 	_, err := s.Accept(t.Context(), n)
 	require.NoError(t, err)
-	took := s.Took()
-	release := s.Hold()
+	took := s.TakenCount()
+	release := s.HoldWriter()
 	ctx, cancel := context.WithCancel(t.Context())
 	claimed := make(chan error, 1)
 	go func() {
 		_, err := s.Claim(ctx, n.Key, store.Claimant{})
 		claimed <- err
 	}()
-	s.Taken(took)
+	s.AwaitTaken(took)
 	cancel()
 	select {
 	case err := <-claimed:
@@ -195,19 +195,19 @@ func TestHeldClaim(t *testing.T) {
 // running is held, and all goes on when there is room.
 func TestFull(t *testing.T) {
 	var log bytes.Buffer
-	s := open(t, &embedded.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	running := ask(0)
+	s := openStore(t, &embedded.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	running := newRequest(0)
 	running.Claim = &store.Claimant{}
 	_, err := s.Accept(t.Context(), running)
 	require.NoError(t, err)
 	require.NoError(t, s.Check(t.Context()))
-	_, err = s.Exec("PRAGMA max_page_count = 100")
+	_, err = s.ExecSQL("PRAGMA max_page_count = 100")
 	require.NoError(t, err)
 
 	big := []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
 	var kept []store.Key
 	for {
-		n := ask(1)
+		n := newRequest(1)
 		n.Input = big
 		if _, err = s.Accept(t.Context(), n); err != nil {
 			break
@@ -232,7 +232,7 @@ func TestFull(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), state.LastSeq, "what was refused left nothing")
 
-	_, err = s.Exec("PRAGMA max_page_count = 100000")
+	_, err = s.ExecSQL("PRAGMA max_page_count = 100000")
 	require.NoError(t, err)
 	_, err = s.Record(t.Context(), f, store.Report{Segment: g})
 	require.NoError(t, err)
@@ -246,14 +246,14 @@ func TestFull(t *testing.T) {
 
 // TestFullBatch fills the file within one batch: the small ones still fit.
 func TestFullBatch(t *testing.T) {
-	s := open(t, nil)
-	_, err := s.Exec("PRAGMA max_page_count = 80")
+	s := openStore(t, nil)
+	_, err := s.ExecSQL("PRAGMA max_page_count = 80")
 	require.NoError(t, err)
-	release := s.Hold()
+	release := s.HoldWriter()
 	var wg sync.WaitGroup
 	for i := range 30 {
 		wg.Go(func() {
-			n := ask(i)
+			n := newRequest(i)
 			if i == 13 {
 				n.Input = bytes.Repeat([]byte("x"), 1<<20)
 			}
@@ -261,8 +261,8 @@ func TestFullBatch(t *testing.T) {
 			assert.Equal(t, i == 13, err != nil, "%d: %v", i, err)
 		})
 	}
-	for s.Queued() < 20 {
-		s.Settle()
+	for s.WaitingCount() < 20 {
+		s.Yield()
 	}
 	release()
 	wg.Wait()
@@ -270,15 +270,15 @@ func TestFullBatch(t *testing.T) {
 
 // TestProbe lets Check find out by itself that there is room again.
 func TestProbe(t *testing.T) {
-	s := open(t, nil)
-	_, err := s.Exec("PRAGMA max_page_count = 1")
+	s := openStore(t, nil)
+	_, err := s.ExecSQL("PRAGMA max_page_count = 1")
 	require.NoError(t, err)
-	n := ask(0)
+	n := newRequest(0)
 	n.Input = bytes.Repeat([]byte("x"), 1<<20)
 	_, err = s.Accept(t.Context(), n)
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	require.Error(t, s.Check(t.Context()))
-	_, err = s.Exec("PRAGMA max_page_count = 100000")
+	_, err = s.ExecSQL("PRAGMA max_page_count = 100000")
 	require.NoError(t, err)
 	require.Error(t, s.Check(t.Context()), "it tries once a second")
 	s.ForgetProbe()
@@ -286,22 +286,22 @@ func TestProbe(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
-	s := open(t, nil)
-	n := ask(0)
+	s := openStore(t, nil)
+	n := newRequest(0)
 	_, err := s.Accept(t.Context(), n)
 	require.NoError(t, err)
-	took := s.Took()
-	release := s.Hold()
+	took := s.TakenCount()
+	release := s.HoldWriter()
 	accepted := make(chan error, 2)
 	for range 2 {
-		m := ask(0)
+		m := newRequest(0)
 		go func() {
 			_, err := s.Accept(t.Context(), m)
 			accepted <- err
 		}()
-		s.Taken(took)
+		s.AwaitTaken(took)
 	}
-	s.Waiting(1) // one is taken, one waits
+	s.AwaitWaiting(1) // one is taken, one waits
 	closed := make(chan error, 2)
 	go func() { closed <- s.Close() }()
 	go func() { closed <- s.Close() }()
@@ -311,7 +311,7 @@ func TestClosed(t *testing.T) {
 		require.NoError(t, <-closed)
 	}
 	ctx := t.Context()
-	_, err = s.Accept(ctx, ask(0))
+	_, err = s.Accept(ctx, newRequest(0))
 	require.ErrorIs(t, err, store.ErrClosed)
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	_, _, err = s.Read(ctx, n.Key, 0, 0)
@@ -334,7 +334,7 @@ func TestLogIsBounded(t *testing.T) {
 	for i := range 32 {
 		wg.Go(func() {
 			for range 90 { // about 110 MiB in all
-				n := ask(i)
+				n := newRequest(i)
 				n.Input = big
 				_, err := s.Accept(t.Context(), n)
 				assert.NoError(t, err)
@@ -357,11 +357,11 @@ func TestLogOfTheOwnerBefore(t *testing.T) {
 	before, err := embedded.Open(path, nil)
 	require.NoError(t, err)
 	for i := range 50 {
-		_, err := before.Accept(t.Context(), ask(i))
+		_, err := before.Accept(t.Context(), newRequest(i))
 		require.NoError(t, err)
 	}
 	killed := filepath.Join(t.TempDir(), "streamer.db")
-	release := before.Hold()
+	release := before.HoldWriter()
 	for _, suffix := range []string{"", "-wal"} {
 		data, err := os.ReadFile(path + suffix)
 		require.NoError(t, err)
@@ -383,13 +383,13 @@ func TestLogOfTheOwnerBefore(t *testing.T) {
 // and by.
 func TestShrinks(t *testing.T) {
 	clock := storetest.NewClock()
-	s := open(t, &embedded.Options{Now: clock.Now})
+	s := openStore(t, &embedded.Options{Now: clock.Now})
 	big := bytes.Repeat([]byte("x"), 32<<10)
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
 			for range 40 {
-				n := ask(i)
+				n := newRequest(i)
 				n.Input, n.Claim, n.IdempotencyKey = big, &store.Claimant{}, n.ID
 				_, err := s.Accept(t.Context(), n)
 				assert.NoError(t, err)
@@ -400,7 +400,7 @@ func TestShrinks(t *testing.T) {
 	}
 	wg.Wait()
 	count := func(pragma string) (n int) {
-		text, err := s.Exec("PRAGMA " + pragma)
+		text, err := s.ExecSQL("PRAGMA " + pragma)
 		require.NoError(t, err)
 		_, err = fmt.Sscan(text, &n)
 		require.NoError(t, err)
@@ -422,7 +422,7 @@ func TestShrinks(t *testing.T) {
 	require.Less(t, count("page_count"), before-1000)
 	require.LessOrEqual(t, count("freelist_count"), 1024)
 	for _, table := range []string{"requests", "states", "checkpoints", "segments", "idempotency_keys", "cancels"} {
-		text, err := s.Exec("SELECT count(*) FROM " + table)
+		text, err := s.ExecSQL("SELECT count(*) FROM " + table)
 		require.NoError(t, err)
 		require.Equal(t, "0", text, table)
 	}

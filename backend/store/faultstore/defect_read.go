@@ -52,17 +52,17 @@ func (q *readOrphans) Read(ctx context.Context, key store.Key, after uint64, lim
 // readExpired remembers what it has read.
 type readExpired struct {
 	Roles
-	seen sync.Map // of store.Key to store.State
+	lastRead sync.Map // of store.Key to store.State
 }
 
 func (q *readExpired) Read(ctx context.Context, key store.Key, after uint64, limit int) (store.State, []store.Event, error) {
 	s, events, err := q.Roles.Read(ctx, key, after, limit)
 	if errors.Is(err, store.ErrNotFound) {
-		if old, ok := q.seen.Load(key); ok {
+		if old, ok := q.lastRead.Load(key); ok {
 			return old.(store.State), nil, nil
 		}
 	}
-	q.seen.Store(key, s)
+	q.lastRead.Store(key, s)
 	return s, events, err
 }
 

@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// open opens a store in memory behind a wrapper.
-func open(wrap func(faultstore.Roles) faultstore.Roles) *storetest.Fixture {
+// openWrapped opens a store in memory behind a wrapper.
+func openWrapped(wrap func(faultstore.Roles) faultstore.Roles) *storetest.Fixture {
 	clock := storetest.NewClock()
 	queue := wrap(memory.New(&memory.Options{Now: clock.Now}))
 	return &storetest.Fixture{
@@ -75,7 +75,7 @@ func TestDefects(t *testing.T) {
 	for _, d := range faultstore.Defects() {
 		t.Run(d.Name, func(t *testing.T) {
 			require.Contains(t, cases, d.Case)
-			require.NotEmpty(t, failures(t, cases[d.Case], open(d.Wrap)), "%s notices nothing", d.Case)
+			require.NotEmpty(t, failures(t, cases[d.Case], openWrapped(d.Wrap)), "%s notices nothing", d.Case)
 		})
 	}
 }

@@ -85,8 +85,8 @@ var (
 // New wraps a store.
 func New(base Roles, hooks Hooks) *Store { return &Store{base, hooks} }
 
-// call runs an operation with the hooks around it.
-func call[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T, error) {
+// withHooks runs an operation with the hooks around it.
+func withHooks[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T, error) {
 	var none T
 	if s.hooks.Before != nil {
 		if err := s.hooks.Before(op, key); err != nil {
@@ -106,27 +106,27 @@ func call[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T, erro
 
 // Accept implements store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
-	return call(s, Accept, n.Key, func() (store.Acceptance, error) { return s.base.Accept(ctx, n) })
+	return withHooks(s, Accept, n.Key, func() (store.Acceptance, error) { return s.base.Accept(ctx, n) })
 }
 
 // Claim implements store.RequestQueue.
 func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
-	return call(s, Claim, key, func() (store.ClaimedRequest, error) { return s.base.Claim(ctx, key, by) })
+	return withHooks(s, Claim, key, func() (store.ClaimedRequest, error) { return s.base.Claim(ctx, key, by) })
 }
 
 // Record implements store.RequestQueue.
 func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	return call(s, Record, f.Key, func() (store.State, error) { return s.base.Record(ctx, f, r) })
+	return withHooks(s, Record, f.Key, func() (store.State, error) { return s.base.Record(ctx, f, r) })
 }
 
 // Finish implements store.RequestQueue.
 func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
-	return call(s, Finish, f.Key, func() (store.State, error) { return s.base.Finish(ctx, f, o) })
+	return withHooks(s, Finish, f.Key, func() (store.State, error) { return s.base.Finish(ctx, f, o) })
 }
 
 // Cancel implements store.RequestQueue.
 func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
-	return call(s, Cancel, key, func() (store.State, error) { return s.base.Cancel(ctx, key, subject) })
+	return withHooks(s, Cancel, key, func() (store.State, error) { return s.base.Cancel(ctx, key, subject) })
 }
 
 // page is the result of an operation that returns two things.
@@ -137,7 +137,7 @@ type page[A, B any] struct {
 
 // Read implements store.RequestQueue.
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, limit int) (store.State, []store.Event, error) {
-	p, err := call(s, Read, key, func() (p page[store.State, []store.Event], err error) {
+	p, err := withHooks(s, Read, key, func() (p page[store.State, []store.Event], err error) {
 		p.first, p.second, err = s.base.Read(ctx, key, after, limit)
 		return p, err
 	})
@@ -146,7 +146,7 @@ func (s *Store) Read(ctx context.Context, key store.Key, after uint64, limit int
 
 // List implements store.RequestQueue.
 func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
-	p, err := call(s, List, store.Key{Tenant: q.Tenant}, func() (p page[[]store.Summary, string], err error) {
+	p, err := withHooks(s, List, store.Key{Tenant: q.Tenant}, func() (p page[[]store.Summary, string], err error) {
 		p.first, p.second, err = s.base.List(ctx, q, cursor)
 		return p, err
 	})
@@ -155,17 +155,17 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 
 // Due implements store.RequestQueue.
 func (s *Store) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
-	return call(s, Due, store.Key{}, func() ([]store.Hint, error) { return s.base.Due(ctx, shard, until, limit) })
+	return withHooks(s, Due, store.Key{}, func() ([]store.Hint, error) { return s.base.Due(ctx, shard, until, limit) })
 }
 
 // Expire implements store.Retainer.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
-	return call(s, Expire, store.Key{}, func() (int, error) { return s.base.Expire(ctx, limit) })
+	return withHooks(s, Expire, store.Key{}, func() (int, error) { return s.base.Expire(ctx, limit) })
 }
 
 // DeadLetters implements store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
-	p, err := call(s, DeadLetters, store.Key{}, func() (p page[[]store.Summary, string], err error) {
+	p, err := withHooks(s, DeadLetters, store.Key{}, func() (p page[[]store.Summary, string], err error) {
 		p.first, p.second, err = s.base.DeadLetters(ctx, limit, cursor)
 		return p, err
 	})
@@ -174,7 +174,7 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 
 // Input implements store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
-	p, err := call(s, Input, key, func() (p page[[]byte, []byte], err error) {
+	p, err := withHooks(s, Input, key, func() (p page[[]byte, []byte], err error) {
 		p.first, p.second, err = s.base.Input(ctx, key)
 		return p, err
 	})
@@ -183,12 +183,12 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 
 // Watch implements store.Watcher.
 func (s *Store) Watch(ctx context.Context, key store.Key, subscribed bool) (store.State, error) {
-	return call(s, Watch, key, func() (store.State, error) { return s.base.Watch(ctx, key, subscribed) })
+	return withHooks(s, Watch, key, func() (store.State, error) { return s.base.Watch(ctx, key, subscribed) })
 }
 
 // CancelUnsubscribed implements store.Watcher.
 func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uint64) (store.State, error) {
-	return call(s, CancelUnsubscribed, key, func() (store.State, error) { return s.base.CancelUnsubscribed(ctx, key, watch) })
+	return withHooks(s, CancelUnsubscribed, key, func() (store.State, error) { return s.base.CancelUnsubscribed(ctx, key, watch) })
 }
 
 // MayExist implements store.ExistenceFilter, without hooks. For a store without
@@ -200,6 +200,6 @@ func (s *Store) MayExist(key store.Key) bool {
 
 // Check implements store.Checker.
 func (s *Store) Check(ctx context.Context) error {
-	_, err := call(s, Check, store.Key{}, func() (struct{}, error) { return struct{}{}, s.base.Check(ctx) })
+	_, err := withHooks(s, Check, store.Key{}, func() (struct{}, error) { return struct{}{}, s.base.Check(ctx) })
 	return err
 }

@@ -15,7 +15,7 @@ import (
 // TestStore runs the suite on a store without faults.
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) *storetest.Fixture {
-		return open(func(s faultstore.Roles) faultstore.Roles { return faultstore.New(s, faultstore.Hooks{}) })
+		return openWrapped(func(s faultstore.Roles) faultstore.Roles { return faultstore.New(s, faultstore.Hooks{}) })
 	})
 }
 

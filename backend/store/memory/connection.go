@@ -18,9 +18,9 @@ var seed = maphash.MakeSeed()
 
 func stripe(k store.Key) int { return int(maphash.Comparable(seed, k) % stripes) }
 
-// over tells whether a time until which something holds has come. Zero never
+// expired tells whether a time until which something holds has come. Zero never
 // comes.
-func over(expires, now time.Time) bool { return !expires.IsZero() && !now.Before(expires) }
+func expired(expires, now time.Time) bool { return !expires.IsZero() && !now.Before(expires) }
 
 type connectionStripe struct {
 	mu sync.RWMutex
@@ -52,7 +52,7 @@ func (s *Store) UpdateConnection(ctx context.Context, tenant, id string, status 
 	p := &s.connections[stripe(key)]
 	p.mu.Lock()
 	c := p.m[key]
-	if c == nil || over(c.Expires, s.opt.Now()) {
+	if c == nil || expired(c.Expires, s.opt.Now()) {
 		p.mu.Unlock()
 		return store.ErrNotFound
 	}
@@ -71,7 +71,7 @@ func (s *Store) Connection(ctx context.Context, tenant, id string) (store.Connec
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	c := p.m[key]
-	if c == nil || over(c.Expires, s.opt.Now()) {
+	if c == nil || expired(c.Expires, s.opt.Now()) {
 		return store.Connection{}, store.ErrNotFound
 	}
 	return *c, nil
@@ -126,7 +126,7 @@ func (s *Store) matching(q *store.ConnectionQuery, at store.Position) (out []sto
 		p.mu.RLock()
 		for _, c := range p.m {
 			if c.Tenant == q.Tenant && (q.Subject == "" || c.Subject == q.Subject) && (q.Status == "" || c.Status == q.Status) &&
-				!over(c.Expires, now) && (at.ID == "" || compare(store.TruncateMillis(c.Connected), c.ID, at.Time, at.ID) > 0) {
+				!expired(c.Expires, now) && (at.ID == "" || compare(store.TruncateMillis(c.Connected), c.ID, at.Time, at.ID) > 0) {
 				out = append(out, *c)
 			}
 		}
@@ -140,7 +140,7 @@ func (s *Store) expireConnections(now time.Time) {
 		p := &s.connections[i]
 		p.mu.Lock()
 		for key, c := range p.m {
-			if over(c.Expires, now) {
+			if expired(c.Expires, now) {
 				delete(p.m, key)
 			}
 		}

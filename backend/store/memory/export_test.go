@@ -2,8 +2,8 @@ package memory
 
 import "github.com/pay-theory/streamer/backend/store"
 
-// Size returns how many connections are held, expired or not.
-func (s *Store) Size() (n int) {
+// ConnectionCount returns how many connections are held, expired or not.
+func (s *Store) ConnectionCount() (n int) {
 	for i := range s.connections {
 		n += len(s.connections[i].m)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func request(id string) store.Request {
+func newRequest(id string) store.Request {
 	return store.Request{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
 }
 
@@ -19,7 +19,7 @@ func request(id string) store.Request {
 func TestLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
-		n := request("id")
+		n := newRequest("id")
 		n.Deadline = time.Now().Add(time.Hour)
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestLeases(t *testing.T) {
 func TestLeaseOfZero(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
-		n := request("id")
+		n := newRequest("id")
 		n.Deadline = time.Now().Add(100 * time.Hour)
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)
@@ -75,8 +75,8 @@ func TestLeaseOfZero(t *testing.T) {
 	})
 }
 
-// TestExpireForgets looks that nothing is left of what has expired.
-func TestExpireForgets(t *testing.T) {
+// TestExpireDeletes looks that nothing is left of what has expired.
+func TestExpireDeletes(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	s := memory.New(&memory.Options{Now: func() time.Time { return now }})
 	ctx := t.Context()
@@ -85,9 +85,9 @@ func TestExpireForgets(t *testing.T) {
 		require.NoError(t, s.PutConnection(ctx, store.Connection{Tenant: "t", ID: fmt.Sprint(i), Expires: until}))
 	}
 	require.NoError(t, s.PutConnection(ctx, store.Connection{Tenant: "t", ID: "stays"}))
-	require.Equal(t, 11, s.Size())
+	require.Equal(t, 11, s.ConnectionCount())
 	now = until
 	_, err := s.Expire(ctx, 1)
 	require.NoError(t, err)
-	require.Equal(t, 1, s.Size())
+	require.Equal(t, 1, s.ConnectionCount())
 }

@@ -17,13 +17,13 @@ func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) 
 	if err := ctx.Err(); err != nil {
 		return store.State{}, nil, err
 	}
-	return s.read(key, after, max)
+	return s.readEvents(key, after, max)
 }
 
-func (s *Store) read(key store.Key, after uint64, max int) (store.State, []store.Event, error) {
+func (s *Store) readEvents(key store.Key, after uint64, max int) (store.State, []store.Event, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.find(key, s.opt.Now())
+	r := s.findRecord(key, s.opt.Now())
 	if r == nil {
 		return store.State{}, nil, store.ErrNotFound
 	}
@@ -79,10 +79,10 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
-	return s.list(&q, cursor)
+	return s.listRequests(&q, cursor)
 }
 
-func (s *Store) list(q *store.Query, cursor string) ([]store.Summary, string, error) {
+func (s *Store) listRequests(q *store.Query, cursor string) ([]store.Summary, string, error) {
 	var at *store.Position
 	if cursor != "" {
 		p, err := store.ParseCursor(cursor, q.Filter()...)
@@ -125,7 +125,7 @@ func (s *Store) summaries(want func(*store.State) bool) []store.Summary {
 	return out
 }
 
-const deadFilter = "dead letters"
+const deadLetterFilter = "dead letters"
 
 // DeadLetters implements store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
@@ -134,23 +134,23 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 	}
 	var at *store.Position
 	if cursor != "" {
-		p, err := store.ParseCursor(cursor, deadFilter)
+		p, err := store.ParseCursor(cursor, deadLetterFilter)
 		if err != nil {
 			return nil, "", err
 		}
 		at = &p
 	}
 	found := s.summaries(func(t *store.State) bool {
-		return t.DeadLetter && (at == nil || compare(t.Ended, across(t.Key), at.Time, at.ID) < 0)
+		return t.DeadLetter && (at == nil || compare(t.Ended, globalID(t.Key), at.Time, at.ID) < 0)
 	})
 	slices.SortFunc(found, func(a, b store.Summary) int {
-		return compare(b.Ended, across(b.Key), a.Ended, across(a.Key))
+		return compare(b.Ended, globalID(b.Key), a.Ended, globalID(a.Key))
 	})
 	next := ""
 	if limit = store.PageSize(limit, 50, 100); len(found) > limit {
 		found = found[:limit]
 		last := &found[limit-1]
-		next = store.Cursor(store.Position{Time: last.Ended, ID: across(last.Key)}, deadFilter)
+		next = store.Cursor(store.Position{Time: last.Ended, ID: globalID(last.Key)}, deadLetterFilter)
 	}
 	return found, next, nil
 }
@@ -161,7 +161,7 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 		return nil, nil, err
 	}
 	s.mu.Lock()
-	r := s.find(key, s.opt.Now())
+	r := s.findRecord(key, s.opt.Now())
 	if r == nil {
 		s.mu.Unlock()
 		return nil, nil, store.ErrNotFound
@@ -171,8 +171,8 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 	return input, metadata, nil
 }
 
-// across is the id of a request among those of all tenants.
-func across(k store.Key) string {
+// globalID is the id of a request among those of all tenants.
+func globalID(k store.Key) string {
 	return string(binary.AppendUvarint(nil, uint64(len(k.Tenant)))) + k.Tenant + k.ID
 }
 

@@ -11,15 +11,15 @@ import (
 
 // record is a request with all that belongs to it.
 type record struct {
-	state      store.State
-	lease      time.Time // until when the claim holds; zero: it does not hold
-	lasting    bool      // the claim holds until VoidLeases
-	input      []byte
-	metadata   []byte
-	checkpoint []byte
-	segments   []segment
-	end        *store.End
-	key        *idempotencyKey
+	state       store.State
+	lease       time.Time // until when the claim holds; zero: it does not hold
+	untilVoided bool      // the claim holds until VoidLeases
+	input       []byte
+	metadata    []byte
+	checkpoint  []byte
+	segments    []segment
+	end         *store.End
+	key         *idempotencyKey
 }
 
 type segment struct {
@@ -43,7 +43,7 @@ func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
-	if r := s.find(n.Key, now); r != nil {
+	if r := s.findRecord(n.Key, now); r != nil {
 		if err := r.state.CheckDuplicate(n); err != nil {
 			return store.Acceptance{}, err
 		}
@@ -53,7 +53,7 @@ func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	if n.IdempotencyKey != "" {
 		key = &idempotencyKey{n.Tenant, n.Subject, n.Action, n.IdempotencyKey}
 		if first, ok := s.keys[*key]; ok {
-			if r := s.find(first, now); r != nil {
+			if r := s.findRecord(first, now); r != nil {
 				if r.state.Hash != n.Hash {
 					return store.Acceptance{}, store.ErrIdempotencyConflict
 				}
@@ -76,7 +76,7 @@ func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	case cancelled:
 		r.end = store.CancelledEnd()
 	case r.state.Status == store.Running:
-		r.hold(now, n.Claim.Lease)
+		r.renewLease(now, n.Claim.Lease)
 	}
 	if key != nil {
 		s.keys[*key] = n.Key
@@ -86,9 +86,9 @@ func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	return store.Acceptance{State: r.state, Fresh: true}, nil
 }
 
-// find returns a request that is there and has not expired. What has expired
+// findRecord returns a request that is there and has not expired. What has expired
 // is deleted on the way.
-func (s *Store) find(key store.Key, now time.Time) *record {
+func (s *Store) findRecord(key store.Key, now time.Time) *record {
 	r := s.requests[key]
 	if r != nil && r.state.Expired(now, s.opt.Retention) {
 		s.forget(r)
@@ -120,10 +120,10 @@ func (s *Store) index(r *record) {
 	}
 }
 
-// hold begins or renews the lease. A running request is due when its lease
+// renewLease begins or renews the lease. A running request is due when its lease
 // expires. A lease of zero never expires: VoidLeases ends it.
-func (r *record) hold(now time.Time, lease time.Duration) {
-	if r.lasting = lease == 0; r.lasting {
+func (r *record) renewLease(now time.Time, lease time.Duration) {
+	if r.untilVoided = lease == 0; r.untilVoided {
 		r.lease, r.state.Due = time.Time{}, time.Time{}
 		return
 	}
@@ -132,7 +132,7 @@ func (r *record) hold(now time.Time, lease time.Duration) {
 }
 
 // leased reports whether the claim of a running request holds.
-func (r *record) leased(now time.Time) bool { return r.lasting || now.Before(r.lease) }
+func (r *record) leased(now time.Time) bool { return r.untilVoided || now.Before(r.lease) }
 
 // VoidLeases ends every lease, as opening the file does for a store with one
 // owner: what runs can be claimed again, and is due now; no connection follows
@@ -144,7 +144,7 @@ func (s *Store) VoidLeases() {
 	for _, shard := range s.live {
 		for _, r := range shard {
 			if r.state.Status == store.Running {
-				r.lease, r.lasting, r.state.Due = time.Time{}, false, store.TruncateMillis(now)
+				r.lease, r.untilVoided, r.state.Due = time.Time{}, false, store.TruncateMillis(now)
 			}
 			if r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero() {
 				r.state, _ = r.state.SetSubscribed(false, now) // what is live has not ended
@@ -165,7 +165,7 @@ func (s *Store) claim(key store.Key, by store.Claimant) (store.ClaimedRequest, e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
-	r := s.find(key, now)
+	r := s.findRecord(key, now)
 	if r == nil {
 		return store.ClaimedRequest{}, store.ErrNotFound
 	}
@@ -174,7 +174,7 @@ func (s *Store) claim(key store.Key, by store.Claimant) (store.ClaimedRequest, e
 		return store.ClaimedRequest{State: r.state}, err
 	}
 	r.state = next
-	r.hold(now, by.Lease)
+	r.renewLease(now, by.Lease)
 	return store.ClaimedRequest{
 		State: r.state, Input: bytes.Clone(r.input), Metadata: bytes.Clone(r.metadata), Checkpoint: bytes.Clone(r.checkpoint),
 	}, nil
@@ -192,7 +192,7 @@ func (s *Store) record(f store.Fence, report *store.Report) (store.State, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
-	r := s.find(f.Key, now)
+	r := s.findRecord(f.Key, now)
 	if r == nil {
 		return store.State{}, store.ErrFenced
 	}
@@ -203,14 +203,14 @@ func (s *Store) record(f store.Fence, report *store.Report) (store.State, error)
 	if err := r.apply(next, repeated, f.Fence, report); err != nil {
 		return store.State{}, err
 	}
-	r.hold(now, f.Lease)
+	r.renewLease(now, f.Lease)
 	return r.state, nil
 }
 
 // apply stores the bodies of a report, then the state that makes them true.
 func (r *record) apply(next store.State, repeated bool, fence uint64, report *store.Report) error {
 	if repeated {
-		if !r.has(fence, report.Segment) {
+		if !r.hasSegment(fence, report.Segment) {
 			return r.state.OverlapError(report.Segment)
 		}
 		r.state = next
@@ -226,7 +226,7 @@ func (r *record) apply(next store.State, repeated bool, fence uint64, report *st
 	return nil
 }
 
-func (r *record) has(fence uint64, g *store.Segment) bool {
+func (r *record) hasSegment(fence uint64, g *store.Segment) bool {
 	return slices.ContainsFunc(r.segments, func(have segment) bool {
 		return have.fence == fence && have.First == g.First && have.Last == g.Last
 	})
@@ -252,7 +252,7 @@ func (s *Store) finish(f store.Fence, o *store.Outcome) (store.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
-	r := s.find(f.Key, now)
+	r := s.findRecord(f.Key, now)
 	if r == nil {
 		return store.State{}, store.ErrFenced
 	}
@@ -290,7 +290,7 @@ func (s *Store) cancel(key store.Key, subject string) (store.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
-	r := s.find(key, now)
+	r := s.findRecord(key, now)
 	switch {
 	case r == nil:
 		if store.CancelRetained(key.ID, now) {

@@ -32,7 +32,7 @@ func (s *Store) change(
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
-	r := s.find(key, now)
+	r := s.findRecord(key, now)
 	if r == nil {
 		return store.State{}, store.ErrNotFound
 	}

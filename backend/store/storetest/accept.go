@@ -30,7 +30,7 @@ var acceptCases = []Case{
 		requireSame(r, s, r.submitFresh(n))
 		r.requireState(s)
 		r.refuseClaim(s.Key, store.ErrLeased)
-		require.Equal(r, uint64(2), r.emit(s, "a").LastSeq)
+		require.Equal(r, uint64(2), r.recordChunks(s, "a").LastSeq)
 	}},
 	{"a delayed request is not claimed when it is accepted", func(r *rig) {
 		n := r.newRequest(claimed, func(n *store.Request) { n.NotBefore = r.Now().Add(time.Second) })
@@ -86,7 +86,7 @@ var acceptCases = []Case{
 	}},
 	{"an id is free again when its request has expired", func(r *rig) {
 		n := r.newRequest(claimed, func(n *store.Request) { n.IdempotencyKey = "k" })
-		s := r.emit(r.submitFresh(n), "a", "b")
+		s := r.recordChunks(r.submitFresh(n), "a", "b")
 		r.record(s, store.Report{Checkpoint: []byte(`1`), CheckpointKeep: 3})
 		r.finish(s, succeeded(`"old"`))
 		r.Advance(r.Retention)
@@ -96,7 +96,7 @@ var acceptCases = []Case{
 		w := r.claim(n.Key)
 		require.Nil(r, w.Checkpoint)
 		require.Equal(r, 1, w.State.Attempt)
-		r.emit(w.State, "new")
+		r.recordChunks(w.State, "new")
 		r.requireEvents(n.Key, 0, "1ack 2:new@1")
 	}},
 	{"of concurrent accepts of one id, one is fresh", func(r *rig) {

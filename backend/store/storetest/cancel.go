@@ -20,7 +20,7 @@ var cancelCases = []Case{
 		r.refuseClaim(s.Key, store.ErrEnded)
 	}},
 	{"a running request is flagged", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a")
+		s := r.recordChunks(r.accept(claimed), "a")
 		s.CancelRequested = true
 		for range 2 {
 			requireSame(r, s, r.cancel(s.Key))

@@ -54,7 +54,7 @@ var claimCases = []Case{
 		}
 	}},
 	{"an expired lease is taken over, and a crash is counted", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a", "b")
+		s := r.recordChunks(r.accept(claimed), "a", "b")
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 50}})
 		r.crash()
 		s.Fence, s.Attempt, s.CrashCount, s.Code, s.LastSeq = 2, 2, 1, store.WorkerLost, 4
@@ -99,10 +99,10 @@ var claimCases = []Case{
 		require.Equal(r, 2, r.finish(s, store.Outcome{Code: "handover"}).CrashCount)
 		refuse("queued")
 		s = r.claim(s.Key).State
-		require.Zero(r, r.emit(s, "a").CrashCount, "a record shows that the worker works")
+		require.Zero(r, r.recordChunks(s, "a").CrashCount, "a record shows that the worker works")
 	}},
 	{"each attempt that crashes at once gets a mark", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a")
+		s := r.recordChunks(r.accept(claimed), "a")
 		for range 4 {
 			r.crash()
 			s = r.claim(s.Key).State
@@ -110,7 +110,7 @@ var claimCases = []Case{
 		require.Equal(r, 4, s.CrashCount)
 		r.requireEvents(s.Key, 0, "1ack 6mark5[2-6]k1(worker_lost)")
 		r.requireEvents(s.Key, 2, "6mark5[2-6]k1(worker_lost)")
-		s = r.emit(s, "b")
+		s = r.recordChunks(s, "b")
 		r.requireEvents(s.Key, 0, "1ack 6mark5[2-6]k1(worker_lost) 7:b@5")
 		r.requireEvents(s.Key, 6, "7:b@5")
 	}},

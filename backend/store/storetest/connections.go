@@ -39,13 +39,13 @@ func (f *ConnectionFixture) connection(tenant, id string) store.Connection {
 	}
 }
 
-func (f *ConnectionFixture) put(t *testing.T, c store.Connection) {
+func (f *ConnectionFixture) putConnection(t *testing.T, c store.Connection) {
 	require.NoError(t, f.Store.PutConnection(t.Context(), c))
 }
 
 // requireConnection requires that the store holds this connection.
 func (f *ConnectionFixture) requireConnection(t *testing.T, want store.Connection) {
-	require.Equal(t, want, get(t, f.Store.Connection, want.Tenant, want.ID))
+	require.Equal(t, want, mustGet(t, f.Store.Connection, want.Tenant, want.ID))
 }
 
 // requireNone requires that the store does not hold the connection "a".
@@ -55,8 +55,8 @@ func (f *ConnectionFixture) requireNone(t *testing.T) {
 	require.ErrorIs(t, f.Store.UpdateConnection(t.Context(), tenant, "a", store.Open, f.Now().Add(time.Hour)), store.ErrNotFound)
 }
 
-// list returns all connections that a query finds.
-func (f *ConnectionFixture) list(t *testing.T, q store.ConnectionQuery) []store.Connection {
+// listConnections returns all connections that a query finds.
+func (f *ConnectionFixture) listConnections(t *testing.T, q store.ConnectionQuery) []store.Connection {
 	return pages(t, func(cursor string) ([]store.Connection, string, error) {
 		return f.Store.Connections(t.Context(), q, cursor)
 	})
@@ -67,13 +67,13 @@ func testConnectionLife(t *testing.T, f *ConnectionFixture) {
 	f.requireNone(t)
 	require.NoError(t, f.Store.DeleteConnection(ctx, tenant, "a"))
 	c := f.connection(tenant, "a")
-	f.put(t, c)
+	f.putConnection(t, c)
 	f.requireConnection(t, c)
 	c.Status, c.Expires = store.Closing, store.TruncateMillis(f.Now().Add(2*time.Hour))
 	require.NoError(t, f.Store.UpdateConnection(ctx, tenant, "a", c.Status, c.Expires))
 	f.requireConnection(t, c)
 	c.Subject = "another"
-	f.put(t, c)
+	f.putConnection(t, c)
 	f.requireConnection(t, c)
 	require.NoError(t, f.Store.DeleteConnection(ctx, tenant, "a"))
 	f.requireNone(t)
@@ -81,13 +81,13 @@ func testConnectionLife(t *testing.T, f *ConnectionFixture) {
 
 func testConnectionExpiry(t *testing.T, f *ConnectionFixture) {
 	c := f.connection(tenant, "a")
-	f.put(t, c)
+	f.putConnection(t, c)
 	f.Advance(time.Hour - time.Second)
 	f.requireConnection(t, c)
 	require.NoError(t, f.Store.UpdateConnection(t.Context(), tenant, "a", store.Open, f.Now().Add(time.Minute)))
 	f.Advance(time.Minute)
 	f.requireNone(t)
-	require.Empty(t, f.list(t, store.ConnectionQuery{Tenant: tenant}))
+	require.Empty(t, f.listConnections(t, store.ConnectionQuery{Tenant: tenant}))
 }
 
 func testConnectionPages(t *testing.T, f *ConnectionFixture) {
@@ -105,7 +105,7 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 			c.Status = store.Closing
 		}
 		all = append(all, c)
-		f.put(t, c)
+		f.putConnection(t, c)
 	}
 	for _, limit := range []int{0, 1, 4, 22, 23, 24} {
 		for _, q := range []store.ConnectionQuery{{}, {Subject: subject}, {Status: store.Closing}, {Subject: "nobody"}} {
@@ -113,7 +113,7 @@ func testConnectionPages(t *testing.T, f *ConnectionFixture) {
 			want := slices.DeleteFunc(slices.Clone(all), func(c store.Connection) bool {
 				return q.Subject != "" && c.Subject != q.Subject || q.Status != "" && c.Status != q.Status
 			})
-			require.Equal(t, want, append([]store.Connection{}, f.list(t, q)...), "%+v", q)
+			require.Equal(t, want, append([]store.Connection{}, f.listConnections(t, q)...), "%+v", q)
 		}
 	}
 	_, cursor, err := f.Store.Connections(ctx, store.ConnectionQuery{Tenant: tenant, Limit: 1}, "")
@@ -128,13 +128,13 @@ func testConnectionIsolation(t *testing.T, f *ConnectionFixture) {
 	for i, k := range ambiguousKeys {
 		c := f.connection(k[0], k[1])
 		c.Subject = fmt.Sprint(i)
-		f.put(t, c)
+		f.putConnection(t, c)
 	}
 	for i, k := range ambiguousKeys {
 		c := f.connection(k[0], k[1])
 		c.Subject = fmt.Sprint(i)
 		f.requireConnection(t, c)
-		page := f.list(t, store.ConnectionQuery{Tenant: k[0]})
+		page := f.listConnections(t, store.ConnectionQuery{Tenant: k[0]})
 		require.Contains(t, page, c)
 		for _, c := range page {
 			require.Equal(t, k[0], c.Tenant)
@@ -154,5 +154,5 @@ func testConnectionsAtOnce(t *testing.T, f *ConnectionFixture) {
 			assert.NoError(t, f.Store.DeleteConnection(t.Context(), tenant, id))
 		}
 	})
-	require.Empty(t, f.list(t, store.ConnectionQuery{Tenant: tenant}))
+	require.Empty(t, f.listConnections(t, store.ConnectionQuery{Tenant: tenant}))
 }

@@ -32,41 +32,41 @@ var dueCases = []Case{
 		s = r.finish(s, store.Outcome{Code: "x", Due: r.Now().Add(time.Hour)})
 		require.Equal(r, []store.Hint{{
 			Key: s.Key, Due: s.Due, Status: store.Queued, Action: action, Deadline: s.Deadline, Fence: 1,
-		}}, r.due(r.Now().Add(time.Hour)))
-		require.Empty(r, r.due(r.Now().Add(time.Hour-time.Second)))
+		}}, r.dueHints(r.Now().Add(time.Hour)))
+		require.Empty(r, r.dueHints(r.Now().Add(time.Hour-time.Second)))
 	}},
 	{"a retry moves when a request is due", func(r *rig) {
 		s := r.finish(r.accept(claimed), store.Outcome{Code: "x", Due: r.Now().Add(time.Minute)})
-		require.Empty(r, r.due(r.Now()))
+		require.Empty(r, r.dueHints(r.Now()))
 		r.Advance(time.Minute)
-		require.Len(r, r.due(r.Now()), 1)
+		require.Len(r, r.dueHints(r.Now()), 1)
 		r.claim(s.Key)
-		require.Empty(r, r.due(r.Now()), "what runs under a lease is not due")
+		require.Empty(r, r.dueHints(r.Now()), "what runs under a lease is not due")
 	}},
 	{"an ended request is never due", func(r *rig) {
 		r.finish(r.accept(claimed), succeeded(`1`))
 		r.cancel(r.accept().Key)
-		require.Empty(r, r.due(r.Now().Add(1e6*time.Hour)))
+		require.Empty(r, r.dueHints(r.Now().Add(1e6*time.Hour)))
 	}},
 	{"a running request is due when its lease is void", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a")
+		s := r.recordChunks(r.accept(claimed), "a")
 		c := r.claim(r.accept().Key).State
 		r.crash()
 		due := map[string]store.Status{}
-		for _, h := range r.due(r.Now()) {
+		for _, h := range r.dueHints(r.Now()) {
 			due[h.ID] = h.Status
 		}
 		require.Equal(r, map[string]store.Status{s.ID: store.Running, c.ID: store.Running}, due)
 		r.claim(s.Key)
-		require.Len(r, r.due(r.Now()), 1)
+		require.Len(r, r.dueHints(r.Now()), 1)
 		r.crash()
-		require.Len(r, r.due(r.Now()), 2)
+		require.Len(r, r.dueHints(r.Now()), 2)
 	}},
 	{"a record renews the lease", func(r *rig) {
 		s := r.accept(claimed)
 		for range 4 {
 			r.Advance(Lease / 3)
-			s = r.emit(s, "a")
+			s = r.recordChunks(s, "a")
 			r.Advance(Lease * 2 / 3)
 			r.refuseClaim(s.Key, store.ErrLeased)
 		}
@@ -77,8 +77,8 @@ var dueCases = []Case{
 		r.crash()
 		r.requireState(s)
 		r.requireState(later)
-		require.Len(r, r.due(r.Now()), 1)
-		require.Len(r, r.due(r.Now().Add(time.Hour)), 2)
+		require.Len(r, r.dueHints(r.Now()), 1)
+		require.Len(r, r.dueHints(r.Now().Add(time.Hour)), 2)
 		w := r.claim(s.Key)
 		require.Equal(r, 1, w.State.Attempt)
 		require.Equal(r, `{"a":1}`, string(w.Input))
@@ -91,8 +91,8 @@ var dueCases = []Case{
 	}},
 }
 
-// due returns what is due in all shards.
-func (r *rig) due(until time.Time) (all []store.Hint) {
+// dueHints returns what is dueHints in all shards.
+func (r *rig) dueHints(until time.Time) (all []store.Hint) {
 	for shard := range r.Shards {
 		all = append(all, r.dueIn(shard, until, 1000)...)
 	}

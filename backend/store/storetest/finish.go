@@ -10,7 +10,7 @@ import (
 
 var finishCases = []Case{
 	{"a result is the end", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a")
+		s := r.recordChunks(r.accept(claimed), "a")
 		r.Advance(time.Second)
 		want := ended(s, store.Succeeded, "", r.Now())
 		requireSame(r, want, r.finish(s, succeeded(`{"ok":1}`)))
@@ -63,7 +63,7 @@ var finishCases = []Case{
 		require.Equal(r, s.Deadline, s.Due)
 	}},
 	{"a request with a cancel flag ends instead of going back to the queue", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a")
+		s := r.recordChunks(r.accept(claimed), "a")
 		r.cancel(s.Key)
 		o := store.Outcome{Due: r.Now().Add(time.Minute), Code: "boom", Failure: true, Report: store.Report{Segment: segment(s, "b")}}
 		want := s
@@ -83,7 +83,7 @@ var finishCases = []Case{
 		})
 	}},
 	{"only the newest fence finishes", func(r *rig) {
-		old := r.emit(r.accept(claimed), "a")
+		old := r.recordChunks(r.accept(claimed), "a")
 		r.crash()
 		s := r.claim(old.Key).State
 		for _, o := range []store.Outcome{succeeded(`1`), {Code: "x"}} {

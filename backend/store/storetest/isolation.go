@@ -24,12 +24,12 @@ var isolationCases = []Case{
 			n := r.newRequest(func(n *store.Request) {
 				n.Tenant, n.ID, n.Claim, n.Input = k[0], k[1], &worker, []byte(fmt.Sprint(i))
 			})
-			all = append(all, r.emit(r.submitFresh(n, "%q", k), fmt.Sprint("chunk", i)))
+			all = append(all, r.recordChunks(r.submitFresh(n, "%q", k), fmt.Sprint("chunk", i)))
 		}
 		for i, s := range all {
 			r.requireEvents(s.Key, 0, fmt.Sprintf("1ack 2:chunk%d@1", i))
 			found := 0
-			for _, got := range r.list(store.Query{Tenant: s.Tenant}) {
+			for _, got := range r.listAll(store.Query{Tenant: s.Tenant}) {
 				require.Equal(r, s.Tenant, got.Tenant)
 				if got.ID == s.ID {
 					found++
@@ -64,7 +64,7 @@ var isolationCases = []Case{
 			all = append(all, r.accept(func(n *store.Request) { n.Subject = k[0] + "-" + k[1]; n.Action = fmt.Sprint("a", i) }))
 		}
 		for _, s := range all {
-			for _, got := range r.list(store.Query{Tenant: tenant, Subject: s.Subject}) {
+			for _, got := range r.listAll(store.Query{Tenant: tenant, Subject: s.Subject}) {
 				require.Equal(r, s.Subject, got.Subject)
 			}
 			for _, other := range all {

@@ -23,11 +23,11 @@ var listCases = []Case{
 		}
 	}},
 	{"a summary has the newest state", func(r *rig) {
-		s := r.emit(r.accept(claimed, func(n *store.Request) { n.RetryOf = "x" }), "a")
+		s := r.recordChunks(r.accept(claimed, func(n *store.Request) { n.RetryOf = "x" }), "a")
 		s = r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 40}})
 		r.cancel(s.Key)
 		s = r.finish(s, failed("boom"))
-		got := r.list(store.Query{Tenant: tenant})
+		got := r.listAll(store.Query{Tenant: tenant})
 		require.Equal(r, []store.Summary{s.Summary()}, got)
 		require.Equal(r, 40.0, *got[0].Percent)
 	}},
@@ -37,7 +37,7 @@ var listCases = []Case{
 			r.accept()
 		}
 		for limit, want := range map[int]int{0: 50, 1: 1, 100: 100, 1000: 100} {
-			page, next := r.page(store.Query{Tenant: tenant, Limit: limit}, "")
+			page, next := r.listPage(store.Query{Tenant: tenant, Limit: limit}, "")
 			require.Len(r, page, want)
 			require.NotEmpty(r, next)
 		}
@@ -47,7 +47,7 @@ var listCases = []Case{
 			r.accept()
 		}
 		q := store.Query{Tenant: tenant, Subject: subject, Limit: 1}
-		_, cursor := r.page(q, "")
+		_, cursor := r.listPage(q, "")
 		require.NotEmpty(r, cursor)
 		refuse := func(cursor, name string) {
 			_, _, err := r.Queue.List(r.Context(), q, cursor)
@@ -64,9 +64,9 @@ var listCases = []Case{
 			r.Advance(time.Second)
 			r.accept()
 		}
-		_, cursor := r.page(store.Query{Tenant: tenant, Subject: subject, Limit: 1}, "")
+		_, cursor := r.listPage(store.Query{Tenant: tenant, Subject: subject, Limit: 1}, "")
 		for _, q := range []store.Query{{Tenant: tenant, Subject: "another"}, {Tenant: "another"}} {
-			page, _ := r.page(q, cursor)
+			page, _ := r.listPage(q, cursor)
 			require.Empty(r, page)
 		}
 	}},
@@ -88,14 +88,14 @@ var listCases = []Case{
 			}
 			return r.Queue.List(r.Context(), store.Query{Tenant: tenant, Limit: 3}, cursor)
 		})
-		require.Equal(r, want, ids(got))
+		require.Equal(r, want, requestIDs(got))
 	}},
 	{"an expired request is not listed", func(r *rig) {
 		r.finish(r.accept(claimed), succeeded(`1`))
 		r.Advance(r.Retention - time.Second)
 		last := r.finish(r.accept(claimed), succeeded(`1`))
 		r.Advance(time.Second)
-		require.Equal(r, []string{last.ID}, ids(r.list(store.Query{Tenant: tenant})))
+		require.Equal(r, []string{last.ID}, requestIDs(r.listAll(store.Query{Tenant: tenant})))
 	}},
 	{"a rare match is found after many others", func(r *rig) {
 		var want []string
@@ -108,8 +108,8 @@ var listCases = []Case{
 			r.accept()
 		}
 		for _, limit := range []int{1, 2, 3, 50} {
-			got := r.list(store.Query{Tenant: tenant, Subject: subject, Action: "rare", Limit: limit})
-			require.Equal(r, want, ids(got), limit)
+			got := r.listAll(store.Query{Tenant: tenant, Subject: subject, Action: "rare", Limit: limit})
+			require.Equal(r, want, requestIDs(got), limit)
 		}
 	}},
 }
@@ -150,18 +150,18 @@ func testFilters(r *rig) {
 	}
 }
 
-func (r *rig) page(q store.Query, cursor string) (page []store.Summary, next string) {
+func (r *rig) listPage(q store.Query, cursor string) (page []store.Summary, next string) {
 	page, next, err := r.Queue.List(r.Context(), q, cursor)
 	require.NoError(r, err)
 	return page, next
 }
 
-// list returns all pages.
-func (r *rig) list(q store.Query) []store.Summary {
+// listAll returns all pages.
+func (r *rig) listAll(q store.Query) []store.Summary {
 	return pages(r, func(cursor string) ([]store.Summary, string, error) { return r.Queue.List(r.Context(), q, cursor) })
 }
 
-func ids(page []store.Summary) (out []string) {
+func requestIDs(page []store.Summary) (out []string) {
 	for i := range page {
 		out = append(out, page[i].ID)
 	}
@@ -170,8 +170,8 @@ func ids(page []store.Summary) (out []string) {
 
 // requireList requires that a query finds these ids, newest first.
 func (r *rig) requireList(q store.Query, want []string, hint any) {
-	got := r.list(q)
-	require.ElementsMatch(r, want, ids(got), hint)
+	got := r.listAll(q)
+	require.ElementsMatch(r, want, requestIDs(got), hint)
 	require.True(r, slices.IsSortedFunc(got, func(a, b store.Summary) int {
 		return cmp.Or(b.Accepted.Compare(a.Accepted), cmp.Compare(b.ID, a.ID))
 	}), hint)

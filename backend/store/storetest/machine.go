@@ -76,27 +76,27 @@ func (m *machine) skipWhenFull(t *rapid.T) {
 	}
 }
 
-// draw chooses one of some values.
-func draw[V any](t *rapid.T, name string, values ...V) V {
+// drawFrom chooses one of some values.
+func drawFrom[V any](t *rapid.T, name string, values ...V) V {
 	return rapid.SampledFrom(values).Draw(t, name)
 }
 
 func (m *machine) accept(t *rapid.T) {
 	m.skipWhenFull(t)
 	m.submit(t, m.newRequest(func(n *store.Request) {
-		n.Tenant, n.Subject, n.Action = m.tenant, draw(t, "subject", "s1", "s2"), draw(t, "action", "a1", "a2")
-		n.Input, n.IdempotencyKey = []byte(draw(t, "input", "1", "2")), draw(t, "key", "", "", "k")
-		n.Deadline = m.Now().Add(draw(t, "deadline", time.Second, time.Hour, 1000*time.Hour))
-		if d := draw(t, "delay", 0, 0, 2*time.Second); d > 0 {
+		n.Tenant, n.Subject, n.Action = m.tenant, drawFrom(t, "subject", "s1", "s2"), drawFrom(t, "action", "a1", "a2")
+		n.Input, n.IdempotencyKey = []byte(drawFrom(t, "input", "1", "2")), drawFrom(t, "key", "", "", "k")
+		n.Deadline = m.Now().Add(drawFrom(t, "deadline", time.Second, time.Hour, 1000*time.Hour))
+		if d := drawFrom(t, "delay", 0, 0, 2*time.Second); d > 0 {
 			n.NotBefore = m.Now().Add(d)
 		}
 		if rapid.Bool().Draw(t, "claim") {
 			n.Claim = &worker
 		}
 		if _, ok := m.Queue.(store.Watcher); ok && rapid.Bool().Draw(t, "watched") {
-			n.CancelAfter = new(draw(t, "cancel after", 0, time.Second, time.Hour))
+			n.CancelAfter = new(drawFrom(t, "cancel after", 0, time.Second, time.Hour))
 		}
-		n.Connection = draw(t, "connection", "", "conn")
+		n.Connection = drawFrom(t, "connection", "", "conn")
 	}))
 }
 
@@ -116,7 +116,7 @@ func (m *machine) resend(t *rapid.T) {
 	r := m.anyRequest(t)
 	n := store.Request{
 		Key: r.state.Key, Subject: r.state.Subject, Action: r.state.Action, Hash: r.state.Hash, Input: []byte(r.input),
-		IdempotencyKey: draw(t, "key", "", "k"), Claim: &worker, Deadline: m.Now().Add(time.Minute),
+		IdempotencyKey: drawFrom(t, "key", "", "k"), Claim: &worker, Deadline: m.Now().Add(time.Minute),
 	}
 	switch rapid.IntRange(0, 5).Draw(t, "change") {
 	case 0:
@@ -187,16 +187,16 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 		s.LastSeq, s.CrashCount = report.Segment.Last, 0
 	}
 	if rapid.IntRange(0, 2).Draw(t, "checkpoint") == 0 {
-		keeps := []uint64{s.Keep}
+		keepSeqs := []uint64{s.Keep}
 		for _, all := range []map[uint64]store.Event{r.chunks, chunks} {
 			for seq, e := range all {
 				if e.Attempt == s.Attempt && seq > s.Keep {
-					keeps = append(keeps, seq)
+					keepSeqs = append(keepSeqs, seq)
 				}
 			}
 		}
-		slices.Sort(keeps)
-		report.CheckpointKeep = rapid.SampledFrom(keeps).Draw(t, "keep")
+		slices.Sort(keepSeqs)
+		report.CheckpointKeep = rapid.SampledFrom(keepSeqs).Draw(t, "keep")
 		report.Checkpoint = append([]byte{}, rapid.StringN(0, 9, -1).Draw(t, "position")...)
 		s.Keep, s.CrashCount = report.CheckpointKeep, 0
 	}
@@ -259,7 +259,7 @@ func (m *machine) finish(t *rapid.T) {
 			Status: store.Failed, Code: "boom", Message: "m", Retryable: true, Payload: []byte("{}"), DeadLetter: rapid.Bool().Draw(t, "dead letter"),
 		}
 	default:
-		o.Code, o.Due = "later", now.Add(draw(t, "due", 0, 0, time.Second, 2000*time.Hour))
+		o.Code, o.Due = "later", now.Add(drawFrom(t, "due", 0, 0, time.Second, 2000*time.Hour))
 	}
 	f := fence(r.state)
 	got, err := m.Queue.Finish(m.Context(), f, o)
@@ -291,7 +291,7 @@ func (m *machine) finish(t *rapid.T) {
 func (m *machine) useOldFence(t *rapid.T) {
 	r := m.anyRequest(t)
 	f := fence(r.state)
-	f.Fence += uint64(draw(t, "off", -1, 1))
+	f.Fence += uint64(drawFrom(t, "off", -1, 1))
 	report := store.Report{Segment: segment(r.state, "zombie"), Checkpoint: []byte("zombie"), CheckpointKeep: r.state.LastSeq + 1}
 	m.refuseRecord(f, report)
 	m.refuseFinish(f, succeeded("zombie"))
@@ -299,7 +299,7 @@ func (m *machine) useOldFence(t *rapid.T) {
 
 func (m *machine) cancel(t *rapid.T) {
 	r, now := m.anyRequest(t), m.Now()
-	subject := draw(t, "subject", "s1", "s2")
+	subject := drawFrom(t, "subject", "s1", "s2")
 	got, err := m.Queue.Cancel(m.Context(), r.state.Key, subject)
 	switch {
 	case subject != r.state.Subject:
@@ -320,7 +320,7 @@ func (m *machine) cancelFirst(t *rapid.T) {
 	m.skipWhenFull(t)
 	now := m.Now()
 	n := m.newRequest(claimed, func(n *store.Request) { n.Tenant, n.Subject, n.Action = m.tenant, "s1", "a1" })
-	subject := draw(t, "subject", "s1", "s2")
+	subject := drawFrom(t, "subject", "s1", "s2")
 	m.refuseCancel(n.Key, subject, store.ErrNotFound)
 	m.cancels[subject+n.ID] = now.Add(store.CancelRetention)
 	if rapid.Bool().Draw(t, "late") {
@@ -378,7 +378,7 @@ func (m *machine) cancelUnsubscribed(t *rapid.T) {
 }
 
 func (m *machine) advance(t *rapid.T) {
-	m.Advance(draw(t, "wait", time.Millisecond, time.Second, 3*time.Second, time.Hour, m.Retention))
+	m.Advance(drawFrom(t, "wait", time.Millisecond, time.Second, 3*time.Second, time.Hour, m.Retention))
 	m.crash(nil)
 }
 
@@ -402,8 +402,8 @@ func (m *machine) check(t *rapid.T) {
 	for id := range m.requests {
 		listed = append(listed, id)
 	}
-	page, _ := m.page(store.Query{Tenant: m.tenant, Limit: 100}, "")
-	require.ElementsMatch(t, listed, ids(page))
+	page, _ := m.listPage(store.Query{Tenant: m.tenant, Limit: 100}, "")
+	require.ElementsMatch(t, listed, requestIDs(page))
 	if len(m.order) == 0 {
 		return
 	}

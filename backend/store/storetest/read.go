@@ -15,7 +15,7 @@ var readCases = []Case{
 		s := r.accept(claimed)
 		for range 3 {
 			chunks := make([]string, 500)
-			s = r.emit(s, chunks...)
+			s = r.recordChunks(s, chunks...)
 		}
 		total := 0
 		for _, page := range eventPages(r.Context(), r, r.Queue, s, 0, 1<<20) {
@@ -45,14 +45,14 @@ var readCases = []Case{
 	{"a checkpoint in the middle of a segment cuts it", func(r *rig) {
 		s := r.accept(claimed)
 		s = r.record(s, store.Report{Segment: segment(s, "a", "b", "c"), Checkpoint: []byte("x"), CheckpointKeep: 2})
-		s = r.emit(s, "d")
+		s = r.recordChunks(s, "d")
 		r.crash()
-		s = r.emit(r.claim(s.Key).State, "e")
+		s = r.recordChunks(r.claim(s.Key).State, "e")
 		want := "1ack 2:a@1 6mark2[3-6]k2(worker_lost) 7:e@2"
 		r.requireEvents(s.Key, 0, want)
 		s = r.record(s, store.Report{Segment: segment(s, "f", "g"), Checkpoint: []byte("x"), CheckpointKeep: 8})
 		r.crash()
-		s = r.emit(r.claim(s.Key).State, "h")
+		s = r.recordChunks(r.claim(s.Key).State, "h")
 		s = r.finish(s, succeeded(`1`))
 		want += " 8:f@2 10mark3[9-10]k8(worker_lost) 11:h@3 12result=1"
 		r.requireEvents(s.Key, 0, want)
@@ -65,11 +65,11 @@ var readCases = []Case{
 // testPages reads one stream with every budget, from every position.
 func testPages(r *rig) {
 	s := r.accept(claimed)
-	s = r.emit(s, "a", "bb", "")
+	s = r.recordChunks(s, "a", "bb", "")
 	s = r.record(s, store.Report{Segment: segment(s, "ccc"), Checkpoint: []byte("x"), CheckpointKeep: 5})
-	s = r.emit(s, "void", "void")
+	s = r.recordChunks(s, "void", "void")
 	r.crash()
-	s = r.emit(r.claim(s.Key).State, "dddd", "e")
+	s = r.recordChunks(r.claim(s.Key).State, "dddd", "e")
 	s = r.finish(s, succeeded(`"fffff"`))
 	all := r.events(s.Key, 0)
 	require.Equal(r, `1ack 2:a@1 3:bb@1 4:@1 5:ccc@1 8mark2[6-8]k5(worker_lost) 9:dddd@2 10:e@2 11result="fffff"`, format(all))
@@ -99,7 +99,7 @@ func testSizes(r *rig) {
 	w := r.claim(s.Key)
 	require.Equal(r, big(32<<10), string(w.Input))
 	require.Equal(r, big(4<<10), string(w.Metadata))
-	s = r.emit(w.State, big(64<<10), big(64<<10))
+	s = r.recordChunks(w.State, big(64<<10), big(64<<10))
 	s = r.record(s, store.Report{
 		Segment: segment(s, big(64<<10)), Checkpoint: []byte(big(8 << 10)), CheckpointKeep: 4,
 		Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 99.9, Message: big(256)},
@@ -125,7 +125,7 @@ func testManyAttempts(r *rig) {
 	s := r.accept(claimed)
 	for i := range 30 {
 		if i%3 != 1 {
-			s = r.emit(s, fmt.Sprint("a", i), fmt.Sprint("b", i))
+			s = r.recordChunks(s, fmt.Sprint("a", i), fmt.Sprint("b", i))
 		}
 		if i%5 == 2 && i%3 != 1 {
 			s = r.record(s, store.Report{Checkpoint: []byte(fmt.Sprint(i)), CheckpointKeep: s.LastSeq - uint64(i%2)})

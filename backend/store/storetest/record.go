@@ -9,14 +9,14 @@ import (
 
 var recordCases = []Case{
 	{"chunks follow one another", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a", "b")
+		s := r.recordChunks(r.accept(claimed), "a", "b")
 		require.Equal(r, uint64(3), s.LastSeq)
 		r.requireState(s)
-		s = r.emit(s, "c")
+		s = r.recordChunks(s, "c")
 		r.requireEvents(s.Key, 0, "1ack 2:a@1 3:b@1 4:c@1")
 	}},
 	{"only the newest fence records, and only while running", func(r *rig) {
-		old := r.emit(r.accept(claimed), "a")
+		old := r.recordChunks(r.accept(claimed), "a")
 		r.crash()
 		s := r.claim(old.Key).State
 		zombie := store.Report{Segment: segment(old, "z"), Checkpoint: []byte("z"), CheckpointKeep: 3}
@@ -60,7 +60,7 @@ var recordCases = []Case{
 		require.Equal(r, uint64(3), s.Keep)
 		s = r.record(s, store.Report{Checkpoint: []byte{}, CheckpointKeep: 3})
 		s = r.record(s, store.Report{Checkpoint: []byte("three"), CheckpointKeep: 3})
-		s = r.emit(s, "void")
+		s = r.recordChunks(s, "void")
 		r.crash()
 		w := r.claim(s.Key)
 		require.Equal(r, "three", string(w.Checkpoint))
@@ -78,7 +78,7 @@ var recordCases = []Case{
 		}
 	}},
 	{"a checkpoint keeps nothing that is discarded or not yet stored", func(r *rig) {
-		s := r.emit(r.accept(claimed), "a", "b")
+		s := r.recordChunks(r.accept(claimed), "a", "b")
 		for _, keep := range []uint64{0, 4, 1 << 40} {
 			r.refuseReport(s, store.Report{Checkpoint: []byte("x"), CheckpointKeep: keep}, keep)
 		}
@@ -88,7 +88,7 @@ var recordCases = []Case{
 			r.refuseReport(s, store.Report{Checkpoint: []byte("x"), CheckpointKeep: keep}, "the mark with seq 4 would be left out: %d", keep)
 		}
 		s = r.record(s, store.Report{Checkpoint: []byte("x"), CheckpointKeep: 1})
-		s = r.emit(s, "c")
+		s = r.recordChunks(s, "c")
 		r.refuseReport(s, store.Report{Checkpoint: []byte("x"), CheckpointKeep: 3}, "3 is void")
 		s = r.record(s, store.Report{Checkpoint: []byte("y"), CheckpointKeep: 5})
 		require.Equal(r, uint64(5), s.Keep)
@@ -102,7 +102,7 @@ var recordCases = []Case{
 			require.Equal(r, p, s.Progress)
 			require.Equal(r, p, r.state(s.Key).Progress)
 		}
-		s = r.emit(s, "a")
+		s = r.recordChunks(s, "a")
 		require.Equal(r, uint64(3), s.Progress.Rev, "it stays until there is newer")
 	}},
 	{"the crash count is reset by chunks and checkpoints, not by progress", func(r *rig) {
@@ -115,7 +115,7 @@ var recordCases = []Case{
 	{"a record returns the cancel flag", func(r *rig) {
 		s := r.accept(claimed)
 		r.cancel(s.Key)
-		s = r.emit(s, "a")
+		s = r.recordChunks(s, "a")
 		require.True(r, s.CancelRequested)
 		require.Equal(r, store.Running, s.Status)
 	}},
@@ -123,17 +123,17 @@ var recordCases = []Case{
 	{"two attempts write many segments", func(r *rig) {
 		s, want := r.accept(claimed), "1ack"
 		for i := range 40 {
-			s = r.emit(s, fmt.Sprint(i), "x")
+			s = r.recordChunks(s, fmt.Sprint(i), "x")
 			want += fmt.Sprintf(" %d:%d@1 %d:x@1", 2*i+2, i, 2*i+3)
 		}
 		s = r.record(s, store.Report{Checkpoint: []byte("c"), CheckpointKeep: s.LastSeq})
 		for i := range 20 {
-			s = r.emit(s, fmt.Sprint("void", i))
+			s = r.recordChunks(s, fmt.Sprint("void", i))
 		}
 		require.Equal(r, 101, int(s.LastSeq))
 		s = r.claim(r.finish(s, store.Outcome{Code: "retry"}).Key).State
 		for range 3 {
-			s = r.emit(s, "y")
+			s = r.recordChunks(s, "y")
 		}
 		want += " 102mark2[82-102]k81(retry) 103:y@2 104:y@2 105:y@2"
 		r.requireEvents(s.Key, 0, want)
@@ -142,7 +142,7 @@ var recordCases = []Case{
 }
 
 func testGaps(r *rig) {
-	s := r.emit(r.accept(claimed), "a", "b")
+	s := r.recordChunks(r.accept(claimed), "a", "b")
 	later, earlier := s, s
 	later.LastSeq++
 	earlier.LastSeq--
@@ -168,7 +168,7 @@ func testGaps(r *rig) {
 	g.First, g.Events = s.LastSeq+1, g.Events[1:]
 	_, err := r.Queue.Record(r.Context(), fence(s), store.Report{Segment: g})
 	require.ErrorContains(r, err, "mark", "the mark must not be left out")
-	s = r.emit(s, "c")
+	s = r.recordChunks(s, "c")
 	g = segment(s, "d")
 	g.Events = append([]store.Event{s.AttemptMark.Event()}, g.Events...)
 	g.First = s.AttemptMark.From
@@ -182,7 +182,7 @@ func testOrphans(r *rig) {
 		r.Logf("the store cannot be left with orphans")
 		return
 	}
-	s := r.emit(r.accept(claimed), "a")
+	s := r.recordChunks(r.accept(claimed), "a")
 	plant.PlantOrphan(s.Key, 1, *segment(s, "orphan", "orphan"))
 	plant.PlantOrphan(s.Key, 9, store.Segment{First: 2, Last: 99, Events: []store.Event{
 		{Kind: store.Attempt, Seq: 98, Attempt: 9, Keep: 1, From: 2}, {Kind: store.Chunk, Seq: 99, Attempt: 9},
@@ -191,12 +191,12 @@ func testOrphans(r *rig) {
 	r.crash()
 	next := r.claim(s.Key).State
 	r.requireEvents(s.Key, 0, "1ack 3mark2[2-3]k1(worker_lost)")
-	next = r.emit(next, "b", "c")
+	next = r.recordChunks(next, "b", "c")
 	r.requireEvents(s.Key, 0, "1ack 3mark2[2-3]k1(worker_lost) 4:b@2 5:c@2", "the highest fence counts")
 	r.requireEvents(s.Key, 2, "3mark2[2-3]k1(worker_lost) 4:b@2 5:c@2")
 
 	loser := segment(next, "lost")
 	plant.PlantOrphan(s.Key, 1, *loser)
-	r.emit(next, "d")
+	r.recordChunks(next, "d")
 	r.requireEvents(s.Key, 5, "6:d@2")
 }

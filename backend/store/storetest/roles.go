@@ -20,7 +20,7 @@ var roleCases = []Case{
 		r.Advance(time.Second)
 		late := r.finish(r.accept(claimed), succeeded(`1`))
 		queued := r.accept(func(n *store.Request) { n.Deadline = r.Now().Add(10 * r.Retention) })
-		running := r.emit(r.accept(claimed), "a")
+		running := r.recordChunks(r.accept(claimed), "a")
 		r.Advance(r.Retention - time.Second)
 		expire := func(limit, want int) {
 			n, err := q.Expire(r.Context(), limit)
@@ -41,14 +41,14 @@ var roleCases = []Case{
 		n := r.newRequest(claimed)
 		s := r.submitFresh(n)
 		for range 450 {
-			s = r.emit(s, "x")
+			s = r.recordChunks(s, "x")
 		}
 		r.finish(s, succeeded(`1`))
 		r.Advance(r.Retention)
 		gone, err := q.Expire(r.Context(), 10)
 		require.NoError(r, err)
 		require.Equal(r, 1, gone)
-		r.emit(r.submitFresh(n), "new")
+		r.recordChunks(r.submitFresh(n), "new")
 		r.requireEvents(n.Key, 0, "1ack 2:new@1")
 	})},
 	{"Operator lists dead letters of all tenants", withRole(func(r *rig, q store.Operator) {
@@ -67,7 +67,7 @@ var roleCases = []Case{
 			for i := range got {
 				require.True(r, got[i].DeadLetter)
 			}
-			require.Equal(r, want, ids(got), limit)
+			require.Equal(r, want, requestIDs(got), limit)
 		}
 		_, _, err := q.DeadLetters(r.Context(), 1, "nonsense")
 		require.ErrorIs(r, err, store.ErrCursor)

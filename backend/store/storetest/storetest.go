@@ -237,8 +237,8 @@ func segment(s store.State, chunks ...string) *store.Segment {
 	return g
 }
 
-// emit records chunks.
-func (r *rig) emit(s store.State, chunks ...string) store.State {
+// recordChunks records chunks.
+func (r *rig) recordChunks(s store.State, chunks ...string) store.State {
 	return r.record(s, store.Report{Segment: segment(s, chunks...)})
 }
 

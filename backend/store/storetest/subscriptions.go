@@ -57,24 +57,24 @@ func (f *SubscriptionFixture) unsubscribe(t *testing.T, stream, connection strin
 	return removed
 }
 
-// get calls a method that takes a tenant and one more string.
-func get[V any](t *testing.T, method func(ctx context.Context, tenant, id string) (V, error), tenant, id string) V {
+// mustGet calls a method that takes a tenant and one more string.
+func mustGet[V any](t *testing.T, method func(ctx context.Context, tenant, id string) (V, error), tenant, id string) V {
 	got, err := method(t.Context(), tenant, id)
 	require.NoError(t, err)
 	return got
 }
 
 func testSubscriptionLife(t *testing.T, f *SubscriptionFixture) {
-	require.Empty(t, get(t, f.Store.Subscribers, tenant, "s"))
+	require.Empty(t, mustGet(t, f.Store.Subscribers, tenant, "s"))
 	s := store.Subscription{Tenant: tenant, Stream: "s", Connection: "c", Subject: subject, Since: store.TruncateMillis(f.Now())}
 	for i, live := range []bool{true, false, true} {
 		s.Live = live
 		require.Equal(t, i == 0, f.subscribe(t, s), "the others replace the first")
-		require.Equal(t, []store.Subscription{s}, get(t, f.Store.Subscribers, tenant, "s"))
+		require.Equal(t, []store.Subscription{s}, mustGet(t, f.Store.Subscribers, tenant, "s"))
 	}
 	for _, want := range []bool{true, false} {
 		require.Equal(t, want, f.unsubscribe(t, "s", "c"))
-		require.Empty(t, get(t, f.Store.Subscribers, tenant, "s"))
+		require.Empty(t, mustGet(t, f.Store.Subscribers, tenant, "s"))
 	}
 	require.False(t, f.unsubscribe(t, "unknown", "c"))
 	require.True(t, f.subscribe(t, s))
@@ -87,16 +87,16 @@ func testSubscriptionExpiry(t *testing.T, f *SubscriptionFixture) {
 	a := f.follow(t, tenant, "s", "a", until(time.Minute))
 	b := f.follow(t, tenant, "s", "b", until(2*time.Minute))
 	c := f.follow(t, tenant, "s", "c")
-	require.Equal(t, []store.Subscription{a, b, c}, get(t, f.Store.Subscribers, tenant, "s"))
+	require.Equal(t, []store.Subscription{a, b, c}, mustGet(t, f.Store.Subscribers, tenant, "s"))
 	f.Advance(time.Minute)
-	require.Equal(t, []store.Subscription{b, c}, get(t, f.Store.Subscribers, tenant, "s"))
+	require.Equal(t, []store.Subscription{b, c}, mustGet(t, f.Store.Subscribers, tenant, "s"))
 	require.False(t, f.unsubscribe(t, "s", "a"))
 	f.Advance(time.Minute)
-	require.Equal(t, []store.Subscription{c}, get(t, f.Store.Subscribers, tenant, "s"))
+	require.Equal(t, []store.Subscription{c}, mustGet(t, f.Store.Subscribers, tenant, "s"))
 	require.True(t, f.subscribe(t, b), "what has expired is not there")
-	require.Empty(t, get(t, f.Store.Drop, tenant, "b"))
+	require.Empty(t, mustGet(t, f.Store.Drop, tenant, "b"))
 	f.Advance(1e5 * time.Hour)
-	require.Equal(t, []store.Subscription{c}, get(t, f.Store.Subscribers, tenant, "s"), "without an expiry it holds")
+	require.Equal(t, []store.Subscription{c}, mustGet(t, f.Store.Subscribers, tenant, "s"), "without an expiry it holds")
 }
 
 func testSubscriptionQueries(t *testing.T, f *SubscriptionFixture) {
@@ -110,13 +110,13 @@ func testSubscriptionQueries(t *testing.T, f *SubscriptionFixture) {
 		byConnection[s.Connection] = append(byConnection[s.Connection], s)
 	}
 	for stream, want := range byStream {
-		require.Equal(t, want, get(t, f.Store.Subscribers, tenant, stream), "oldest first")
+		require.Equal(t, want, mustGet(t, f.Store.Subscribers, tenant, stream), "oldest first")
 	}
 	for connection, want := range byConnection {
-		require.ElementsMatch(t, want, get(t, f.Store.Drop, tenant, connection))
-		require.Empty(t, get(t, f.Store.Drop, tenant, connection))
+		require.ElementsMatch(t, want, mustGet(t, f.Store.Drop, tenant, connection))
+		require.Empty(t, mustGet(t, f.Store.Drop, tenant, connection))
 		for stream := range byStream {
-			for _, s := range get(t, f.Store.Subscribers, tenant, stream) {
+			for _, s := range mustGet(t, f.Store.Subscribers, tenant, stream) {
 				require.NotEqual(t, connection, s.Connection)
 			}
 		}
@@ -129,13 +129,13 @@ func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
 		f.follow(t, k[0], "stream", k[1]+"-", func(s *store.Subscription) { s.Subject = fmt.Sprint(i) })
 	}
 	for i, k := range ambiguousKeys {
-		got := get(t, f.Store.Subscribers, k[0], k[1])
+		got := mustGet(t, f.Store.Subscribers, k[0], k[1])
 		require.Len(t, got, 1, "%q", k)
 		require.Equal(t, fmt.Sprint(i), got[0].Subject)
-		dropped := get(t, f.Store.Drop, k[0], k[1]+"-")
+		dropped := mustGet(t, f.Store.Drop, k[0], k[1]+"-")
 		require.Len(t, dropped, 1, "%q", k)
 		require.Equal(t, fmt.Sprint(i), dropped[0].Subject)
-		require.Equal(t, got, get(t, f.Store.End, k[0], k[1]), "%q", k)
+		require.Equal(t, got, mustGet(t, f.Store.End, k[0], k[1]), "%q", k)
 	}
 }
 
@@ -154,20 +154,20 @@ func testSubscriptionEnd(t *testing.T, f *SubscriptionFixture) {
 	other := f.follow(t, tenant, "other", "c9")
 	f.follow(t, tenant, "s", "expired", expires)
 	f.Advance(time.Second)
-	require.Equal(t, append(slices.Clone(live), paging, behind), get(t, f.Store.Subscribers, tenant, "s"))
-	require.Empty(t, get(t, f.Store.End, "another", "s"))
-	require.Equal(t, live, get(t, f.Store.End, tenant, "s"), "oldest first")
-	require.Equal(t, []store.Subscription{paging, behind}, get(t, f.Store.Subscribers, tenant, "s"))
-	require.Equal(t, []store.Subscription{other}, get(t, f.Store.Subscribers, tenant, "other"))
+	require.Equal(t, append(slices.Clone(live), paging, behind), mustGet(t, f.Store.Subscribers, tenant, "s"))
+	require.Empty(t, mustGet(t, f.Store.End, "another", "s"))
+	require.Equal(t, live, mustGet(t, f.Store.End, tenant, "s"), "oldest first")
+	require.Equal(t, []store.Subscription{paging, behind}, mustGet(t, f.Store.Subscribers, tenant, "s"))
+	require.Equal(t, []store.Subscription{other}, mustGet(t, f.Store.Subscribers, tenant, "other"))
 	for _, stream := range []string{"s", "unknown"} {
-		require.Empty(t, get(t, f.Store.End, tenant, stream))
+		require.Empty(t, mustGet(t, f.Store.End, tenant, stream))
 	}
 	for connection, want := range map[string][]store.Subscription{"c9": {other}, "c8": nil, "pages": {paging}} {
-		require.ElementsMatch(t, want, get(t, f.Store.Drop, tenant, connection))
+		require.ElementsMatch(t, want, mustGet(t, f.Store.Drop, tenant, connection))
 	}
 	behind.Live = true
 	require.False(t, f.subscribe(t, behind))
-	require.Equal(t, []store.Subscription{behind}, get(t, f.Store.End, tenant, "s"), "once it is live")
+	require.Equal(t, []store.Subscription{behind}, mustGet(t, f.Store.End, tenant, "s"), "once it is live")
 }
 
 func testSubscriptionsAtOnce(t *testing.T, f *SubscriptionFixture) {
@@ -189,6 +189,6 @@ func testSubscriptionsAtOnce(t *testing.T, f *SubscriptionFixture) {
 		}
 	})
 	for k := range 3 {
-		require.Empty(t, get(t, f.Store.Subscribers, tenant, fmt.Sprint("s", k)))
+		require.Empty(t, mustGet(t, f.Store.Subscribers, tenant, fmt.Sprint("s", k)))
 	}
 }

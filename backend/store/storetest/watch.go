@@ -24,7 +24,7 @@ var watchCases = []Case{
 			require.Equal(r, s.Due, s.CheckAt())
 		}
 		r.Advance(time.Hour)
-		for _, h := range r.due(r.Now()) {
+		for _, h := range r.dueHints(r.Now()) {
 			require.Zero(r, h.CancelAt)
 		}
 	})},
@@ -65,10 +65,10 @@ var watchCases = []Case{
 		require.Equal(r, "cancelled", s.Code)
 		require.Zero(r, s.CheckAt())
 		r.requireEvents(s.Key, 0, "1ack 2error=cancelled")
-		require.Empty(r, r.due(r.Now().Add(1000*time.Hour)))
+		require.Empty(r, r.dueHints(r.Now().Add(1000*time.Hour)))
 	})},
 	{"a running request is flagged when its time is over", withRole(func(r *rig, q store.Watcher) {
-		s := r.watch(q, r.emit(r.accept(watched, claimed), "a"), false)
+		s := r.watch(q, r.recordChunks(r.accept(watched, claimed), "a"), false)
 		r.Advance(time.Minute / 2)
 		s = r.record(s, store.Report{}) // renews the lease
 		r.Advance(time.Minute / 2)
@@ -76,7 +76,7 @@ var watchCases = []Case{
 		require.Equal(r, store.Running, flagged.Status)
 		require.True(r, flagged.CancelRequested)
 		require.Zero(r, flagged.CancelAt())
-		require.Empty(r, r.due(r.Now()), "it is not to be cancelled again")
+		require.Empty(r, r.dueHints(r.Now()), "it is not to be cancelled again")
 		requireSame(r, flagged, r.cancelUnsubscribed(q, s.Key, s.Watch))
 		require.Equal(r, store.Cancelled, r.finish(s, store.Outcome{Code: "boom"}).Status)
 	})},
@@ -130,7 +130,7 @@ var watchCases = []Case{
 		}
 		r.Advance(time.Hour)
 		r.crash()
-		require.Len(r, r.due(r.Now()), 60)
+		require.Len(r, r.dueHints(r.Now()), 60)
 	})},
 }
 
@@ -184,7 +184,7 @@ func testWatchIsKept(r *rig, q store.Watcher) {
 	}
 	r.Advance(time.Second)
 	s = kept(r.claim(s.Key).State)
-	s = kept(r.emit(s, "a"))
+	s = kept(r.recordChunks(s, "a"))
 	s = kept(r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1}}))
 	s = kept(r.finish(s, store.Outcome{Code: "again"}))
 	kept(r.claim(s.Key).State)
@@ -194,7 +194,7 @@ func testWatchIsKept(r *rig, q store.Watcher) {
 	s = r.accept(watched, claimed)
 	r.watch(q, s, false)
 	r.watch(q, s, true)
-	require.Equal(r, uint64(2), r.emit(s, "a").Watch, "a record returns the revision")
+	require.Equal(r, uint64(2), r.recordChunks(s, "a").Watch, "a record returns the revision")
 	require.Equal(r, uint64(3), r.watch(q, s, true).Watch)
 	require.Equal(r, uint64(3), r.finish(s, succeeded(`1`)).Watch, "and so does a finish")
 }
@@ -221,7 +221,7 @@ func testCheckOrder(r *rig, q store.Watcher) {
 			want = append(want, s.Hint())
 		}
 	}
-	require.ElementsMatch(r, want, r.due(until))
+	require.ElementsMatch(r, want, r.dueHints(until))
 }
 
 // testWatchReopened looks that no connection follows anything in a store that
@@ -233,9 +233,9 @@ func testWatchReopened(r *rig, q store.Watcher) {
 	}
 	later := func(n *store.Request) { n.NotBefore = r.Now().Add(time.Hour) }
 	before := r.watch(q, r.accept(watched, later), false)
-	beforeRunning := r.watch(q, r.emit(r.accept(watched, claimed), "a"), false)
+	beforeRunning := r.watch(q, r.recordChunks(r.accept(watched, claimed), "a"), false)
 	queued, running := r.accept(watched, later), r.accept(watched, claimed)
-	recorded := r.emit(r.accept(watched, claimed), "a")
+	recorded := r.recordChunks(r.accept(watched, claimed), "a")
 	flagged := r.cancel(r.accept(watched, claimed).Key)
 	plain := r.accept(claimed)
 	ended := r.finish(r.accept(watched, claimed), succeeded(`1`))
@@ -261,7 +261,7 @@ func testWatchReopened(r *rig, q store.Watcher) {
 		r.claim(s.Key)
 	}
 	requireDue := func(d time.Duration, want ...string) {
-		hints := r.due(opened.Add(d))
+		hints := r.dueHints(opened.Add(d))
 		for _, h := range hints {
 			require.Equal(r, h.CancelAt, h.Due)
 		}
@@ -274,7 +274,7 @@ func testWatchReopened(r *rig, q store.Watcher) {
 	// What was due before is due, however late the store is opened.
 	r.Advance(time.Hour)
 	r.crash()
-	for _, h := range r.due(r.Now()) {
+	for _, h := range r.dueHints(r.Now()) {
 		if h.ID != plain.ID && h.ID != flagged.ID {
 			require.Equal(r, h.CancelAt, h.Due)
 			require.True(r, h.Due.Before(r.Now()))
@@ -282,7 +282,7 @@ func testWatchReopened(r *rig, q store.Watcher) {
 		}
 	}
 	require.Equal(r, store.Cancelled, r.state(queued.Key).Status)
-	require.ElementsMatch(r, []string{beforeRunning.ID, running.ID, recorded.ID, flagged.ID, plain.ID}, hintIDs(r.due(r.Now())))
+	require.ElementsMatch(r, []string{beforeRunning.ID, running.ID, recorded.ID, flagged.ID, plain.ID}, hintIDs(r.dueHints(r.Now())))
 }
 
 func hintIDs(hints []store.Hint) (ids []string) {
@@ -297,14 +297,14 @@ var connectionCases = []Case{
 	{"a record clears the caller's connection", func(r *rig) {
 		for _, change := range []func(*store.Request){func(*store.Request) {}, watched} {
 			s := r.accept(change, claimed, calledBy)
-			require.Equal(r, "conn", r.emit(s, "a").Connection)
+			require.Equal(r, "conn", r.recordChunks(s, "a").Connection)
 			s = r.state(s.Key)
 			for range 2 { // it is safe to repeat
 				s = r.record(s, store.Report{ClearConnection: true})
 				require.Empty(r, s.Connection)
 				r.requireState(s)
 			}
-			s = r.emit(s, "b")
+			s = r.recordChunks(s, "b")
 			require.Empty(r, s.Connection, "it stays empty")
 			s = r.finish(s, store.Outcome{Code: "again"})
 			r.crash()
