@@ -171,8 +171,8 @@ func TestClosedIsUnavailable(t *testing.T) {
 	require.NotErrorIs(t, store.ErrUnavailable, store.ErrClosed)
 }
 
-// TestStatesAreValues makes all transitions of a state and looks that none
-// changed what it came from.
+// TestStatesAreValues checks that transitions do not change the state that they
+// are applied to.
 func TestStatesAreValues(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	after, progress := time.Minute, &store.Progress{Attempt: 1, Rev: 1}
@@ -196,7 +196,7 @@ func TestStatesAreValues(t *testing.T) {
 	require.Nil(t, third.Progress)
 }
 
-// TestCheckAt looks when a request is to be looked at.
+// TestCheckAt checks when the engine must look at a request.
 func TestCheckAt(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(1_700_000_000+int64(s), 0) }
 	s := store.State{Status: store.Queued, Due: at(5)}
@@ -222,7 +222,7 @@ func TestCheckAt(t *testing.T) {
 	require.Equal(t, at(2), s.CheckAt())
 }
 
-// TestEmptyReport looks that each thing that a report may say counts.
+// TestEmptyReport checks that each field of a report counts.
 func TestEmptyReport(t *testing.T) {
 	require.True(t, (&store.Report{}).Empty())
 	for _, r := range []store.Report{
@@ -232,7 +232,8 @@ func TestEmptyReport(t *testing.T) {
 	}
 }
 
-// TestExpired looks at the moment itself: expired means absent from then on.
+// TestExpired checks that a request expires exactly at the end of its
+// retention.
 func TestExpired(t *testing.T) {
 	ended := time.UnixMilli(1_700_000_000_000)
 	s := store.State{Status: store.Failed, Ended: ended}

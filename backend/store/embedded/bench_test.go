@@ -16,8 +16,8 @@ import (
 
 var callers = []int{1, 64, 1000}
 
-// bareFsync measures what the disk asks for one page and one fsync: the
-// yardstick of all that is durable.
+// bareFsync measures how long the disk takes to write and sync one page: the
+// unit that durable operations are compared with.
 func bareFsync(b *testing.B, dir string) time.Duration {
 	b.Helper()
 	f, err := os.Create(filepath.Join(dir, "yardstick"))
@@ -56,8 +56,8 @@ func openBench(b *testing.B) *embedded.Store {
 	return s
 }
 
-// concurrently runs b.N lives by so many callers.
-func concurrently(b *testing.B, callers int, life func(caller int) error) {
+// concurrently calls run b.N times, from the given number of goroutines.
+func concurrently(b *testing.B, callers int, run func(caller int) error) {
 	b.Helper()
 	var left atomic.Int64
 	left.Store(int64(b.N))
@@ -66,7 +66,7 @@ func concurrently(b *testing.B, callers int, life func(caller int) error) {
 	for caller := range callers {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
-				if err := life(caller); err != nil {
+				if err := run(caller); err != nil {
 					b.Error(err)
 					return
 				}
@@ -75,7 +75,7 @@ func concurrently(b *testing.B, callers int, life func(caller int) error) {
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lives/s")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
 }
 
 var (
@@ -91,16 +91,15 @@ func newRequest(caller int) store.Request {
 	}
 }
 
-// BenchmarkAcceptFinish is a request's whole life in the store, when a worker
-// is free: two durable operations.
+// BenchmarkAcceptFinish accepts and ends requests, as when a worker is free: two
+// durable operations each.
 func BenchmarkAcceptFinish(b *testing.B) {
 	for _, n := range callers {
 		b.Run(fmt.Sprint(n), func(b *testing.B) { acceptFinish(b, n, newRequest) })
 	}
 }
 
-// BenchmarkRandomIDs is the same with ids whose time is not the time: they come
-// in no order.
+// BenchmarkRandomIDs is the same with ids that are not ordered by time.
 func BenchmarkRandomIDs(b *testing.B) {
 	for _, n := range callers {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -129,7 +128,7 @@ func acceptFinish(b *testing.B, callers int, ask func(caller int) store.Request)
 	})
 }
 
-// BenchmarkWholeStream is a life with all there is: queued, claimed, three
+// BenchmarkWholeStream takes requests through all steps: queued, claimed, three
 // chunks in one record, a checkpoint, the end, and read once.
 func BenchmarkWholeStream(b *testing.B) {
 	for _, n := range callers {

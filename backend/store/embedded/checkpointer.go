@@ -11,33 +11,33 @@ import (
 
 // Lengths of the write-ahead log. A frame is a page.
 const (
-	// framesPerCommit and framesPerStatement are how far they move the log,
-	// roughly, beside what the operations weigh: the last leaf of each table and
-	// index, which statements of one batch share.
+	// framesPerCommit and framesPerStatement are estimates of how many frames a
+	// commit and a statement add, in addition to the data of the operations: the
+	// last leaf of each table and index, which the statements of a batch share.
 	framesPerCommit    = 4
 	framesPerStatement = 1
-	// framesPassive is after how many frames, by that guess, they are copied
-	// into the file while writing goes on.
+	// framesPassive is the estimated number of frames after which they are
+	// copied into the file while writes continue.
 	framesPassive = 4096
-	// framesHoldingWrites is from how many frames on writing is held until all are
-	// copied, so that the log starts again from its beginning: 32 MiB.
+	// framesHoldingWrites is the number of frames (32 MiB) from which on writes
+	// wait until all are copied, so that the log restarts from its beginning.
 	framesHoldingWrites = 8192
-	// walLimit is to how many bytes the log's file is cut when it starts again.
+	// walLimit is the size to which the log's file is truncated when it restarts.
 	walLimit = 64 << 20
 
-	// checkpointPause is the least time between two checkpoints, and
-	// checkpointIdle after what silence all of the log is copied. It is not cut:
-	// writing over it costs half of what it would to let it grow again.
+	// checkpointPause is the minimal time between two checkpoints. After
+	// checkpointIdle without writes the whole log is copied. It is not truncated,
+	// because overwriting it costs half as much as letting it grow again.
 	checkpointPause = 100 * time.Millisecond
 	checkpointIdle  = 2 * time.Second
 )
 
-// checkpointer copies the write-ahead log into the file, on a connection and a
-// goroutine of its own.
+// checkpointer copies the write-ahead log into the file, on its own connection
+// and goroutine.
 type checkpointer struct {
 	store   *Store
 	conn    *sqlite.Conn
-	frames  atomic.Int64 // guessed since the last checkpoint
+	frames  atomic.Int64 // estimated number since the last checkpoint
 	wake    chan struct{}
 	stopped chan struct{}
 }
@@ -47,21 +47,21 @@ func newCheckpointer(s *Store) (*checkpointer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Longer than a page takes to read; a checkpoint that finds the log busy
-	// comes again.
+	// Longer than reading a page takes. A checkpoint that finds the log busy is
+	// repeated later.
 	conn.SetBusyTimeout(50 * time.Millisecond)
 	if err := configure(conn, "-1024"); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	c := &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
-	// An owner that was killed leaves its log behind. Did it not count, owners
-	// that are killed again and again would grow it without bound.
+	// A killed owner leaves its log behind. It must count: otherwise owners that
+	// are killed repeatedly would make it grow without bound.
 	c.grown(framesOnDisk(s.path))
 	return c, nil
 }
 
-// framesOnDisk returns how many frames lie in the log's file at most.
+// framesOnDisk returns the maximal number of frames in the log's file.
 func framesOnDisk(path string) int {
 	info, err := os.Stat(path + "-wal")
 	if err != nil {
@@ -70,7 +70,7 @@ func framesOnDisk(path string) int {
 	return int(info.Size() / pageSize)
 }
 
-// grown is told by the writer how far the log may have grown.
+// grown adds to the estimated length of the log. The writer calls it.
 func (c *checkpointer) grown(frames int) {
 	if frames == 0 {
 		return
@@ -113,15 +113,15 @@ func (c *checkpointer) checkpointLoop() {
 	}
 }
 
-// checkpointDuringWrites runs a checkpoint while writing goes on, and returns how many frames
-// the log has.
+// checkpointDuringWrites runs a checkpoint while writes continue, and returns the
+// number of frames in the log.
 //
-// It must not begin when all of the log is copied: the writer might begin the
-// log anew between SQLite's look at its length and its note of what was copied,
-// and frames of the new log would count as copied that are not, and be lost
-// (SQLite 3.7.0 to 3.51.2, mended in 3.51.3). Only checkpoints copy, and this
-// is the only goroutine that runs them; so a commit before it is enough, after
-// which the log cannot begin anew until this checkpoint is done.
+// It must not start while the whole log is copied: the writer could restart the
+// log between the moment when SQLite reads its length and the moment when it
+// records what was copied. Frames of the new log would then count as copied, and
+// be lost (SQLite 3.7.0 to 3.51.2, fixed in 3.51.3). Only checkpoints copy, and
+// only this goroutine runs them, so a commit right before is enough: the log
+// cannot restart until this checkpoint is done.
 func (c *checkpointer) checkpointDuringWrites() (frames int) {
 	err := c.store.write(context.Background(), &op{name: "checkpoint", run: func(w *writer) error {
 		stmt, err := prepare(w.conn, `UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'`)
@@ -133,23 +133,23 @@ func (c *checkpointer) checkpointDuringWrites() (frames int) {
 	switch {
 	case c.store.closed():
 		return 0
-	case err != nil: // the disk is full, perhaps, and this makes room in the log
+	case err != nil: // the disk may be full; this frees space in the log
 		c.store.writeLock.Lock()
 		defer c.store.writeLock.Unlock()
 	}
 	return c.checkpoint("PASSIVE")
 }
 
-// checkpointHoldingWrites runs a checkpoint while nothing is written: all of the log is copied
-// then, and it starts again from its beginning.
+// checkpointHoldingWrites runs a checkpoint while writes wait: it copies the
+// whole log, which then restarts from its beginning.
 func (c *checkpointer) checkpointHoldingWrites(mode string) {
 	c.store.writeLock.Lock()
 	defer c.store.writeLock.Unlock()
 	c.checkpoint(mode)
 }
 
-// checkpoint runs a checkpoint and returns how many frames the log has. That one
-// fails is no news: the log stays longer, and the next one is tried.
+// checkpoint runs a checkpoint and returns the number of frames in the log. A
+// failure does no harm: the log stays longer until the next checkpoint.
 func (c *checkpointer) checkpoint(mode string) (frames int) {
 	stmt, err := prepare(c.conn, "PRAGMA wal_checkpoint("+mode+")")
 	if err == nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Some tests need another process: this binary, started anew with a role and a
+// Some tests need another process: this binary, started with a role and a
 // database path.
 const (
 	childRole = "STREAMER_EMBEDDED_TEST_CHILD"
@@ -35,7 +35,7 @@ type process struct {
 	stdin io.WriteCloser
 }
 
-// start starts a child; the test's end kills it.
+// start starts a child process, which is killed at the end of the test.
 func start(t *testing.T, role, path string) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -51,7 +51,7 @@ func start(t *testing.T, role, path string) *process {
 	return p
 }
 
-// kill kills the child without a chance to tidy up, and waits for it.
+// kill kills the child process and waits for it.
 func (p *process) kill() {
 	_ = p.Process.Kill()
 	for p.lines.Scan() {
@@ -77,8 +77,8 @@ func holdChild(path string) error {
 	return s.Close()
 }
 
-// writeChild lives many lives at once and says what was confirmed, one line
-// each: A accepted, R recorded up to a seq, C checkpoint, F finished.
+// writeChild runs requests from several goroutines and prints what was
+// confirmed, one line each: A accepted, R recorded up to a seq, F finished.
 func writeChild(path string) error {
 	s, err := embedded.Open(path, nil)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// Why a file cannot be opened. Compare with errors.Is.
+// Errors of Open. Compare with errors.Is.
 var (
 	// ErrForeign: the file is not a Streamer database. It was not touched.
 	ErrForeign = errors.New("not a Streamer database")
@@ -20,7 +20,7 @@ var (
 	ErrReadOnly = errors.New("the database cannot be written")
 )
 
-// LockedError says that the file has an owner already.
+// LockedError reports that another process, or this one, owns the file.
 type LockedError struct {
 	// Path is the database file.
 	Path string
@@ -36,7 +36,7 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by %s: a database file has one owner", e.Path, owner)
 }
 
-// failure is an error of SQLite during an operation. It is an
+// failure is an error of SQLite during an operation. It matches
 // store.ErrUnavailable.
 type failure struct{ err error }
 
@@ -46,7 +46,7 @@ func (f *failure) Unwrap() error { return f.err }
 
 func (f *failure) Is(target error) bool { return target == store.ErrUnavailable }
 
-// asFailure makes a failure of an error; nil stays nil.
+// asFailure wraps an error in a failure; nil stays nil.
 func asFailure(err error) error {
 	if err == nil {
 		return nil
@@ -54,8 +54,8 @@ func asFailure(err error) error {
 	return &failure{err}
 }
 
-// openError names the file and the rule in an error of SQLite that came while
-// a file was opened.
+// openError adds the file and the matching error of this package to an error of
+// SQLite that occurred while the file was opened.
 func openError(path string, err error) error {
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultNotADB:

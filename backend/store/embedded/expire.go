@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// Bounds of clean-up in one transaction.
+// Bounds of one clean-up transaction.
 const (
 	expireRows  = 200
 	vacuumPages = 64
-	// vacuumFree is how many free pages are left alone: they are used again.
+	// vacuumFree is how many free pages are kept for reuse.
 	vacuumFree = 1024
 )
 
-// Expire plays store.Retainer. It forgets cancels whose time is over, and
-// gives free pages back to the file system in small steps, too. Each
-// transaction deletes at most 200 rows.
+// Expire implements store.Retainer. It also deletes expired cancels, and returns
+// free pages to the file system in small steps. Each transaction deletes at most
+// 200 rows.
 //
-// There is no index of what has ended: requests are looked at in the order of
-// their acceptance, as far as any may have expired. What is left standing there
-// is what lived long.
+// There is no index of ended requests. Expire reads requests in the order of
+// their acceptance, up to the first that is too young to have expired.
 func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 	deleted, after := 0, int64(0)
 	for more := true; more && deleted < max; {
@@ -42,8 +41,8 @@ func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 
 const listOldest = `SELECT r.n, r.accepted, s.ended FROM requests r LEFT JOIN states s ON s.n = r.n WHERE r.n > ? ORDER BY r.n LIMIT ?`
 
-// expired returns requests behind the given one whose retention is over, and
-// the last one that it looked at. More tells that there may be more.
+// expired returns requests after the given one whose retention is over, and the
+// last one that it read. More reports that there may be more.
 func (r *reader) expired(after int64, max int) (found []int64, last int64, more bool, err error) {
 	before := r.store.opt.Now().Add(-r.store.opt.Retention).UnixMilli()
 	stmt, err := prepare(r.conn, listOldest)
@@ -56,7 +55,7 @@ func (r *reader) expired(after int64, max int) (found []int64, last int64, more 
 	err = eachRow(stmt, func(row *row) (bool, error) {
 		n, accepted := row.int(), row.int()
 		if accepted > before {
-			return false, nil // and so are all that follow
+			return false, nil // all that follow are younger
 		}
 		looked++
 		last = n
@@ -68,7 +67,7 @@ func (r *reader) expired(after int64, max int) (found []int64, last int64, more 
 	return found, last, looked == scanRows || len(found) == max, err
 }
 
-// eraseAll deletes requests, as many in a transaction as its bound allows.
+// eraseAll deletes requests, in transactions of bounded size.
 func (s *Store) eraseAll(ctx context.Context, ns []int64) (deleted int, err error) {
 	for len(ns) > 0 {
 		var done int
@@ -105,10 +104,9 @@ const (
 	eraseRest = 4
 )
 
-// erase deletes a request that has ended, or as much of it as the budget of
-// rows allows. It does so in the order in which half a deletion does no harm:
-// what belongs to the request first, the request itself last, in one
-// transaction with its life.
+// erase deletes an ended request, or as much of it as the budget of rows allows.
+// The order makes an incomplete deletion harmless: the data of the request come
+// first; the request itself comes last, in one transaction with its state.
 func (w *writer) erase(n int64, budget int) (used int, done bool, err error) {
 	if budget < eraseRest {
 		return 0, false, nil
@@ -133,7 +131,7 @@ func (w *writer) erase(n int64, budget int) (used int, done bool, err error) {
 	return used, true, nil
 }
 
-// cleanUp forgets old cancels and shrinks the file by a little if much of it is
+// cleanUp deletes expired cancels, and shrinks the file a little if much of it is
 // free.
 func (w *writer) cleanUp() error {
 	if err := w.expireCancels(w.store.opt.Now()); err != nil {
@@ -165,7 +163,7 @@ func (w *writer) expireCancels(now time.Time) error {
 	return w.execWrite(stmt)
 }
 
-// probe writes and deletes as much as a small request needs, so that it fails
+// probe writes and deletes as much data as a small request has, so that it fails
 // while the disk is full.
 func (w *writer) probe() error {
 	for _, query := range []string{

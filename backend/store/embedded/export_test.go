@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// ExecSQL runs a statement on the writer's connection, outside any transaction of
-// an operation, and returns its first column.
+// ExecSQL runs a statement on the writer's connection, outside of the
+// transactions of operations, and returns its first column.
 func (s *Store) ExecSQL(query string) (string, error) {
 	s.writeLock.Lock()
 	defer s.writeLock.Unlock()
 	return pragma(s.writer.conn, query)
 }
 
-// HoldWriter holds the writer before its next transaction until the function that it
-// returns is called.
+// HoldWriter blocks the writer before its next transaction until release is
+// called.
 func (s *Store) HoldWriter() (release func()) {
 	s.writeLock.Lock()
 	return s.writeLock.Unlock
 }
 
-// AwaitWaiting waits until so many operations wait for the writer, beside those
+// AwaitWaiting waits until n operations wait for the writer, in addition to those
 // that it has taken.
 func (s *Store) AwaitWaiting(n int) {
 	for len(s.ops) != n {
@@ -30,12 +30,12 @@ func (s *Store) AwaitWaiting(n int) {
 	}
 }
 
-// WaitingCount tells how many operations wait for the writer.
+// WaitingCount returns how many operations wait for the writer.
 func (s *Store) WaitingCount() int { return len(s.ops) }
 
 var errBad = errors.New("bad")
 
-// RunFailingOp hands the writer an operation that writes, then fails.
+// RunFailingOp runs an operation that writes, then fails.
 func (s *Store) RunFailingOp(ctx context.Context) error {
 	return s.write(ctx, &op{name: "bad", run: func(w *writer) error {
 		stmt, err := prepare(w.conn, "INSERT INTO meta VALUES ('bad', 1)")
@@ -46,13 +46,14 @@ func (s *Store) RunFailingOp(ctx context.Context) error {
 	}})
 }
 
-// ClearCache empties the writer's cache; Stale falsifies what it holds.
+// ClearCache clears the writer's cache.
 func (s *Store) ClearCache() {
 	s.writeLock.Lock()
 	defer s.writeLock.Unlock()
 	clear(s.writer.cache)
 }
 
+// CorruptCache changes the states in the writer's cache.
 func (s *Store) CorruptCache() {
 	s.writeLock.Lock()
 	defer s.writeLock.Unlock()
@@ -63,16 +64,16 @@ func (s *Store) CorruptCache() {
 	}
 }
 
-// Version is of the newest migration.
+// Version returns the version of the newest migration.
 func Version() int { return len(migrations) }
 
-// Yield lets others run.
+// Yield lets other goroutines run.
 func (s *Store) Yield() { runtime.Gosched() }
 
-// TakenCount tells how many operations the writer has taken so far, and Taken waits
-// until it has taken one more than that.
+// TakenCount returns how many operations the writer has taken so far.
 func (s *Store) TakenCount() int64 { return s.writer.taken.Load() }
 
+// AwaitTaken waits until the writer has taken more operations than before.
 func (s *Store) AwaitTaken(before int64) {
 	for s.writer.taken.Load() == before {
 		runtime.Gosched()
@@ -86,9 +87,9 @@ func (s *Store) ForgetProbe() {
 	s.health.probed = time.Time{}
 }
 
-// Frames tells how far the log is believed to have grown since it was last
-// copied into the file.
+// Frames returns the estimated number of frames in the log that were not copied
+// into the file.
 func (s *Store) Frames() int { return int(s.checkpointer.frames.Load()) }
 
-// CallerCount tells how many callers have an operation under way.
+// CallerCount returns how many callers have a pending operation.
 func (s *Store) CallerCount() int { return int(s.callers.Load()) }

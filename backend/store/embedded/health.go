@@ -11,16 +11,16 @@ import (
 // probeEvery bounds how often Check tries a write.
 const probeEvery = time.Second
 
-// health knows whether the last transaction that wrote succeeded.
+// health records whether the last transaction that wrote succeeded.
 type health struct {
-	// failing spares note the lock while all goes well.
+	// failing lets recordWrite skip the lock while writes succeed.
 	failing atomic.Bool
 	mu      sync.Mutex
 	err     error
 	probed  time.Time
 }
 
-// recordWrite records how a transaction went, and logs when that changes.
+// recordWrite records the outcome of a transaction, and logs changes.
 func (h *health) recordWrite(err error, log *slog.Logger) {
 	if err == nil && !h.failing.Load() {
 		return
@@ -45,8 +45,8 @@ func (h *health) failed() error {
 	return h.err
 }
 
-// probe tells whether it is time to try a write. It measures real time: it
-// guards the disk, not the rules of a request.
+// probe reports whether it is time to try a write. It uses real time, because it
+// limits the load on the disk.
 func (h *health) probe() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -10,37 +10,37 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// Sizes of the filter. A layer has room for so many keys: with 16 bits and four
-// probes for each, a full one mistakes one absent key in 400, which then costs a
-// read. A layer that is full gets another one above it, as large as all below
-// together, up to 64 MiB in all: that is room for 32 million requests. From
-// there on mistakes become more: one in 40 at twice as many, one in four at five
-// times as many.
+// Sizes of the filter. A layer has a capacity of keys. With 16 bits and four
+// probes for each key, a full layer has one false positive in 400 unknown keys,
+// which costs a read. When the last layer is full, another one is added that is
+// as large as all others together, up to 64 MiB in total: enough for 32 million
+// requests. After that the rate of false positives rises: one in 40 with twice as
+// many requests, one in four with five times as many.
 const (
 	filterBitsPerKey = 16
 	filterProbes     = 4
-	filterMinKeys    = 1 << 17 // keys of the first layer at least: 256 KiB
-	filterMaxKeys    = 1 << 25 // keys of all layers at most
+	filterMinKeys    = 1 << 17 // minimal capacity of the first layer: 256 KiB
+	filterMaxKeys    = 1 << 25 // maximal capacity of all layers
 )
 
-// idFilter is a scalable Bloom filter over the keys of all requests that were ever
-// in the file while this store was open. It never says absent of a key that is
-// there. It is safe for concurrent use. Sources: B. H. Bloom, "Space/time
-// trade-offs in hash coding with allowable errors", CACM 13 (7), 1970; double
-// hashing after Kirsch and Mitzenmacher, 2006; layers after Almeida, Baquero,
-// Preguiça and Hutchison, "Scalable Bloom Filters", 2007.
+// idFilter is a scalable Bloom filter over the keys of all requests that were in
+// the file at any time since it was opened. It has no false negatives. It is safe
+// for concurrent use. Sources: B. H. Bloom, "Space/time trade-offs in hash coding
+// with allowable errors", CACM 13 (7), 1970; double hashing after Kirsch and
+// Mitzenmacher, 2006; layers after Almeida, Baquero, Preguiça and Hutchison,
+// "Scalable Bloom Filters", 2007.
 type idFilter struct {
 	seed   maphash.Seed
-	mu     sync.Mutex // of who adds a layer
+	mu     sync.Mutex // held while a layer is added
 	layers atomic.Pointer[[]*filterLayer]
 }
 
 type filterLayer struct {
 	bits      []atomic.Uint64
-	remaining atomic.Int64 // for how many keys
+	remaining atomic.Int64 // capacity that is left, in keys
 }
 
-// newIDFilter returns a filter with room for so many keys, and more as they come.
+// newIDFilter returns a filter with an initial capacity of keys.
 func newIDFilter(keys int64) *idFilter {
 	s := &idFilter{seed: maphash.MakeSeed()}
 	first := int64(filterMinKeys)
@@ -57,7 +57,8 @@ func newFilterLayer(keys int64) *filterLayer {
 	return l
 }
 
-// eachProbe calls f with the place of every probe of a hash, until f returns false.
+// eachProbe calls f with the position of each probe of a hash, until f returns
+// false.
 func (l *filterLayer) eachProbe(hash uint64, f func(word *atomic.Uint64, bit uint64) bool) bool {
 	mask := uint64(len(l.bits))*64 - 1
 	a, b := hash, hash>>32|1
@@ -102,7 +103,7 @@ func (s *idFilter) insert(k store.Key) {
 	}
 }
 
-// addLayer puts a layer above the one that is full.
+// addLayer adds a layer, unless full is not the last one any more.
 func (s *idFilter) addLayer(full *filterLayer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +118,7 @@ func (s *idFilter) addLayer(full *filterLayer) {
 	}
 }
 
-// loadKeys adds the keys that the file holds.
+// loadKeys inserts the keys of all requests in the file.
 func (s *idFilter) loadKeys(conn *sqlite.Conn) error {
 	return sqlitex.ExecuteTransient(conn, "SELECT tenant, id FROM requests INDEXED BY requests_by_id", &sqlitex.ExecOptions{
 		ResultFunc: func(stmt *sqlite.Stmt) error {

@@ -46,15 +46,15 @@ func TestMayExist(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// The filter grows with what it holds, so that mistakes stay few, and no
-// further than its bound.
+// TestIDFilterGrows checks that the filter grows with its keys, so that false
+// positives stay rare, and not beyond its bound.
 func TestIDFilterGrows(t *testing.T) {
 	s := newIDFilter(0)
 	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: strconv.Itoa(n)} }
 	const keys = 5 * filterMinKeys
 	for n := range keys {
 		s.insert(key(n))
-		s.insert(key(n)) // a second time it takes no room
+		s.insert(key(n)) // the second time it uses no capacity
 	}
 	wrong, bits := 0, 0
 	for n := range 100_000 {

@@ -13,8 +13,8 @@ import (
 	"github.com/pay-theory/streamer/backend/store/embedded"
 )
 
-// limitChild writes until the operating system refuses to, makes room, and
-// goes on.
+// limitChild writes until the operating system refuses it, raises the limit, and
+// continues.
 func limitChild(path string) error {
 	ctx := contextBackground()
 	signal.Ignore(syscall.SIGXFSZ)
@@ -34,14 +34,14 @@ func limitChild(path string) error {
 			break
 		}
 		if kept = append(kept, n.Key); len(kept) > 10_000 {
-			return errors.New("the limit is not felt")
+			return errors.New("the limit has no effect")
 		}
 	}
 	if !errors.Is(err, store.ErrUnavailable) {
 		return fmt.Errorf("not unavailable: %w", err)
 	}
 	if err := s.Check(ctx); err == nil {
-		return errors.New("check says yes")
+		return errors.New("Check succeeded")
 	}
 	limit.Cur = limit.Max
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {

@@ -11,7 +11,7 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// scanRows is how many rows a read transaction of a list looks at.
+// scanRows is how many rows a read transaction of a list reads.
 const scanRows = 500
 
 const (
@@ -22,16 +22,16 @@ const (
 		ORDER BY r.accepted DESC, r.id DESC LIMIT ?`
 	listDeadLetters = `SELECT ` + requestColumns + ` FROM states s INDEXED BY states_dead_letters CROSS JOIN requests r ON r.n = s.n
 		WHERE s.dead_letter AND (s.ended, s.n) < (?, ?) ORDER BY s.ended DESC, s.n DESC LIMIT ?`
-	// What runs stands in the index, but is due only when its lease is void or
-	// it is to be cancelled.
+	// Running requests are in the index, but are due only if their lease has
+	// ended or they must be cancelled.
 	listDue = `SELECT ` + requestColumns + ` FROM states s INDEXED BY states_due CROSS JOIN requests r ON r.n = s.n
 		WHERE s.shard = ? AND s.due <= ? AND 
 			(s.status = 1 OR s.lease < ? OR s.unsubscribed_at IS NOT NULL AND NOT s.cancel_requested)
 		ORDER BY s.due, s.n LIMIT ?`
 )
 
-// List plays store.RequestQueue. A filter that few requests pass is looked for
-// in many short transactions.
+// List implements store.RequestQueue. If few requests match the filter, it runs
+// many short transactions.
 func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
 	at := store.Position{Time: time.UnixMilli(math.MaxInt64)}
 	if cursor != "" {
@@ -75,8 +75,8 @@ func ceilMillis(t time.Time) time.Time {
 	return ms
 }
 
-// collectSummaries collects summaries of what is wanted, one more than limit if there are
-// so many. Fetch returns the next rows, fewer than size when there are no more.
+// collectSummaries collects the wanted requests, at most one more than limit.
+// Fetch returns the next rows, fewer than size when there are no more.
 func (s *Store) collectSummaries(
 	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*entry) bool,
 ) ([]store.Summary, error) {
@@ -136,7 +136,7 @@ func (r *reader) entries(stmt *sqlite.Stmt) (out []*entry, err error) {
 
 const deadLetterFilter = "dead letters"
 
-// DeadLetters plays store.Operator.
+// DeadLetters implements store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
 	ended, n := int64(math.MaxInt64), int64(math.MaxInt64)
 	if cursor != "" {
@@ -150,7 +150,7 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 		}
 	}
 	limit = store.PageSize(limit, 50, 100)
-	var seqs []int64 // the n of each on the page
+	var seqs []int64 // the n of each request on the page
 	page, err := s.collectSummaries(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
 		stmt, err := prepare(r.conn, listDeadLetters)
 		if err != nil {
@@ -174,7 +174,7 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 	return page[:limit], store.Cursor(at, deadLetterFilter), nil
 }
 
-// Input plays store.Operator.
+// Input implements store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
 	err = s.withReader(ctx, func(r *reader) error {
 		e, err := r.findRequest(key)
@@ -195,8 +195,8 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 	return input, metadata, err
 }
 
-// Due plays store.RequestQueue. What runs is due once the file is opened again,
-// and when it is to be cancelled because no connection follows it.
+// Due implements store.RequestQueue. A running request is due when the file is
+// opened again, or when it must be cancelled because no connection follows it.
 func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) (out []store.Hint, err error) {
 	if shard < 0 || shard >= store.DefaultShards {
 		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.DefaultShards-1)

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// errLocked is what tryLock returns if somebody else holds the lock.
+// errLocked is returned by tryLock if another owner holds the lock.
 var errLocked = errors.New("locked")
 
-// acquireLock takes the acquireLock beside the database, whose file then holds our pid. The
-// acquireLock ends with the process, however it ends; the file stays.
+// acquireLock locks the lock file beside the database, and writes our process id
+// into it. The lock ends with the process, however it ends; the file stays.
 func acquireLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	switch {
@@ -40,7 +40,7 @@ func acquireLock(path string) (*os.File, error) {
 	return f, nil
 }
 
-// owner reads the pid in a lock file; 0 if there is none.
+// owner reads the process id in a lock file; 0 if there is none.
 func owner(f *os.File) int {
 	b := make([]byte, 20)
 	n, _ := f.ReadAt(b, 0)

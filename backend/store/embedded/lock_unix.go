@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// tryLock takes an flock(2): it belongs to this opening of the file, so that a
-// second one is refused within the process, too.
+// tryLock takes an flock(2). It belongs to the open file, so that the same process
+// cannot lock it twice either.
 func tryLock(f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

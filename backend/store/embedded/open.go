@@ -17,25 +17,25 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// applicationID marks a database file as Streamer's: "STRM".
+// applicationID marks a database file as one of Streamer: "STRM".
 const applicationID = 0x5354524d
 
-// pageSize is for new files. With 8 KiB pages nothing is faster, and lone
-// commits write nearly twice as many bytes.
+// pageSize is the page size of new files. Pages of 8 KiB make nothing faster,
+// and single commits write nearly twice as many bytes.
 const pageSize = 4096
 
-// busyTimeout bounds waits for SQLite's own locks. They are held for moments:
-// nobody else has the file open.
+// busyTimeout bounds waits for SQLite's own locks. They are held only briefly,
+// because nobody else has the file open.
 const busyTimeout = 5 * time.Second
 
 //go:embed schema.sql
 var schema string
 
-// migrations bring a file from version i to i+1. Those that were released are
-// never changed.
+// migrations bring a file from version i to i+1. Released migrations are never
+// changed.
 var migrations = []string{schema}
 
-// locate returns the one path of a file that may be reached by several.
+// locate returns the canonical path of a file.
 func locate(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("the database needs a path")
@@ -54,8 +54,9 @@ func locate(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), nil
 }
 
-// inspect refuses a file that is plainly not ours before anything beside it is
-// made or touched. Source: SQLite, "Database File Format", section 1.3.
+// inspect refuses a file that is clearly not a Streamer database before any
+// file beside it is created or changed. Source: SQLite, "Database File Format",
+// section 1.3.
 func inspect(path string) error {
 	f, err := os.Open(path)
 	switch {
@@ -76,7 +77,7 @@ func inspect(path string) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	// Zero may be a file of ours whose first transaction is still in its log.
+	// Zero can be a Streamer file whose first transaction is still in its log.
 	if id := binary.BigEndian.Uint32(header[68:]); id != 0 && id != applicationID {
 		return fmt.Errorf("%s: %w: its application id is %#x", path, ErrForeign, id)
 	}
@@ -103,7 +104,7 @@ func (s *Store) openConnections() error {
 	if err := s.begin(s.writer); err != nil {
 		return err
 	}
-	// At most so many: ns are counted up.
+	// An upper bound of the number of requests, because n counts up.
 	oldest, err := pragma(conn, "SELECT coalesce(min(n), 0) FROM requests")
 	if err != nil {
 		return err
@@ -141,8 +142,9 @@ func connect(path string, flags ...sqlite.OpenFlags) (*sqlite.Conn, error) {
 	return sqlite.OpenConn(name, append(flags, sqlite.OpenURI)...)
 }
 
-// createPrivate makes an empty file that only its owner may read, if there is
-// none: it will hold payloads. SQLite gives its other files the same mode.
+// createPrivate creates an empty file that only its owner may read, if there is
+// none, because it will hold payloads. SQLite gives its other files the same
+// mode.
 func createPrivate(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	switch {
@@ -154,8 +156,8 @@ func createPrivate(path string) error {
 	return f.Close()
 }
 
-// release closes all connections and gives the lock back. The writer's comes
-// last: its closing folds the write-ahead log into the file.
+// release closes all connections and releases the lock. The writer's connection
+// is the last: closing it copies the write-ahead log into the file.
 func (s *Store) release() error {
 	var errs []error
 	if w := s.writer; w != nil {
@@ -167,8 +169,8 @@ func (s *Store) release() error {
 	return errors.Join(append(errs, s.lock.Close())...)
 }
 
-// prepareFile passes SQLite's one-way doors if the file is new, refuses what
-// is not ours, and brings it up to date.
+// prepareFile sets the pragmas that only a new file accepts, refuses foreign
+// files, and runs the migrations.
 func prepareFile(conn *sqlite.Conn) error {
 	id, version, tables, err := identify(conn)
 	switch {
@@ -194,7 +196,7 @@ func prepareFile(conn *sqlite.Conn) error {
 	return assertPragma(conn, "auto_vacuum", "2")
 }
 
-// identify reads whose file it is.
+// identify reads the pragmas that identify the file.
 func identify(conn *sqlite.Conn) (id, version, tables int, err error) {
 	for query, out := range map[string]*int{
 		"PRAGMA application_id": &id, "PRAGMA user_version": &version, "SELECT count(*) FROM sqlite_schema": &tables,
@@ -210,8 +212,8 @@ func identify(conn *sqlite.Conn) (id, version, tables int, err error) {
 	return id, version, tables, nil
 }
 
-// configure sets what holds for one connection, and reads back what durability
-// rests on. Cache is in KiB, negative.
+// configure sets the pragmas of a connection, and verifies those that
+// durability depends on. Cache is in KiB, negative.
 func configure(conn *sqlite.Conn, cache string) error {
 	for _, q := range []string{
 		"PRAGMA journal_mode = WAL",
@@ -239,7 +241,8 @@ func assertPragma(conn *sqlite.Conn, name, want string) error {
 	return err
 }
 
-// migrate runs what the file lacks, each step in a transaction with its mark.
+// migrate runs the missing migrations, each in a transaction that also sets the
+// version.
 func migrate(conn *sqlite.Conn, version int) error {
 	for ; version < len(migrations); version++ {
 		err := transact(conn, func() error {
@@ -258,8 +261,8 @@ func migrate(conn *sqlite.Conn, version int) error {
 	return nil
 }
 
-// begin raises the incarnation, which voids all leases: what runs is due now.
-// No connection follows anything.
+// begin increments the incarnation, which ends all leases: running requests are
+// due now. No connection follows anything.
 func (s *Store) begin(w *writer) error {
 	return transact(w.conn, func() error {
 		text, err := pragma(w.conn, "UPDATE meta SET value = value + 1 WHERE name = 'incarnation' RETURNING value")
@@ -267,7 +270,7 @@ func (s *Store) begin(w *writer) error {
 			return err
 		}
 		if s.incarnation, err = strconv.ParseInt(text, 10, 64); err != nil {
-			return fmt.Errorf("%w: it has no incarnation", ErrCorrupt)
+			return fmt.Errorf("%w: the incarnation is missing", ErrCorrupt)
 		}
 		if err := w.resume(); err != nil {
 			return err
@@ -285,8 +288,8 @@ func (s *Store) begin(w *writer) error {
 	})
 }
 
-// unsubscribe sets UnsubscribedAt where it is zero. Where it is not, it puts the
-// request back into its place in the index, which begin has changed.
+// unsubscribe sets UnsubscribedAt where it is zero. For the other requests it
+// restores the position in the index, which begin has changed.
 func (w *writer) unsubscribe(now time.Time) error {
 	stmt, err := prepare(w.conn, `SELECT `+requestColumns+` FROM states s INDEXED BY states_due CROSS JOIN requests r ON r.n = s.n
 		WHERE s.due IS NOT NULL AND r.cancel_after IS NOT NULL`)
@@ -310,8 +313,8 @@ func (w *writer) unsubscribe(now time.Time) error {
 	return err
 }
 
-// resume takes up the count of requests, and writes the rows that those lack
-// which were running when the file was open last.
+// resume continues the numbering of requests, and writes the missing rows of
+// those that were running when the file was open last.
 func (w *writer) resume() error {
 	text, err := pragma(w.conn, "SELECT coalesce(max(n), 0) + 1 FROM requests")
 	if err == nil {
@@ -325,7 +328,7 @@ func (w *writer) resume() error {
 	}
 	writtenBelow, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: it has no mark", ErrCorrupt)
+		return fmt.Errorf("%w: written_below is missing", ErrCorrupt)
 	}
 	w.next = max(w.next, writtenBelow)
 	w.unwrittenRows = newUnwrittenRows(w.store.opt.block, w.next)

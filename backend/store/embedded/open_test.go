@@ -34,7 +34,7 @@ func TestFilePragmas(t *testing.T) {
 	}
 }
 
-// createSQLiteFile makes an SQLite file by hand.
+// createSQLiteFile creates an SQLite file with the given statements.
 func createSQLiteFile(t *testing.T, statements ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "other.db")
@@ -92,8 +92,8 @@ func TestEmptyFile(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestDamagedFile overwrites each page of a file in turn: opening says that it
-// is damaged, or the operation that meets the page does.
+// TestDamagedFile overwrites each page of a file in turn: Open, or an operation
+// that reads the page, must report the damage.
 func TestDamagedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	s, err := embedded.Open(path, nil)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// contextBackground is the children's: they have no test.
+// contextBackground returns the context of child processes, which have no test.
 func contextBackground() context.Context { return context.Background() }
 
 func TestOneOwner(t *testing.T) {
@@ -46,8 +46,8 @@ func TestOneOwner(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// TestKilled kills a process that writes, again and again, and looks whether
-// all that was confirmed is there.
+// TestKilled repeatedly kills a process that writes, and checks that everything
+// that was confirmed is stored.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	confirmed := map[string]*confirmation{}
@@ -126,7 +126,8 @@ func verify(t *testing.T, s *embedded.Store, id string, l *confirmation) {
 	}
 }
 
-// TestFileSizeLimit lets the operating system refuse writes in the middle of a commit.
+// TestFileSizeLimit makes the operating system refuse writes in the middle of a
+// commit.
 func TestFileSizeLimit(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no such limit")

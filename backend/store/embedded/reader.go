@@ -9,7 +9,7 @@ import (
 )
 
 // reader is a connection that only reads. It serves one page at a time; its
-// transactions never outlive the page.
+// transactions end with the page.
 type reader struct {
 	store *Store
 	conn  *sqlite.Conn
@@ -21,10 +21,10 @@ type reader struct {
 }
 
 // Of all segments that cover a position, the one written last counts. Segments
-// overlap only where a mark makes others void, and marks' Froms never fall: so
-// it is the one that begins with the last mark whose From is not behind the
-// position, if that mark's own seq is not before it; else the first one that
-// ends at the position or behind it.
+// overlap only where a mark discards others, and the From of marks never
+// decreases. So it is the segment that begins with the last mark whose From is
+// not after the position, if that mark's own seq is not before it; else the first
+// segment that ends at the position or after it.
 const (
 	selectMark = `SELECT mark, events FROM segments WHERE n = ? AND mark IS NOT NULL AND first <= ?
 		ORDER BY first DESC, last DESC LIMIT 1`
@@ -60,7 +60,7 @@ func newReader(s *Store) (*reader, error) {
 	return r, nil
 }
 
-// withReader lends a reader, in a transaction.
+// withReader calls f with a reader, in a transaction.
 func (s *Store) withReader(ctx context.Context, f func(r *reader) error) error {
 	if s.closed() {
 		return store.ErrClosed
@@ -89,8 +89,7 @@ func (r *reader) checkReadable() error {
 	return asFailure(err)
 }
 
-// findRequest returns a request that is there; nil if there is none, or it has
-// expired.
+// findRequest returns a request; nil if there is none, or it has expired.
 func (r *reader) findRequest(k store.Key) (e *entry, err error) {
 	bindTo(r.selectRequest).text(k.Tenant).text(k.ID)
 	_, err = firstRow(r.selectRequest, func(row *row) { e = row.entry(r.store.incarnation) })
@@ -100,7 +99,7 @@ func (r *reader) findRequest(k store.Key) (e *entry, err error) {
 	return e, err
 }
 
-// Read plays store.RequestQueue.
+// Read implements store.RequestQueue.
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
 	var state store.State
 	page := store.NewEventPage(max)
@@ -124,7 +123,7 @@ func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) 
 	return state, page.Events, nil
 }
 
-// events fills a page with what follows position p.
+// events fills a page with the events after position p.
 func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
 	s := &e.state
 	if p == 0 {
@@ -150,7 +149,7 @@ func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
 	}
 	end, err := readEnd(r.selectEnd, e.n, s)
 	if err == nil && end == nil {
-		err = asFailure(fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, s.ID))
+		err = asFailure(fmt.Errorf("%w: request %s ended without a stored end", ErrCorrupt, s.ID))
 	}
 	if err == nil {
 		page.Add(end.Event(s.LastSeq))
@@ -158,8 +157,8 @@ func (r *reader) events(e *entry, p uint64, page *store.EventPage) error {
 	return err
 }
 
-// stretch adds the events behind p up to the next mark, or that mark, and
-// returns the new position. Full tells that the page has no room.
+// stretch adds the events after p up to the next mark, or that mark, and
+// returns the new position. Full reports that the page is full.
 func (r *reader) stretch(e *entry, p, last uint64, page *store.EventPage) (next uint64, full bool, err error) {
 	if m := e.state.AttemptMark; m != nil {
 		switch {
@@ -201,7 +200,7 @@ func (r *reader) stretch(e *entry, p, last uint64, page *store.EventPage) (next 
 	return p, full, err
 }
 
-// markAt returns the last mark in a segment whose From is not behind seq, if
+// markAt returns the last mark in a segment whose From is not after seq, if
 // that mark itself is not before seq; else nil.
 func (r *reader) markAt(n int64, seq uint64) (mark *store.Event, err error) {
 	bindTo(r.selectMark).int(n).int(int64(seq))

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asNobody runs f on a thread without root's power over files; the thread ends
+// asNobody runs f on a thread without root's access to files. The thread ends
 // with it.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
@@ -20,9 +20,9 @@ func asNobody(t *testing.T, f func()) {
 	go func() {
 		defer close(done)
 		if os.Geteuid() == 0 {
-			runtime.LockOSThread() // and never unlocked
+			runtime.LockOSThread() // never unlocked
 			_, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
-			_ = errno // it tells the id before, never an error
+			_ = errno // the call returns the previous id, never an error
 		}
 		f()
 	}()

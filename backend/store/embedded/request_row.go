@@ -6,17 +6,17 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// entry is a request as its rows in requests and lives tell it.
+// entry is a request as stored in its rows of requests and states.
 type entry struct {
 	n     int64
 	state store.State
-	// unwritten tells that lives has no row yet.
+	// unwritten reports that states has no row yet.
 	unwritten bool
-	// lease is the incarnation of the store that took the claim.
+	// lease is the incarnation of the store that granted the claim.
 	lease          int64
 	idempotencyKey string
-	// input is kept in the writer's cache while it is small and nothing but
-	// it is needed to run the request; nil: unknown.
+	// input is kept in the writer's cache if it is small and the request can
+	// run with nothing else; nil: unknown.
 	input *input
 }
 
@@ -35,8 +35,8 @@ const (
 	insertRequest = `INSERT INTO requests (n, tenant, id, subject, action, hash, accepted, deadline, retry_of, cancel_after, connection,
 		idempotency_key, input, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
-	// Lives are written by four statements: a new row, or one that changes;
-	// with what most never have, or without.
+	// States are written by four statements: an insert or an update, with the
+	// columns that are rarely used, or without.
 	plainColumns = `n, shard, status, due, ended, dead_letter, fence, lease, attempt, failures, crash_count, last_seq, keep, code, cancel_requested,
 		message, retryable, payload`
 	fullColumns = plainColumns + `, run_at, unsubscribed_at, watch, connection_left, mark_seq, mark_keep, mark_from, mark_code,
@@ -47,8 +47,8 @@ const (
 	insertFull = `INSERT INTO states (` + fullColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
-	// updateState changes whatever may change, updateRunning what changes when
-	// a request begins to run or runs on: it touches no index.
+	// updateState sets all columns that can change, updateRunning those that
+	// change while a request is running: it changes no index.
 	updateState = `UPDATE states SET due = ?, ended = ?, dead_letter = ?, message = ?, retryable = ?, payload = ?,
 		run_at = ?, unsubscribed_at = ?, watch = ?, connection_left = ?, ` + runningColumns + updateWhere
 	updateRunning  = `UPDATE states SET ` + runningColumns + updateWhere
@@ -88,8 +88,8 @@ func (b *binding) request(e *entry, n *store.Request) *binding {
 	return b.optional(s.Connection).optional(e.idempotencyKey).bytes(n.Input).bytes(n.Metadata)
 }
 
-// indexTime returns when a request must be looked at, as the index has it. What
-// runs and need not be looked at stands there, too, where it is found when the
+// indexTime returns when the engine must look at a request, as the index has
+// it. All running requests are in the index, so that they are found when the
 // file is opened again.
 func indexTime(s *store.State) time.Time {
 	at := s.CheckAt()
@@ -118,13 +118,13 @@ func (b *binding) watched(s *store.State) *binding {
 	return b.null()
 }
 
-// counts binds what changes in every life.
+// counts binds the columns that every request changes.
 func (b *binding) counts(s *store.State, lease int64) *binding {
 	return b.int(int64(s.Fence)).int(lease).int(int64(s.Attempt)).int(int64(s.Failures)).int(int64(s.CrashCount)).
 		int(int64(s.LastSeq)).int(int64(s.Keep)).optional(s.Code).bool(s.CancelRequested)
 }
 
-// endColumns binds what belongs to an endColumns that may be nil.
+// endColumns binds the columns of an end, which may be nil.
 func (b *binding) endColumns(e *store.End) *binding {
 	if e == nil {
 		return b.null().null().null()
@@ -132,7 +132,7 @@ func (b *binding) endColumns(e *store.End) *binding {
 	return b.optional(e.Message).bool(e.Retryable).bytes(e.Payload)
 }
 
-// extras binds the mark and the progress.
+// extras binds the attempt mark and the progress.
 func (b *binding) extras(s *store.State) *binding {
 	if m := s.AttemptMark; m != nil {
 		b.int(int64(m.Seq)).int(int64(m.Keep)).int(int64(m.From)).optional(m.Code)
@@ -147,8 +147,8 @@ func (b *binding) extras(s *store.State) *binding {
 	return b
 }
 
-// entry reads the columns of requestColumns. The owner is the incarnation whose
-// leases hold.
+// entry reads the columns of requestColumns. Leases of the incarnation owner
+// are valid.
 func (r *row) entry(owner int64) *entry {
 	e := &entry{n: r.int()}
 	s := &e.state

@@ -1,9 +1,8 @@
--- Version 1. Times are milliseconds since 1970-01-01 UTC. What a request may be
--- selected by is indexed here, partly where most rows have no such thing.
+-- Version 1. Times are milliseconds since 1970-01-01 UTC. Indexes are partial
+-- where most rows have no value.
 --
--- A short life writes two rows, one when it is accepted and one when it ends,
--- each at the end of its table: nothing is ever written twice but what runs
--- for long. docs/decisions/0008 says what that is worth.
+-- A short request writes two rows, one when it is accepted and one when it ends,
+-- each at the end of its table. docs/decisions/0008 has the measurements.
 
 CREATE TABLE meta (
 	name  TEXT PRIMARY KEY,
@@ -11,10 +10,11 @@ CREATE TABLE meta (
 ) STRICT, WITHOUT ROWID;
 
 -- incarnation counts how often the file was opened: a lease is the incarnation
--- that took it. All requests whose n is below settled have a row in states.
+-- that granted it. All requests whose n is less than written_below have a row in
+-- states.
 INSERT INTO meta VALUES ('incarnation', 0), ('written_below', 0), ('checkpoints', 0);
 
--- What is known of a request from its acceptance on. Rows are never changed.
+-- The data of a request that is known when it is accepted. Rows never change.
 CREATE TABLE requests (
 	n               INTEGER PRIMARY KEY, -- counts acceptances
 	tenant          TEXT NOT NULL,
@@ -36,8 +36,8 @@ CREATE UNIQUE INDEX requests_by_id ON requests (tenant, id);
 CREATE INDEX requests_by_subject ON requests (tenant, subject, accepted, id);
 CREATE INDEX requests_by_tenant ON requests (tenant, accepted, id);
 
--- How a request stands, and its end. A request that has no row here was born
--- claimed by this incarnation, and nothing has changed since.
+-- The state of a request, and its end. A request without a row here was claimed by
+-- this incarnation when it was accepted, and has not changed since.
 CREATE TABLE states (
 	n        INTEGER PRIMARY KEY,
 	status   INTEGER NOT NULL,          -- 1 queued, 2 running, 3 succeeded, 4 failed, 5 cancelled
@@ -50,14 +50,14 @@ CREATE TABLE states (
 	lease    INTEGER NOT NULL,
 	attempt  INTEGER NOT NULL,
 	failures INTEGER NOT NULL,
-	crash_count   INTEGER NOT NULL,
+	crash_count INTEGER NOT NULL,
 	last_seq INTEGER NOT NULL,
 	keep     INTEGER NOT NULL,
 	code     TEXT,
 	cancel_requested INTEGER NOT NULL,
-	unsubscribed_at  INTEGER,           -- since when no connection follows it, if it has cancel_after
+	unsubscribed_at  INTEGER,           -- State.UnsubscribedAt
 	watch            INTEGER,           -- NULL: 0
-	connection_left  INTEGER,           -- 1: requests.connection does not hold any more
+	connection_left  INTEGER,           -- 1: State.Connection is empty
 
 	mark_seq  INTEGER,                  -- the mark of the running attempt; NULL during the first
 	mark_keep INTEGER,
@@ -69,12 +69,12 @@ CREATE TABLE states (
 	progress_percent REAL,
 	progress_message TEXT,
 
-	message   TEXT,                     -- these three are an end's
+	message   TEXT,                     -- these three belong to the end
 	retryable INTEGER,
 	payload   BLOB
 ) STRICT;
 
--- All that has not ended. What runs is found here when the file is opened.
+-- All requests that have not ended. Running ones are found here on opening.
 CREATE INDEX states_due ON states (shard, due) WHERE due IS NOT NULL;
 CREATE INDEX states_dead_letters ON states (ended) WHERE dead_letter;
 
@@ -83,8 +83,8 @@ CREATE TABLE checkpoints (
 	data BLOB NOT NULL
 ) STRICT;
 
--- Segments are written together with the state that makes them true, so there
--- are no orphans, and last rises from each to the next.
+-- Segments are written together with the state that covers them, so there are no
+-- orphans, and last increases from each to the next.
 CREATE TABLE segments (
 	n      INTEGER NOT NULL,
 	last   INTEGER NOT NULL,
@@ -106,7 +106,7 @@ CREATE TABLE idempotency_keys (
 	PRIMARY KEY (tenant, subject, action, key)
 ) STRICT, WITHOUT ROWID;
 
--- Cancels of ids that were not seen yet.
+-- Retained cancels of unknown ids.
 CREATE TABLE cancels (
 	tenant  TEXT NOT NULL,
 	subject TEXT NOT NULL,

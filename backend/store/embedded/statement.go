@@ -12,14 +12,14 @@ func prepare(conn *sqlite.Conn, query string) (*sqlite.Stmt, error) {
 	return stmt, asFailure(err)
 }
 
-// execute runs a statement that is not kept, to its end.
+// execute runs a transient statement to its end.
 func execute(conn *sqlite.Conn, query string) error {
 	_, err := pragma(conn, query)
 	return err
 }
 
-// pragma runs a statement that is not kept, and returns its first row's first
-// column as text.
+// pragma runs a transient statement, and returns the first column of its first
+// row as text.
 func pragma(conn *sqlite.Conn, query string) (string, error) {
 	stmt, _, err := conn.PrepareTransient(query)
 	if err != nil {
@@ -38,7 +38,7 @@ func pragma(conn *sqlite.Conn, query string) (string, error) {
 	}
 }
 
-// runStatement runs a statement that returns no rows, and makes it ready again.
+// runStatement runs a statement that returns no rows, and resets it.
 func runStatement(stmt *sqlite.Stmt) error {
 	if _, err := stmt.Step(); err != nil {
 		return asFailure(err)
@@ -77,7 +77,7 @@ func firstRow(stmt *sqlite.Stmt, read func(r *row)) (found bool, err error) {
 	return found, err
 }
 
-// binding binds a statement's parameters one after the other.
+// binding binds the parameters of a statement in order.
 type binding struct {
 	stmt *sqlite.Stmt
 	n    int
@@ -141,7 +141,7 @@ func (b *binding) null() *binding {
 	return b
 }
 
-// row reads a row's columns one after the other.
+// row reads the columns of a row in order.
 type row struct {
 	stmt *sqlite.Stmt
 	next int
@@ -177,7 +177,7 @@ func (r *row) bytes() []byte {
 	if r.stmt.ColumnIsNull(col) {
 		return nil
 	}
-	// The size must be asked for after the type and before the value.
+	// The size must be read after the type and before the value.
 	b := make([]byte, r.stmt.ColumnLen(col))
 	r.stmt.ColumnBytes(col, b)
 	return b

@@ -8,11 +8,11 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// errStep says that the writer's cache and the file disagree. The transaction
-// is rolled back, the cache emptied, and the operation run again.
+// errStep reports that the writer's cache and the file differ. The transaction
+// is rolled back, the cache cleared, and the operation run again.
 var errStep = errors.New("a request in the cache is not the one in the file")
 
-// statements are the writer's.
+// statements are the statements of the writer.
 type statements struct {
 	begin, end, rollback *sqlite.Stmt
 
@@ -81,7 +81,7 @@ func (w *writer) lookUp(k store.Key) (e *entry, err error) {
 	return e, err
 }
 
-// insert adds a request, unless one with its id is there.
+// insert adds a request, unless there is one with its id.
 func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 	e.n = w.next
 	bindTo(w.insertRequest).request(e, n)
@@ -97,7 +97,7 @@ func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 	return true, nil
 }
 
-// replace puts a request in the place of one that has expired.
+// replace deletes an expired request and inserts one with the same id.
 func (w *writer) replace(e *entry, n *store.Request) error {
 	bindTo(w.selectRequest).text(n.Tenant).text(n.ID)
 	old := int64(0)
@@ -120,24 +120,24 @@ func (w *writer) replace(e *entry, n *store.Request) error {
 	return err
 }
 
-// change is a request's step from one state to the next.
+// change is a step of a request from one state to the next.
 type change struct {
 	from  *entry
 	to    store.State
 	lease int64
-	// input stays known, or not.
+	// input is nil if it is not cached any more.
 	input *input
 	// end is not nil if the step ends the request.
 	end *store.End
 }
 
-// plain tells whether the step changes no column that watched binds, and the
-// index knows of no cancel.
+// plain reports whether the step changes no column that watched binds, and the
+// request cannot be in the index because of a cancel.
 func (c *change) plain() bool {
 	return c.to.CancelAfter == nil && c.to.Watch == c.from.state.Watch && c.to.Connection == c.from.state.Connection
 }
 
-// change writes a request's new state.
+// change writes the new state of a request.
 func (w *writer) change(c change) error {
 	changed := &entry{n: c.from.n, state: c.to, lease: c.lease, idempotencyKey: c.from.idempotencyKey, input: c.input}
 	stmt := w.updateRunning
@@ -191,7 +191,7 @@ func readEnd(stmt *sqlite.Stmt, n int64, s *store.State) (*store.End, error) {
 	return end, nil
 }
 
-// bodies reads what a claimed request needs to run.
+// bodies reads the input and the checkpoint of a claimed request.
 func (w *writer) bodies(n int64, work *store.ClaimedRequest) error {
 	bindTo(w.selectInput).int(n)
 	if _, err := firstRow(w.selectInput, func(r *row) { work.Input, work.Metadata = r.bytes(), r.bytes() }); err != nil {
@@ -202,7 +202,7 @@ func (w *writer) bodies(n int64, work *store.ClaimedRequest) error {
 	return err
 }
 
-// putReport writes the bodies of a report.
+// putReport writes the segment and the checkpoint of a report.
 func (w *writer) putReport(n int64, fence uint64, r *store.Report) error {
 	if g := r.Segment; g != nil {
 		b := bindTo(w.insertSegment).int(n).int(int64(g.Last)).int(int64(g.First)).int(int64(fence))
@@ -231,8 +231,8 @@ func (w *writer) hasSegment(n int64, fence uint64, g *store.Segment) (has bool, 
 	return has, err
 }
 
-// idOfKey returns the id that an idempotency key stands for; empty if it is
-// free.
+// idOfKey returns the id of the request with an idempotency key; empty if there
+// is none.
 func (w *writer) idOfKey(n *store.Request) (id string, err error) {
 	bindTo(w.selectKey).text(n.Tenant).text(n.Subject).text(n.Action).text(n.IdempotencyKey)
 	_, err = firstRow(w.selectKey, func(r *row) { id = r.text() })
@@ -244,7 +244,7 @@ func (w *writer) putKey(n *store.Request) error {
 	return w.execWrite(w.replaceKey)
 }
 
-// cancelled tells whether a cancel of the request is remembered.
+// cancelled reports whether a cancel of the request is retained.
 func (w *writer) cancelled(n *store.Request, now time.Time) (yes bool, err error) {
 	if any, err := w.anyCancels(); err != nil || !any {
 		return false, err
@@ -254,8 +254,8 @@ func (w *writer) cancelled(n *store.Request, now time.Time) (yes bool, err error
 	return yes, err
 }
 
-// anyCancels tells whether any cancel is remembered. Mostly none is, and then
-// accepting need not look.
+// anyCancels reports whether any cancel is retained. Usually none is, and
+// Accept needs no lookup.
 func (w *writer) anyCancels() (any bool, err error) {
 	if w.cancels == nil {
 		if _, err := firstRow(w.anyCancel, func(r *row) { any = r.bool() }); err != nil {

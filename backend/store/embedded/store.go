@@ -1,14 +1,13 @@
-// Package embedded keeps requests in one SQLite file that has one owner. It is
-// the store of a server that runs on one machine.
+// Package embedded stores requests in one SQLite file with one owner. It is the
+// store of a server that runs on one machine.
 //
-// All writing is done by one goroutine at a time, which takes the operations
-// that wait, runs them in one transaction and answers them when it is committed
-// and synced: many callers share the cost of one fsync, and none waits for
-// company; one that has none writes itself. Reading is done on connections of
-// its own.
+// One goroutine at a time writes. It takes the operations that wait, runs them
+// in one transaction, and answers them when that is committed and synced. So
+// many callers share the cost of one fsync, and no operation waits for others;
+// a single caller writes on its own goroutine. Reads use other connections.
 //
-// A lease is an incarnation of the store, counted in the file: it holds until
-// the file is opened again, and time never voids it.
+// A lease is an incarnation of the store, counted in the file: it is valid
+// until the file is opened again, and never expires.
 package embedded
 
 import (
@@ -24,18 +23,19 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// Options are a store's. Nil and zero are useful.
+// Options configure a store. The zero value and nil are valid.
 type Options struct {
 	// Now is the store's clock. Default time.Now.
 	Now func() time.Time
-	// Retention is for how long a request is kept after its end. Default
+	// Retention is how long a request is kept after its end. Default
 	// store.DefaultRetention.
 	Retention time.Duration
-	// Logger gets what operators should know: writes that begin to fail, and
-	// work again. Default: nothing is logged.
+	// Logger logs when writes begin to fail, and when they succeed again.
+	// Default: nothing is logged.
 	Logger *slog.Logger
 
-	// block is births' own. Tests make it small. Default birthBlock.
+	// block is the size of a block of unwrittenRows, smaller in tests. Default
+	// unwrittenBlock.
 	block int64
 }
 
@@ -49,10 +49,10 @@ type Store struct {
 	ops     chan *op
 	quit    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the writer has ended
-	// callers counts callers with an operation.
+	// callers counts callers with a pending operation.
 	callers atomic.Int64
-	// writeLock is held by who writes during a transaction, and by the checkpointer
-	// when the write-ahead log has grown so long that writing must wait.
+	// writeLock is held during each transaction that writes, and by the
+	// checkpointer when the write-ahead log is so long that writes must wait.
 	writeLock sync.Mutex
 	writer    *writer
 	readers   chan *reader
@@ -74,10 +74,10 @@ var (
 	_ store.Checker         = (*Store)(nil)
 )
 
-// Open opens the database at path, makes it if there is none, and brings an
-// older one up to date. A lock file and SQLite's own files lie beside it: path
-// with .lock, -wal and -shm. Options may be nil. All leases of the owner before
-// are void from now on, and no connection follows anything.
+// Open opens the database at path, creates it if there is none, and migrates an
+// older one. A lock file and SQLite's own files are beside it: path with .lock,
+// -wal and -shm. Options may be nil. All leases of the previous owner end, and
+// no connection follows anything.
 //
 // Errors: *LockedError if the file has an owner; ErrForeign, ErrNewer,
 // ErrCorrupt, ErrReadOnly.
@@ -118,19 +118,19 @@ func Open(path string, options *Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends the store: it finishes what its writer has begun or has in its
-// queue, and refuses the rest with store.ErrClosed. It is safe to call more
-// than once.
+// Close closes the store. It finishes the operations that wait for the writer,
+// and refuses later ones with store.ErrClosed. It is safe to call more than
+// once.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.quit)
 		<-s.stopped
 		<-s.checkpointer.stopped
-		// Whoever writes alone ends; nobody begins after that.
+		// Wait for a caller that writes on its own goroutine; no other can start.
 		s.writeLock.Lock()
 		s.writeLock.Unlock() //nolint:staticcheck // it only waits
 		for range cap(s.readers) {
-			// Reads are pages: this waits for milliseconds.
+			// Each read is one page: this waits for milliseconds.
 			<-s.readers
 		}
 		s.closeErr = s.release()
@@ -138,7 +138,7 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// closed tells whether Close was called.
+// closed reports whether Close was called.
 func (s *Store) closed() bool {
 	select {
 	case <-s.quit:
@@ -155,7 +155,7 @@ func (s *Store) Check(ctx context.Context) error {
 		return store.ErrClosed
 	}
 	if s.health.probe() {
-		// The outcome is the health's.
+		// The outcome is recorded in s.health.
 		_ = s.write(ctx, &op{name: "check", run: (*writer).probe})
 	}
 	if err := s.health.failed(); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// Accept plays store.RequestQueue.
+// Accept implements store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
-	s.idFilter.insert(n.Key) // before it can be there
+	s.idFilter.insert(n.Key) // before it can be stored
 	var a store.Acceptance
 	err := s.write(ctx, &op{
 		name: "accept", size: len(n.Input) + len(n.Metadata), held: n.Claim != nil,
@@ -47,7 +47,7 @@ func (w *writer) accept(n *store.Request) (store.Acceptance, error) {
 		return store.Acceptance{}, err
 	}
 	if !fresh {
-		// The id is known, or was and has expired; then it is gone now.
+		// The id is in use, or its request has expired and must be replaced.
 		known, err := w.known(n)
 		if err != nil || known != nil {
 			return answer(known), err
@@ -69,7 +69,7 @@ func answer(e *entry) store.Acceptance {
 	return store.Acceptance{State: e.state}
 }
 
-// known returns the request that answers n: the one with its id, else the one
+// known returns the request that n repeats: the one with its id, else the one
 // with its idempotency key; nil if there is none.
 func (w *writer) known(n *store.Request) (*entry, error) {
 	e, err := w.findRequest(n.Key)
@@ -99,8 +99,9 @@ func (w *writer) known(n *store.Request) (*entry, error) {
 	return e, nil
 }
 
-// insertRelated writes what belongs to a fresh request. One that is born claimed, and
-// has no more to say, gets its row in lives when that changes.
+// insertRelated writes the rows that belong to a new request. A request that is
+// claimed when it is accepted, without more to store, gets its row in states
+// when that changes.
 func (w *writer) insertRelated(e *entry, n *store.Request, cancelled bool) error {
 	w.unwrittenRows.accepted(e.n)
 	if n.IdempotencyKey != "" {
@@ -125,7 +126,7 @@ func (w *writer) insertRelated(e *entry, n *store.Request, cancelled bool) error
 	return w.change(c)
 }
 
-// Claim plays store.RequestQueue.
+// Claim implements store.RequestQueue.
 func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	var work store.ClaimedRequest
 	err := s.write(ctx, &op{name: "claim", held: true, run: func(w *writer) (err error) {
@@ -138,7 +139,7 @@ func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (st
 	return work, err
 }
 
-// isRefusal tells whether an error comes with the state that it is about.
+// isRefusal reports whether an error comes with the state that it is about.
 func isRefusal(err error) bool {
 	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrNotDue) ||
 		errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrQuarantined)
@@ -165,7 +166,7 @@ func (w *writer) claim(k store.Key, by store.Claimant) (store.ClaimedRequest, er
 	return work, w.change(change{from: e, to: next, lease: w.store.incarnation, input: e.input})
 }
 
-// Record plays store.RequestQueue.
+// Record implements store.RequestQueue.
 func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
 	var state store.State
 	err := s.write(ctx, &op{name: "record", size: sizeOf(&r), run: func(w *writer) (err error) {
@@ -209,7 +210,7 @@ func (w *writer) record(f store.Fence, r *store.Report) (store.State, error) {
 	return next, w.change(change{from: e, to: next, lease: e.lease, input: e.inputBut(r.Checkpoint)})
 }
 
-// Finish plays store.RequestQueue.
+// Finish implements store.RequestQueue.
 func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
 	size := sizeOf(&o.Report)
 	if o.End != nil {
@@ -252,8 +253,7 @@ func (w *writer) finish(f store.Fence, o *store.Outcome) (store.State, error) {
 	return next, w.change(change{from: e, to: next, lease: e.lease, input: e.inputBut(o.Checkpoint), end: end})
 }
 
-// inputBut returns the input that is known, unless there is a checkpoint now,
-// too.
+// inputBut returns the cached input, unless there is a checkpoint now.
 func (e *entry) inputBut(checkpoint []byte) *input {
 	if checkpoint != nil {
 		return nil
@@ -261,7 +261,7 @@ func (e *entry) inputBut(checkpoint []byte) *input {
 	return e.input
 }
 
-// Cancel plays store.RequestQueue.
+// Cancel implements store.RequestQueue.
 func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
 	var state store.State
 	missing := false
@@ -278,8 +278,8 @@ func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (stor
 	return state, err
 }
 
-// cancel tells that a request is missing without an error: an error would undo
-// what it remembers.
+// cancel reports a missing request without an error, because an error would
+// roll back the retained cancel.
 func (w *writer) cancel(k store.Key, subject string) (state store.State, missing bool, err error) {
 	e, err := w.findRequest(k)
 	now := w.store.opt.Now()
@@ -301,8 +301,7 @@ func (w *writer) cancel(k store.Key, subject string) (state store.State, missing
 	return next, false, w.change(change{from: e, to: next, lease: e.lease, input: e.input, end: end})
 }
 
-// findRequest returns a request that is there; nil if there is none, or it has
-// expired.
+// findRequest returns a request; nil if there is none, or it has expired.
 func (w *writer) findRequest(k store.Key) (*entry, error) {
 	if e := w.cache[k]; e != nil {
 		return e, nil
@@ -337,7 +336,7 @@ func (w *writer) sameEnd(e *entry, end *store.End) error {
 	case err != nil:
 		return err
 	case have == nil:
-		return fmt.Errorf("%w: request %s ended without an end", ErrCorrupt, e.state.ID)
+		return fmt.Errorf("%w: request %s ended without a stored end", ErrCorrupt, e.state.ID)
 	case !have.Equal(end):
 		return store.ErrFenced
 	}

@@ -2,12 +2,12 @@ package embedded
 
 import "github.com/pay-theory/streamer/backend/store"
 
-// A short life needs no row in states before its end. So that all which were
-// running are found when the file is opened again, without reading it all,
-// what lives longer gets its row after all: requests are looked at in blocks,
-// in the order of their acceptance, some blocks behind the newest one.
+// A short request needs no row in states before its end. After a crash, running
+// requests must be found without reading the whole file. So longer requests get
+// their row: requests are checked in blocks, in the order of their acceptance, a
+// few blocks behind the newest one.
 const (
-	unwrittenBlock = 1024 // requests of a block
+	unwrittenBlock = 1024 // requests in a block
 	unwrittenLag   = 4    // blocks
 )
 
@@ -18,16 +18,17 @@ const (
 		WHERE r.n >= ? AND NOT EXISTS (SELECT 1 FROM states s WHERE s.n = r.n)`
 )
 
-// unwrittenRows counts the requests that have no row in states yet. It belongs to the
-// writer.
+// unwrittenRows counts the requests that have no row in states yet. Only the
+// writer uses it.
 type unwrittenRows struct {
-	block int64 // how many requests make one
-	// writtenBelow is the start of a block. All requests below it have their row: that
-	// is said only of what is committed.
+	block int64 // requests in a block
+	// writtenBelow is the start of a block. All requests below it have their
+	// row, considering only committed transactions.
 	writtenBelow int64
-	// counts counts by block, the ones of the running transaction included.
+	// counts has the number of such requests by block, including those of the
+	// running transaction.
 	counts map[int64]int
-	// recount tells that a transaction was rolled back which open includes.
+	// recount reports that counts includes a transaction that was rolled back.
 	recount bool
 }
 
@@ -35,7 +36,7 @@ func newUnwrittenRows(block, next int64) unwrittenRows {
 	return unwrittenRows{block: block, writtenBelow: next / block * block, counts: map[int64]int{}}
 }
 
-// isBehind tells whether the block behind the mark is old enough.
+// isBehind reports whether the block at writtenBelow is old enough.
 func (b *unwrittenRows) isBehind(next int64) bool {
 	return b.writtenBelow+(1+unwrittenLag)*b.block <= next
 }
@@ -49,9 +50,10 @@ func (b *unwrittenRows) written(n int64) {
 	}
 }
 
-// advanceWrittenBelow moves the mark on as far as it may: it writes the rows that are still
-// missing below, and notes the mark in the file. It is called at the beginning
-// of a transaction, where all that open counts is committed.
+// advanceWrittenBelow raises writtenBelow as far as possible: it writes the
+// missing rows of the old blocks, and stores the new value in the file. It is
+// called at the beginning of a transaction, when everything in counts is
+// committed.
 func (w *writer) advanceWrittenBelow() error {
 	b := &w.unwrittenRows
 	if b.recount {
@@ -71,7 +73,7 @@ func (w *writer) advanceWrittenBelow() error {
 		b.writtenBelow += b.block
 	}
 	if b.isBehind(w.next) {
-		// Those that live long. The mark moves when that is committed.
+		// Requests that run long. writtenBelow is raised when this is committed.
 		if err := w.writeRows(b.writtenBelow, b.writtenBelow+b.block, w.store.incarnation); err != nil {
 			return err
 		}
@@ -83,8 +85,8 @@ func (w *writer) advanceWrittenBelow() error {
 	return w.execWrite(w.setWrittenBelow)
 }
 
-// writeRows gives the requests of a range the rows that they lack, under the
-// lease of an incarnation.
+// writeRows inserts the missing rows of a range of requests, with the lease of
+// an incarnation.
 func (w *writer) writeRows(from, to, lease int64) error {
 	var keys []store.Key
 	bindTo(w.selectUnwritten).int(from).int(to)

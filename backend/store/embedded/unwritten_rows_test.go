@@ -18,11 +18,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// bg is for properties, which have no context of their own.
+// bg is the context of properties, which have none of their own.
 var bg = context.Background()
 
-// copyFile copies a database and its log as they lie there: what a crash would
-// leave while nobody writes.
+// copyFile copies a database and its log, as a crash would leave them while
+// nothing is written.
 func copyFile(t require.TestingT, from, to string) {
 	for _, suffix := range []string{"", "-wal"} {
 		in, err := os.Open(from + suffix)
@@ -36,7 +36,7 @@ func copyFile(t require.TestingT, from, to string) {
 	}
 }
 
-// dueStatuses returns the ids that are dueStatuses at once, and in which state.
+// dueStatuses returns the status of each request that is due now, by id.
 func dueStatuses(t require.TestingT, s *Store) map[string]store.Status {
 	out := map[string]store.Status{}
 	for shard := range store.DefaultShards {
@@ -49,13 +49,13 @@ func dueStatuses(t require.TestingT, s *Store) map[string]store.Status {
 	return out
 }
 
-// TestUnwrittenRows crashes at random moments of random lives, after rollbacks too:
-// whatever had not ended is found again, and nothing else.
+// TestUnwrittenRows crashes at random moments between random steps, also after
+// rollbacks: exactly the requests that had not ended are found again.
 func TestUnwrittenRows(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
-	// Each crash opens a file: fewer than elsewhere find as much.
+	// Each crash opens a file, so fewer runs than elsewhere are enough.
 	checks := flag.Lookup("rapid.checks").Value
 	before := checks.String()
 	require.NoError(t, checks.Set("20"))
@@ -112,7 +112,7 @@ func TestUnwrittenRows(t *testing.T) {
 	})
 }
 
-// drawID returns one of the requests in a state; empty if there is none.
+// drawID draws the id of a request in a status; empty if there is none.
 func drawID(rt *rapid.T, open map[string]store.Status, in store.Status) string {
 	var ids []string
 	for id, status := range open {
@@ -127,8 +127,8 @@ func drawID(rt *rapid.T, open map[string]store.Status, in store.Status) string {
 	return rapid.SampledFrom(ids).Draw(rt, "id")
 }
 
-// TestWrittenBelow looks whether the mark follows: what is opened again is not read
-// from its beginning.
+// TestWrittenBelow checks that written_below follows the newest requests, so
+// that opening the file does not read it from its beginning.
 func TestWrittenBelow(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "a.db"), &Options{block: 4})
 	require.NoError(t, err)
@@ -138,7 +138,7 @@ func TestWrittenBelow(t *testing.T) {
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)
 		if i%10 == 3 {
-			continue // it lives long
+			continue // it keeps running
 		}
 		_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
 		require.NoError(t, err)
@@ -152,11 +152,12 @@ func TestWrittenBelow(t *testing.T) {
 	require.Less(t, len(s.writer.unwrittenRows.counts), 10)
 	_, err = s.Finish(t.Context(), store.Fence{Key: store.Key{Tenant: "t", ID: "3"}, Fence: 1},
 		store.Outcome{End: &store.End{Status: store.Succeeded}})
-	require.NoError(t, err, "what got its row while it ran ends as any other")
+	require.NoError(t, err, "a request whose row was written while it ran ends like any other")
 }
 
-// TestRolledBackEnds puts an end into a transaction that is rolled back: it is
-// not counted twice, and what runs beside it is found again after a crash.
+// TestRolledBackEnds rolls back a transaction with an end: it must not be
+// counted twice, and requests that run at the same time are found after a
+// crash.
 func TestRolledBackEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	s, err := Open(path, &Options{block: 4})

@@ -12,62 +12,62 @@ import (
 )
 
 // SQLite's own file system for Unix writes a frame of the write-ahead log in
-// two calls, and as it is translated here it has no fdatasync: each commit also
-// waits for the file system to journal that the log's time of change moved.
-// That more than doubled what an ack costs. So the log is opened through a file
-// system that is SQLite's own in all but this: what is written to a log is
-// gathered until it is read, cut or synced, and leaves in one call; and it is
-// synced by fdatasync, which is what SQLite itself uses where it is compiled
-// for Linux.
+// two calls, and the translated code has no fdatasync: each commit also waits
+// until the file system has journalled the log's modification time. That more
+// than doubled the cost of an ack. So the log is opened through a file system
+// that differs from SQLite's own in two things: data that is written to a log is
+// collected until the log is read, truncated or synced, and then written in one
+// call; and the log is synced by fdatasync, as SQLite itself does where it is
+// compiled for Linux.
 //
-// Gathering changes nothing of what others see: with synchronous=FULL a commit
-// is published to other connections after its sync.
+// Other connections see no difference: with synchronous=FULL a commit is
+// published to them after its sync.
 
-// vfsName is by what name the file system is registered in this process. It is
-// not made the default, for others may use SQLite here, too.
+// vfsName is the name of the file system in this process. It is not the default
+// one, because other code may use SQLite here, too.
 const vfsName = "streamer"
 
 const (
-	// gatherMax is how many bytes are gathered at most.
+	// gatherMax is how many bytes are collected at most.
 	gatherMax = 1 << 20
-	// growMin and growMax are by how many bytes a log grows at least and at
-	// most.
+	// growMin and growMax bound by how many bytes a log grows.
 	growMin = 256 << 10
 	growMax = 4 << 20
 )
 
-// vfs is the file system, made once in a process.
+// vfs is the file system, created once in a process.
 var vfs struct {
 	once  sync.Once
 	err   error
 	inner uintptr // *sqlite3_vfs, SQLite's own
-	// methods are by the pointer of those that they replace: there is one for
-	// each way of locking.
+	// methods are indexed by the pointer of the methods that they replace;
+	// there is one set for each way of locking.
 	methods sync.Map // uintptr of a sqlite3_io_methods → *logMethods
 	logs    sync.Map // uintptr of an open sqlite3_file → *logFile
 }
 
-// logMethods are the methods of an open log, and those below.
+// logMethods are the methods of an open log, and the ones that they replace.
 type logMethods struct {
 	ours  uintptr
 	inner lib.Tsqlite3_io_methods
 }
 
-// logFile is one connection's handle of a log. One goroutine uses it at a time.
+// logFile is one connection's handle of a log. Only one goroutine uses it at a
+// time.
 type logFile struct {
 	inner *lib.Tsqlite3_io_methods
 	fd    int
-	// gathered is what is to be written at offset.
+	// gathered is the data to be written at offset.
 	gathered []byte
 	offset   int64
-	// size is how long the file is at least, unless it was cut.
+	// size is the minimal length of the file, unless it was truncated.
 	size int64
-	// synced tells that the file was synced by SQLite's own method, which sees
-	// to its directory, too.
+	// synced reports that the file was synced by SQLite's own method, which
+	// also syncs its directory.
 	synced bool
 }
 
-// location returns by what name SQLite is to open a file.
+// location returns the name by which SQLite must open a file.
 func location(path string) (string, error) {
 	vfs.once.Do(registerVFS)
 	if vfs.err != nil {
@@ -86,7 +86,7 @@ func registerVFS() {
 	if inner == 0 || err != nil {
 		return
 	}
-	// Both stay for as long as the process lives.
+	// Neither is ever freed.
 	ours := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_vfs{})))
 	if ours == 0 {
 		return
@@ -100,7 +100,7 @@ func registerVFS() {
 	}
 }
 
-// openFile is xOpen. Only a log gets other methods.
+// openFile is xOpen. Only logs get other methods.
 func openFile(tls *libc.TLS, _, name, file uintptr, flags int32, out uintptr) int32 {
 	open := function[func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32](deref[lib.Tsqlite3_vfs](vfs.inner).FxOpen)
 	rc := open(tls, vfs.inner, name, file, flags, out)
@@ -110,7 +110,7 @@ func openFile(tls *libc.TLS, _, name, file uintptr, flags int32, out uintptr) in
 	f := deref[lib.TunixFile](file)
 	m := methodsFor(tls, f.FpMethod)
 	if m == nil {
-		return rc // it works without
+		return rc // SQLite's own methods work, too
 	}
 	vfs.logs.Store(file, &logFile{inner: &m.inner, fd: int(f.Fh)})
 	f.FpMethod = m.ours
@@ -129,7 +129,7 @@ func methodsFor(tls *libc.TLS, inner uintptr) *logMethods {
 	*ours = m.inner
 	ours.FxClose, ours.FxRead, ours.FxWrite = pointer(closeLog), pointer(readLog), pointer(writeLog)
 	ours.FxTruncate, ours.FxSync, ours.FxFileSize = pointer(truncateLog), pointer(syncLog), pointer(sizeOfLog)
-	// Of two that come at once the second is forgotten.
+	// If two goroutines get here at the same time, the second one's are dropped.
 	kept, _ := vfs.methods.LoadOrStore(inner, m)
 	return kept.(*logMethods)
 }
@@ -167,7 +167,7 @@ func writeLog(_ *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
 	if len(l.gathered) == 0 {
 		l.offset = offset
 	}
-	l.gathered = append(l.gathered, unsafe.Slice(deref[byte](data), n)...) //nolint:gosec // SQLite's promise: so many bytes
+	l.gathered = append(l.gathered, unsafe.Slice(deref[byte](data), n)...) //nolint:gosec // SQLite passes n bytes
 	return lib.SQLITE_OK
 }
 
@@ -208,7 +208,7 @@ func syncLog(tls *libc.TLS, file uintptr, flags int32) int32 {
 	}
 }
 
-// flush writes what was gathered.
+// flush writes the collected data.
 func (l *logFile) flush() int32 {
 	b, offset := l.gathered, l.offset
 	l.gathered = l.gathered[:0]
@@ -230,13 +230,13 @@ func (l *logFile) flush() int32 {
 	return lib.SQLITE_OK
 }
 
-// extend lengthens a log with zeros, ahead of what is to be written: to write
-// over what is there and sync it costs half of what it costs to append, for the
-// file system need not journal the file's new length and blocks. It doubles
-// the log, by at most growMax, so that small databases have small logs. What
-// cannot be done is left: the write itself will say so.
+// extend appends zeros to a log before data is written: overwriting and syncing
+// existing bytes costs half as much as appending, because the file system need
+// not journal the new length and blocks of the file. It doubles the log, by at
+// most growMax, so that small databases have small logs. Errors are ignored;
+// the write itself will report them.
 //
-// The zeros are no frames, and so end the log wherever it is read.
+// The zeros are not valid frames, so the log ends where they begin.
 func (l *logFile) extend(end int64) {
 	var stat syscall.Stat_t
 	if syscall.Fstat(l.fd, &stat) != nil {
@@ -256,19 +256,19 @@ func (l *logFile) extend(end int64) {
 	}
 }
 
-// deref returns what is deref an address of memory that is not Go's.
+// deref returns a pointer to memory that Go does not manage.
 func deref[T any](address uintptr) *T {
-	// vet takes each conversion of a number for a mistake; this is none.
+	// vet reports each conversion of a number; this one is correct.
 	return *(**T)(unsafe.Pointer(&address)) //nolint:gosec // audited: all callers' memory is SQLite's
 }
 
-// pointer returns a function that is declared, not a closure, as translated C
-// code calls it. It rests on how Go represents functions, as that code does.
+// pointer returns a declared function (not a closure) as translated C code
+// calls it. It depends on how Go represents functions, as that code does.
 func pointer[F any](f F) uintptr {
 	return *(*uintptr)(unsafe.Pointer(&struct{ f F }{f})) //nolint:gosec // audited: declared functions stay where they are
 }
 
-// function is the way back.
+// function is the inverse of pointer.
 func function[F any](address uintptr) F {
 	return *(*F)(unsafe.Pointer(&struct{ uintptr }{address})) //nolint:gosec // audited: the addresses are of SQLite's methods
 }

@@ -22,9 +22,8 @@ func openRaw(t *testing.T, path string) *sqlite.Conn {
 	return conn
 }
 
-// TestGather writes transactions that are larger than the cache, and reads
-// from them what is not in the file yet; others see them when they are
-// committed, or never.
+// TestGather writes transactions that are larger than the cache, and reads data
+// that is not in the file yet. Other connections see it only after the commit.
 func TestGather(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b?%23#.db") // names are escaped
 	ours, other := openRaw(t, path), openRaw(t, path)
@@ -40,7 +39,7 @@ func TestGather(t *testing.T) {
 	for round, end := range []string{"COMMIT", "ROLLBACK", "COMMIT"} {
 		before := ask(other, "SELECT count(*) || ' ' || coalesce(sum(n), 0) FROM things")
 		ask(ours, "BEGIN IMMEDIATE")
-		for i := range 800 { // 2.4 MiB, more than is gathered at once
+		for i := range 800 { // 2.4 MiB, more than is collected at once
 			ask(ours, fmt.Sprintf("INSERT INTO things VALUES (%d, randomblob(3000))", round*1000+i))
 			if i%50 == 0 {
 				ask(ours, fmt.Sprintf("UPDATE things SET data = zeroblob(3001) WHERE n = %d", round*1000+i/2))
@@ -56,13 +55,13 @@ func TestGather(t *testing.T) {
 		require.Equal(t, after, ask(other, "SELECT count(*) || ' ' || coalesce(sum(n), 0) FROM things"))
 		require.Equal(t, "ok", ask(other, "PRAGMA integrity_check"))
 	}
-	// What a crash would leave.
+	// The state after a crash.
 	to := filepath.Join(t.TempDir(), "copy.db")
 	copyFile(t, path, to)
 	require.Equal(t, "1600", ask(openRaw(t, to), "SELECT count(*) FROM things"))
 }
 
-// TestLogGrowsAhead looks whether commits write over what is there.
+// TestLogGrowsAhead checks that commits overwrite existing bytes.
 func TestLogGrowsAhead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	conn := openRaw(t, path)
@@ -86,10 +85,10 @@ func TestLogGrowsAhead(t *testing.T) {
 	require.NoError(t, err)
 	info, err := os.Stat(path + "-wal")
 	require.NoError(t, err)
-	require.Equal(t, int64(growMin), info.Size(), "a log that was cut grows anew")
+	require.Equal(t, int64(growMin), info.Size(), "a truncated log grows again")
 }
 
-// TestLogErrors has the operating system refuse what is gathered.
+// TestLogErrors makes the operating system refuse the collected data.
 func TestLogErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	conn := openRaw(t, path)
@@ -103,7 +102,7 @@ func TestLogErrors(t *testing.T) {
 		}
 		return log == nil
 	})
-	require.NotNil(t, log, "the log is opened through our file system")
+	require.NotNil(t, log, "the log is opened through this file system")
 	fd := log.fd
 	log.fd = -1
 	_, err = pragma(conn, "INSERT INTO things VALUES (1)")

@@ -2,6 +2,6 @@
 
 package embedded
 
-// location returns by what name SQLite is to open a file: elsewhere than on
-// Linux its own file system is used as it is.
+// location returns the name by which SQLite must open a file. Only on Linux it
+// differs from the path.
 func location(path string) (string, error) { return path, nil }

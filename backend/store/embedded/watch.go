@@ -22,7 +22,7 @@ func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uin
 	})
 }
 
-// transition brings a request from one state to the next.
+// transition applies a step to the state of a request.
 func (s *Store) transition(
 	ctx context.Context, name string, key store.Key, next func(store.State, time.Time) (store.State, *store.End, error),
 ) (state store.State, err error) {

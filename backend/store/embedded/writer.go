@@ -10,27 +10,28 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// A batch is what was waiting when the commit before was done, within bounds:
-// those of a large batch would all wait for its commit, and then work while the
-// writer has nothing to do.
+// A batch holds the operations that were waiting when the previous commit was
+// done, up to a bound: in a large batch all would wait for one commit, and then
+// work while the writer is idle.
 const (
 	maxBatch      = 128
 	maxBatchBytes = 8 << 20
-	// maxWaiting is how many operations wait for the writer; more wait to wait.
+	// maxWaiting is the capacity of the queue of operations. More callers
+	// block.
 	maxWaiting = 1024
 )
 
-// op is one operation that waits for the writer.
+// op is an operation that waits for the writer.
 type op struct {
 	name string
-	// run does it. It is run again if the batch has to be rolled back: what it
-	// leaves in variables must be set anew by each run. It checks all
+	// run executes the operation. It may run again if the batch is rolled back,
+	// so each run must set all variables that it changes. It checks all
 	// conditions before it writes.
 	run func(w *writer) error
-	// size is about how many bytes it writes.
+	// size is about how many bytes the operation writes.
 	size int
-	// held operations are not left alone by their callers once they may have
-	// had their effect: a claim that nobody knows of would be held for ever.
+	// held operations are waited for once they may have had their effect, even
+	// if the context ends: a claim that nobody knows of would never end.
 	held bool
 
 	state atomic.Int32
@@ -41,17 +42,17 @@ type op struct {
 // States of an operation.
 const (
 	waiting   int32 = iota
-	withdrawn       // by its caller; it will not be run
+	withdrawn       // by its caller; it will not run
 	taken           // by the writer
 	left            // by its caller, while the writer runs it
 	finished
 )
 
-// write hands an operation to the writer and waits until its transaction is
-// committed and synced. If the context ends first and the operation has not
-// begun, it never will, and the error is the context's; if it has begun, the
-// error is a store.ErrUnavailable, too. An operation that is alone is begun at
-// once, and waited for.
+// write passes an operation to the writer and waits until its transaction is
+// committed and synced. If the context ends before the operation was started,
+// it never runs, and the error is the context's; if it was started, the error
+// also matches store.ErrUnavailable. If no other caller has an operation, it
+// runs at once on the caller's goroutine.
 func (s *Store) write(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -73,7 +74,7 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	}
 }
 
-// await waits for an operation that the writer was handed.
+// await waits for an operation that was passed to the writer.
 func (s *Store) await(ctx context.Context, o *op) (err error) {
 	select {
 	case <-o.done:
@@ -97,13 +98,14 @@ func (s *Store) await(ctx context.Context, o *op) (err error) {
 	}
 }
 
-// runOnCaller runs an operation on its caller's goroutine if there is no other one:
-// then nobody need be woken, twice. It returns false if it did not. Either way
-// the caller is counted as present, until it takes itself out; if it leaves
-// early, the writer does, so that nothing overtakes what was left behind.
+// runOnCaller runs an operation on its caller's goroutine if it is the only
+// one, which saves two wake-ups. It returns false if it did not run it. In both
+// cases it adds the caller to s.callers, and the caller removes itself; if the
+// caller leaves early, the writer removes it, so that no later operation runs
+// before its one.
 func (s *Store) runOnCaller(o *op) bool {
-	// The gate is shut while the log starts again: that takes its time, in
-	// which the context may end.
+	// The lock is also held while the log is copied. That takes long, and the
+	// context may end meanwhile, so do not wait for it.
 	if s.callers.Add(1) != 1 || !s.writeLock.TryLock() {
 		return false
 	}
@@ -116,12 +118,12 @@ func (s *Store) runOnCaller(o *op) bool {
 	return true
 }
 
-// writer writes, on its own goroutine or on that of a caller who is alone. All
-// that it has, but its batch, is touched only by who holds the gate.
+// writer writes, on its own goroutine or on that of a single caller. All fields
+// except batch are protected by Store.writeLock.
 type writer struct {
 	store *Store
 	conn  *sqlite.Conn
-	// others are the connections to be closed before this one.
+	// others are the connections that must be closed before this one.
 	others []*sqlite.Conn
 
 	statements
@@ -129,20 +131,21 @@ type writer struct {
 	// next is the n of the next request.
 	next          int64
 	unwrittenRows unwrittenRows
-	// cancels tells whether any cancel is remembered in the file; nil: unknown.
+	// cancels reports whether any cancel is retained in the file; nil: unknown.
 	cancels *bool
 
-	// batch is where its goroutine collects.
+	// batch is the buffer for the next batch.
 	batch []*op
-	// taken counts operations that were begun. Tests wait for it.
+	// taken counts started operations. Tests wait for it.
 	taken atomic.Int64
-	// wrote tells that the running operation has written something.
+	// wrote reports that the running operation has written something.
 	wrote bool
-	// frames is a high guess of how far the log grew in this transaction.
+	// frames is an upper estimate of how far the log grew in this transaction.
 	frames int
 }
 
-// processOps takes batches until the store is closed, then what still waits.
+// processOps runs batches until the store is closed, then the operations that
+// still wait.
 func (w *writer) processOps() {
 	defer close(w.store.stopped)
 	w.batch = make([]*op, 0, maxBatch)
@@ -163,8 +166,8 @@ func (w *writer) processOps() {
 	}
 }
 
-// serveBatch runs an operation in one batch with those that wait behind it when the
-// writer's turn has come, and answers them.
+// serveBatch runs an operation in one batch with those that wait when the
+// writer gets the lock, and answers them.
 func (w *writer) serveBatch(o *op) {
 	if !w.takeOp(o) {
 		return
@@ -191,7 +194,7 @@ func (w *writer) takeOp(o *op) bool {
 	return true
 }
 
-// collect adds what waits, and waits for nothing.
+// collect adds the operations that wait to a batch. It does not block.
 func (w *writer) collect(batch []*op) []*op {
 	size := batch[0].size
 	for len(batch) < maxBatch && size < maxBatchBytes {
@@ -208,7 +211,7 @@ func (w *writer) collect(batch []*op) []*op {
 	return batch
 }
 
-// commit runs a batch. The gate is held.
+// commit runs a batch. The caller holds writeLock.
 func (w *writer) commit(batch []*op) {
 	w.frames = framesPerCommit
 	for _, o := range batch {
@@ -218,9 +221,9 @@ func (w *writer) commit(batch []*op) {
 	w.store.checkpointer.grown(w.frames)
 }
 
-// runAll runs a batch in one transaction. If that fails within an operation,
-// or for want of space, each is run in a transaction of its own, so that only
-// the guilty fail.
+// runAll runs a batch in one transaction. If an operation fails, or the disk is
+// full, it runs each in a transaction of its own, so that only the operations
+// that cause the error fail.
 func (w *writer) runAll(batch []*op) {
 	retrySingly, err := w.attempt(batch)
 	if err != nil && retrySingly && len(batch) > 1 {
@@ -238,9 +241,9 @@ func (w *writer) runAll(batch []*op) {
 	}
 }
 
-// attempt runs operations in one transaction. Without an error it is
-// committed, and each operation has its own error. With an error nothing was
-// done, and alone tells whether fewer operations may fare better.
+// attempt runs operations in one transaction. Without an error it is committed,
+// and each operation has its own error. With an error nothing was done, and
+// retrySingly reports whether fewer operations might succeed.
 func (w *writer) attempt(batch []*op) (retrySingly bool, err error) {
 	if err := runStatement(w.begin); err != nil {
 		w.store.health.recordWrite(err, w.store.opt.Logger)
@@ -270,7 +273,8 @@ func (w *writer) attempt(batch []*op) (retrySingly bool, err error) {
 	return false, nil
 }
 
-// rollBackBatch rolls back. The cache holds what was rolled back: it is emptied.
+// rollBackBatch rolls back the transaction, and clears the cache, which holds
+// its changes.
 func (w *writer) rollBackBatch(err error) {
 	w.store.health.recordWrite(err, w.store.opt.Logger)
 	if !w.conn.AutocommitEnabled() {

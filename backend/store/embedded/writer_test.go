@@ -28,8 +28,8 @@ func openStore(t *testing.T, options *embedded.Options) *embedded.Store {
 	return s
 }
 
-// TestFailuresInBatch puts many operations into one transaction: refusals, and even
-// one that fails after it wrote, touch no other.
+// TestFailuresInBatch puts many operations into one transaction: refusals, and
+// an operation that fails after it wrote, do not affect the others.
 func TestFailuresInBatch(t *testing.T) {
 	s := openStore(t, nil)
 	known := newRequest(0)
@@ -47,7 +47,7 @@ func TestFailuresInBatch(t *testing.T) {
 		s.AwaitWaiting(waiting + 1)
 	}
 	wg.Go(func() { _, _ = s.Accept(t.Context(), newRequest(0)) })
-	s.AwaitTaken(took) // it waits alone, the others become one batch behind it
+	s.AwaitTaken(took) // it waits; the others become the next batch
 	var fresh []store.Key
 	for i := range 20 {
 		n := newRequest(i)
@@ -76,7 +76,7 @@ func TestFailuresInBatch(t *testing.T) {
 	wg.Wait()
 	left, err := s.ExecSQL("SELECT count(*) FROM meta WHERE name = 'bad'")
 	require.NoError(t, err)
-	require.Equal(t, "0", left, "what failed left nothing")
+	require.Equal(t, "0", left, "the failed operation was rolled back")
 	for _, k := range fresh {
 		_, events, err := s.Read(t.Context(), k, 0, 1)
 		require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestFailuresInBatch(t *testing.T) {
 	}
 }
 
-// TestStaleCache falsifies the writer's cache: the file is the truth.
+// TestStaleCache changes the states in the writer's cache: the file decides.
 func TestStaleCache(t *testing.T) {
 	s := openStore(t, nil)
 	n := newRequest(0)
@@ -101,7 +101,7 @@ func TestStaleCache(t *testing.T) {
 	require.Equal(t, a.State.LastSeq+1, state.LastSeq)
 }
 
-// TestWithoutCache runs the model with a cache that forgets before each
+// TestWithoutCache runs the model with a cache that is cleared before each
 // operation.
 func TestWithoutCache(t *testing.T) {
 	if testing.Short() {
@@ -116,7 +116,7 @@ func TestWithoutCache(t *testing.T) {
 	})
 }
 
-// withoutCache returns the store with a cache that is empty before each
+// withoutCache returns the store with a cache that is cleared before each
 // operation that uses it.
 func withoutCache(queue store.RequestQueue) store.RequestQueue {
 	s := queue.(*embedded.Store)
@@ -153,11 +153,11 @@ func TestCancelledContext(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrUnavailable, "it may have had its effect")
 	err = <-results["waits"]
 	require.ErrorIs(t, err, context.Canceled)
-	require.NotErrorIs(t, err, store.ErrUnavailable, "it has had none, and never will")
+	require.NotErrorIs(t, err, store.ErrUnavailable, "it had no effect, and never will")
 	release()
 
 	_, err = s.Accept(t.Context(), claimed)
-	require.NoError(t, err, "it overtakes nothing")
+	require.NoError(t, err, "it does not run before an earlier operation")
 	require.Zero(t, s.CallerCount())
 	_, _, err = s.Read(t.Context(), n.Key, 0, 0)
 	require.NoError(t, err)
@@ -165,8 +165,8 @@ func TestCancelledContext(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
-// TestClaimOutlivesItsContext ends the context of a claim that is under way: its caller
-// learns what came of it, for nobody else could ever end it.
+// TestClaimOutlivesItsContext ends the context of a started claim: its caller
+// still gets the result, because nobody else could end the request.
 func TestClaimOutlivesItsContext(t *testing.T) {
 	s := openStore(t, nil)
 	n := newRequest(0)
@@ -191,8 +191,8 @@ func TestClaimOutlivesItsContext(t *testing.T) {
 	require.NoError(t, <-claimed)
 }
 
-// TestFull fills the file up to a limit: what does not fit is refused, what is
-// running is held, and all goes on when there is room.
+// TestFull fills the file up to a limit: what does not fit is refused, running
+// requests are kept, and writes succeed again when there is space.
 func TestFull(t *testing.T) {
 	var log bytes.Buffer
 	s := openStore(t, &embedded.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -230,7 +230,7 @@ func TestFull(t *testing.T) {
 	}
 	state, _, err := s.Read(t.Context(), running.Key, 0, 0)
 	require.NoError(t, err)
-	require.Equal(t, uint64(1), state.LastSeq, "what was refused left nothing")
+	require.Equal(t, uint64(1), state.LastSeq, "the refused operation was rolled back")
 
 	_, err = s.ExecSQL("PRAGMA max_page_count = 100000")
 	require.NoError(t, err)
@@ -244,7 +244,8 @@ func TestFull(t *testing.T) {
 	require.NotContains(t, log.String(), "xxxx", "payloads never reach logs")
 }
 
-// TestFullBatch fills the file within one batch: the small ones still fit.
+// TestFullBatch fills the file within one batch: small operations still
+// succeed.
 func TestFullBatch(t *testing.T) {
 	s := openStore(t, nil)
 	_, err := s.ExecSQL("PRAGMA max_page_count = 80")
@@ -268,7 +269,7 @@ func TestFullBatch(t *testing.T) {
 	wg.Wait()
 }
 
-// TestProbe lets Check find out by itself that there is room again.
+// TestProbe checks that Check finds out by itself that there is space again.
 func TestProbe(t *testing.T) {
 	s := openStore(t, nil)
 	_, err := s.ExecSQL("PRAGMA max_page_count = 1")
@@ -323,8 +324,8 @@ func TestClosed(t *testing.T) {
 	require.True(t, errors.Is(err, store.ErrClosed))
 }
 
-// TestLogIsBounded writes much, by many, and looks at the size of the
-// write-ahead log.
+// TestLogIsBounded writes much data from many goroutines, and checks the size
+// of the write-ahead log.
 func TestLogIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	s, err := embedded.Open(path, nil)
@@ -349,9 +350,9 @@ func TestLogIsBounded(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// TestLogOfTheOwnerBefore leaves a log behind, as an owner does that is killed:
-// the next one counts it. Else it would grow without bound where no owner lives
-// long enough to write that much by itself.
+// TestLogOfTheOwnerBefore leaves a log behind, as a killed owner does: the next
+// owner counts it. Otherwise the log would grow without bound if no owner
+// writes enough by itself.
 func TestLogOfTheOwnerBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	before, err := embedded.Open(path, nil)
@@ -379,8 +380,8 @@ func TestLogOfTheOwnerBefore(t *testing.T) {
 	require.NoError(t, after.Close())
 }
 
-// TestShrinks deletes most of a file, and looks whether it becomes smaller by
-// and by.
+// TestShrinks deletes most of a file, and checks that the file shrinks in small
+// steps.
 func TestShrinks(t *testing.T) {
 	clock := storetest.NewClock()
 	s := openStore(t, &embedded.Options{Now: clock.Now})

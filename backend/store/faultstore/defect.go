@@ -8,18 +8,18 @@ import (
 
 // Defect is a way in which a store breaks one rule.
 type Defect struct {
-	// Name says what the store does.
+	// Name describes the defect.
 	Name string
-	// Invariant is the number of the engine's invariant that needs the rule,
-	// from 1 to 14.
+	// Invariant is the number of the engine's invariant that depends on the
+	// rule, from 1 to 14.
 	Invariant int
-	// Case names the case of package storetest that fails.
+	// Case is the name of the case of package storetest that fails.
 	Case string
-	// Wrap returns a store with the defect on top of one without.
+	// Wrap returns a store with the defect that wraps one without.
 	Wrap func(Roles) Roles
 }
 
-// Defects returns all defects, by operation.
+// Defects returns all defects, ordered by operation.
 func Defects() []Defect {
 	return append(writeDefects(), readDefects()...)
 }
@@ -81,7 +81,7 @@ func readDefects() []Defect {
 	}
 }
 
-// current returns a request's state, which is zero if there is none.
+// current returns the state of a request, zero if there is none.
 func current(ctx context.Context, q store.RequestQueue, key store.Key) store.State {
 	s, _, _ := q.Read(ctx, key, 0, 0)
 	return s

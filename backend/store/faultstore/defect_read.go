@@ -10,7 +10,7 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// readShifted reads from another position than it was asked to.
+// readShifted reads from a wrong position.
 type readShifted struct {
 	Roles
 	by int
@@ -30,8 +30,8 @@ func (q readWithoutMarks) Read(ctx context.Context, key store.Key, after uint64,
 	return s, slices.DeleteFunc(events, func(e store.Event) bool { return e.Kind == store.Attempt }), err
 }
 
-// readOrphans returns segments that no state covers. It implements the role
-// with which package storetest leaves such segments behind.
+// readOrphans returns segments that no state covers. It implements
+// storetest.Orphaner.
 type readOrphans struct {
 	Roles
 	orphans sync.Map // of store.Key to []store.Event
@@ -49,7 +49,7 @@ func (q *readOrphans) Read(ctx context.Context, key store.Key, after uint64, lim
 	return s, events, err
 }
 
-// readExpired remembers what it has read.
+// readExpired keeps the states that it has read.
 type readExpired struct {
 	Roles
 	lastRead sync.Map // of store.Key to store.State

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// openWrapped opens a store in memory behind a wrapper.
+// openWrapped opens a wrapped store in memory.
 func openWrapped(wrap func(faultstore.Roles) faultstore.Roles) *storetest.Fixture {
 	clock := storetest.NewClock()
 	queue := wrap(memory.New(&memory.Options{Now: clock.Now}))
@@ -30,7 +30,7 @@ func openWrapped(wrap func(faultstore.Roles) faultstore.Roles) *storetest.Fixtur
 	}
 }
 
-// recorder is a test that may fail.
+// recorder is a storetest.T that records failures.
 type recorder struct {
 	ctx      context.Context
 	mu       sync.Mutex
@@ -65,8 +65,7 @@ func failures(t *testing.T, c storetest.Case, f *storetest.Fixture) []string {
 	return r.failures
 }
 
-// TestDefects breaks a rule of package store at a time: the case that is named
-// for it fails.
+// TestDefects checks that the named case fails on each defect.
 func TestDefects(t *testing.T) {
 	cases := map[string]storetest.Case{}
 	for _, c := range storetest.Cases() {

@@ -70,7 +70,7 @@ func (q acceptOverlooksKeyConflict) Accept(ctx context.Context, n store.Request)
 	return a, err
 }
 
-// acceptSharesKeys takes an idempotency key to belong to the whole tenant.
+// acceptSharesKeys applies idempotency keys to the whole tenant.
 type acceptSharesKeys struct {
 	Roles
 	first sync.Map // of tenant and idempotency key to store.Key
@@ -92,7 +92,7 @@ func (q acceptIgnoresKnownOnly) Accept(ctx context.Context, n store.Request) (st
 	return q.Roles.Accept(ctx, n)
 }
 
-// cancelsWithoutSubject remembers cancels of unknown ids for whoever comes.
+// cancelsWithoutSubject applies retained cancels to requests of any subject.
 type cancelsWithoutSubject struct {
 	Roles
 	cancelled sync.Map // of store.Key
@@ -110,7 +110,7 @@ func (q *cancelsWithoutSubject) Cancel(ctx context.Context, key store.Key, subje
 	return q.Roles.Cancel(ctx, key, subject)
 }
 
-// claimIgnores claims although the store refuses it with an error.
+// claimIgnores claims although the store refuses it with a certain error.
 type claimIgnores struct {
 	Roles
 	refusal error

@@ -1,9 +1,9 @@
-// Package faultstore holds stores for tests that do not do what they should.
+// Package faultstore implements stores with faults, for tests.
 //
-// [New] wraps a store so that its operations fail, take their time or lose
-// their answers at the moments that a test chooses. [Defects] are stores that
-// each break one rule of package store; the suite of package storetest, and the
-// tests of the engine's invariants, must fail on them.
+// [New] wraps a store so that its operations fail, block or lose their results
+// when a test wants it. [Defects] are stores that each break one rule of
+// package store; the suite of package storetest, and the tests of the engine's
+// invariants, must fail on them.
 package faultstore
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// Roles are what a store must be able to do to be wrapped.
+// Roles are the interfaces that a store must implement to be wrapped.
 type Roles interface {
 	store.RequestQueue
 	store.Retainer
@@ -44,23 +44,22 @@ const (
 	Check              Op = "check"
 )
 
-// Hooks are called around each operation, in the goroutine that called it; they
-// may block. The key is the request's, holds the tenant alone where an
-// operation is about one tenant, and is zero where it is about all. A nil hook
-// does nothing. Hooks are safe for concurrent use.
+// Hooks are called before and after each operation, on the goroutine of the
+// caller; they may block. The key is that of the request. It has only a tenant
+// for an operation on one tenant, and is zero for an operation on all of them.
+// Nil hooks are skipped. Hooks must be safe for concurrent use.
 type Hooks struct {
 	// Before is called first. If it returns an error, the operation fails with
 	// it and has no effect.
 	Before func(op Op, key store.Key) error
-	// After is called with the operation's error when it is done, and returns
-	// the error that the caller gets. If that is another one than the
-	// operation's, the caller gets no result: the operation had its effect,
-	// and its answer was lost.
+	// After is called with the error of a finished operation, and returns the
+	// error that the caller gets. If that is a different one, the caller gets
+	// no result: the operation had its effect, but its answer was lost.
 	After func(op Op, key store.Key, err error) error
 }
 
-// AfterSuccess makes a hook After of one that is called only for operations
-// that succeeded: what it returns takes the place of the answer.
+// AfterSuccess returns a hook After that calls hook only for operations that
+// succeeded; the error of hook replaces the answer.
 func AfterSuccess(hook func(op Op, key store.Key) error) func(Op, store.Key, error) error {
 	return func(op Op, key store.Key, err error) error {
 		if err != nil {
@@ -70,8 +69,8 @@ func AfterSuccess(hook func(op Op, key store.Key) error) func(Op, store.Key, err
 	}
 }
 
-// Store is a store with hooks around its operations. It is as safe for
-// concurrent use as the store that it wraps.
+// Store is a store with hooks around its operations. It is safe for concurrent
+// use if the wrapped store is.
 type Store struct {
 	base  Roles
 	hooks Hooks
@@ -85,7 +84,7 @@ var (
 // New wraps a store.
 func New(base Roles, hooks Hooks) *Store { return &Store{base, hooks} }
 
-// withHooks runs an operation with the hooks around it.
+// withHooks runs an operation and the hooks.
 func withHooks[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T, error) {
 	var none T
 	if s.hooks.Before != nil {
@@ -129,7 +128,7 @@ func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (stor
 	return withHooks(s, Cancel, key, func() (store.State, error) { return s.base.Cancel(ctx, key, subject) })
 }
 
-// page is the result of an operation that returns two things.
+// page holds the two results of an operation.
 type page[A, B any] struct {
 	first  A
 	second B

@@ -19,8 +19,8 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// TestHooks makes each operation fail without effect, then with its answer
-// lost: repeating it is then right.
+// TestHooks makes each operation fail without effect, then lose its answer,
+// after which it can be repeated.
 func TestHooks(t *testing.T) {
 	errFault := errors.New("fault")
 	var failing, losing faultstore.Op
@@ -50,7 +50,7 @@ func TestHooks(t *testing.T) {
 	for _, step := range []struct {
 		op  faultstore.Op
 		run func()
-		// again is the error of a repetition after its answer was lost.
+		// again is the error of the repetition after the answer was lost.
 		again error
 	}{
 		{faultstore.Accept, func() { result, err = s.Accept(ctx, n) }, nil},
@@ -84,8 +84,8 @@ func TestHooks(t *testing.T) {
 	require.Equal(t, store.Key{Tenant: "t"}, seen[faultstore.List])
 }
 
-// TestResultWithError looks that an error of the store comes with its result,
-// and an error of a hook without one.
+// TestResultWithError checks that the result is returned with an error of the
+// store, but not with an error of a hook.
 func TestResultWithError(t *testing.T) {
 	lost := false
 	s := faultstore.New(memory.New(nil), faultstore.Hooks{After: func(_ faultstore.Op, _ store.Key, err error) error {

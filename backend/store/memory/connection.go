@@ -10,16 +10,15 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// stripes is into how many parts, each with a lock of its own, connections are
-// split.
+// stripes is the number of parts, each with its own lock, that connections are
+// split into.
 const stripes = 64
 
 var seed = maphash.MakeSeed()
 
 func stripe(k store.Key) int { return int(maphash.Comparable(seed, k) % stripes) }
 
-// expired tells whether a time until which something holds has come. Zero never
-// comes.
+// expired reports whether an expiry time has been reached. Zero never expires.
 func expired(expires, now time.Time) bool { return !expires.IsZero() && !now.Before(expires) }
 
 type connectionStripe struct {
@@ -90,8 +89,8 @@ func (s *Store) DeleteConnection(ctx context.Context, tenant, id string) error {
 	return nil
 }
 
-// Connections implements store.ConnectionStore. It looks at all connections of the
-// process: it is for operators.
+// Connections implements store.ConnectionStore. It reads all connections of the
+// process, and is meant for operators.
 func (s *Store) Connections(ctx context.Context, q store.ConnectionQuery, cursor string) ([]store.Connection, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
@@ -117,7 +116,7 @@ func (s *Store) Connections(ctx context.Context, q store.ConnectionQuery, cursor
 	return found, next, nil
 }
 
-// matching returns the connections behind a position. A zero position is
+// matching returns the connections after a position. The zero position is
 // before all.
 func (s *Store) matching(q *store.ConnectionQuery, at store.Position) (out []store.Connection) {
 	now := s.opt.Now()

@@ -2,7 +2,7 @@ package memory
 
 import "github.com/pay-theory/streamer/backend/store"
 
-// ConnectionCount returns how many connections are held, expired or not.
+// ConnectionCount returns the number of stored connections, expired or not.
 func (s *Store) ConnectionCount() (n int) {
 	for i := range s.connections {
 		n += len(s.connections[i].m)
@@ -10,8 +10,8 @@ func (s *Store) ConnectionCount() (n int) {
 	return n
 }
 
-// PlantOrphan stores a segment that no state makes true: what a worker leaves
-// that was fenced, or died, between a body and its state.
+// PlantOrphan stores a segment that no state covers, as a worker can leave it
+// that was fenced, or crashed, between writing a body and its state.
 func (s *Store) PlantOrphan(key store.Key, fence uint64, g store.Segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -46,7 +46,8 @@ func (s *Store) readEvents(key store.Key, after uint64, max int) (store.State, [
 }
 
 // event returns the event that follows position p. Of all segments that cover
-// p+1 the one of the highest fence counts; the state's own mark counts as one.
+// p+1 the one with the highest fence counts; the state's own mark counts as
+// one.
 func (r *record) event(p uint64) (store.Event, bool) {
 	switch {
 	case p == 0:
@@ -171,7 +172,7 @@ func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byt
 	return input, metadata, nil
 }
 
-// globalID is the id of a request among those of all tenants.
+// globalID returns an id of the request that is unique over all tenants.
 func globalID(k store.Key) string {
 	return string(binary.AppendUvarint(nil, uint64(len(k.Tenant)))) + k.Tenant + k.ID
 }
@@ -205,8 +206,8 @@ func (s *Store) hints(shard int, until time.Time) (out []store.Hint) {
 	return out
 }
 
-// Expire implements store.Retainer. It also deletes remembered cancels and
-// connections that have expired.
+// Expire implements store.Retainer. It also deletes expired retained cancels
+// and expired connections.
 func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

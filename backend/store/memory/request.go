@@ -9,11 +9,11 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// record is a request with all that belongs to it.
+// record is a request with everything that belongs to it.
 type record struct {
 	state       store.State
-	lease       time.Time // until when the claim holds; zero: it does not hold
-	untilVoided bool      // the claim holds until VoidLeases
+	lease       time.Time // when the claim expires; zero: it is not valid
+	untilVoided bool      // the claim is valid until VoidLeases
 	input       []byte
 	metadata    []byte
 	checkpoint  []byte
@@ -86,8 +86,8 @@ func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	return store.Acceptance{State: r.state, Fresh: true}, nil
 }
 
-// findRecord returns a request that is there and has not expired. What has expired
-// is deleted on the way.
+// findRecord returns a request that has not expired, else nil. It deletes an
+// expired one.
 func (s *Store) findRecord(key store.Key, now time.Time) *record {
 	r := s.requests[key]
 	if r != nil && r.state.Expired(now, s.opt.Retention) {
@@ -105,12 +105,12 @@ func (s *Store) forget(r *record) {
 	}
 }
 
-// shard returns the part of live that the record belongs to.
+// shard returns the part of s.live that the record belongs to.
 func (s *Store) shard(r *record) map[store.Key]*record {
 	return s.live[store.ShardOf(r.state.Key, len(s.live))]
 }
 
-// index keeps the record among those that have not ended while that is so.
+// index adds the record to s.live, or removes it if it has ended.
 func (s *Store) index(r *record) {
 	live := s.shard(r)
 	if r.state.Status.Ended() {
@@ -120,8 +120,8 @@ func (s *Store) index(r *record) {
 	}
 }
 
-// renewLease begins or renews the lease. A running request is due when its lease
-// expires. A lease of zero never expires: VoidLeases ends it.
+// renewLease begins or renews the lease. A running request is due when its
+// lease expires. A lease of zero never expires; VoidLeases ends it.
 func (r *record) renewLease(now time.Time, lease time.Duration) {
 	if r.untilVoided = lease == 0; r.untilVoided {
 		r.lease, r.state.Due = time.Time{}, time.Time{}
@@ -131,12 +131,12 @@ func (r *record) renewLease(now time.Time, lease time.Duration) {
 	r.state.Due = store.TruncateMillis(r.lease)
 }
 
-// leased reports whether the claim of a running request holds.
+// leased reports whether the claim of a running request is valid.
 func (r *record) leased(now time.Time) bool { return r.untilVoided || now.Before(r.lease) }
 
 // VoidLeases ends every lease, as opening the file does for a store with one
-// owner: what runs can be claimed again, and is due now; no connection follows
-// anything. A test calls it when it restarts a server on this store.
+// owner: running requests can be claimed again, and are due now; no connection
+// follows anything. A test calls it when it restarts a server on this store.
 func (s *Store) VoidLeases() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +147,7 @@ func (s *Store) VoidLeases() {
 				r.lease, r.untilVoided, r.state.Due = time.Time{}, false, store.TruncateMillis(now)
 			}
 			if r.state.CancelAfter != nil && r.state.UnsubscribedAt.IsZero() {
-				r.state, _ = r.state.SetSubscribed(false, now) // what is live has not ended
+				r.state, _ = r.state.SetSubscribed(false, now) // requests in live have not ended
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func (s *Store) record(f store.Fence, report *store.Report) (store.State, error)
 	return r.state, nil
 }
 
-// apply stores the bodies of a report, then the state that makes them true.
+// apply stores the bodies of a report, then the state that covers them.
 func (r *record) apply(next store.State, repeated bool, fence uint64, report *store.Report) error {
 	if repeated {
 		if !r.hasSegment(fence, report.Segment) {

@@ -1,7 +1,7 @@
-// Package memory implements [store.RequestQueue] with its optional roles, and
-// [store.ConnectionStore], in the memory of one process: for tests, with a clock
-// of their own, and for the connections of a server that holds its sockets
-// itself. Nothing outlives the process.
+// Package memory implements [store.RequestQueue] with its optional interfaces,
+// and [store.ConnectionStore], in the memory of one process. It is meant for
+// tests, which may set the clock, and for the connections of a server that owns
+// its sockets.
 package memory
 
 import (
@@ -12,15 +12,14 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// Options are a store's. Nil and zero are useful.
+// Options configure a store. The zero value and nil are valid.
 type Options struct {
 	// Now is the store's clock. Default time.Now.
 	Now func() time.Time
-	// Retention is for how long a request is kept after its end. Default
+	// Retention is how long a request is kept after its end. Default
 	// store.DefaultRetention.
 	Retention time.Duration
-	// Shards is into how many shards Due is split. Default
-	// store.DefaultShards.
+	// Shards is the number of shards of Due. Default store.DefaultShards.
 	Shards int
 }
 
@@ -33,7 +32,7 @@ type Store struct {
 	requests map[store.Key]*record
 	live     []map[store.Key]*record // by shard
 	keys     map[idempotencyKey]store.Key
-	cancels  map[cancelKey]time.Time // until when it is remembered
+	cancels  map[cancelKey]time.Time // when the retained cancel expires
 
 	connections [stripes]connectionStripe
 }

@@ -12,8 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestRequestQueue runs the suite twice: with leases that expire by the clock,
-// and with leases of zero, which hold until VoidLeases is called.
+// TestRequestQueue runs the suite with leases that expire by the clock.
 func TestRequestQueue(t *testing.T) {
 	storetest.Run(t, func(*testing.T) *storetest.Fixture {
 		clock := storetest.NewClock()
@@ -28,6 +27,8 @@ func TestRequestQueue(t *testing.T) {
 	})
 }
 
+// TestRequestQueueWithoutLeaseExpiry runs the suite with leases of zero, which
+// are valid until VoidLeases is called.
 func TestRequestQueueWithoutLeaseExpiry(t *testing.T) {
 	storetest.Run(t, func(*testing.T) *storetest.Fixture {
 		clock := storetest.NewClock()
@@ -64,7 +65,7 @@ func (e endless) Record(ctx context.Context, f store.Fence, r store.Report) (sto
 	return e.Store.Record(ctx, f, r)
 }
 
-// TestRequestQueueOfManyShards runs the suite on an index of another size.
+// TestRequestQueueOfManyShards runs the suite with another number of shards.
 func TestRequestQueueOfManyShards(t *testing.T) {
 	storetest.Run(t, func(*testing.T) *storetest.Fixture {
 		clock := storetest.NewClock()

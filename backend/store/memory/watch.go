@@ -22,7 +22,7 @@ func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uin
 	})
 }
 
-// change brings a request from one state to the next.
+// change applies a step to the state of a request.
 func (s *Store) change(
 	ctx context.Context, key store.Key, next func(store.State, time.Time) (store.State, *store.End, error),
 ) (store.State, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ConnectionFixture is an empty store of connections, with a clock that stands
-// still.
+// ConnectionFixture is an empty store of connections, with a clock that only
+// Advance moves.
 type ConnectionFixture struct {
 	Store   store.ConnectionStore
 	Now     func() time.Time
@@ -55,7 +55,7 @@ func (f *ConnectionFixture) requireNone(t *testing.T) {
 	require.ErrorIs(t, f.Store.UpdateConnection(t.Context(), tenant, "a", store.Open, f.Now().Add(time.Hour)), store.ErrNotFound)
 }
 
-// listConnections returns all connections that a query finds.
+// listConnections returns all connections that match a query.
 func (f *ConnectionFixture) listConnections(t *testing.T, q store.ConnectionQuery) []store.Connection {
 	return pages(t, func(cursor string) ([]store.Connection, string, error) {
 		return f.Store.Connections(t.Context(), q, cursor)

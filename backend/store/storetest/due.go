@@ -91,7 +91,7 @@ var dueCases = []Case{
 	}},
 }
 
-// dueHints returns what is dueHints in all shards.
+// dueHints returns the hints of all shards that are due.
 func (r *rig) dueHints(until time.Time) (all []store.Hint) {
 	for shard := range r.Shards {
 		all = append(all, r.dueIn(shard, until, 1000)...)
@@ -99,7 +99,8 @@ func (r *rig) dueHints(until time.Time) (all []store.Hint) {
 	return all
 }
 
-// dueIn returns what is due in one shard. It must belong there, earliest first.
+// dueIn returns the hints of one shard that are due. They must belong to the
+// shard and be ordered.
 func (r *rig) dueIn(shard int, until time.Time, limit int) []store.Hint {
 	hints, err := r.Queue.Due(r.Context(), shard, until, limit)
 	require.NoError(r, err)

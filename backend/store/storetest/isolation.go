@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ambiguousKeys are tenants and ids, or subjects and actions, that a store would
-// confuse if it joined them without care.
+// ambiguousKeys are tenants and ids, or subjects and actions, that are equal if
+// a store joins them without a separator.
 var ambiguousKeys = [][2]string{
 	{"a", "b#c"}, {"a#b", "c"}, {"a", "b\x00c"}, {"a\x00b", "c"}, {"a", "b/c"}, {"a/b", "c"},
 	{"a", "b:c"}, {"a:b", "c"}, {"a", "b|c"}, {"a|b", "c"},

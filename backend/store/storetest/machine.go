@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// RunModel is the part of [Run] that takes a store and a simple model of it
-// through the same random steps, and compares them after each. Each run has a
-// tenant of its own.
+// RunModel is the part of [Run] that applies the same random steps to a store
+// and a simple model of it, and compares them after each. Each run has its own
+// tenant.
 func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
 	f := withDefaults(open(t))
 	run := 0
@@ -41,7 +41,7 @@ func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
 	})
 }
 
-// machine drives both.
+// machine applies steps to the store and the model.
 type machine struct {
 	*rig
 	model
@@ -76,7 +76,7 @@ func (m *machine) skipWhenFull(t *rapid.T) {
 	}
 }
 
-// drawFrom chooses one of some values.
+// drawFrom draws one of the given values.
 func drawFrom[V any](t *rapid.T, name string, values ...V) V {
 	return rapid.SampledFrom(values).Draw(t, name)
 }
@@ -100,7 +100,7 @@ func (m *machine) accept(t *rapid.T) {
 	}))
 }
 
-// submit accepts in both.
+// submit accepts a request in the store and the model.
 func (m *machine) submit(t *rapid.T, n store.Request) {
 	want, wantErr, fresh := m.model.submit(&n, m.Now())
 	got, err := m.Queue.Accept(m.Context(), n)
@@ -111,7 +111,7 @@ func (m *machine) submit(t *rapid.T, n store.Request) {
 	}
 }
 
-// resend sends a known id once more, now and then as another call.
+// resend sends a known id again, sometimes as another call.
 func (m *machine) resend(t *rapid.T) {
 	r := m.anyRequest(t)
 	n := store.Request{
@@ -169,7 +169,7 @@ func (m *machine) claim(t *rapid.T) {
 	require.Equal(t, r.checkpoint, w.Checkpoint)
 }
 
-// report draws what an attempt may report next, and what the state is then.
+// report draws a valid report of an attempt, and returns the state after it.
 func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map[uint64]store.Event) {
 	var report store.Report
 	s, chunks := r.state, map[uint64]store.Event{}
@@ -221,9 +221,9 @@ func (m *machine) record(t *rapid.T) {
 		return
 	}
 	if !r.leased {
-		// To record renews, and revives, a lease that ends by the clock; one
-		// that ended with its owner stays void. Both are right.
-		t.Skip("void")
+		// Record renews a lease that has expired by the clock; one that ended
+		// with its owner stays ended. Both are correct.
+		t.Skip("the lease has ended")
 	}
 	report, s, chunks := m.report(t, r)
 	f := fence(r.state)
@@ -232,7 +232,7 @@ func (m *machine) record(t *rapid.T) {
 	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Record(m.Context(), f, report) }
 }
 
-// repeat takes the newest step under a fence once more.
+// repeat repeats the newest step under a fence.
 func (m *machine) repeat(t *rapid.T) {
 	r := m.anyRequest(t)
 	if r.newest == nil {
@@ -264,7 +264,7 @@ func (m *machine) finish(t *rapid.T) {
 	f := fence(r.state)
 	got, err := m.Queue.Finish(m.Context(), f, o)
 	if s.Status.Ended() || s.Status == store.Queued && o.End == nil {
-		if err != nil { // else it was a repeat, by chance
+		if err != nil { // without an error it was a repetition, by chance
 			require.ErrorIs(t, err, store.ErrFenced)
 		}
 		return
@@ -287,7 +287,7 @@ func (m *machine) finish(t *rapid.T) {
 	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Finish(m.Context(), f, o) }
 }
 
-// useOldFence writes under a fence that is not the newest.
+// useOldFence writes under a fence that is not the newest one.
 func (m *machine) useOldFence(t *rapid.T) {
 	r := m.anyRequest(t)
 	f := fence(r.state)
@@ -330,7 +330,7 @@ func (m *machine) cancelFirst(t *rapid.T) {
 	m.submit(t, n)
 }
 
-// watcher returns the store in this role; it skips the step if it has another.
+// watcher returns the store as a Watcher; it skips the step if it is none.
 func (m *machine) watcher(t *rapid.T) store.Watcher {
 	q, ok := m.Queue.(store.Watcher)
 	if !ok {
@@ -339,7 +339,7 @@ func (m *machine) watcher(t *rapid.T) store.Watcher {
 	return q
 }
 
-// watch has connections follow a request, or the last one leave.
+// watch calls Watch with a random value.
 func (m *machine) watch(t *rapid.T) {
 	q, r := m.watcher(t), m.anyRequest(t)
 	subscribed := rapid.Bool().Draw(t, "subscribed")
@@ -354,8 +354,8 @@ func (m *machine) watch(t *rapid.T) {
 	requireSame(t, r.state, got)
 }
 
-// cancelUnsubscribed cancels what no connection follows, now and then with a
-// revision that is not the newest.
+// cancelUnsubscribed cancels a request that no connection follows, sometimes
+// with a wrong revision.
 func (m *machine) cancelUnsubscribed(t *rapid.T) {
 	q, r, now := m.watcher(t), m.anyRequest(t), m.Now()
 	ahead := rapid.IntRange(0, 3).Draw(t, "ahead") == 0
@@ -382,8 +382,8 @@ func (m *machine) advance(t *rapid.T) {
 	m.crash(nil)
 }
 
-// crash voids all leases, in both. It follows whenever the clock was moved,
-// because leases may end by the clock.
+// crash ends all leases in the store and the model. It follows each move of the
+// clock, because leases may expire.
 func (m *machine) crash(*rapid.T) {
 	m.rig.crash()
 	for _, r := range m.requests {
@@ -395,8 +395,7 @@ func (m *machine) crash(*rapid.T) {
 	m.expire()
 }
 
-// check compares what can be seen: of one request, of the list, and of the
-// shard that the request is in.
+// check compares a random request, the list, and the shard of the request.
 func (m *machine) check(t *rapid.T) {
 	var listed []string
 	for id := range m.requests {
@@ -412,7 +411,8 @@ func (m *machine) check(t *rapid.T) {
 	m.compareDue(t, store.ShardOf(r.state.Key, m.Shards))
 }
 
-// compare reads a request's stream from anywhere, in pages of any size.
+// compare reads the stream of a request from a random position, with a random
+// page size.
 func (m *machine) compare(t *rapid.T, r *request) {
 	budget := rapid.IntRange(1, 12).Draw(t, "budget")
 	after := uint64(rapid.IntRange(0, int(r.state.LastSeq)).Draw(t, "after"))
@@ -420,8 +420,9 @@ func (m *machine) compare(t *rapid.T, r *request) {
 	require.Equal(t, format(r.stream(after)), format(got))
 }
 
-// compareDue compares what is due now. When the lease of what runs ends is the
-// store's matter, but for one thing: it is not due for that while it holds.
+// compareDue compares the requests that are due now. When the lease of a
+// running request ends depends on the store, but it must not be due for that
+// before.
 func (m *machine) compareDue(t *rapid.T, shard int) {
 	due := map[string]bool{}
 	for id, r := range m.requests {

@@ -8,8 +8,9 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// model is what a store should hold, in the simplest form: a stream is all that
-// was ever written, and marks tell which part of it is discarded.
+// model is the expected content of a store in the simplest form: a stream is
+// everything that was ever written, and marks say which part of it is
+// discarded.
 type model struct {
 	requests map[string]*request
 	order    []string
@@ -26,17 +27,17 @@ type request struct {
 	key        string
 	input      string
 	checkpoint []byte
-	// leased tells that the newest claim's lease holds.
+	// leased reports that the lease of the newest claim is valid.
 	leased bool
 	chunks map[uint64]store.Event
 	marks  []store.AttemptMark
 	end    *store.Event
-	// newest is the newest step under a fence, to be repeated.
+	// newest repeats the newest step under a fence.
 	newest func(q store.RequestQueue) (store.State, error)
 }
 
-// stream returns the events behind a position: at each, the newest mark that
-// stands for the next seq, else what has that seq.
+// stream returns the events after a position: for each seq, the newest mark
+// that covers it, else the event with that seq.
 func (r *request) stream(after uint64) (events []store.Event) {
 	for p := after; p < r.state.LastSeq; {
 		e := r.chunks[p+1]
@@ -57,7 +58,7 @@ func (r *request) stream(after uint64) (events []store.Event) {
 	return events
 }
 
-// cancelAt returns when the request is to be cancelled because no connection
+// cancelAt returns when the request must be cancelled because no connection
 // follows it.
 func (r *request) cancelAt() time.Time {
 	s := &r.state
@@ -67,7 +68,7 @@ func (r *request) cancelAt() time.Time {
 	return s.UnsubscribedAt.Add(*s.CancelAfter)
 }
 
-// checkAt returns when the request is due. The end of a lease is left out.
+// checkAt returns when the request is due, not considering leases.
 func (r *request) checkAt() time.Time {
 	at := r.cancelAt()
 	if r.state.Status == store.Queued && (at.IsZero() || r.state.Due.Before(at)) {
@@ -90,7 +91,7 @@ func (r *request) cancel(now time.Time) {
 	}
 }
 
-// setSubscribed notes that connections follow the request, or that none does.
+// setSubscribed records whether connections follow the request.
 func (r *request) setSubscribed(subscribed bool, now time.Time) {
 	r.state.Watch++
 	switch {
@@ -166,7 +167,7 @@ func (m *model) submit(n *store.Request, now time.Time) (r *request, err error, 
 	return r, nil, true
 }
 
-// apply takes a report into the model.
+// apply applies a report to the model.
 func (r *request) apply(report store.Report, s store.State, chunks map[uint64]store.Event) {
 	r.state = s
 	for seq, e := range chunks {

@@ -62,7 +62,7 @@ var readCases = []Case{
 	}},
 }
 
-// testPages reads one stream with every budget, from every position.
+// testPages reads one stream with every page size, from every position.
 func testPages(r *rig) {
 	s := r.accept(claimed)
 	s = r.recordChunks(s, "a", "bb", "")
@@ -119,8 +119,8 @@ func testSizes(r *rig) {
 	}
 }
 
-// testManyAttempts reads from every position, after each of many attempts of
-// which some die at once, some emit, and some make checkpoints.
+// testManyAttempts reads from every position after each of many attempts, some
+// of which crash at once, record chunks, or make checkpoints.
 func testManyAttempts(r *rig) {
 	s := r.accept(claimed)
 	for i := range 30 {
@@ -139,7 +139,7 @@ func testManyAttempts(r *rig) {
 		for from := range s.LastSeq {
 			at, events := from, r.events(s.Key, from)
 			for i, e := range events {
-				// A mark may begin before the position that is asked for.
+				// A mark may begin before the requested position.
 				require.True(r, e.First() == at+1 || i == 0 && e.First() <= at, "attempt %d: %s", s.Attempt, format(events))
 				require.Greater(r, e.Seq, at)
 				at = e.Seq

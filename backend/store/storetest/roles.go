@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// roleCases are about optional roles.
+// roleCases test the optional interfaces.
 var roleCases = []Case{
 	{"Retainer deletes expired requests", withRole(func(r *rig, q store.Retainer) {
 		for i := range 7 {
@@ -97,8 +97,8 @@ var roleCases = []Case{
 	})},
 }
 
-// withRole makes the body of a case about an optional role. A store that does
-// not have the role passes; that is logged.
+// withRole returns the body of a case about an optional interface. A store that
+// does not implement it passes; that is logged.
 func withRole[R any](run func(r *rig, q R)) func(*rig) {
 	return func(r *rig) {
 		if q, ok := r.Queue.(R); ok {

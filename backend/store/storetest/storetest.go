@@ -1,6 +1,6 @@
-// Package storetest holds the suite that every store of package store passes.
-// A store's own tests call [Run], [RunConnections] and [RunSubscriptions] with
-// a function that opens an empty one.
+// Package storetest is the test suite that every implementation of package
+// store must pass. The tests of a store call [Run], [RunConnections] and
+// [RunSubscriptions] with a function that opens an empty one.
 package storetest
 
 import (
@@ -16,40 +16,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Lease is for how long the suite claims.
+// Lease is the lease of the claims of the suite.
 const Lease = time.Minute
 
-// Fixture is an empty store under test, with a clock that stands still.
+// Fixture is an empty store under test, with a clock that only Advance moves.
 type Fixture struct {
 	Queue store.RequestQueue
 	// Now is the store's clock.
 	Now func() time.Time
-	// Advance moves it on.
+	// Advance moves the clock.
 	Advance func(time.Duration)
-	// VoidLeases voids all leases, as a crash does: a store whose leases end
-	// by the clock moves it past Lease, a store with one owner is opened again.
-	// It returns the queue to go on with.
+	// VoidLeases ends all leases, as a crash does: for a store whose leases
+	// expire it moves the clock by Lease, a store with one owner is opened
+	// again. It returns the queue to use from then on.
 	VoidLeases func() store.RequestQueue
-	// Reopens tells that VoidLeases opens the store again: then no connection
-	// follows anything.
+	// Reopens reports that VoidLeases opens the store again, after which no
+	// connection follows anything.
 	Reopens bool
-	// Shards is how many Due is split into. Default store.DefaultShards.
+	// Shards is the number of shards of Due. Default store.DefaultShards.
 	Shards int
-	// Retention is the store's. Default store.DefaultRetention.
+	// Retention is the retention of the store. Default store.DefaultRetention.
 	Retention time.Duration
 }
 
-// Orphaner is the optional role of a store that can be left with a segment
-// that no state makes true.
+// Orphaner is implemented by stores that can have a segment that no state
+// covers.
 type Orphaner interface {
 	PlantOrphan(key store.Key, fence uint64, g store.Segment)
 }
 
-// Clock is a clock that stands still until it is moved. It is safe for
-// concurrent use.
+// Clock is a clock that only Advance moves. It is safe for concurrent use.
 type Clock struct{ moved atomic.Int64 }
 
-// NewClock returns a clock that shows a time in the past.
+// NewClock returns a clock that starts at a fixed time in the past.
 func NewClock() *Clock { return &Clock{} }
 
 // Now returns the time.
@@ -57,10 +56,10 @@ func (c *Clock) Now() time.Time {
 	return time.Date(2026, 2, 3, 4, 5, 6, 789_654_321, time.UTC).Add(time.Duration(c.moved.Load()))
 }
 
-// Advance moves the clock on.
+// Advance moves the clock.
 func (c *Clock) Advance(d time.Duration) { c.moved.Add(int64(d)) }
 
-// T is what a case needs of a test. A *testing.T has it.
+// T is the part of *testing.T that a case needs.
 type T interface {
 	require.TestingT
 	Context() context.Context
@@ -90,7 +89,7 @@ func withDefaults(f *Fixture) *Fixture {
 	return f
 }
 
-// Cases returns the cases of the suite, without the one of [RunModel].
+// Cases returns the cases of the suite, without [RunModel].
 func Cases() []Case {
 	var all []Case
 	for _, part := range []struct {
@@ -116,8 +115,8 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 	t.Run("Model", func(t *testing.T) { RunModel(t, open) })
 }
 
-// rig is a fixture with the steps that cases have in common. A step whose name
-// begins with refuse requires that the store returns an error.
+// rig is a fixture with helpers for the cases. A helper whose name begins with
+// refuse requires that the store returns an error.
 type rig struct {
 	T
 	*Fixture
@@ -154,7 +153,7 @@ func (r *rig) newRequest(change ...func(*store.Request)) store.Request {
 	return n
 }
 
-// claimed makes a request claimed when it is accepted.
+// claimed makes Accept claim the request.
 func claimed(n *store.Request) { n.Claim = &worker }
 
 // queuedOrClaimed are the two ways to accept a request.
@@ -173,7 +172,7 @@ func (r *rig) submitFresh(n store.Request, hint ...any) store.State {
 	return a.State
 }
 
-// submitKnown accepts a request for which the store returns an older one.
+// submitKnown accepts a request for which the store must return an older one.
 func (r *rig) submitKnown(want store.State, n store.Request, hint ...any) {
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
@@ -220,8 +219,8 @@ func fence(s store.State) store.Fence {
 	return store.Fence{Key: s.Key, Fence: s.Fence, Lease: Lease}
 }
 
-// segment returns what an attempt in this state would record next: its mark
-// if that is in no segment yet, then one chunk for each text.
+// segment returns the next segment of an attempt in this state: its mark if no
+// segment holds it yet, then one chunk for each text.
 func segment(s store.State, chunks ...string) *store.Segment {
 	g := &store.Segment{First: s.LastSeq + 1}
 	if s.AttemptMark != nil && s.AttemptMark.Seq == s.LastSeq {
@@ -253,7 +252,7 @@ func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
 	require.ErrorIs(r, err, store.ErrFenced, hint...)
 }
 
-// refuseReport records and finishes with a report that is wrong in itself.
+// refuseReport records and finishes with an invalid report.
 func (r *rig) refuseReport(s store.State, report store.Report, hint ...any) {
 	_, err := r.Queue.Record(r.Context(), fence(s), report)
 	requireInvalid(r, err, hint...)
@@ -271,14 +270,14 @@ func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
 	require.ErrorIs(r, err, store.ErrFenced, hint...)
 }
 
-// refuseOutcome finishes with an outcome that is wrong in itself.
+// refuseOutcome finishes with an invalid outcome.
 func (r *rig) refuseOutcome(s store.State, o store.Outcome, hint ...any) {
 	_, err := r.Queue.Finish(r.Context(), fence(s), o)
 	requireInvalid(r, err, hint...)
 }
 
-// requireInvalid requires an error for which neither the fence nor the store's
-// availability is the reason.
+// requireInvalid requires an error that is caused neither by the fence nor by
+// the availability of the store.
 func requireInvalid(t require.TestingT, err error, hint ...any) {
 	require.Error(t, err, hint...)
 	require.NotErrorIs(t, err, store.ErrFenced, hint...)
@@ -305,7 +304,7 @@ func deadLetter() store.Outcome {
 	return o
 }
 
-// crash voids all leases.
+// crash ends all leases.
 func (r *rig) crash() { r.Queue = r.VoidLeases() }
 
 // takenOver returns a request whose first worker was lost and whose second one
@@ -334,19 +333,19 @@ func (r *rig) requireNotFound(key store.Key) {
 	require.ErrorIs(r, err, store.ErrNotFound)
 }
 
-// events reads all events behind a position in one page.
+// events reads all events after a position in one page.
 func (r *rig) events(key store.Key, after uint64) []store.Event {
 	_, events, err := r.Queue.Read(r.Context(), key, after, 1<<20)
 	require.NoError(r, err)
 	return events
 }
 
-// requireEvents requires events behind a position, in the form of [format].
+// requireEvents requires events after a position, as written by [format].
 func (r *rig) requireEvents(key store.Key, after uint64, want string, hint ...any) {
 	require.Equal(r, want, format(r.events(key, after)), hint...)
 }
 
-// eventPages reads the events behind a position in pages of at most max bytes.
+// eventPages reads the events after a position in pages of at most max bytes.
 // The store must hold this state.
 func eventPages(ctx context.Context, t require.TestingT, q store.RequestQueue, want store.State, after uint64, max int) (all [][]store.Event) {
 	for at := after; ; {
@@ -363,8 +362,8 @@ func eventPages(ctx context.Context, t require.TestingT, q store.RequestQueue, w
 	}
 }
 
-// pages reads all pages of a list. Pages may be short: a store may filter
-// after reading.
+// pages reads all pages of a list. Pages may be short, because a store may
+// filter after reading.
 func pages[E any](t require.TestingT, read func(cursor string) (page []E, next string, err error)) (all []E) {
 	for cursor, first := "", true; first || cursor != ""; first = false {
 		page, next, err := read(cursor)
@@ -375,7 +374,7 @@ func pages[E any](t require.TestingT, read func(cursor string) (page []E, next s
 	return all
 }
 
-// format writes events in short: "1ack 2:a@1 4mark[3-4]k2 5result=x".
+// format formats events: "1ack 2:a@1 4mark[3-4]k2 5result=x".
 func format(events []store.Event) string {
 	var out []string
 	for _, e := range events {
@@ -390,7 +389,8 @@ func format(events []store.Event) string {
 	return strings.Join(out, " ")
 }
 
-// requireSame compares states. When a running request is due is up to the store.
+// requireSame compares states, without the Due of running requests, which
+// depends on the store.
 func requireSame(t require.TestingT, want, got store.State, hint ...any) {
 	if want.Status == store.Running && got.Status == store.Running {
 		want.Due, got.Due = time.Time{}, time.Time{}

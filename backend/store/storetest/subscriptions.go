@@ -13,7 +13,7 @@ import (
 )
 
 // SubscriptionFixture is an empty store of subscriptions, with a clock that
-// stands still.
+// only Advance moves.
 type SubscriptionFixture struct {
 	Store   store.SubscriptionStore
 	Now     func() time.Time

@@ -7,15 +7,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calledBy makes a call that its caller follows from the start.
+// calledBy makes a call whose caller follows it from the start.
 func calledBy(n *store.Request) { n.Connection = "conn" }
 
-// watched makes one that is also cancelled when no connection has followed it
-// for a minute.
+// watched makes a call whose caller follows it from the start, and which is
+// cancelled when no connection has followed it for a minute.
 func watched(n *store.Request) { n.CancelAfter, n.Connection = new(time.Minute), "conn" }
 
-// watchCases are about the optional role of a store that cancels requests which
-// no connection follows.
+// watchCases test the optional interface Watcher.
 var watchCases = []Case{
 	{"a caller follows its call from the start", withRole(func(r *rig, _ store.Watcher) {
 		for _, change := range queuedOrClaimed {
@@ -134,8 +133,9 @@ var watchCases = []Case{
 	})},
 }
 
-// requireWatch requires that the store holds this state, which has this revision,
-// and that no connection has followed the request since left, if that is not zero.
+// requireWatch requires that the store holds this state, with this revision,
+// and that no connection has followed the request since left, if that is not
+// zero.
 func (r *rig) requireWatch(s store.State, watch uint64, left time.Time) {
 	r.requireState(s)
 	require.Equal(r, watch, s.Watch)
@@ -146,7 +146,7 @@ func (r *rig) requireWatch(s store.State, watch uint64, left time.Time) {
 	require.Equal(r, left, s.CancelAt())
 }
 
-// watch notes whether connections follow a request.
+// watch records whether connections follow a request.
 func (r *rig) watch(q store.Watcher, s store.State, subscribed bool) store.State {
 	next, err := q.Watch(r.Context(), s.Key, subscribed)
 	require.NoError(r, err)
@@ -161,7 +161,7 @@ func (r *rig) cancelUnsubscribed(q store.Watcher, key store.Key, watch uint64) s
 	return next
 }
 
-// refuseWatch calls the role in each way, and returns what each returned.
+// refuseWatch calls each method, requires the error, and returns the states.
 func (r *rig) refuseWatch(q store.Watcher, key store.Key, watch uint64, want error) (all []store.State) {
 	for _, subscribed := range []bool{true, false} {
 		s, err := q.Watch(r.Context(), key, subscribed)
@@ -199,8 +199,8 @@ func testWatchIsKept(r *rig, q store.Watcher) {
 	require.Equal(r, uint64(3), r.finish(s, succeeded(`1`)).Watch, "and so does a finish")
 }
 
-// testCheckOrder looks that requests are due when they may run or are to be
-// cancelled, whichever is first, and in that order.
+// testCheckOrder checks that requests are due when they may run or must be
+// cancelled, whichever is first, in that order.
 func testCheckOrder(r *rig, q store.Watcher) {
 	until := r.Now().Add(30 * time.Second)
 	var want []store.Hint
@@ -224,8 +224,8 @@ func testCheckOrder(r *rig, q store.Watcher) {
 	require.ElementsMatch(r, want, r.dueHints(until))
 }
 
-// testWatchReopened looks that no connection follows anything in a store that
-// was opened again; what none followed before keeps its time.
+// testWatchReopened checks that no connection follows anything in a store that
+// was opened again. Requests that none followed before keep their time.
 func testWatchReopened(r *rig, q store.Watcher) {
 	if !r.Reopens {
 		r.Logf("the store is never opened again")
@@ -256,7 +256,7 @@ func testWatchReopened(r *rig, q store.Watcher) {
 	require.Zero(r, flagged.CancelAt())
 	r.requireState(ended)
 
-	// Those that ran are due at once, and when they run again, to be cancelled.
+	// Requests that ran are due at once, and again when they must be cancelled.
 	for _, s := range []store.State{beforeRunning, running, recorded, flagged, plain} {
 		r.claim(s.Key)
 	}
@@ -271,7 +271,7 @@ func testWatchReopened(r *rig, q store.Watcher) {
 	requireDue(20*time.Second, before.ID, beforeRunning.ID)
 	requireDue(time.Minute, before.ID, beforeRunning.ID, queued.ID, running.ID, recorded.ID)
 
-	// What was due before is due, however late the store is opened.
+	// Requests that were due before are due, however late the store is opened.
 	r.Advance(time.Hour)
 	r.crash()
 	for _, h := range r.dueHints(r.Now()) {
@@ -292,14 +292,14 @@ func hintIDs(hints []store.Hint) (ids []string) {
 	return ids
 }
 
-// connectionCases are about the caller's own connection.
+// connectionCases are about the connection of the caller.
 var connectionCases = []Case{
 	{"a record clears the caller's connection", func(r *rig) {
 		for _, change := range []func(*store.Request){func(*store.Request) {}, watched} {
 			s := r.accept(change, claimed, calledBy)
 			require.Equal(r, "conn", r.recordChunks(s, "a").Connection)
 			s = r.state(s.Key)
-			for range 2 { // it is safe to repeat
+			for range 2 { // the repetition is safe
 				s = r.record(s, store.Report{ClearConnection: true})
 				require.Empty(r, s.Connection)
 				r.requireState(s)

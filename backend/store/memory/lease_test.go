@@ -15,7 +15,7 @@ func newRequest(id string) store.Request {
 	return store.Request{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
 }
 
-// TestLeases runs a store by the clock of a bubble.
+// TestLeases runs a store with the clock of a synctest bubble.
 func TestLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
@@ -47,8 +47,8 @@ func TestLeases(t *testing.T) {
 	})
 }
 
-// TestLeaseOfZero looks that a lease of zero holds, whatever the time, until
-// VoidLeases ends it.
+// TestLeaseOfZero checks that a lease of zero is valid, whatever the time,
+// until VoidLeases ends it.
 func TestLeaseOfZero(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
@@ -75,7 +75,7 @@ func TestLeaseOfZero(t *testing.T) {
 	})
 }
 
-// TestExpireDeletes looks that nothing is left of what has expired.
+// TestExpireDeletes checks that Expire deletes everything that has expired.
 func TestExpireDeletes(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	s := memory.New(&memory.Options{Now: func() time.Time { return now }})
