@@ -41,7 +41,7 @@ func limitChild(path string) error {
 		return fmt.Errorf("not unavailable: %w", err)
 	}
 	if err := s.Check(ctx); err == nil {
-		return errors.New("Check succeeded")
+		return errors.New("the check succeeded")
 	}
 	limit.Cur = limit.Max
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
