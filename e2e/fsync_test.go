@@ -23,7 +23,7 @@ var syncCall = regexp.MustCompile(`(?m)\b(fdatasync|fsync)\b.*= 0$`)
 // SIGKILL does not prove that anything reached the disk: the kernel lives on.
 // So the kernel is asked: between a request and its ack, and between an ack
 // and the end, the process has it sync.
-func TestLaw01AckFollowsSync(t *testing.T) {
+func TestInvariant01AckFollowsSync(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		if os.Getenv("CI") == "true" {

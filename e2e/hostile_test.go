@@ -350,7 +350,7 @@ func follow(
 	return got
 }
 
-// read takes a call's events, and holds them to their law.
+// read takes a call's events, and checks their order.
 func (got *tale) read(ctx context.Context, call *client.Call[actions.Chunk, actions.Done]) error {
 	seq, attempt, ended := uint64(0), 1, false
 	for event, err := range call.Events(ctx) {

@@ -31,9 +31,9 @@ func serve(t *testing.T, r *streamer.Router) *host {
 	return h
 }
 
-// Law 6: whoever sends a request with cancelAfterMs and is gone at once does
+// Invariant 6: whoever sends a request with cancelAfterMs and is gone at once does
 // not count as a follower.
-func TestLaw06GoneBeforeTheAck(t *testing.T) {
+func TestInvariant06GoneBeforeTheAck(t *testing.T) {
 	var begun, cancelled atomic.Int32
 	r := streamer.NewRouter(nil)
 	streamer.Handle(r, "wait", func(ctx context.Context, _ json.RawMessage) (string, error) {
@@ -64,8 +64,8 @@ func TestAuthorizePanics(t *testing.T) {
 	require.Equal(t, wire.CodeNotFound, bob.next().Code)
 }
 
-// Law 9: whoever asks for many large pages and reads none holds few of them.
-func TestLaw09PagesAreBounded(t *testing.T) {
+// Invariant 9: whoever asks for many large pages and reads none holds few of them.
+func TestInvariant09PagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := streamer.NewRouter(nil)
 		streamer.Handle(r, "big", func(context.Context, json.RawMessage) (string, error) { return strings.Repeat("x", 95<<10), nil }, streamer.Async())
@@ -111,9 +111,9 @@ func (p *peer) unread(frame []byte) (grown int64) {
 	return 0
 }
 
-// Law 9: many short answers that nobody reads are bounded by what they take,
+// Invariant 9: many short answers that nobody reads are bounded by what they take,
 // not by their letters.
-func TestLaw09ManySmallAnswers(t *testing.T) {
+func TestInvariant09ManySmallAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := inBubble(t, router(), server.Options{})
 		ping := `{"type":"ping"}`
@@ -123,8 +123,8 @@ func TestLaw09ManySmallAnswers(t *testing.T) {
 	})
 }
 
-// Law 9: pages of lists are made when there is room for them.
-func TestLaw09ListsAreBounded(t *testing.T) {
+// Invariant 9: pages of lists are made when there is room for them.
+func TestInvariant09ListsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := inBubble(t, router(), server.Options{})
 		p := h.dial("ann")

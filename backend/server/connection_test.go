@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Law 11 over a real socket: closing, the end of what could end, 1012; then
+// Invariant 11 over a real socket: closing, the end of what could end, 1012; then
 // the next server goes on with the rest.
 func TestShutdownAndReconnect(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "streamer.db")
@@ -107,9 +107,9 @@ func TestRefresh(t *testing.T) {
 	require.Equal(t, wire.TypeResult, p.next().Type)
 }
 
-// Law 9: a slow reader costs itself, not others, and nothing durable is
+// Invariant 9: a slow reader costs itself, not others, and nothing durable is
 // skipped: it is told that it lags, and pulls.
-func TestLaw09SlowReader(t *testing.T) {
+func TestInvariant09SlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := inBubble(t, router(), server.Options{OutboxBytes: 2048})
 		fastReader := h.dial("ann")

@@ -19,9 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Law 5: tenants are walls, and inside one, subjects are doors. What is
+// Invariant 5: tenants are walls, and inside one, subjects are doors. What is
 // another's gets, to the byte, the answer of what is not there.
-func TestLaw05TenantsAreWalls(t *testing.T) {
+func TestInvariant05TenantsAreWalls(t *testing.T) {
 	h := start(t, server.Options{})
 	ann := h.dial("ann")
 	id := wire.NewID()
@@ -75,9 +75,9 @@ func TestNamesDoNotCollide(t *testing.T) {
 	}
 }
 
-// Law 10: no silent refusal. Each bad input gets its code, and the connection
+// Invariant 10: no silent refusal. Each bad input gets its code, and the connection
 // lives on.
-func TestLaw10NoSilentRefusal(t *testing.T) {
+func TestInvariant10NoSilentRefusal(t *testing.T) {
 	h := start(t, server.Options{})
 	p := h.dial("bob")
 	id := wire.NewID()

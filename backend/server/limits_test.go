@@ -233,9 +233,9 @@ func heapNow() uint64 {
 	return m.HeapAlloc
 }
 
-// Law 9: answers are bounded by bytes: as soon as it is known how large an
+// Invariant 9: answers are bounded by bytes: as soon as it is known how large an
 // action's are, no more of them are promised than a connection may have.
-func TestLaw09PromisesAreCounted(t *testing.T) {
+func TestInvariant09PromisesAreCounted(t *testing.T) {
 	open, gate := make(chan struct{}), make(chan struct{})
 	close(open)
 	r := streamer.NewRouter(nil)
@@ -278,7 +278,7 @@ func TestLaw09PromisesAreCounted(t *testing.T) {
 }
 
 // What messages brought counts, too.
-func TestLaw09InputsAreCounted(t *testing.T) {
+func TestInvariant09InputsAreCounted(t *testing.T) {
 	h := start(t, server.Options{PendingBytes: 256 << 10})
 	p := h.dial("ann")
 	large := `"` + strings.Repeat("x", 30<<10) + `"`
@@ -290,9 +290,9 @@ func TestLaw09InputsAreCounted(t *testing.T) {
 	p.next(wire.TypeError)
 }
 
-// Law 9: whoever has had large answers made, before it was known that they are
+// Invariant 9: whoever has had large answers made, before it was known that they are
 // large, and reads none, is cut off, and others are served.
-func TestLaw09UnreadAnswersEndTheConnection(t *testing.T) {
+func TestInvariant09UnreadAnswersEndTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		var begun, ended atomic.Int32
@@ -323,9 +323,9 @@ func TestLaw09UnreadAnswersEndTheConnection(t *testing.T) {
 	})
 }
 
-// Law 9: what messages hold on all connections together is bounded, and shared
+// Invariant 9: what messages hold on all connections together is bounded, and shared
 // by tenants.
-func TestLaw09MemoryIsShared(t *testing.T) {
+func TestInvariant09MemoryIsShared(t *testing.T) {
 	h := start(t, server.Options{MaxMemory: 4 << 20})
 	large := `"` + strings.Repeat("x", 30<<10) + `"`
 	refused := 0
@@ -355,7 +355,7 @@ func TestLaw09MemoryIsShared(t *testing.T) {
 
 // What waits to be sent counts, too: who has much of it and reads nothing is cut
 // off, and not read for ever after.
-func TestLaw09UnreadCountsForAll(t *testing.T) {
+func TestInvariant09UnreadCountsForAll(t *testing.T) {
 	h := start(t, server.Options{MaxMemory: 1 << 20, OutboxBytes: 64 << 20})
 	before := heapNow()
 	ping := `{"type":"ping"}`
@@ -405,9 +405,9 @@ func (p *peer) asyncWait() string {
 	return id
 }
 
-// Law 5: one tenant's inline calls, on many connections and after reconnects,
+// Invariant 5: one tenant's inline calls, on many connections and after reconnects,
 // do not make another's overloaded.
-func TestLaw05InlineCallsAreShared(t *testing.T) {
+func TestInvariant05InlineCallsAreShared(t *testing.T) {
 	h := start(t, server.Options{MaxInline: 10})
 	for range 2 {
 		p := h.dial("ann")

@@ -34,8 +34,8 @@ func TestTranscriptsAreThoseOfTheRepository(t *testing.T) {
 		t.Skip("SKIPPED: this module stands alone; there is nothing to compare with")
 	}
 	for name, copied := range map[string]fs.FS{"server": sessions.Server(), "client": sessions.Client()} {
-		law := os.DirFS(filepath.Join("../../../contract/sessions", name))
-		ours, theirs := texts(t, copied), texts(t, law)
+		original := os.DirFS(filepath.Join("../../../contract/sessions", name))
+		ours, theirs := texts(t, copied), texts(t, original)
 		for file, text := range theirs {
 			if !bytes.Equal(ours[file], text) {
 				t.Errorf("%s/%s is not the same here as in contract/sessions; go generate copies it", name, file)

@@ -37,10 +37,10 @@ func untilDone(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
 
 func chunk(call *core.Call, n int) { call.Sink.Emit(json.RawMessage(strconv.Itoa(n))) }
 
-// Law 1: nothing acknowledged is lost. Calls are submitted while the store
+// Invariant 1: nothing acknowledged is lost. Calls are submitted while the store
 // fails at random, before and after its writes, and while processes die; every
 // acknowledged call comes to exactly one end.
-func TestLaw01NothingAcknowledgedIsLost(t *testing.T) {
+func TestInvariant01NothingAcknowledgedIsLost(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			var random struct {
@@ -113,10 +113,10 @@ func TestLaw01NothingAcknowledgedIsLost(t *testing.T) {
 	}
 }
 
-// Law 2: two attempts never both write. A worker that was cut off goes on, but
+// Invariant 2: two attempts never both write. A worker that was cut off goes on, but
 // what it reports after another has claimed its call is refused, and its
 // context ends.
-func TestLaw02TwoAttemptsNeverBothWrite(t *testing.T) {
+func TestInvariant02TwoAttemptsNeverBothWrite(t *testing.T) {
 	cause := make(chan error, 1)
 	act := &core.Action{Name: "work", Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 		if call.Info.Attempt == 1 {
@@ -150,9 +150,9 @@ func TestLaw02TwoAttemptsNeverBothWrite(t *testing.T) {
 	}, act)
 }
 
-// Law 3: one end. A result and a cancel race; whichever is written first is
+// Invariant 3: one end. A result and a cancel race; whichever is written first is
 // what everybody is told.
-func TestLaw03OneEnd(t *testing.T) {
+func TestInvariant03OneEnd(t *testing.T) {
 	act := &core.Action{Name: "work", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
 		time.Sleep(10 * time.Second)
 		if ctx.Err() != nil {
@@ -179,9 +179,9 @@ func TestLaw03OneEnd(t *testing.T) {
 	}
 }
 
-// Law 4: same id, same call. It runs once, however often it is sent, and while
+// Invariant 4: same id, same call. It runs once, however often it is sent, and while
 // it is running, over, or was inline.
-func TestLaw04SameIDSameCall(t *testing.T) {
+func TestInvariant04SameIDSameCall(t *testing.T) {
 	var runs atomic.Int32
 	act := &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
 		runs.Add(1)
@@ -218,9 +218,9 @@ func TestLaw04SameIDSameCall(t *testing.T) {
 	}, act)
 }
 
-// Law 6: three different verbs. A disconnect and a detach change nothing, a
+// Invariant 6: three different verbs. A disconnect and a detach change nothing, a
 // cancel stops the work; cancelAfter counts only while nobody follows.
-func TestLaw06ThreeVerbs(t *testing.T) {
+func TestInvariant06ThreeVerbs(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		a := deliver.Address{Tenant: "acme", Connection: "c1"}
 		lives := w.request("work", wire.ModeAsync)
@@ -251,9 +251,9 @@ func TestLaw06ThreeVerbs(t *testing.T) {
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
-// Law 7: poison is contained. A call that takes its worker down comes to be a
+// Invariant 7: poison is contained. A call that takes its worker down comes to be a
 // dead letter; those that ran beside it do not.
-func TestLaw07PoisonIsContained(t *testing.T) {
+func TestInvariant07PoisonIsContained(t *testing.T) {
 	var deadly atomic.Pointer[world]
 	kills := 0
 	poison := &core.Action{Name: "poison", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
@@ -313,9 +313,9 @@ func TestLaw07PoisonIsContained(t *testing.T) {
 	}, poison, slow)
 }
 
-// Law 8: progress is cheap. It is told at once, then at most every 50 ms, the
+// Invariant 8: progress is cheap. It is told at once, then at most every 50 ms, the
 // newest always, and before the end.
-func TestLaw08ProgressIsCheap(t *testing.T) {
+func TestInvariant08ProgressIsCheap(t *testing.T) {
 	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		for i := range 990 { // the last report falls between two tellings
 			call.Sink.Progress(float64(i)/10, "")
@@ -346,9 +346,9 @@ func TestLaw08ProgressIsCheap(t *testing.T) {
 	}, act)
 }
 
-// Law 9: bounded everything. Emit waits for the store, and the queue in memory
+// Invariant 9: bounded everything. Emit waits for the store, and the queue in memory
 // has an end without losing a call.
-func TestLaw09Bounded(t *testing.T) {
+func TestInvariant09Bounded(t *testing.T) {
 	var held atomic.Int64
 	var open atomic.Bool
 	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
@@ -396,9 +396,9 @@ func TestLaw09Bounded(t *testing.T) {
 	}})
 }
 
-// Law 11: goodbye is part of the protocol. Handlers that end within the grace
+// Invariant 11: goodbye is part of the protocol. Handlers that end within the grace
 // period do; the rest is queued again, and no retry is charged.
-func TestLaw11Goodbye(t *testing.T) {
+func TestInvariant11Goodbye(t *testing.T) {
 	act := func(d time.Duration) handler {
 		return func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 			select {
@@ -449,9 +449,9 @@ func TestLaw11Goodbye(t *testing.T) {
 	}, &core.Action{Name: "short", Run: act(5 * time.Second)}, &core.Action{Name: "long", Run: act(time.Minute)}, &core.Action{Name: "unresponsive", Run: unresponsive})
 }
 
-// Law 12: queues carry hints, the store is the truth. A hint that is lost, or
+// Invariant 12: queues carry hints, the store is the truth. A hint that is lost, or
 // doubled, changes latency only.
-func TestLaw12QueuesCarryHints(t *testing.T) {
+func TestInvariant12QueuesCarryHints(t *testing.T) {
 	var runs atomic.Int32
 	act := &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
 		runs.Add(1)
@@ -478,9 +478,9 @@ func TestLaw12QueuesCarryHints(t *testing.T) {
 	}, act)
 }
 
-// Law 13: a hint is given back only after telling. Whoever holds a hint for a
+// Invariant 13: a hint is given back only after telling. Whoever holds a hint for a
 // call that has ended tells its end again.
-func TestLaw13ToldBeforeLettingGo(t *testing.T) {
+func TestInvariant13ToldBeforeLettingGo(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		w.submit(r)
@@ -497,9 +497,9 @@ func TestLaw13ToldBeforeLettingGo(t *testing.T) {
 	}, &core.Action{Name: "work", Run: ok(`1`)})
 }
 
-// Law 14: body first, then one fenced write. Nobody is told of an event before
+// Invariant 14: body first, then one fenced write. Nobody is told of an event before
 // Record has returned, and a repeated Record repeats the same segment.
-func TestLaw14TellingFollowsRecording(t *testing.T) {
+func TestInvariant14TellingFollowsRecording(t *testing.T) {
 	var open, lost atomic.Bool
 	faults := faultstore.Hooks{
 		Before: func(op faultstore.Op, _ store.Key) error {

@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Law 3: an end is stored before anyone is told of it. While the store does
+// Invariant 3: an end is stored before anyone is told of it. While the store does
 // not answer, nobody hears anything; what could not be stored at all is never
 // told.
-func TestLaw03ToldWhenStored(t *testing.T) {
+func TestInvariant03ToldWhenStored(t *testing.T) {
 	var open atomic.Bool
 	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Finish && !open.Load() {

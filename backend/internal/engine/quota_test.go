@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Law 5: a tenant that holds all the inline calls it can get takes none from
+// Invariant 5: a tenant that holds all the inline calls it can get takes none from
 // others; what it gives back, it gets again.
-func TestLaw05NoTenantTakesAllInlineCalls(t *testing.T) {
+func TestInvariant05NoTenantTakesAllInlineCalls(t *testing.T) {
 	inBubble(t, settings{Options: Options{MaxInline: 100}}, func(w *world) {
 		var greedy, modest quota.Share
 		submit := func(tenant string, s *quota.Share) AnswerKind {

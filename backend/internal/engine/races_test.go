@@ -204,9 +204,9 @@ func TestCancelMeetsAcceptance(t *testing.T) {
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
-// Law 4, at its narrowest: the first run is promoted and ends while a resend
+// Invariant 4, at its narrowest: the first run is promoted and ends while a resend
 // looks whether it was stored.
-func TestLaw04ResendMeetsPromotion(t *testing.T) {
+func TestInvariant04ResendMeetsPromotion(t *testing.T) {
 	var reads, runs atomic.Int32
 	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Read && reads.Add(1) == 2 {
@@ -380,9 +380,9 @@ func TestPromotionStoresTheCancel(t *testing.T) {
 	}})
 }
 
-// Law 4: a request whose id is on its way into the store for another call does
+// Invariant 4: a request whose id is on its way into the store for another call does
 // not run beside it.
-func TestLaw04MeetsACallBeingStored(t *testing.T) {
+func TestInvariant04MeetsACallBeingStored(t *testing.T) {
 	var ran atomic.Int32
 	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
 		first := w.request("quick", wire.ModeAsync)

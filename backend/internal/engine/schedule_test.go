@@ -36,8 +36,8 @@ func TestTenantsTakeTurns(t *testing.T) {
 	require.Equal(t, "g0 m0 g1 m1 g2 g3 ", got)
 }
 
-// Law 5: however many calls of one tenant wait, there is room for another's.
-func TestLaw05NoTenantFillsTheQueue(t *testing.T) {
+// Invariant 5: however many calls of one tenant wait, there is room for another's.
+func TestInvariant05NoTenantFillsTheQueue(t *testing.T) {
 	s := newSchedule(1000)
 	took := func(tenant string) (n int) {
 		for s.push(hint(tenant, fmt.Sprint(n), 0, 100), at(0)) {
