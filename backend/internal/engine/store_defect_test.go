@@ -46,9 +46,11 @@ func TestStoreDefects(t *testing.T) {
 		{"Cancel ends the call of another subject", "TestInvariant06ThreeVerbs"},
 		{"Cancel of an unknown id is not remembered", "TestPendingCancelMeetsInlineCall"},
 		{"Cancel of a running call is not stored", "TestPromotionStoresTheCancel"},
+		{"Watch returns before it stored anything", "TestInvariant06ThreeVerbs"},
 		{"Read skips an event behind a position", "TestInvariant13ToldBeforeLettingGo"},
 		{"Due forgets requests that are due later", "TestInvariant12QueuesCarryHints"},
 		{"Due forgets calls of workers that were lost", "TestInvariant01NothingAcknowledgedIsLost"},
+		{"Due forgets calls that no connection follows", "TestInvariant06ThreeVerbs"},
 	} {
 		t.Run(c.defect, func(t *testing.T) {
 			require.True(t, slices.ContainsFunc(faultstore.Defects(), func(d faultstore.Defect) bool { return d.Name == c.defect }))
