@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// The house has walls: who may import whom. Each rule here is about what is
-// there, and prints its reason when it is broken. To open a door, change the
-// table and say why in docs/decisions.
+// These tests check which package imports which, and print the reason when a
+// package imports another that it must not. A change of the table needs a page
+// in docs/decisions.
 
 const (
 	backend  = "github.com/pay-theory/streamer/backend"
@@ -26,58 +26,67 @@ const (
 	root     = ".."
 )
 
-// room is a package of the backend, the rooms that it may import, and why no
-// others. Tests may import more.
-type room struct {
+// packageRule holds the packages of the backend that one of them may import, and
+// why no others. Tests may import more.
+type packageRule struct {
 	name   string
 	may    string
 	reason string
 }
 
-var rooms = []room{
-	{"internal/jsonscan", "", "JSON is read in one way, whoever reads it"},
-	{"internal/wire", "internal/jsonscan", "the messages stand in the client's module too, so they know nothing of the server"},
+var packageRules = []packageRule{
+	{"internal/jsonscan", "", "a scanner depends on nothing that it scans"},
+	{"internal/wire", "internal/jsonscan", "the client's module holds a copy of it, so it must not depend on the server"},
 	{"internal/core/schema", "internal/jsonscan", "a JSON Schema is checked without the rest of the server"},
-	{"internal/core", "internal/core/schema internal/wire", "the heart knows no store, no engine and no socket: they come to it"},
-	{"streamer", "internal/core internal/core/schema", "handlers' authors import it: no AWS, no sockets, no store"},
-	{"streamertest", "streamer internal/core internal/core/schema", "a handler is tested without sockets and without a store"},
-	{"auth", "internal/jsonscan internal/wire", "who somebody is has nothing to do with what they call"},
-	{"store", "internal/wire", "the roles know no one who plays them"},
-	{"store/memory", "store", "a store knows roles, and neither engine nor wire"},
-	{"store/embedded", "store", "a store knows roles, and neither engine nor wire"},
-	{"store/dynamo", "store", "a store knows roles, and neither engine nor wire"},
-	{"store/storetest", "store", "the suite asks of a store what its role says, and nothing else"},
-	{"store/faultstore", "store", "a store that fails in tests is still a store: it knows roles, and neither engine nor wire"},
-	{"internal/quota", "", "the arithmetic of limits knows nothing of what is counted"},
-	{"internal/deliver", "store internal/wire", "telling knows neither runs nor sockets: it posts through an interface"},
-	{"internal/engine", "internal/core internal/deliver internal/quota store", "the engine runs the same on both substrates: no sockets, no server"},
-	{"internal/session", "internal/core internal/deliver internal/engine internal/wire store", "a session is pure: facts and a message in, effects out"},
-	{"server", "auth internal/core internal/core/schema internal/deliver internal/engine internal/jsonscan internal/quota internal/session internal/wire store store/embedded store/memory streamer", "the embedded substrate and AWS do not know each other"},
-	{"awslambda", "auth internal/core internal/core/schema internal/deliver internal/engine internal/quota internal/session internal/wire store store/dynamo streamer", "the embedded substrate and AWS do not know each other"},
-	{"awstest", "awslambda internal/wire", "it is API Gateway and the event sources, not a part of the server"},
-	{"internal/memnet", "", "a network in memory knows nothing of what is sent over it"},
-	{"servertest", "auth internal/memnet internal/wire server store/memory streamer", "it is a gateway in front of the server, and uses it as everybody does"},
+	{"internal/core", "internal/core/schema internal/wire", "the registry of handlers does not depend on stores, the engine or sockets"},
+	{"streamer", "internal/core internal/core/schema", "authors of handlers import it, and must not get AWS, sockets or stores with it"},
+	{"streamertest", "streamer internal/core internal/core/schema", "handlers are tested without sockets and without a store"},
+	{"auth", "internal/jsonscan internal/wire", "authentication does not depend on what is called"},
+	{"store", "internal/wire", "interfaces do not depend on their implementations or users"},
+	{"store/memory", "store", "a store depends on the interfaces that it implements, not on the engine"},
+	{"store/embedded", "store", "a store depends on the interfaces that it implements, not on the engine"},
+	{"store/dynamo", "store awsdef", "a store depends on the interfaces that it implements, not on the engine"},
+	{"store/storetest", "store", "the suite tests what the interfaces promise, and no implementation's details"},
+	{"store/faultstore", "store", "it wraps any store, so it depends on the interfaces alone"},
+	{"internal/quota", "", "the arithmetic of limits does not depend on what is limited"},
+	{"internal/deliver", "store internal/wire", "it sends through an interface, and must depend neither on the engine, which calls it, nor on sockets"},
+	{"internal/engine", "internal/core internal/deliver internal/quota store", "the engine runs on both substrates, so it does not depend on sockets or a server"},
+	{"internal/session", "internal/core internal/deliver internal/engine internal/wire store", "the protocol on a connection does not depend on sockets, or on how tokens are verified"},
+	{"server", "auth internal/core internal/core/schema internal/deliver internal/engine internal/jsonscan internal/quota internal/session internal/wire store store/embedded streamer", "the embedded substrate does not depend on AWS, or on stores for tests"},
+	{"awsdef", "", "it holds names and limits that code and infrastructure share"},
+	{"awslambda", "auth awsdef internal/core internal/core/schema internal/deliver internal/engine internal/jsonscan internal/quota internal/session internal/wire store store/dynamo streamer", "the AWS substrate does not depend on the embedded one"},
+	{"awstest", "awslambda internal/gateway internal/wire store store/dynamo store/memory", "it simulates API Gateway and the event sources, and uses the substrate as AWS does"},
+	{"internal/memnet", "", "a network in memory does not depend on what is sent over it"},
+	{"internal/gateway", "internal/wire", "a gateway forwards frames, whatever server is behind it"},
+	{"servertest", "auth internal/gateway internal/memnet internal/wire server store/memory streamer", "it is a gateway in front of the server, and uses the server's public API"},
 	{"conformance", "internal/wire", "transcripts are played from outside, against any server and any client"},
 	{"conformance/actions", "streamer", "the actions of the transcripts are ordinary handlers"},
-	{"conformance/sessions", "", "the transcripts are data, for whoever plays them"},
+	{"conformance/sessions", "", "transcripts are data"},
 }
 
-// sockets are those who may know a WebSocket library.
-var sockets = []string{
-	backend + "/server", backend + "/awstest", backend + "/conformance", backend + "/servertest", clientGo,
+// forbiddenImports are imports that no change of the table may allow, by package
+// of the backend: they would make the calls between packages go both ways.
+var forbiddenImports = []struct{ name, forbidden, reason string }{
+	{"internal/session", "auth", "the server verifies tokens, and gives the session an identity or a function that renews it"},
+	{"internal/deliver", "internal/engine", "the engine calls deliver, and gets changes of subscriptions as values"},
+}
+
+// socketUsers are the packages that may import a WebSocket library.
+var socketUsers = []string{
+	backend + "/server", backend + "/awstest", backend + "/conformance", backend + "/internal/gateway", backend + "/servertest", clientGo,
 }
 
 // wsLibraries begin the import paths of WebSocket libraries.
 var wsLibraries = []string{"github.com/gorilla/websocket", "github.com/coder/websocket", "golang.org/x/net/websocket", "nhooyr.io/websocket", "github.com/gobwas/ws"}
 
-// awsLibraries begin the import paths of whatever speaks with AWS.
+// awsLibraries begin the import paths of libraries for AWS.
 var awsLibraries = []string{"github.com/aws/", "github.com/pay-theory/dynamorm"}
 
-// nameless are names that say nothing of what is inside.
-var nameless = []string{"util", "utils", "common", "types", "pkg", "helper", "helpers", "misc", "shared", "lib", "testkit"}
+// bannedNames are names of folders that do not say what the folder contains.
+var bannedNames = []string{"util", "utils", "common", "types", "pkg", "helper", "helpers", "misc", "shared", "lib", "limit", "observe", "testkit"}
 
-// pkg is what `go list` tells of a package.
-type pkg struct {
+// listedPackage is what `go list` prints about a package.
+type listedPackage struct {
 	ImportPath string
 	Dir        string
 	Imports    []string
@@ -85,7 +94,7 @@ type pkg struct {
 }
 
 // packages are those of both published modules.
-var packages = sync.OnceValues(func() (map[string]pkg, error) {
+var packages = sync.OnceValues(func() (map[string]listedPackage, error) {
 	var stderr bytes.Buffer
 	list := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,Deps", backend+"/...", clientGo+"/...")
 	list.Stderr = &stderr
@@ -93,9 +102,9 @@ var packages = sync.OnceValues(func() (map[string]pkg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w: %s", err, stderr.String())
 	}
-	all := map[string]pkg{}
+	all := map[string]listedPackage{}
 	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
-		var p pkg
+		var p listedPackage
 		if err := dec.Decode(&p); err != nil {
 			return nil, err
 		}
@@ -104,14 +113,14 @@ var packages = sync.OnceValues(func() (map[string]pkg, error) {
 	return all, nil
 })
 
-func published(t *testing.T) map[string]pkg {
+func published(t *testing.T) map[string]listedPackage {
 	t.Helper()
 	all, err := packages()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := all[backend+"/internal/wire"]; !ok {
-		t.Fatal("go list found no backend/internal/wire: this test looks at nothing")
+		t.Fatal("go list found no backend/internal/wire: these tests would check nothing")
 	}
 	return all
 }
@@ -120,9 +129,9 @@ func hasPrefix(path string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(path, p) })
 }
 
-func TestRoomsImportOnlyTheirNeighbours(t *testing.T) {
-	table := map[string]room{}
-	for _, r := range rooms {
+func TestImports(t *testing.T) {
+	table := map[string]packageRule{}
+	for _, r := range packageRules {
 		table[r.name] = r
 	}
 	for path, p := range published(t) {
@@ -130,46 +139,67 @@ func TestRoomsImportOnlyTheirNeighbours(t *testing.T) {
 		if !ours || strings.HasPrefix(name, "cmd/") {
 			continue
 		}
-		r, known := table[name]
+		rule, known := table[name]
 		if !known {
-			t.Errorf("backend/%s has no row in the table of rooms: say whom it may import, and why no others", name)
+			t.Errorf("backend/%s has no row in packageRules: add what it may import, and why no others", name)
 			continue
 		}
 		for _, imported := range p.Imports {
-			if neighbour, ok := strings.CutPrefix(imported, backend+"/"); ok && !slices.Contains(strings.Fields(r.may), neighbour) {
-				t.Errorf("backend/%s imports backend/%s, which it may not: %s", name, neighbour, r.reason)
+			if other, ok := strings.CutPrefix(imported, backend+"/"); ok && !slices.Contains(strings.Fields(rule.may), other) {
+				t.Errorf("backend/%s imports backend/%s, which it must not: %s", name, other, rule.reason)
 			}
 			if strings.HasPrefix(imported, clientGo) {
-				t.Errorf("backend/%s imports client-go: the two modules are released by themselves", name)
+				t.Errorf("backend/%s imports client-go: the two modules are released separately", name)
 			}
 		}
 	}
 }
 
-func TestOnlyServersAndClientsKnowSockets(t *testing.T) {
+// TestImportsGoOneWay checks what the packages depend on, directly or not.
+func TestImportsGoOneWay(t *testing.T) {
+	all := published(t)
+	for _, f := range forbiddenImports {
+		p, ok := all[backend+"/"+f.name]
+		if !ok {
+			t.Errorf("backend/%s does not exist", f.name)
+		}
+		if slices.Contains(p.Deps, backend+"/"+f.forbidden) {
+			t.Errorf("backend/%s depends on backend/%s: %s", f.name, f.forbidden, f.reason)
+		}
+	}
+	for _, name := range []string{"internal/deliver", "internal/engine", "internal/session"} {
+		for _, dep := range all[backend+"/"+name].Deps {
+			if hasPrefix(dep, wsLibraries) {
+				t.Errorf("backend/%s depends on %s: it must run on Lambda and in tests, without sockets", name, dep)
+			}
+		}
+	}
+}
+
+func TestWebSocketImports(t *testing.T) {
 	for path, p := range published(t) {
 		for _, imported := range p.Imports {
-			if hasPrefix(imported, wsLibraries) && !slices.Contains(sockets, path) {
-				t.Errorf("%s imports %s: protocol logic is without sockets, so that it runs on Lambda and in tests", path, imported)
+			if hasPrefix(imported, wsLibraries) && !slices.Contains(socketUsers, path) {
+				t.Errorf("%s imports %s: protocol logic must not use sockets, so that it runs on Lambda and in tests", path, imported)
 			}
 		}
 	}
 }
 
-func TestServerBringsNothingOfAWS(t *testing.T) {
+func TestAWSImports(t *testing.T) {
 	for path, p := range published(t) {
 		if name, _ := strings.CutPrefix(path, backend+"/"); hasPrefix(name, []string{"awslambda", "awstest", "store/dynamo"}) {
 			continue
 		}
 		for _, dep := range p.Deps {
 			if hasPrefix(dep, awsLibraries) {
-				t.Errorf("who imports %s gets %s: who runs on one machine should build nothing of AWS", path, dep)
+				t.Errorf("importers of %s get %s: programs for one machine must not need packages for AWS", path, dep)
 			}
 		}
 	}
 }
 
-func TestClientNeedsOnlyGorilla(t *testing.T) {
+func TestClientImports(t *testing.T) {
 	for path, p := range published(t) {
 		if !strings.HasPrefix(path, clientGo) {
 			continue
@@ -177,13 +207,14 @@ func TestClientNeedsOnlyGorilla(t *testing.T) {
 		for _, dep := range p.Deps {
 			host, _, _ := strings.Cut(dep, "/")
 			if strings.Contains(host, ".") && !hasPrefix(dep, []string{clientGo, "github.com/gorilla/websocket"}) {
-				t.Errorf("%s needs %s: whoever imports the client gets gorilla/websocket and nothing else", path, dep)
+				t.Errorf("%s depends on %s: gorilla/websocket is the only dependency of the client", path, dep)
 			}
 		}
 	}
 }
 
-// TestModulesStandAlone: what is published is built by others without go.work.
+// TestModulesStandAlone checks that the published modules can be built and
+// released without go.work.
 func TestModulesStandAlone(t *testing.T) {
 	for dir, other := range map[string]string{"backend": clientGo, "client-go": backend} {
 		var mod struct {
@@ -198,30 +229,31 @@ func TestModulesStandAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(mod.Replace) > 0 {
-			t.Errorf("%s/go.mod holds a replace: it has no effect for those who require the module", dir)
+			t.Errorf("%s/go.mod contains a replace, which has no effect in modules that require this one", dir)
 		}
 		for _, r := range mod.Require {
 			if r.Path == other {
-				t.Errorf("%s/go.mod requires %s: neither could be released first", dir, other)
+				t.Errorf("%s/go.mod requires %s, so neither could be released first", dir, other)
 			}
 		}
 	}
 }
 
-func TestPublishedModulesHavePapers(t *testing.T) {
+func TestPublishedModulesHaveLicenseAndChangelog(t *testing.T) {
 	for _, dir := range []string{"backend", "client-go", "client-ts", "react"} {
 		if _, err := os.Stat(filepath.Join(root, dir)); err != nil {
 			continue
 		}
-		for _, paper := range []string{"LICENSE", "CHANGELOG.md"} {
-			if info, err := os.Stat(filepath.Join(root, dir, paper)); err != nil || info.Size() == 0 {
-				t.Errorf("%s has no %s: it is published by itself, and the archive holds only this folder", dir, paper)
+		for _, file := range []string{"LICENSE", "CHANGELOG.md"} {
+			if info, err := os.Stat(filepath.Join(root, dir, file)); err != nil || info.Size() == 0 {
+				t.Errorf("%s has no %s: the module's archive contains only this folder", dir, file)
 			}
 		}
 	}
 }
 
-// walk calls visit for each file and folder of the repository that is ours.
+// walk calls visit for each file and folder of the repository, except for what
+// is installed, built or hidden.
 func walk(t *testing.T, visit func(path string, entry fs.DirEntry)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -240,15 +272,15 @@ func walk(t *testing.T, visit func(path string, entry fs.DirEntry)) {
 	}
 }
 
-func TestRoomsAreNamedByWhatTheyHold(t *testing.T) {
+func TestNamesOfFolders(t *testing.T) {
 	walk(t, func(path string, entry fs.DirEntry) {
-		if entry.IsDir() && slices.Contains(nameless, entry.Name()) {
-			t.Errorf("%s: a folder of this name holds anything, and so nothing can be found in it", path)
+		if entry.IsDir() && slices.Contains(bannedNames, entry.Name()) {
+			t.Errorf("%s: the name does not say what the folder contains", path)
 		}
 	})
 }
 
-// TestFilesAreShort: a file holds one noun. What a generator wrote is not read.
+// TestFilesAreShort checks the length of files that are not generated.
 func TestFilesAreShort(t *testing.T) {
 	walk(t, func(path string, entry fs.DirEntry) {
 		limit := 500
@@ -266,17 +298,18 @@ func TestFilesAreShort(t *testing.T) {
 			return
 		}
 		if n := bytes.Count(text, []byte("\n")); n > limit {
-			t.Errorf("%s has %d lines, over %d: is there more than one noun in it?", path, n, limit)
+			t.Errorf("%s has %d lines, more than %d: split it by subject", path, n, limit)
 		}
 	})
 }
 
-// TestNobodyWaitsByTheClock: a test that sleeps is slow on a fast machine and
-// wrong on a slow one. In a synctest bubble the clock is a fake.
-func TestNobodyWaitsByTheClock(t *testing.T) {
+// TestNoSleepInTests checks that tests do not sleep in real time: such a test is
+// slow on a fast machine and fails on a slow one. In a synctest bubble the clock
+// is a fake.
+func TestNoSleepInTests(t *testing.T) {
 	sleeps := regexp.MustCompile(`\btime\.Sleep\(`)
 	walk(t, func(path string, entry fs.DirEntry) {
-		if entry.IsDir() || !strings.HasSuffix(path, "_test.go") || entry.Name() == "house_test.go" {
+		if entry.IsDir() || !strings.HasSuffix(path, "_test.go") || entry.Name() == "imports_test.go" {
 			return
 		}
 		text, err := os.ReadFile(path)
@@ -284,14 +317,14 @@ func TestNobodyWaitsByTheClock(t *testing.T) {
 			t.Fatal(err)
 		}
 		if sleeps.Match(text) && !bytes.Contains(text, []byte(`"testing/synctest"`)) {
-			t.Errorf("%s waits by time.Sleep: use a condition, a channel, or a testing/synctest bubble", path)
+			t.Errorf("%s calls time.Sleep: use a condition, a channel, or a testing/synctest bubble", path)
 		}
 	})
 }
 
-// TestCodesAreDocumented: a code says what it means and what to do, and the
-// protocol's page names no code that does not exist.
-func TestCodesAreDocumented(t *testing.T) {
+// TestDocsOfCodes checks that each code has a meaning and an action for the
+// client, and that PROTOCOL.md contains no code that does not exist.
+func TestDocsOfCodes(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "contract", "codes.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -306,13 +339,13 @@ func TestCodesAreDocumented(t *testing.T) {
 	for _, c := range slices.Concat(codes.Errors, codes.Closes) {
 		name := cmp.Or(c.Code, c.Name)
 		if !word.MatchString(name) || len(name) > 64 {
-			t.Errorf("code %q is not a word of snake_case of at most 64 characters", name)
+			t.Errorf("code %q must be snake_case of at most 64 characters", name)
 		}
 		if c.Meaning == "" || c.Code != "" && c.Client == "" {
-			t.Errorf("code %q does not say what it means and what a client does", name)
+			t.Errorf("code %q has no meaning, or no action for the client", name)
 		}
 		if c.Code != "" && known[name] {
-			t.Errorf("code %q stands twice in codes.json", name)
+			t.Errorf("code %q is in codes.json twice", name)
 		}
 		known[name] = true
 	}
@@ -322,7 +355,7 @@ func TestCodesAreDocumented(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile("`([a-z]+(?:_[a-z]+)+)`").FindAllSubmatch(page, -1) {
 		if !known[string(m[1])] {
-			t.Errorf("PROTOCOL.md names `%s`, which codes.json does not know", m[1])
+			t.Errorf("PROTOCOL.md contains `%s`, which is not in codes.json", m[1])
 		}
 	}
 }
