@@ -154,7 +154,7 @@ func (b *bench) small(s shape) shape {
 
 // driver returns a driver for a round of a load on a server.
 func (b *bench) driver(s *servers.Server, slots int) *load.Driver {
-	return &load.Driver{Slots: slots, Warm: max(b.duration/5, 10*time.Millisecond), Measure: b.duration, Meter: s.Used}
+	return &load.Driver{Slots: slots, Warm: max(b.duration/5, 10*time.Millisecond), Measure: b.duration, Meter: s.Usage}
 }
 
 // requests is a load of requests to Streamer or the bare echo.

@@ -76,7 +76,7 @@ func missing(t *table) string {
 	zero := map[string]bool{"gaps": true, "duplicates": true, "lost": true}
 	for _, l := range t.lines {
 		for _, c := range t.columns {
-			if text := c.cell(l); (text == "–" || (text == "0") != zero[c.title]) && !optional[c.title] && (l.base != nil || !strings.HasPrefix(c.title, "×")) {
+			if text := c.formatCell(l); (text == "–" || (text == "0") != zero[c.title]) && !optional[c.title] && (l.base != nil || !strings.HasPrefix(c.title, "×")) {
 				return l.group + ", " + l.name + ", " + c.title
 			}
 		}
@@ -142,12 +142,12 @@ func TestRatios(t *testing.T) {
 	base := &line{rounds: rounds(50, 100, 10)}
 	l := &line{rounds: rounds(100, 50, 40), base: base}
 	c, m := ratios("×", value("x")), medians("x", value("x"), count)
-	if c.cell(l) != "2.00" || m.cell(l) != "50" {
-		t.Errorf("the median of 2, 0.5 and 4 is %s, that of 100, 50 and 40 %s", c.cell(l), m.cell(l))
+	if c.formatCell(l) != "2.00" || m.formatCell(l) != "50" {
+		t.Errorf("the median of 2, 0.5 and 4 is %s, that of 100, 50 and 40 %s", c.formatCell(l), m.formatCell(l))
 	}
 	base.rounds = rounds(0, 0, 0)
-	if c.cell(l) != "–" || c.cell(base) != "–" {
-		t.Errorf("ratios to nothing are %s and %s", c.cell(l), c.cell(base))
+	if c.formatCell(l) != "–" || c.formatCell(base) != "–" {
+		t.Errorf("ratios to nothing are %s and %s", c.formatCell(l), c.formatCell(base))
 	}
 }
 

@@ -39,7 +39,7 @@ func (b *bench) inline(ctx context.Context) (*table, error) {
 		peak = max(peak, rate.value(streamer))
 	}
 	const half = "half of the peak"
-	t.note("half of the peak: an open loop on 64 connections at half of streamer's best rate above, latency since the time each request was due")
+	t.addNote("half of the peak: an open loop on 64 connections at half of streamer's best rate above, latency since the time each request was due")
 	return t, b.measure(ctx, t,
 		&line{group: half, name: "streamer", run: b.requests(requests{server: ours, rate: peak / 2})},
 		&line{group: half, name: "bare echo", run: b.requests(requests{server: bare, rate: peak / 2})})
@@ -68,7 +68,7 @@ func (b *bench) durable(ctx context.Context) (*table, error) {
 			return nil, err
 		}
 	}
-	t.note("bare fsync: 4 KiB written over an old page of a file in the same directory, and fdatasync; one after the other, before each load")
+	t.addNote("bare fsync: 4 KiB written over an old page of a file in the same directory, and fdatasync; one after the other, before each load")
 	return t, nil
 }
 
@@ -125,7 +125,7 @@ func (b *bench) client(ctx context.Context) (_ *table, err error) {
 			rate, ratios("× raw", (*load.Result).Rate), p50, p99, medians("client CPU/call", (*load.Result).LoadCPU, timeSpan), serverCPU,
 		},
 	}
-	t.note("client CPU: of this whole process; what it is more than raw is the client's own cost, the encoding and decoding of payloads included")
+	t.addNote("client CPU: of this whole process; what it is more than raw is the client's own cost, the encoding and decoding of payloads included")
 	for _, kind := range []struct{ name, mode string }{{"inline", ""}, {"durable", "async"}} {
 		raw := &line{group: kind.name, name: "raw", run: b.requests(requests{server: ours, mode: kind.mode, shape: s})}
 		err := b.measure(ctx, t, raw, &line{group: kind.name, name: "Go client", base: raw, run: func(ctx context.Context) (*load.Result, error) {

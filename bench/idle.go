@@ -20,8 +20,8 @@ func (b *bench) idleConnections(ctx context.Context) (*table, error) {
 			medians("a connection", value("each"), byteSize), ratios("× bare", value("each")),
 		},
 	}
-	t.note("centrifuge: each connection has authenticated, and follows nothing. Tuned: a pool of write buffers, buffers of 512 B, commands")
-	t.note("  processed off the loop that reads, a queue of 1 at first")
+	t.addNote("centrifuge: each connection has authenticated, and follows nothing. Tuned: a pool of write buffers, buffers of 512 B, commands")
+	t.addNote("  processed off the loop that reads, a queue of 1 at first")
 	n := b.connections
 	group := count(float64(n))
 	bare := &line{group: group, name: "bare gorilla", run: b.idleMemory(servers.Bare, servers.Options{}, n)}
@@ -36,7 +36,7 @@ func (b *bench) idleMemory(kind servers.Kind, o servers.Options, n int) func(con
 	open := func(ctx context.Context, s *servers.Server, n int) ([]*load.Conn, error) {
 		conns, err := load.DialAll(ctx, s.Target, n)
 		if err == nil && kind == servers.Centrifuge {
-			err = load.Each(ctx, conns, func(_ int, c *load.Conn) error { return load.Centrifuge(c, "", func() {}, nil) })
+			err = load.ForEach(ctx, conns, func(_ int, c *load.Conn) error { return load.Centrifuge(c, "", func() {}, nil) })
 		}
 		return conns, err
 	}

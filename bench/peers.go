@@ -48,7 +48,7 @@ func (b *bench) startPeers(ctx context.Context, t *table) (running []*peer, err 
 		case failed[k] == nil:
 			running = append(running, p)
 		case errors.Is(failed[k], servers.ErrMissing):
-			t.note("%s: %v", p.name, failed[k])
+			t.addNote("%s: %v", p.name, failed[k])
 		default:
 			return nil, failed[k]
 		}
@@ -56,8 +56,8 @@ func (b *bench) startPeers(ctx context.Context, t *table) (running []*peer, err 
 	return running, nil
 }
 
-// line measures a peer: a closed loop, or for pickup an open one.
-func (p *peer) line(b *bench, group string, inFlight int, rate float64) *line {
+// measuredLine measures a peer: a closed loop, or for pickup an open one.
+func (p *peer) measuredLine(b *bench, group string, inFlight int, rate float64) *line {
 	return &line{group: group, name: p.name, run: func(ctx context.Context) (*load.Result, error) {
 		d := b.driver(p.server, inFlight)
 		d.Rate, d.SinceSent = rate, rate > 0
@@ -92,7 +92,7 @@ func (b *bench) peers(ctx context.Context) (*table, error) {
 		streamer := &line{group: group, name: "streamer", run: b.requests(requests{server: ours, mode: "async", shape: s})}
 		lines := []*line{streamer}
 		for _, p := range running {
-			l := p.line(b, group, inFlight, 0)
+			l := p.measuredLine(b, group, inFlight, 0)
 			l.base = streamer
 			lines = append(lines, l)
 		}
@@ -136,7 +136,7 @@ func (b *bench) pickup(ctx context.Context) (*table, error) {
 		group: "requests per second", name: "queue",
 		columns: []column{calls, p50, p99, longest, ratios("p50 × streamer", quantile(0.5))},
 	}
-	t.note("the others' producers and workers are in one process, River and Asynq look every 1 ms; streamer's client and server are two")
+	t.addNote("the others' producers and workers are in one process, River and Asynq look every 1 ms; streamer's client and server are two")
 	running, err := b.startPeers(ctx, t)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (b *bench) pickup(ctx context.Context) (*table, error) {
 	}
 	for _, p := range running {
 		// As many may be in flight as begin within eight seconds.
-		l := p.line(b, group, 8*pickupRate, pickupRate)
+		l := p.measuredLine(b, group, 8*pickupRate, pickupRate)
 		l.base = streamer
 		lines = append(lines, l)
 	}

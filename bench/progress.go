@@ -40,9 +40,9 @@ func (b *bench) progress(ctx context.Context) (*table, error) {
 		group: "streams × subscribers", name: "server",
 		columns: []column{medians("of those made", value("share"), ratio), medians("received/s", (*load.Result).Rate, count), p50, p99, longest},
 	}
-	t.note("progress that newer progress replaces within 50 ms is not sent: that is the protocol's rule. Chunks are stored and synced first")
-	t.note("centrifuge publishes in its server's process, without history. It serves any number of channels per connection, presence, more than")
-	t.note("  one node; streamer's streams belong to calls, and can be resumed")
+	t.addNote("progress that newer progress replaces within 50 ms is not sent: that is the protocol's rule. Chunks are stored and synced first")
+	t.addNote("centrifuge publishes in its server's process, without history. It serves any number of channels per connection, presence, more than")
+	t.addNote("  one node; streamer's streams belong to calls, and can be resumed")
 	d := &delivery{ours: ours, theirs: theirs, n: n, times: max(2, int(2*b.duration/reportInterval))}
 	each, one := fmt.Sprintf("%s × 1", count(float64(n))), fmt.Sprintf("1 × %s", count(float64(n)))
 	err = b.measure(ctx, t,
@@ -76,9 +76,9 @@ func (d *delivery) receiver() *receiver {
 	return &receiver{newBarrier(d.n), time.Duration(d.times) * reportInterval, load.NewResult()}
 }
 
-// take takes a report, made at a time and received at another. It returns true
+// recordReport takes a report, made at a time and received at another. It returns true
 // after the last that is measured.
-func (r *receiver) take(at, made int64) bool {
+func (r *receiver) recordReport(at, made int64) bool {
 	from := r.passed.Load()
 	end := from + int64(r.window)
 	if from > 0 && from <= made && made < end {
@@ -87,8 +87,8 @@ func (r *receiver) take(at, made int64) bool {
 	return from > 0 && made >= end
 }
 
-// end returns the result when all have ended.
-func (d *delivery) end(r *receiver, err error) (*load.Result, error) {
+// finish returns the result when all have ended.
+func (d *delivery) finish(r *receiver, err error) (*load.Result, error) {
 	r.result.During = r.window
 	r.result.Values["share"] = r.result.Calls() / float64(d.n*d.times)
 	return r.result, err
@@ -97,7 +97,7 @@ func (d *delivery) end(r *receiver, err error) (*load.Result, error) {
 // follow sends a message on a connection, and takes reports until the call ends.
 func (r *receiver) follow(c *load.Conn, text []byte) error {
 	arrived := false
-	return c.Ask(text, func(frame []byte) (bool, error) {
+	return c.Exchange(text, func(frame []byte) (bool, error) {
 		at := time.Now().UnixNano()
 		// What a snapshot holds looks like messages by itself, which is right.
 		for a := range load.Answers(frame) {
@@ -106,11 +106,11 @@ func (r *receiver) follow(c *load.Conn, text []byte) error {
 				arrived = true
 				r.arrive()
 			case kind == "progress":
-				r.take(at, a.Number("message"))
+				r.recordReport(at, a.Number("message"))
 			case kind == "chunk":
-				r.take(at, a.Number("data"))
+				r.recordReport(at, a.Number("data"))
 			}
-			if ended, err := a.Ends(); ended || err != nil {
+			if ended, err := a.IsLast(); ended || err != nil {
 				return ended, err
 			}
 		}
@@ -136,8 +136,8 @@ func (d *delivery) calls(shared, chunks bool) func(context.Context) (*load.Resul
 		message := template.Request
 		if shared {
 			// The last is the caller's own, which is not read after the ack.
-			err := load.Each(ctx, conns[d.n:], func(_ int, c *load.Conn) error {
-				return c.Ask(template.Request(), func(frame []byte) (bool, error) {
+			err := load.ForEach(ctx, conns[d.n:], func(_ int, c *load.Conn) error {
+				return c.Exchange(template.Request(), func(frame []byte) (bool, error) {
 					for a := range load.Answers(frame) {
 						id := a.ID()
 						message = func() []byte { return fmt.Appendf(nil, `{"type":"subscribe","ref":"1","id":%q}`, id) }
@@ -150,7 +150,7 @@ func (d *delivery) calls(shared, chunks bool) func(context.Context) (*load.Resul
 			}
 		}
 		r := d.receiver()
-		return d.end(r, load.Each(ctx, conns[:d.n], func(_ int, c *load.Conn) error { return r.follow(c, message()) }))
+		return d.finish(r, load.ForEach(ctx, conns[:d.n], func(_ int, c *load.Conn) error { return r.follow(c, message()) }))
 	}
 }
 
@@ -166,17 +166,17 @@ func (d *delivery) channels(channels int) func(context.Context) (*load.Result, e
 		r := d.receiver()
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error {
-			if err := r.wait(ctx); err != nil {
+			if err := r.awaitAll(ctx); err != nil {
 				return err
 			}
 			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times+spareReports, reportInterval)
 			return d.theirs.Control(ctx, path, io.Discard)
 		})
 		group.Go(func() error {
-			return load.Each(ctx, conns, func(i int, c *load.Conn) error {
-				return load.Centrifuge(c, strconv.Itoa(i%channels), r.arrive, r.take)
+			return load.ForEach(ctx, conns, func(i int, c *load.Conn) error {
+				return load.Centrifuge(c, strconv.Itoa(i%channels), r.arrive, r.recordReport)
 			})
 		})
-		return d.end(r, group.Wait())
+		return d.finish(r, group.Wait())
 	}
 }

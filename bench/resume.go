@@ -30,9 +30,9 @@ func (b *bench) resume(ctx context.Context) (*table, error) {
 			medians("lost", value("lost"), count),
 		},
 	}
-	t.note("first chunk: from when the clients begin to connect, 32 at a time, until the last one has received a chunk of its call")
-	t.note("back: from when the new server listens until the last one has its call's new attempt; with the client's backoff (random up to 250 ms, doubling)")
-	t.note("every call runs when the server dies, and continues from its checkpoint: a claim, an attempt, a chunk and an end each")
+	t.addNote("first chunk: from when the clients begin to connect, 32 at a time, until the last one has received a chunk of its call")
+	t.addNote("back: from when the new server listens until the last one has its call's new attempt; with the client's backoff (random up to 250 ms, doubling)")
+	t.addNote("every call runs when the server dies, and continues from its checkpoint: a claim, an attempt, a chunk and an end each")
 	return t, b.measure(ctx, t, &line{group: count(float64(b.connections)), name: "Go client", run: b.resumeCalls})
 }
 
@@ -74,7 +74,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 			return err
 		})
 	}
-	if err := walking.wait(waiting); err != nil {
+	if err := walking.awaitAll(waiting); err != nil {
 		return nil, errors.Join(running.Wait(), err)
 	}
 	r.Values["first"] = float64(time.Since(begun))
@@ -155,8 +155,8 @@ func (b *barrier) arrive() {
 	}
 }
 
-// wait waits until all have arrived.
-func (b *barrier) wait(ctx context.Context) error {
+// awaitAll waits until all have arrived.
+func (b *barrier) awaitAll(ctx context.Context) error {
 	select {
 	case <-b.all:
 		return nil

@@ -51,8 +51,8 @@ func (b *bench) storedGrowth(ctx context.Context) (*table, error) {
 			rate, p50, p99, serverCPU, medians("file", value("file"), byteSize), medians("starts in", value("start"), timeSpan), medians("RSS", value("rss"), byteSize),
 		},
 	}
-	t.note("list: 50 of the caller's own, newest first. subscribe: to any of the calls, which has ended. Calls of the loads themselves are stored, too")
-	t.note("starts in: from starting the process to its listening. Inline calls ask a filter whether their id is known; it is of a fixed size")
+	t.addNote("list: 50 of the caller's own, newest first. subscribe: to any of the calls, which has ended. Calls of the loads themselves are stored, too")
+	t.addNote("starts in: from starting the process to its listening. Inline calls ask a filter whether their id is known; it is of a fixed size")
 	var ids []string
 	for stored, n := 0, min(1000, b.stored); ; n = min(10*n, b.stored) {
 		more, err := b.storeCalls(ctx, dir, servers.Options{}, n-stored)
@@ -112,7 +112,7 @@ func (b *bench) questions(s *servers.Server, answer string, question func() []by
 		d.Call = func(ctx context.Context, _ int) (at int64, err error) {
 			stop := context.AfterFunc(ctx, conn.Close)
 			defer stop()
-			err = conn.Ask(question(), func(frame []byte) (bool, error) {
+			err = conn.Exchange(question(), func(frame []byte) (bool, error) {
 				at = time.Now().UnixNano()
 				if !bytes.HasPrefix(frame, []byte(`{"type":"`+answer)) {
 					return true, fmt.Errorf("the server answered %.300s", frame)
@@ -148,7 +148,7 @@ func (b *bench) cleanup(ctx context.Context) (*table, error) {
 			calls, p50, ratios("× none", quantile(0.5)), p99, ratios("× none", quantile(0.99)), longest, medians("deleted/s", value("deleted"), count),
 		},
 	}
-	t.note("latency since the time each request was due; both lines are measured in turns on the same file")
+	t.addNote("latency since the time each request was due; both lines are measured in turns on the same file")
 	plain := b.requests(requests{server: s, mode: "async", rate: 1000})
 	cleaning := func(ctx context.Context) (*load.Result, error) {
 		during := b.duration * 6 / 5 // with warming up

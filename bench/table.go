@@ -45,8 +45,8 @@ type column struct {
 	format func(float64) string
 }
 
-// cell returns the text for a line: a dash if there is no figure.
-func (c *column) cell(l *line) string {
+// formatCell returns the text for a line: a dash if there is no figure.
+func (c *column) formatCell(l *line) string {
 	if v := c.value(l); !math.IsNaN(v) {
 		return c.format(v)
 	}
@@ -140,7 +140,7 @@ func (b *bench) measure(ctx context.Context, t *table, lines ...*line) error {
 	return nil
 }
 
-func (t *table) note(format string, args ...any) {
+func (t *table) addNote(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
@@ -163,7 +163,7 @@ func (t *table) print(out io.Writer, name string) {
 		}
 		group = l.group
 		for _, c := range t.columns {
-			cells = append(cells, c.cell(l))
+			cells = append(cells, c.formatCell(l))
 		}
 		_, _ = fmt.Fprintln(w, "  "+strings.Join(cells, "\t"))
 	}

@@ -49,7 +49,7 @@ func everybody(n, w int, do func(i int)) {
 
 // A tenant gets four fifths of the places at most, and others the rest.
 func floodConnections(a *assault) string {
-	var got tally
+	var got outcomeCounts
 	var mu sync.Mutex
 	var open []*rawSocket
 	everybody(attackedConnections+100, 32, func(int) {
@@ -76,7 +76,7 @@ func floodConnections(a *assault) string {
 }
 
 func floodHandshakes(a *assault) string {
-	var got tally
+	var got outcomeCounts
 	token := signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
 	everybody(1500, 16, func(int) {
 		p, err := a.open(token)
@@ -162,13 +162,13 @@ func floodAnswers(a *assault) string {
 	sent := 0
 	for range 2048 {
 		_ = p.SetWriteDeadline(time.Now().Add(2 * time.Second))
-		if p.say(`{"type":"request","id":"%s","action":"big","payload":97000}`, client.NewID()) != nil {
+		if p.writeText(`{"type":"request","id":"%s","action":"big","payload":97000}`, client.NewID()) != nil {
 			break
 		}
 		sent++
 	}
 	a.othersCall()
-	var got tally
+	var got outcomeCounts
 	end := false
 	for {
 		m, err := p.next()
@@ -189,14 +189,14 @@ func floodAnswers(a *assault) string {
 
 // One tenant's calls leave places for others', also when it comes back.
 func floodInline(a *assault) string {
-	var got tally
+	var got outcomeCounts
 	var ids []string
 	for _, refused := range []int{attackedInline / 5, attackedInline} {
 		p := a.dial()
 		for range attackedInline {
 			id := client.NewID()
 			ids = append(ids, id)
-			require.NoError(a, p.say(`{"type":"request","id":"%s","action":"wait"}`, id))
+			require.NoError(a, p.writeText(`{"type":"request","id":"%s","action":"wait"}`, id))
 		}
 		for range refused {
 			m := a.next(p)
@@ -210,7 +210,7 @@ func floodInline(a *assault) string {
 	// They would be there for the attacks to come, too.
 	p := a.dial()
 	for _, id := range ids {
-		require.NoError(a, p.say(`{"type":"cancel","ref":"c","id":"%s"}`, id))
+		require.NoError(a, p.writeText(`{"type":"cancel","ref":"c","id":"%s"}`, id))
 		require.Equal(a, "ok", a.next(p).Type)
 	}
 	return fmt.Sprintf("of %d: %s", len(ids), &got)
@@ -220,9 +220,9 @@ func floodInline(a *assault) string {
 // later is its tenant's own.
 func floodStreams(a *assault) string {
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	for range attackedStreams + 200 {
-		m := a.said(p, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
+		m := a.roundTrip(p, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
 		got.add(m.Type)
 		if m.Type == "error" {
 			require.Equal(a, "overloaded", m.Code)
@@ -233,13 +233,13 @@ func floodStreams(a *assault) string {
 }
 
 func floodSubscriptions(a *assault) string {
-	var got tally
+	var got outcomeCounts
 	everybody(4, 4, func(int) {
 		p := a.dial()
 		one := fmt.Sprintf(`{"type":"subscribe","ref":"s","id":"%s"}`, client.NewID())
 		batch := "[" + strings.Repeat(one+",", 63) + one + "]"
 		for range 30 {
-			if err := p.say("%s", batch); err != nil {
+			if err := p.writeText("%s", batch); err != nil {
 				a.Error(err)
 				return
 			}
@@ -260,20 +260,20 @@ func floodSubscriptions(a *assault) string {
 // One id is one call, and each of the thousand is answered.
 func floodOneID(a *assault) string {
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	for _, mode := range []string{"auto", "async"} {
 		one := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"%s"}`, client.NewID(), mode)
 		for range 500 {
-			require.NoError(a, p.say("%s", one))
+			require.NoError(a, p.writeText("%s", one))
 		}
-		require.NoError(a, p.say(`{"type":"list","ref":"l"}`))
+		require.NoError(a, p.writeText(`{"type":"list","ref":"l"}`))
 	}
 	for got.count("calls") < 2 || got.count("result")+got.count("snapshot")+got.count("ack") < 1000 {
 		m := a.next(p)
 		got.add(m.Type)
 		require.NotEqual(a, "error", m.Type, m.raw)
 	}
-	m := a.said(p, `{"type":"list","ref":"m"}`)
+	m := a.roundTrip(p, `{"type":"list","ref":"m"}`)
 	for m.Ref != "m" {
 		m = a.next(p)
 	}
@@ -284,13 +284,13 @@ func floodOneID(a *assault) string {
 // Cancels are remembered, so many, and answered like any others.
 func floodCancels(a *assault) string {
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	for range 20 {
 		var batch []string
 		for range 64 {
 			batch = append(batch, fmt.Sprintf(`{"type":"cancel","ref":"c","id":"%s"}`, client.NewID()))
 		}
-		require.NoError(a, p.say("[%s]", strings.Join(batch, ",")))
+		require.NoError(a, p.writeText("[%s]", strings.Join(batch, ",")))
 		for range 64 {
 			got.add(a.next(p).Type)
 		}
@@ -302,16 +302,16 @@ func floodCancels(a *assault) string {
 func floodPages(a *assault) string {
 	p := a.dial()
 	id := client.NewID()
-	require.Equal(a, "ack", a.said(p, `{"type":"request","id":"%s","action":"big","payload":97000,"mode":"async"}`, id).Type)
+	require.Equal(a, "ack", a.roundTrip(p, `{"type":"request","id":"%s","action":"big","payload":97000,"mode":"async"}`, id).Type)
 	require.Equal(a, "result", a.next(p).Type)
 	both := fmt.Sprintf(`[{"type":"list","ref":"l","limit":100},{"type":"subscribe","ref":"s","id":"%s"}]`, id)
 	const n = 300
 	for range n {
 		_ = p.SetWriteDeadline(time.Now().Add(waitFor))
-		require.NoError(a, p.say("%s", both))
+		require.NoError(a, p.writeText("%s", both))
 	}
 	a.othersCall()
-	var got tally
+	var got outcomeCounts
 	for range 2 * n {
 		m := a.next(p)
 		got.add(m.Type + m.Code)
@@ -321,22 +321,22 @@ func floodPages(a *assault) string {
 
 func floodAuth(a *assault) string {
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	wrong := signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
 	for range 500 {
-		require.NoError(a, p.say(`{"type":"auth","ref":"a","token":"%s"}`, wrong))
+		require.NoError(a, p.writeText(`{"type":"auth","ref":"a","token":"%s"}`, wrong))
 	}
 	for range 500 {
 		got.add(a.next(p).Code)
 	}
 	require.Equal(a, 500, got.count("unauthorized"), "%s", &got)
-	require.Equal(a, "reconnect_required", a.said(p, `{"type":"auth","ref":"a","token":"%s"}`, a.mint("acme", "ann")).Code)
+	require.Equal(a, "reconnect_required", a.roundTrip(p, `{"type":"auth","ref":"a","token":"%s"}`, a.mint("acme", "ann")).Code)
 	return got.String()
 }
 
 func floodBatches(a *assault) string {
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	ping := `{"type":"ping"}`
 	for _, send := range []string{
 		"[" + strings.Repeat(ping+",", 64) + ping + "]", // one too many
@@ -347,12 +347,12 @@ func floodBatches(a *assault) string {
 		"[" + strings.Repeat(ping+",", 63), "[" + strings.Repeat(",", 30_000),
 		strings.Repeat(ping, 2000), "[" + ping + "]]", strings.Repeat(" ", 32_000),
 	} {
-		m := a.said(p, "%s", send)
+		m := a.roundTrip(p, "%s", send)
 		require.Equal(a, "error", m.Type, m.raw)
 		got.add(m.Code)
 	}
 	// Sixty-four bad ones are sixty-four errors, each with its place.
-	require.NoError(a, p.say("[%s]", strings.TrimSuffix(strings.Repeat(`{"type":"x"},`, 64), ",")))
+	require.NoError(a, p.writeText("[%s]", strings.TrimSuffix(strings.Repeat(`{"type":"x"},`, 64), ",")))
 	for i := range 64 {
 		m := a.next(p)
 		require.Equal(a, i, *m.Index)
@@ -372,7 +372,7 @@ func floodBatches(a *assault) string {
 
 func floodPayloads(a *assault) string {
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	for _, payload := range []string{
 		strings.Repeat("[", 62) + strings.Repeat("]", 62), // as deep as it may be
 		strings.Repeat(`{"a":`, 200) + "1" + strings.Repeat("}", 200),
@@ -383,7 +383,7 @@ func floodPayloads(a *assault) string {
 		`"` + strings.Repeat(`\ud800`, 5000) + `"`,
 	} {
 		for _, action := range []string{"echo", "typed"} {
-			m := a.said(p, `{"type":"request","id":"%s","action":"%s","payload":%s}`, client.NewID(), action, payload)
+			m := a.roundTrip(p, `{"type":"request","id":"%s","action":"%s","payload":%s}`, client.NewID(), action, payload)
 			got.add(strings.TrimSpace(m.Type + " " + m.Code))
 			if m.Type == "result" {
 				require.Equal(a, payload, string(m.Payload), "byte for byte")

@@ -67,7 +67,7 @@ func slowSockets(a *assault) string {
 
 func slowHandshakes(a *assault) string {
 	var cut sync.WaitGroup
-	var got tally
+	var got outcomeCounts
 	for range attackedHandshakes / 2 {
 		cut.Go(func() {
 			c, err := net.Dial("tcp", a.address)
@@ -92,7 +92,7 @@ func slowHandshakes(a *assault) string {
 }
 
 func hugeHandshakes(a *assault) string {
-	var got tally
+	var got outcomeCounts
 	fill := func(n int) string { return strings.Repeat("x,", n/2) }
 	for _, lines := range [][]string{
 		{"Sec-WebSocket-Protocol: streamer.v1, " + fill(30<<10)},
@@ -210,7 +210,7 @@ func brokenFrames(a *assault) string {
 	text := []byte(`{"type":"ping"}`)
 	unmasked := append([]byte{finBit | opText, byte(len(text))}, text...)
 	frame := func(first byte, payload []byte) []byte { return appendFrame(nil, first, payload) }
-	var got tally
+	var got outcomeCounts
 	for _, b := range []struct {
 		name string
 		send []byte

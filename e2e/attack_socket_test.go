@@ -129,8 +129,8 @@ func appendFrame(b []byte, first byte, payload []byte) []byte {
 	return b
 }
 
-// say writes a text frame.
-func (s *rawSocket) say(format string, args ...any) error {
+// writeText writes a text frame.
+func (s *rawSocket) writeText(format string, args ...any) error {
 	return s.frame(finBit|opText, fmt.Appendf(nil, format, args...))
 }
 

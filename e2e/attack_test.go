@@ -94,7 +94,7 @@ func (a *assault) served() {
 			return false
 		}
 		defer func() { _ = p.Close() }()
-		if err := p.say(`{"type":"ping"}`); err != nil {
+		if err := p.writeText(`{"type":"ping"}`); err != nil {
 			last = err
 			return false
 		}
@@ -121,10 +121,10 @@ func (a *assault) next(p *rawSocket) reply {
 	return m
 }
 
-// said sends a message and returns the answer.
-func (a *assault) said(p *rawSocket, format string, args ...any) reply {
+// roundTrip sends a message and returns the answer.
+func (a *assault) roundTrip(p *rawSocket, format string, args ...any) reply {
 	a.Helper()
-	require.NoError(a, p.say(format, args...))
+	require.NoError(a, p.writeText(format, args...))
 	return a.next(p)
 }
 
@@ -159,13 +159,13 @@ func watchMemory(s *attacked) func() (first, peak int64) {
 	}
 }
 
-// tally counts what many attempts got.
-type tally struct {
+// outcomeCounts counts what many attempts got.
+type outcomeCounts struct {
 	mu  sync.Mutex
 	got map[string]int
 }
 
-func (c *tally) add(what string) {
+func (c *outcomeCounts) add(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.got == nil {
@@ -176,7 +176,7 @@ func (c *tally) add(what string) {
 
 // note counts what an error says: a refused handshake, or the end of a
 // connection.
-func (c *tally) note(err error) {
+func (c *outcomeCounts) note(err error) {
 	var refused *refusal
 	var end closed
 	switch {
@@ -189,13 +189,13 @@ func (c *tally) note(err error) {
 	}
 }
 
-func (c *tally) count(what string) int {
+func (c *outcomeCounts) count(what string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.got[what]
 }
 
-func (c *tally) String() string {
+func (c *outcomeCounts) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var parts []string

@@ -115,7 +115,7 @@ func wrongTokens(a *assault) string {
 		"huge":                          mac(hs, double(`"pad":"`+strings.Repeat("x", 7<<10)+`"`)),
 		"huge and empty":                strings.Repeat("x", 16<<10),
 	}
-	var got tally
+	var got outcomeCounts
 	for name, token := range tokens {
 		_, err := a.open(token)
 		var refused *refusal
@@ -141,7 +141,7 @@ func wrongTokens(a *assault) string {
 
 // oddNames are refused, or they are names of their own.
 func oddNames(a *assault) string {
-	var got tally
+	var got outcomeCounts
 	for _, name := range []string{
 		"a\x1fb", "a\x00b", "a\nb", "a\u202eb", "a\u200bb", "a\ufeffb", "\ufffd", "", strings.Repeat("n", 129), "a\x7fb", "a\u0085b", "a\u2028b",
 	} {
@@ -154,7 +154,7 @@ func oddNames(a *assault) string {
 	for _, name := range []string{"a/b", "../acme", "acme%00", "acme ", "ACME", "a'; DROP TABLE requests; --", "日本", "a\\u001fb", "*", "%", "_", "ä", "a\u0308"} {
 		p, err := a.open(a.mint(name, "ann"))
 		require.NoError(a, err, "%q", name)
-		require.Empty(a, a.said(p, `{"type":"list","ref":"l"}`).Calls, "%q sees calls of others", name)
+		require.Empty(a, a.roundTrip(p, `{"type":"list","ref":"l"}`).Calls, "%q sees calls of others", name)
 		_ = p.Close()
 		got.add("a tenant of its own")
 	}

@@ -33,7 +33,7 @@ func guessedIDs(a *assault) string {
 	theirs := make([]string, 40)
 	for i := range theirs {
 		theirs[i] = client.NewID()
-		m := a.said(owner, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, theirs[i])
+		m := a.roundTrip(owner, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, theirs[i])
 		require.Equal(a, "ack", m.Type)
 	}
 	colleague, err := a.open(a.mint("acme", "eve"))
@@ -42,30 +42,30 @@ func guessedIDs(a *assault) string {
 	took := map[string][]time.Duration{}
 	probe := func(who string, p *rawSocket, verb, id string) string {
 		begun := time.Now()
-		m := a.said(p, `{"type":"%s","ref":"r","id":"%s"}`, verb, id)
+		m := a.roundTrip(p, `{"type":"%s","ref":"r","id":"%s"}`, verb, id)
 		took[who] = append(took[who], time.Since(begun))
 		return strings.ReplaceAll(m.raw, id, "ID")
 	}
-	stranger := a.dial()
+	otherTenant := a.dial()
 	for i := range 600 {
 		id := theirs[i%len(theirs)]
 		// Each in turn, so that whatever else the machine does hits all alike.
 		none := probe("nobody's", colleague, "subscribe", client.NewID())
 		require.Equal(a, none, probe("a colleague's", colleague, "subscribe", id))
-		require.Equal(a, none, probe("another tenant's", stranger, "subscribe", id))
+		require.Equal(a, none, probe("another tenant's", otherTenant, "subscribe", id))
 	}
 	for _, verb := range []string{"cancel", "unsubscribe"} {
 		none := probe("", colleague, verb, client.NewID())
 		require.Equal(a, none, probe("", colleague, verb, theirs[0]))
-		require.Equal(a, none, probe("", stranger, verb, theirs[0]))
+		require.Equal(a, none, probe("", otherTenant, verb, theirs[0]))
 	}
-	require.Empty(a, a.said(stranger, `{"type":"list","ref":"l"}`).Calls)
-	require.Empty(a, a.said(colleague, `{"type":"list","ref":"l"}`).Calls)
+	require.Empty(a, a.roundTrip(otherTenant, `{"type":"list","ref":"l"}`).Calls)
+	require.Empty(a, a.roundTrip(colleague, `{"type":"list","ref":"l"}`).Calls)
 	// The one thing that a wall inside a tenant lets through, and none between.
 	same := `{"type":"request","id":"%s","action":"echo","payload":1}`
-	require.Equal(a, "conflict", a.said(colleague, same, theirs[1]).Code)
-	require.Equal(a, "result", a.said(stranger, same, theirs[1]).Type)
-	require.Equal(a, "queued", a.said(owner, `{"type":"subscribe","ref":"s","id":"%s"}`, theirs[0]).Status, "nobody has cancelled it")
+	require.Equal(a, "conflict", a.roundTrip(colleague, same, theirs[1]).Code)
+	require.Equal(a, "result", a.roundTrip(otherTenant, same, theirs[1]).Type)
+	require.Equal(a, "queued", a.roundTrip(owner, `{"type":"subscribe","ref":"s","id":"%s"}`, theirs[0]).Status, "nobody has cancelled it")
 
 	median := func(who string) float64 {
 		slices.Sort(took[who])
@@ -79,20 +79,20 @@ func guessedIDs(a *assault) string {
 // A cursor is a position in a list of its reader's own, and belongs to its
 // filter. Nothing else is one.
 func cursors(a *assault) string {
-	victim, err := a.open(a.mint("acme", "carol"))
+	owner, err := a.open(a.mint("acme", "carol"))
 	require.NoError(a, err)
-	defer func() { _ = victim.Close() }()
+	defer func() { _ = owner.Close() }()
 	for range 5 {
-		m := a.said(victim, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
+		m := a.roundTrip(owner, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
 		require.Equal(a, "ack", m.Type)
 	}
-	page := a.said(victim, `{"type":"list","ref":"l","limit":2}`)
+	page := a.roundTrip(owner, `{"type":"list","ref":"l","limit":2}`)
 	theirs := page.Cursor
 	require.NotEmpty(a, theirs)
 	p := a.dial()
-	var got tally
+	var got outcomeCounts
 	// It names a place in time and nobody: in another's hands it shows her own.
-	m := a.said(p, `{"type":"list","ref":"l","limit":2,"cursor":"%s"}`, theirs)
+	m := a.roundTrip(p, `{"type":"list","ref":"l","limit":2,"cursor":"%s"}`, theirs)
 	require.Equal(a, "calls", m.Type)
 	require.Empty(a, m.Calls)
 	got.add("another's: her own calls")
@@ -111,7 +111,7 @@ func cursors(a *assault) string {
 		"crafted": enc(crafted), "far in the future": enc(far), "before all time": enc(before), "padded": theirs + "==",
 		"standard base64": "+/+/" + theirs, "with a space": " " + theirs, "JSON": `{\"tenant\":\"acme\"}`, "NUL": `\u0000`,
 	} {
-		m := a.said(victim, `{"type":"list","ref":"l","limit":2,"cursor":"%s"}`, cursor)
+		m := a.roundTrip(owner, `{"type":"list","ref":"l","limit":2,"cursor":"%s"}`, cursor)
 		if m.Type == "calls" { // a position that her own list may well have
 			require.LessOrEqual(a, len(m.Calls), 2, name)
 			for _, call := range m.Calls {
@@ -123,7 +123,7 @@ func cursors(a *assault) string {
 		require.Contains(a, []string{"invalid_cursor", "invalid_message"}, m.Code, "%s: %s", name, m.raw)
 		got.add(m.Code)
 	}
-	m = a.said(victim, `{"type":"list","ref":"l","limit":2,"status":"queued","cursor":"%s"}`, theirs)
+	m = a.roundTrip(owner, `{"type":"list","ref":"l","limit":2,"status":"queued","cursor":"%s"}`, theirs)
 	require.Equal(a, "invalid_cursor", m.Code, "made for another filter")
 	return got.String()
 }
@@ -149,11 +149,11 @@ func collidingNames(a *assault) string {
 		if pair[0] == "a" { // one tenant: there, an id is one call
 			own = client.NewID()
 		}
-		m := a.said(p, `{"type":"request","id":"%s","action":"later","idempotencyKey":"k%s","payload":%d}`, own, "#x", n)
+		m := a.roundTrip(p, `{"type":"request","id":"%s","action":"later","idempotencyKey":"k%s","payload":%d}`, own, "#x", n)
 		require.Equal(a, "ack", m.Type, "%q: %s", pair, m.raw)
 		m = a.next(p)
 		require.Equal(a, fmt.Sprint(n), string(m.Payload), "%q gets another's result", pair)
-		require.Len(a, a.said(p, `{"type":"list","ref":"l"}`).Calls, 1, "%q sees another's calls", pair)
+		require.Len(a, a.roundTrip(p, `{"type":"list","ref":"l"}`).Calls, 1, "%q sees another's calls", pair)
 		_ = p.Close()
 		n++
 	}
@@ -187,12 +187,12 @@ func forgedLogs(a *assault) string {
 		`{"type":"list","ref":"r","cursor":"` + secretPayload + `","action":"%s"}`,
 		`{"type":"subscribe","ref":"` + secretPayload + `","id":"%s"}`,
 	} {
-		m := a.said(p, send, client.NewID())
+		m := a.roundTrip(p, send, client.NewID())
 		for m.Type == "ack" {
 			m = a.next(p)
 		}
 	}
-	a.said(p, `{"type":"auth","ref":"a","token":"%s"}`, strings.Repeat("x", 40)+".token-that-is-secret.x")
+	a.roundTrip(p, `{"type":"auth","ref":"a","token":"%s"}`, strings.Repeat("x", 40)+".token-that-is-secret.x")
 	_, err := handshake(a.address, "Sec-WebSocket-Protocol: streamer.v1, streamer.bearer.token-that-is-secret")
 	require.Error(a, err)
 	_, err = handshake(a.address, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+a.mint("mallory", "mallory"), "Origin: https://evil.example.com/"+forgedLine)

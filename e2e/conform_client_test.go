@@ -73,7 +73,7 @@ func TestWrongClientsAreFound(t *testing.T) {
 	for _, tr := range clientTranscripts(t) {
 		transcripts[tr.Name] = tr
 	}
-	for wrong, say := range map[string]string{
+	for wrong, message := range map[string]string{
 		"drops":    `event 1 of 2 for the reader of a: .data`,
 		"doubles":  `event 2 of 2 for the reader of a: .data`,
 		"reorders": `event 1 of 2 for the reader of a: .data`,
@@ -87,19 +87,19 @@ func TestWrongClientsAreFound(t *testing.T) {
 			// Two of them are found out by waiting for them.
 			var o *conformance.Options
 			if wrong == "silent" {
-				o = &conformance.Options{Patience: 20 * time.Second}
+				o = &conformance.Options{MaxWait: 20 * time.Second}
 			}
 			end := time.Minute
 			if wrong == "lingers" {
 				end = 3 * time.Second
 			}
 			err := playProcess(t, transcripts["durable"], o, end, command, "-wrong", wrong)
-			require.ErrorContains(t, err, say)
+			require.ErrorContains(t, err, message)
 		})
 	}
 	for what, c := range map[string]struct {
 		command []string
-		say     string
+		message string
 	}{
 		"nothing":      {nil, "no command"},
 		"not there":    {[]string{filepath.Join(t.TempDir(), "nobody")}, "cannot be started"},
@@ -111,7 +111,7 @@ func TestWrongClientsAreFound(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			require.ErrorContains(t, playProcess(t, transcripts["durable"], nil, time.Minute, c.command...), c.say)
+			require.ErrorContains(t, playProcess(t, transcripts["durable"], nil, time.Minute, c.command...), c.message)
 		})
 	}
 }

@@ -27,14 +27,14 @@ type verdict struct {
 // transcript, and its exit code.
 func conform(t *testing.T, command string, args ...string) (v verdict, outcomes map[string]string, exit int) {
 	t.Helper()
-	var out, said bytes.Buffer
+	var out, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), command, append([]string{"conform", "--json"}, args...)...)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &out, &stderr
 	err := cmd.Run()
 	if wrong := (*exec.ExitError)(nil); err != nil && !errors.As(err, &wrong) {
 		t.Fatal(err)
 	}
-	require.Empty(t, said.String())
+	require.Empty(t, stderr.String())
 	outcomes = map[string]string{}
 	for line := range strings.Lines(out.String()) {
 		var entry struct {

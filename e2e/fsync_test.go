@@ -44,7 +44,7 @@ func TestInvariant01AckFollowsSync(t *testing.T) {
 	for range 5 {
 		before := syncs()
 		require.NoError(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil,
-			`{"type":"request","id":"%s","action":"job","payload":{"chunks":1,"paceMicros":300000,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`,
+			`{"type":"request","id":"%s","action":"job","payload":{"chunks":1,"chunkMicros":300000,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`,
 			client.NewID())))
 		awaitType(t, ws, "ack")
 		acked := syncs()

@@ -28,10 +28,10 @@ const (
 	seedsVariable = "STREAMER_HOSTILE_SEEDS"
 )
 
-// patience is more than any call may take, whatever the weather: the gateway's
+// maxCallTime is more than any call may take, whatever the weather: the gateway's
 // clock and the clients' are the bubble's. The longest that was seen took three
 // minutes.
-const patience = 20 * time.Minute
+const maxCallTime = 20 * time.Minute
 
 // mayGiveUp is how many of a storm's calls may end as unavailable because the
 // gateway has swallowed them each time; it was never more than one. Calls of
@@ -85,8 +85,8 @@ func hostileSeeds(t *testing.T) []uint64 {
 	return seeds
 }
 
-// tale is what one caller has lived through.
-type tale struct {
+// observed is what one caller observed of its call.
+type observed struct {
 	kind     string
 	id       string
 	accepted bool
@@ -112,7 +112,7 @@ func storm(t *testing.T, seed uint64) {
 	require.NoError(t, err)
 	ctx := t.Context()
 	var mu sync.Mutex
-	var tales []tale
+	var observations []observed
 	var callers sync.WaitGroup
 	over := make(chan struct{})
 	var blows sync.WaitGroup
@@ -122,12 +122,12 @@ func storm(t *testing.T, seed uint64) {
 		callers.Go(func() {
 			for range callsPerSeed / 8 {
 				begun := time.Now()
-				enough, stop := context.WithTimeout(ctx, patience)
+				enough, stop := context.WithTimeout(ctx, maxCallTime)
 				got := live(enough, c, random)
 				stop()
 				got.took = time.Since(begun)
 				mu.Lock()
-				tales = append(tales, got)
+				observations = append(observations, got)
 				mu.Unlock()
 				// Some callers come back after a while.
 				pause(ctx, time.Duration(random.IntN(100))*time.Duration(random.IntN(100))*100*time.Millisecond)
@@ -139,9 +139,9 @@ func storm(t *testing.T, seed uint64) {
 	blows.Wait()
 	require.NoError(t, s.SetFaults(nil))
 	ends := map[string]int{}
-	longest, givenUp := tale{}, 0
-	for _, got := range tales {
-		end := judge(t, &got)
+	longest, givenUp := observed{}, 0
+	for _, got := range observations {
+		end := checkOutcome(t, &got)
 		ends[end]++
 		if end != got.kind && got.kind != "sync" {
 			givenUp++
@@ -151,7 +151,7 @@ func storm(t *testing.T, seed uint64) {
 		}
 	}
 	require.LessOrEqual(t, givenUp, mayGiveUp, "%v", ends)
-	aftermath(ctx, t, s, tales)
+	aftermath(ctx, t, s, observations)
 	done, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	require.NoError(t, c.Close(done))
@@ -164,7 +164,7 @@ func storm(t *testing.T, seed uint64) {
 		}
 	}
 	t.Logf("%d calls over %d connections, %d faults, in %v of the gateway's time; the longest (%s) took %v; %v",
-		len(tales), conns, faults, log[len(log)-1].At.Round(time.Second), longest.kind, longest.took.Round(time.Second), ends)
+		len(observations), conns, faults, log[len(log)-1].At.Round(time.Second), longest.kind, longest.took.Round(time.Second), ends)
 }
 
 // weather is a bad day of its own for each seed: some have much of one thing,
@@ -237,26 +237,26 @@ const (
 )
 
 // live makes one call of a random kind, and sees it through.
-func live(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
+func live(ctx context.Context, c *client.Client, random *rand.Rand) (got observed) {
 	n := 1 + random.IntN(60)
 	switch random.IntN(10) {
 	case 0:
-		got = tale{kind: "inline", want: nil}
+		got = observed{kind: "inline", want: nil}
 		got.id = client.NewID()
 		got.result, got.err = echoing.With(n).ID(got.id).Await(ctx, c)
 		got.result -= n
 	case 1:
-		got = tale{kind: "sync", want: nil}
+		got = observed{kind: "sync", want: nil}
 		got.id = client.NewID()
 		got.result, got.err = echoing.With(n).ID(got.id).Sync().Await(ctx, c)
 		got.result -= n
 	case 2:
-		got = tale{kind: "stored"}
+		got = observed{kind: "stored"}
 		got.id = client.NewID()
 		got.result, got.err = queued.With(n).ID(got.id).IdempotencyKey(got.id).Await(ctx, c)
 		got.result -= n
 	case 3:
-		got = tale{kind: "promoted"}
+		got = observed{kind: "promoted"}
 		got.id = client.NewID()
 		_, got.err = slowness.With(actions.SlowInput{Ms: int64(n) * 500}).ID(got.id).Await(ctx, c)
 	case 4, 5:
@@ -274,7 +274,7 @@ func live(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
 	case 8:
 		got = stopped(ctx, c, random)
 	case 9:
-		got = tale{kind: "list", err: listed(ctx, c)}
+		got = observed{kind: "list", err: listed(ctx, c)}
 	}
 	return got
 }
@@ -297,8 +297,8 @@ func listed(ctx context.Context, c *client.Client) error {
 }
 
 // stopped starts a call that never ends by itself, and cancels it.
-func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got tale) {
-	got = tale{kind: "cancelled"}
+func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got observed) {
+	got = observed{kind: "cancelled"}
 	call, err := wait.With(actions.WaitInput{}).Start(ctx, c)
 	if err != nil {
 		got.err = err
@@ -323,8 +323,8 @@ func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got tale
 // that are void are cut. Now and then it is detached, and attached to anew.
 func follow(
 	ctx context.Context, c *client.Client, kind string, n int, r client.Request[actions.Chunk, actions.Done], random *rand.Rand,
-) (got tale) {
-	got = tale{kind: kind}
+) (got observed) {
+	got = observed{kind: kind}
 	for i := range n {
 		got.want = append(got.want, i+1)
 	}
@@ -351,7 +351,7 @@ func follow(
 }
 
 // read takes a call's events, and checks their order.
-func (got *tale) read(ctx context.Context, call *client.Call[actions.Chunk, actions.Done]) error {
+func (got *observed) read(ctx context.Context, call *client.Call[actions.Chunk, actions.Done]) error {
 	seq, attempt, ended := uint64(0), 1, false
 	for event, err := range call.Events(ctx) {
 		if err != nil {
@@ -387,10 +387,10 @@ func (got *tale) read(ctx context.Context, call *client.Call[actions.Chunk, acti
 	return err
 }
 
-// judge says how a call has ended. One that was not accepted may be given up
+// checkOutcome says how a call has ended. One that was not accepted may be given up
 // as unavailable, when the gateway has swallowed it each time; an accepted one
 // may not.
-func judge(t *testing.T, got *tale) string {
+func checkOutcome(t *testing.T, got *observed) string {
 	t.Helper()
 	if errors.Is(got.err, &client.Error{Code: client.CodeUnavailable}) && !got.accepted {
 		return got.kind + " given up"
@@ -403,22 +403,22 @@ func judge(t *testing.T, got *tale) string {
 
 // aftermath asks for each call again when the weather is fine: a new client
 // sees the same end.
-func aftermath(ctx context.Context, t *testing.T, s *servertest.Server, tales []tale) {
+func aftermath(ctx context.Context, t *testing.T, s *servertest.Server, observations []observed) {
 	t.Helper()
 	c, err := client.Dial(ctx, s.URL, &client.Options{
 		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
 		DialContext: s.DialContext,
 	})
 	require.NoError(t, err)
-	for _, got := range tales {
+	for _, got := range observations {
 		if !got.accepted {
 			continue
 		}
 		call, err := emit.Attach(c, got.id)
 		require.NoError(t, err)
-		again := tale{kind: got.kind, id: got.id, accepted: true, want: got.want}
+		again := observed{kind: got.kind, id: got.id, accepted: true, want: got.want}
 		again.err = again.read(ctx, call)
-		judge(t, &again)
+		checkOutcome(t, &again)
 	}
 	require.NoError(t, c.Close(ctx))
 }

@@ -36,7 +36,7 @@ func (*player) addAutoReply(_ context.Context, c *connection, s *Step) error {
 // What the pattern binds is bound for that reply only.
 func (p *player) autoReply(c *connection, m json.RawMessage) (replied bool, err error) {
 	for _, reply := range c.autoReplies {
-		try := p.fork()
+		try := p.clone()
 		if try.match(reply.pattern, m) != nil {
 			continue
 		}
@@ -50,7 +50,7 @@ func (p *player) autoReply(c *connection, m json.RawMessage) (replied bool, err 
 		if typeOf(m) != wire.TypePing {
 			return true, p.sendFrame(c, frame)
 		}
-		_, err = c.send(frame)
+		_, err = c.sendFrame(frame)
 		return true, err
 	}
 	return false, nil

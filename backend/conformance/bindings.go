@@ -26,8 +26,8 @@ func newBindings(ids map[string]int64, now func() time.Time) *bindings {
 	return &bindings{values: map[string]json.RawMessage{}, ids: ids, now: now}
 }
 
-// fork returns a copy to try a pattern with.
-func (b *bindings) fork() *bindings {
+// clone returns a copy to try a pattern with.
+func (b *bindings) clone() *bindings {
 	c := *b
 	c.values = maps.Clone(b.values)
 	return &c
@@ -94,7 +94,7 @@ func (b *bindings) compute(name string, arg json.RawMessage) (json.RawMessage, e
 	case "$raw":
 		return json.RawMessage(stringOf(arg)), nil
 	case "$plus":
-		sum, err := b.sum(arg)
+		sum, err := b.evaluateSum(arg)
 		return encode(sum), err
 	case "$token":
 		if b.token == nil {
@@ -130,8 +130,8 @@ func repeated(arg json.RawMessage) json.RawMessage {
 	return encodeArray(slices.Repeat([]json.RawMessage{what}, n))
 }
 
-// sum adds up a list of numbers and of names of numbers.
-func (b *bindings) sum(arg json.RawMessage) (sum int64, err error) {
+// evaluateSum adds up a list of numbers and of names of numbers.
+func (b *bindings) evaluateSum(arg json.RawMessage) (sum int64, err error) {
 	for _, term := range elements(arg) {
 		n, err := b.integer(term)
 		if err != nil {

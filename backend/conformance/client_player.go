@@ -45,7 +45,7 @@ func (p *player) accept(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	return p.open(s.text(), conn, checkClientFrame, pong)
+	return p.addConnection(s.textArg(), conn, checkClientFrame, pong)
 }
 
 // refuse refuses an attempt with {"status": …, "code": …}.
@@ -61,7 +61,7 @@ func (p *player) refuse(ctx context.Context, s *Step) error {
 		return errors.New("refuse needs a status")
 	}
 	body := slices.DeleteFunc(members(s.Arg), func(m member) bool { return m.key == "status" })
-	p.note("— refused, %d", head.Status)
+	p.logMessage("— refused, %d", head.Status)
 	return dial.Refuse(head.Status, encodeObject(body))
 }
 
@@ -88,7 +88,7 @@ func (p *player) start(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	return p.client.Start(ctx, s.text(), request)
+	return p.client.Start(ctx, s.textArg(), request)
 }
 
 func (p *player) attach(ctx context.Context, s *Step) error {
@@ -96,11 +96,11 @@ func (p *player) attach(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	return p.client.Attach(ctx, s.text(), stringOf(id))
+	return p.client.Attach(ctx, s.textArg(), stringOf(id))
 }
 
-func (p *player) cancel(ctx context.Context, s *Step) error { return p.client.Cancel(ctx, s.text()) }
-func (p *player) detach(ctx context.Context, s *Step) error { return p.client.Detach(ctx, s.text()) }
+func (p *player) cancel(ctx context.Context, s *Step) error { return p.client.Cancel(ctx, s.textArg()) }
+func (p *player) detach(ctx context.Context, s *Step) error { return p.client.Detach(ctx, s.textArg()) }
 
 // take lets the reader of a call take events in the order of the patterns.
 func (p *player) take(ctx context.Context, s *Step) error {
@@ -108,12 +108,12 @@ func (p *player) take(ctx context.Context, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
 	for i, pattern := range list {
-		e, err := p.nextEvent(ctx, s.text(), s.Ignoring)
+		e, err := p.nextEvent(ctx, s.textArg(), s.Ignoring)
 		if err == nil {
 			err = p.match(pattern, e)
 		}
 		if err != nil {
-			why := fmt.Sprintf("event %d of %d for the reader of %s: %v", i+1, len(list), s.text(), err)
+			why := fmt.Sprintf("event %d of %d for the reader of %s: %v", i+1, len(list), s.textArg(), err)
 			return &unmet{why, pattern, e}
 		}
 	}
@@ -127,7 +127,7 @@ func (p *player) nextEvent(ctx context.Context, call string, ignoring []string) 
 		if err != nil {
 			return nil, err
 		}
-		p.note("⇒ %s: %s", call, brief(e))
+		p.logMessage("⇒ %s: %s", call, brief(e))
 		var head struct {
 			Event string `json:"event"`
 		}
@@ -143,9 +143,9 @@ func (p *player) nextEvent(ctx context.Context, call string, ignoring []string) 
 func (p *player) takeNothing(ctx context.Context, s *Step) error {
 	ctx, cancel := context.WithTimeout(ctx, milliseconds(s.with["forMs"]))
 	defer cancel()
-	e, err := p.nextEvent(ctx, s.text(), nil)
+	e, err := p.nextEvent(ctx, s.textArg(), nil)
 	if err != nil {
 		return ignoreTimeout(ctx, err)
 	}
-	return &unmet{"the reader of " + s.text() + " should be handed nothing", nil, e}
+	return &unmet{"the reader of " + s.textArg() + " should be handed nothing", nil, e}
 }

@@ -14,14 +14,14 @@ import (
 func client(frames []string, events ...string) func() *fakeClient {
 	return func() *fakeClient {
 		d := &fakeDial{token: "first", offered: []string{"streamer.v1"}, conn: newFakeConn(func(string) {})}
-		d.conn.say(frames...)
+		d.conn.deliver(frames...)
 		c := newFakeClient(d)
 		c.hand("a", events...)
 		return c
 	}
 }
 
-func say1(frames ...string) []string { return frames }
+func frames(frames ...string) []string { return frames }
 
 const request = `{"type":"request","id":"01890a5d-ac96-774b-bcce-b302099a8057","action":"echo","payload":1}`
 
@@ -37,15 +37,15 @@ func TestClientVerbs(t *testing.T) {
 		"another token":          {"", `{"accept": "main", "token": "second"}`, client(nil), "another token"},
 		"no connection":          {"", accept + `{"accept": "again", "withinMs": 100}`, client(nil), "does not connect"},
 		"another subprotocol":    {"", `{"accept": "main"}`, otherProtocol, "does not offer"},
-		"expect":                 {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo", "payload": 1}}`, client(say1(request)), ""},
-		"expect another":         {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo"}}`, client(say1(request)), ".payload: was not expected"},
-		"forbidden":              {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"request","id":"x"}`)), "the protocol forbids"},
-		"forbidden in a batch":   {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`[` + request + `,{"type":"pong"}]`)), "the protocol forbids"},
-		"too big":                {"", accept + `{"silenceMs": 1}`, client(say1(`{"type":"ping"` + strings.Repeat(" ", 33000) + `}`)), "at most 32768 bytes"},
-		"no JSON":                {"", accept + `{"silenceMs": 1}`, client(say1(`{`)), "the protocol forbids"},
-		"left over":              {"", accept + `{"silenceMs": 1}`, client(say1(request)), "nothing should have come"},
-		"a ping by the way":      {"", accept + `{"expect": {"type": "request", "...": true}}`, client(say1(`{"type":"ping"}`, request)), ""},
-		"a ping that is awaited": {"", accept + `{"expect": {"type": "ping"}}, {"send": {"type": "pong"}}`, client(say1(`{"type":"ping"}`)), ""},
+		"expect":                 {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo", "payload": 1}}`, client(frames(request)), ""},
+		"expect another":         {"", accept + `{"expect": {"type": "request", "id": "$id", "action": "echo"}}`, client(frames(request)), ".payload: was not expected"},
+		"forbidden":              {"", accept + `{"expect": {"type": "request", "...": true}}`, client(frames(`{"type":"request","id":"x"}`)), "the protocol forbids"},
+		"forbidden in a batch":   {"", accept + `{"expect": {"type": "request", "...": true}}`, client(frames(`[` + request + `,{"type":"pong"}]`)), "the protocol forbids"},
+		"too big":                {"", accept + `{"silenceMs": 1}`, client(frames(`{"type":"ping"` + strings.Repeat(" ", 33000) + `}`)), "at most 32768 bytes"},
+		"no JSON":                {"", accept + `{"silenceMs": 1}`, client(frames(`{`)), "the protocol forbids"},
+		"left over":              {"", accept + `{"silenceMs": 1}`, client(frames(request)), "nothing should have come"},
+		"a ping by the way":      {"", accept + `{"expect": {"type": "request", "...": true}}`, client(frames(`{"type":"ping"}`, request)), ""},
+		"a ping that is awaited": {"", accept + `{"expect": {"type": "ping"}}, {"send": {"type": "pong"}}`, client(frames(`{"type":"ping"}`)), ""},
 		"take":                   {"", `{"take": "a", "events": [{"event": "chunk", "data": 1}, {"event": "result", "payload": "$x"}]}`, client(nil, `{"event":"chunk","data":1}`, `{"event":"result","payload":2}`), ""},
 		"take another":           {"", `{"take": "a", "events": [{"event": "chunk", "data": 1}, {"event": "result", "payload": 1}]}`, client(nil, `{"event":"chunk","data":1}`, `{"event":"result","payload":2}`), "event 2 of 2"},
 		"take in vain":           {"", `{"take": "a", "events": [{"event": "chunk", "data": 1}], "withinMs": 50}`, client(nil), "deadline exceeded"},
@@ -57,15 +57,15 @@ func TestClientVerbs(t *testing.T) {
 		"a reconnect":            {"", `{"noConnectMs": 100}`, client(nil), "the client connects"},
 		"advance":                {`"clock"`, accept + `{"advanceMs": 60000}, {"expect": {"type": "request", "...": true}, "withinMs": 1}`, lateClient, ""},
 		"another pattern":        {"", `{"accept": "main", "token": {"$oneOf": ["second", "third"]}}`, client(nil), "another token"},
-		"answer":                 {"", accept + `{"answer": {"type": "cancel", "ref": "$r", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"expect": {"type": "request", "...": true}}`, client(say1(cancel("1"), cancel("2"), request)), ""},
-		"answer another":         {"", accept + `{"answer": {"type": "list", "ref": "$r"}, "with": {"type": "ok", "ref": "$r"}}, {"silenceMs": 1}`, client(say1(cancel("1"))), "nothing should have come"},
-		"answer what is not":     {"", accept + `{"answer": {"type": "cancel", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"silenceMs": 1}`, client(say1(cancel("1"))), "nothing is bound to $r"},
+		"answer":                 {"", accept + `{"answer": {"type": "cancel", "ref": "$r", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"expect": {"type": "request", "...": true}}`, client(frames(cancel("1"), cancel("2"), request)), ""},
+		"answer another":         {"", accept + `{"answer": {"type": "list", "ref": "$r"}, "with": {"type": "ok", "ref": "$r"}}, {"silenceMs": 1}`, client(frames(cancel("1"))), "nothing should have come"},
+		"answer what is not":     {"", accept + `{"answer": {"type": "cancel", "...": true}, "with": {"type": "ok", "ref": "$r"}}, {"silenceMs": 1}`, client(frames(cancel("1"))), "nothing is bound to $r"},
 		"answer whom":            {"", `{"answer": {"type": "ping"}, "with": {"type": "pong"}}`, client(nil), `no connection "main"`},
 		"lose":                   {"", accept + `{"lose": "sent"}, {"send": {"type": "pong"}}`, client(nil), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := playClientFile(t, clientFile(c.needs, c.steps), c.make)
-			judge(t, err, c.why)
+			checkFailure(t, err, c.why)
 		})
 	}
 }
@@ -81,7 +81,7 @@ func otherProtocol() *fakeClient {
 func lateClient() *fakeClient {
 	c := client(nil)()
 	d := <-c.dials
-	time.AfterFunc(time.Minute, func() { d.conn.say(request) })
+	time.AfterFunc(time.Minute, func() { d.conn.deliver(request) })
 	c.dials <- d
 	return c
 }
@@ -90,7 +90,7 @@ func TestClientIsAsked(t *testing.T) {
 	c, err := playClientFile(t, clientFile("", `
 		{"start": "a", "request": {"action": "echo", "payload": {"$repeat": ["x", 3]}, "mode": "async"}},
 		{"accept": "main"}, {"expect": {"type": "request", "id": "$id", "...": true}},
-		{"attach": "b", "id": "$id"}, {"cancel": "a"}, {"detach": "b"}`), client(say1(request)))
+		{"attach": "b", "id": "$id"}, {"cancel": "a"}, {"detach": "b"}`), client(frames(request)))
 	require.NoError(t, err)
 	want := []string{
 		`start a {"action": "echo", "payload": "xxx", "mode": "async"}`, `attach b 01890a5d-ac96-774b-bcce-b302099a8057`, `cancel a`, `detach b`,
@@ -104,7 +104,7 @@ func TestClientIsAnswered(t *testing.T) {
 	play := func(needs, steps string) {
 		_, err := playClientFile(t, clientFile(needs, steps), func() *fakeClient {
 			dial = &fakeDial{offered: []string{"streamer.v1.1", "streamer.v1"}, conn: newFakeConn(func(f string) { frames = append(frames, f) })}
-			dial.conn.say(`{"type":"ping"}`)
+			dial.conn.deliver(`{"type":"ping"}`)
 			return newFakeClient(dial)
 		})
 		require.NoError(t, err)
@@ -126,5 +126,5 @@ func TestClientUnsupported(t *testing.T) {
 	tb := &fakeTB{ctx: t.Context()}
 	PlayClient(tb, parseFile(t, clientFile(`"clock"`, `{"advanceMs": 1}`)), c, nil)
 	tb.check(t, "clock", "")
-	judge(t, RunClient(t.Context(), parseFile(t, serverFile("", `{"silenceMs": 1}`)), newFakeClient(), nil), "tests a server")
+	checkFailure(t, RunClient(t.Context(), parseFile(t, serverFile("", `{"silenceMs": 1}`)), newFakeClient(), nil), "tests a server")
 }

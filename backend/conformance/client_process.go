@@ -87,7 +87,7 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 	}
 	go func() { _ = c.web.Serve(l) }()
 	if err := c.handshake(ctx, "ws://"+l.Addr().String()+"/", t.Tokens); err != nil {
-		return nil, errors.Join(c.explain(err), c.end(true)) //nolint:contextcheck // a process must end even if the context has ended
+		return nil, errors.Join(c.explain(err), c.endProcess(true)) //nolint:contextcheck // a process must end even if the context has ended
 	}
 	return c, nil
 }
@@ -136,7 +136,7 @@ func (c *ClientProcess) handshake(ctx context.Context, url string, tokens []stri
 		}
 	}
 	c.name, c.abilities = hello.Client, hello.Abilities
-	return c.do(ctx, &command{Command: "open", URL: url, Tokens: tokens})
+	return c.execute(ctx, &command{Command: "open", URL: url, Tokens: tokens})
 }
 
 // Name is what the client calls itself.
@@ -160,7 +160,7 @@ func (c *ClientProcess) Advance(ctx context.Context, d time.Duration) error {
 		return c.waiting.Advance(ctx, d)
 	}
 	c.offset += d
-	return c.do(ctx, &command{Command: "advance", Ms: d.Milliseconds()})
+	return c.execute(ctx, &command{Command: "advance", Ms: d.Milliseconds()})
 }
 
 // Accept waits for the client's next attempt to connect, or for its end.
@@ -180,29 +180,29 @@ func (c *ClientProcess) Accept(ctx context.Context) (Dial, error) {
 
 // Start starts a call; see [ClientTarget].
 func (c *ClientProcess) Start(ctx context.Context, call string, request json.RawMessage) error {
-	return c.do(ctx, &command{Command: "start", Call: call, Request: request})
+	return c.execute(ctx, &command{Command: "start", Call: call, Request: request})
 }
 
 // Attach follows a call; see [ClientTarget].
 func (c *ClientProcess) Attach(ctx context.Context, call, id string) error {
-	return c.do(ctx, &command{Command: "attach", Call: call, ID: id})
+	return c.execute(ctx, &command{Command: "attach", Call: call, ID: id})
 }
 
 // Cancel cancels a call; see [ClientTarget].
 func (c *ClientProcess) Cancel(ctx context.Context, call string) error {
-	return c.do(ctx, &command{Command: "cancel", Call: call})
+	return c.execute(ctx, &command{Command: "cancel", Call: call})
 }
 
 // Detach stops following a call; see [ClientTarget].
 func (c *ClientProcess) Detach(ctx context.Context, call string) error {
-	return c.do(ctx, &command{Command: "detach", Call: call})
+	return c.execute(ctx, &command{Command: "detach", Call: call})
 }
 
-// do sends a command, and waits for its answer.
-func (c *ClientProcess) do(ctx context.Context, what *command) error {
+// execute sends a command, and waits for its answer.
+func (c *ClientProcess) execute(ctx context.Context, what *command) error {
 	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
 	defer cancel()
-	err := c.send(what)
+	err := c.writeCommand(what)
 	if err == nil {
 		_, err = c.answerTo(ctx, what)
 	}
@@ -213,7 +213,7 @@ func (c *ClientProcess) do(ctx context.Context, what *command) error {
 // one, the take is withdrawn, so that nothing is taken between two calls.
 func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage, error) {
 	take := &command{Command: "take", Call: call}
-	if err := c.send(take); err != nil {
+	if err := c.writeCommand(take); err != nil {
 		return nil, c.explain(err)
 	}
 	a, err := c.answerTo(ctx, take)
@@ -221,7 +221,7 @@ func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage,
 	if ended != nil && errors.Is(err, ended) {
 		c.withdrawn, c.taken = take.N, nil
 		// An untake is answered after the take that it withdraws.
-		if err := c.do(context.WithoutCancel(ctx), &command{Command: "untake", Take: take.N}); err != nil {
+		if err := c.execute(context.WithoutCancel(ctx), &command{Command: "untake", Take: take.N}); err != nil {
 			return nil, err
 		}
 		if a, err = c.taken, nil; a == nil {
@@ -250,14 +250,14 @@ func (c *ClientProcess) explain(err error) error {
 
 // Close tells the client to end, and waits until it has. A client that does
 // not end by itself, or not with exit code 0, has failed.
-func (c *ClientProcess) Close() error { return c.end(false) }
+func (c *ClientProcess) Close() error { return c.endProcess(false) }
 
-func (c *ClientProcess) end(kill bool) error {
+func (c *ClientProcess) endProcess(kill bool) error {
 	var err error
 	if kill {
 		_ = c.cmd.Process.Kill()
 	} else {
-		err = c.do(context.Background(), &command{Command: "close"})
+		err = c.execute(context.Background(), &command{Command: "close"})
 	}
 	_ = c.input.Close()
 	killed, drained := make(chan struct{}), make(chan struct{})

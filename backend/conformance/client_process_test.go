@@ -45,14 +45,14 @@ func TestClientProcess(t *testing.T) {
 		"it ends badly":             {"bad exit", "", accept + `{"silenceMs": 1}`, "exit status 1; its standard error ends with: test client: told to end badly"},
 		"there is no clock to move": {"no clock", `"clock"`, accept + `{"advanceMs": 1000}`, "lacks clock"},
 	} {
-		t.Run(name, func(t *testing.T) { judge(t, playProcess(t, c.how, 0, clientFile(c.needs, c.steps)), c.why) })
+		t.Run(name, func(t *testing.T) { checkFailure(t, playProcess(t, c.how, 0, clientFile(c.needs, c.steps)), c.why) })
 	}
 }
 
 // A client without a clock is waited for, where the transcript is short enough.
 func TestClientIsWaitedFor(t *testing.T) {
 	for wait, why := range map[time.Duration]string{20 * time.Millisecond: "", 19 * time.Millisecond: "lacks clock"} {
-		judge(t, playProcess(t, "no clock", wait, clientFile(`"clock"`, `{"accept": "main"}, {"advanceMs": 20}`)), why)
+		checkFailure(t, playProcess(t, "no clock", wait, clientFile(`"clock"`, `{"accept": "main"}, {"advanceMs": 20}`)), why)
 	}
 }
 
@@ -66,9 +66,9 @@ func TestClientCannotBeStarted(t *testing.T) {
 		t.Errorf("started, or %v", err)
 	}
 	_, err := StartClient(t.Context(), tr, &ClientOptions{})
-	judge(t, err, "no command")
+	checkFailure(t, err, "no command")
 	_, err = StartClient(t.Context(), tr, &ClientOptions{Command: []string{"/nobody/is/here"}})
-	judge(t, err, "cannot be started")
+	checkFailure(t, err, "cannot be started")
 }
 
 // nullWriter takes all that is written.
@@ -91,7 +91,7 @@ func TestClientLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := &ClientProcess{input: nullWriter{}, lines: make(chan []byte, 9), stderr: &tail{}}
 			c.readLines(strings.NewReader(tc.out))
-			judge(t, c.handshake(t.Context(), "", nil), tc.why)
+			checkFailure(t, c.handshake(t.Context(), "", nil), tc.why)
 		})
 	}
 }

@@ -72,8 +72,8 @@ func (c *ClientProcess) receive(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// send numbers and writes a command.
-func (c *ClientProcess) send(what *command) error {
+// writeCommand numbers and writes a command.
+func (c *ClientProcess) writeCommand(what *command) error {
 	c.commands++
 	what.N = c.commands
 	line, err := json.Marshal(what)

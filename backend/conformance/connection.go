@@ -20,9 +20,9 @@ type faults struct {
 	held []byte
 }
 
-// pass returns the frames that arrive when one is sent, and what happened to
+// apply returns the frames that arrive when one is sent, and what happened to
 // it.
-func (f *faults) pass(frame []byte) (out [][]byte, note string) {
+func (f *faults) apply(frame []byte) (out [][]byte, note string) {
 	switch {
 	case f.lose > 0:
 		f.lose--
@@ -63,12 +63,12 @@ type connection struct {
 	check func(frame []byte) error
 }
 
-// send sends a frame, and returns what happened to it on the way.
-func (c *connection) send(frame []byte) (note string, err error) {
+// sendFrame sends a frame, and returns what happened to it on the way.
+func (c *connection) sendFrame(frame []byte) (note string, err error) {
 	if c.gone != nil {
 		return "", fmt.Errorf("the connection %s is gone: %w", c.name, c.gone)
 	}
-	out, note := c.sent.pass(frame)
+	out, note := c.sent.apply(frame)
 	for _, frame := range out {
 		if err := c.conn.Send(frame); err != nil {
 			return note, err
@@ -136,7 +136,7 @@ func (c *connection) onReceiveTimeout(ctx context.Context, err error) error {
 
 // arrive passes a frame through the faults.
 func (c *connection) arrive(frame []byte) error {
-	out, _ := c.received.pass(frame)
+	out, _ := c.received.apply(frame)
 	for _, frame := range out {
 		if err := c.deliver(frame); err != nil {
 			return err
@@ -179,8 +179,8 @@ func (c *connection) receiveAll(ctx context.Context) error {
 	return nil
 }
 
-// drop ends the connection from the player's side.
-func (c *connection) drop(why string) {
+// disconnect ends the connection from the player's side.
+func (c *connection) disconnect(why string) {
 	if c.gone == nil {
 		c.gone = errors.New(why)
 	}

@@ -53,14 +53,14 @@ func (h *eventHistory) checkFrame(tenant string, frame []byte) error {
 			return errors.New("a message without type")
 		}
 		key := streamKey{tenant, m.ID}
-		if err := h.add(key, &m); err != nil {
+		if err := h.record(key, &m); err != nil {
 			return err
 		}
 		for i := range m.Events {
 			if err := checkPage(&m, i); err != nil {
 				return err
 			}
-			if err := h.add(key, &m.Events[i]); err != nil {
+			if err := h.record(key, &m.Events[i]); err != nil {
 				return err
 			}
 		}
@@ -92,8 +92,8 @@ func firstSeq(e *wire.ServerMessage) uint64 {
 	return e.Seq
 }
 
-// add adds an event, and refuses one that contradicts others.
-func (h *eventHistory) add(s streamKey, m *wire.ServerMessage) error {
+// record adds an event, and refuses one that contradicts others.
+func (h *eventHistory) record(s streamKey, m *wire.ServerMessage) error {
 	if m.Seq == 0 {
 		return nil // no durable event
 	}

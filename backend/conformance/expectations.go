@@ -30,7 +30,7 @@ func (p *player) expect(ctx context.Context, c *connection, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
 	for i, pattern := range list {
-		m, err := p.next(ctx, c, s.Ignoring, ping)
+		m, err := p.nextMessage(ctx, c, s.Ignoring, ping)
 		if err == nil {
 			err = p.match(pattern, m)
 		}
@@ -49,7 +49,7 @@ func (p *player) expectAnyOrder(ctx context.Context, c *connection, s *Step) err
 	defer cancel()
 	var came []json.RawMessage
 	for range list {
-		m, err := p.next(ctx, c, s.Ignoring, ping)
+		m, err := p.nextMessage(ctx, c, s.Ignoring, ping)
 		if err != nil {
 			why := fmt.Sprintf("%d of %d messages came%s: %v", len(came), len(list), c.suffix, err)
 			return &unmet{why, s.Arg, encodeArray(came)}
@@ -71,7 +71,7 @@ func (b *bindings) matchAnyOrder(patterns, messages []json.RawMessage) *bindings
 		return b
 	}
 	for i, m := range messages {
-		try := b.fork()
+		try := b.clone()
 		if try.match(patterns[0], m) != nil {
 			continue
 		}
@@ -87,7 +87,7 @@ func (b *bindings) matchAnyOrder(patterns, messages []json.RawMessage) *bindings
 func (p *player) expectClose(ctx context.Context, c *connection, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	m, err := p.next(ctx, c, s.Ignoring, false)
+	m, err := p.nextMessage(ctx, c, s.Ignoring, false)
 	if err == nil {
 		return &unmet{"a message came instead of the close", nil, m}
 	}
@@ -95,7 +95,7 @@ func (p *player) expectClose(ctx context.Context, c *connection, s *Step) error 
 	if !errors.As(err, &closed) {
 		return err
 	}
-	p.note("← %s: %v", c.name, closed)
+	p.logMessage("← %s: %v", c.name, closed)
 	if code, _ := integerOf(s.Arg); code != 0 && int(code) != closed.Code {
 		return &unmet{"another close code", s.Arg, encode(closed.Code)}
 	}
@@ -137,7 +137,7 @@ func (p *player) collect(ctx context.Context, c *connection, d time.Duration, ig
 	defer func() { c.inbox = append(inbox, c.inbox...) }()
 	c.inbox = nil
 	for {
-		m, err := p.next(ctx, c, ignoring, false)
+		m, err := p.nextMessage(ctx, c, ignoring, false)
 		switch {
 		case errors.Is(err, errQuiet):
 			return nil
@@ -152,7 +152,7 @@ func (p *player) collect(ctx context.Context, c *connection, d time.Duration, ig
 func (p *player) expectNothing(ctx context.Context, c *connection, d time.Duration, ignoring []string) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	m, err := p.next(ctx, c, ignoring, false)
+	m, err := p.nextMessage(ctx, c, ignoring, false)
 	switch {
 	case errors.Is(err, errQuiet):
 		return nil

@@ -26,8 +26,8 @@ func newFakeConn(onFrame func(frame string)) *fakeConn {
 	return &fakeConn{frames: make(chan []byte, 100), closed: make(chan *CloseError, 1), onFrame: onFrame}
 }
 
-// say sends frames to the player.
-func (c *fakeConn) say(frames ...string) {
+// deliver sends frames to the player.
+func (c *fakeConn) deliver(frames ...string) {
 	for _, f := range frames {
 		c.frames <- []byte(f)
 	}

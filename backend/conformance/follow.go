@@ -9,11 +9,11 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
-// follower follows a stream as section 7 of PROTOCOL.md asks of clients: it
+// streamReader follows a stream as section 7 of PROTOCOL.md asks of clients: it
 // pulls pages, takes live events, drops duplicates, holds events behind a gap,
 // and pulls again after a lag. So a transcript can say which events there are,
 // and not how many of them are replayed and how many are live.
-type follower struct {
+type streamReader struct {
 	*player
 	step  *Step
 	conn  *connection
@@ -37,7 +37,7 @@ type follower struct {
 func (p *player) follow(ctx context.Context, c *connection, s *Step) (err error) {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	f := &follower{player: p, step: s, conn: c, held: map[uint64]json.RawMessage{}, pending: elements(s.with["events"])}
+	f := &streamReader{player: p, step: s, conn: c, held: map[uint64]json.RawMessage{}, pending: elements(s.with["events"])}
 	f.total = len(f.pending)
 	if f.id, err = p.expand(s.Arg); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (p *player) follow(ctx context.Context, c *connection, s *Step) (err error)
 		return err
 	}
 	for len(f.pending) > 0 || !f.complete {
-		m, err := p.next(ctx, c, []string{wire.TypeProgress}, false)
+		m, err := p.nextMessage(ctx, c, []string{wire.TypeProgress}, false)
 		if err != nil {
 			why := fmt.Sprintf("%d of %d events came, snapshot %t: %v", f.total-len(f.pending), f.total, f.complete, err)
 			return &unmet{why, encodeArray(f.pending), nil}
@@ -67,7 +67,7 @@ func (p *player) follow(ctx context.Context, c *connection, s *Step) (err error)
 }
 
 // subscribe asks for the events behind the position.
-func (f *follower) subscribe() error {
+func (f *streamReader) subscribe() error {
 	f.subscribes++
 	f.ref = fmt.Sprintf("follow-%d", f.subscribes)
 	m := []member{{"type", encode(wire.TypeSubscribe)}, {"ref", encode(f.ref)}, {"id", f.id}, {"after", encode(f.position)}}
@@ -78,7 +78,7 @@ func (f *follower) subscribe() error {
 }
 
 // takeMessage takes a snapshot, a lag or a live event.
-func (f *follower) takeMessage(m json.RawMessage) error {
+func (f *streamReader) takeMessage(m json.RawMessage) error {
 	var head struct {
 		Type   string            `json:"type"`
 		Ref    string            `json:"ref"`
@@ -117,7 +117,7 @@ func (f *follower) takeMessage(m json.RawMessage) error {
 }
 
 // takeEvent takes an event, or holds it until the gap before it is filled.
-func (f *follower) takeEvent(e json.RawMessage) error {
+func (f *streamReader) takeEvent(e json.RawMessage) error {
 	var head wire.ServerMessage
 	if err := json.Unmarshal(e, &head); err != nil {
 		return err

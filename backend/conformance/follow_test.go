@@ -26,50 +26,50 @@ func TestFollow(t *testing.T) {
 		serve func(c *fakeConn, frame string)
 		why   string
 	}{
-		"one page": {func(c *fakeConn, f string) { c.say(snapshotFor(f, "4", "false", ev("2"), ev("3"), ev("4"))) }, ""},
+		"one page": {func(c *fakeConn, f string) { c.deliver(snapshotFor(f, "4", "false", ev("2"), ev("3"), ev("4"))) }, ""},
 		"pages": {func(c *fakeConn, f string) {
 			switch {
 			case strings.Contains(f, `"after": 1`):
-				c.say(snapshotFor(f, "4", "true", ev("2")))
+				c.deliver(snapshotFor(f, "4", "true", ev("2")))
 			case strings.Contains(f, `"after": 2`):
-				c.say(snapshotFor(f, "4", "false", ev("3"), ev("4")))
+				c.deliver(snapshotFor(f, "4", "false", ev("3"), ev("4")))
 			}
 		}, ""},
 		"live": {func(c *fakeConn, f string) {
-			c.say(snapshotFor(f, "2", "false", ev("2")))
-			time.AfterFunc(time.Millisecond, func() { c.say(chunk("3")) })
-			time.AfterFunc(time.Second/4, func() { c.say(chunk("4")) })
+			c.deliver(snapshotFor(f, "2", "false", ev("2")))
+			time.AfterFunc(time.Millisecond, func() { c.deliver(chunk("3")) })
+			time.AfterFunc(time.Second/4, func() { c.deliver(chunk("4")) })
 		}, ""},
 		"progress between": {func(c *fakeConn, f string) {
-			c.say(snapshotFor(f, "2", "false", ev("2")), `{"type":"progress","id":"i","attempt":1,"rev":1,"percent":5}`, chunk("3"), chunk("4"))
+			c.deliver(snapshotFor(f, "2", "false", ev("2")), `{"type":"progress","id":"i","attempt":1,"rev":1,"percent":5}`, chunk("3"), chunk("4"))
 		}, ""},
 		"live before the snapshot": {func(c *fakeConn, f string) {
-			c.say(chunk("4"), chunk("3"), snapshotFor(f, "2", "false", ev("2")))
+			c.deliver(chunk("4"), chunk("3"), snapshotFor(f, "2", "false", ev("2")))
 		}, ""},
 		"doubles": {func(c *fakeConn, f string) {
-			c.say(chunk("2"), snapshotFor(f, "3", "false", ev("2"), ev("3")), chunk("3"), chunk("4"))
+			c.deliver(chunk("2"), snapshotFor(f, "3", "false", ev("2"), ev("3")), chunk("3"), chunk("4"))
 		}, ""},
-		"no snapshot":     {func(c *fakeConn, _ string) { c.say(chunk("2"), chunk("3"), chunk("4")) }, "3 of 3 events came, snapshot false"},
-		"a hole for ever": {func(c *fakeConn, f string) { c.say(snapshotFor(f, "2", "false", ev("2")), chunk("4")) }, "1 of 3 events came, snapshot true"},
+		"no snapshot":     {func(c *fakeConn, _ string) { c.deliver(chunk("2"), chunk("3"), chunk("4")) }, "3 of 3 events came, snapshot false"},
+		"a hole for ever": {func(c *fakeConn, f string) { c.deliver(snapshotFor(f, "2", "false", ev("2")), chunk("4")) }, "1 of 3 events came, snapshot true"},
 		"one too many": {func(c *fakeConn, f string) {
-			c.say(snapshotFor(f, "5", "false", ev("2"), ev("3"), ev("4"), ev("5")))
+			c.deliver(snapshotFor(f, "5", "false", ev("2"), ev("3"), ev("4"), ev("5")))
 		}, "one event more"},
 		"another event": {func(c *fakeConn, f string) {
-			c.say(snapshotFor(f, "4", "false", ev("2"), `{"type":"result","seq":3,"payload":1}`))
+			c.deliver(snapshotFor(f, "4", "false", ev("2"), `{"type":"result","seq":3,"payload":1}`))
 		}, "event 2 of 3"},
 		"another stream": {func(c *fakeConn, _ string) {
-			c.say(`{"type":"chunk","id":"j","seq":2,"attempt":1,"data":7}`)
+			c.deliver(`{"type":"chunk","id":"j","seq":2,"attempt":1,"data":7}`)
 		}, "not of the stream"},
 		"another snapshot": {func(c *fakeConn, _ string) {
-			c.say(`{"type":"snapshot","ref":"x","id":"i","lastSeq":1,"more":false,"events":[]}`)
+			c.deliver(`{"type":"snapshot","ref":"x","id":"i","lastSeq":1,"more":false,"events":[]}`)
 		}, "not of the stream"},
 		"refused": {func(c *fakeConn, _ string) {
-			c.say(`{"type":"error","ref":"follow-1","code":"not_found"}`)
+			c.deliver(`{"type":"error","ref":"follow-1","code":"not_found"}`)
 		}, "not of the stream"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := strings.Replace(serverFile("", wantTwoToFour), `"$i"`, `"i"`, 1)
-			judge(t, playFile(t, file, newFakeServer(c.serve)), c.why)
+			checkFailure(t, playFile(t, file, newFakeServer(c.serve)), c.why)
 		})
 	}
 }
@@ -89,7 +89,7 @@ func TestFollowedDoubles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := strings.Replace(serverFile("", wantTwoToFour), `"$i"`, `"i"`, 1)
-			judge(t, playFile(t, file, newFakeServer(func(conn *fakeConn, f string) { conn.say(page(f), c.late) })), c.why)
+			checkFailure(t, playFile(t, file, newFakeServer(func(conn *fakeConn, f string) { conn.deliver(page(f), c.late) })), c.why)
 		})
 	}
 }
@@ -100,11 +100,11 @@ func TestFollowMark(t *testing.T) {
 	mark := `{"type":"attempt","seq":5,"attempt":2,"keep":1,"from":2}`
 	steps := `{"connect": "alice"}, {"follow": "i", "after": 3, "withinMs": 500, "events": [
 		{"type": "attempt", "seq": 5, "...": true}, {"type": "chunk", "seq": 6, "...": true}]}`
-	judge(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
-		c.say(snapshotFor(f, "6", "false", mark, ev("6")))
+	checkFailure(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
+		c.deliver(snapshotFor(f, "6", "false", mark, ev("6")))
 	})), "")
-	judge(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
-		c.say(snapshotFor(f, "3", "false"), chunk("6"), strings.Replace(mark, `{`, `{"id":"i",`, 1))
+	checkFailure(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
+		c.deliver(snapshotFor(f, "3", "false"), chunk("6"), strings.Replace(mark, `{`, `{"id":"i",`, 1))
 	})), "")
 }
 
@@ -126,9 +126,9 @@ func TestFollowLag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
-			judge(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
+			checkFailure(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
 				asked++
-				c.say(answers[asked-1](f)...)
+				c.deliver(answers[asked-1](f)...)
 			})), "")
 			if asked != 2 {
 				t.Errorf("it asked %d times", asked)
@@ -144,8 +144,8 @@ func TestFollowIgnoring(t *testing.T) {
 		`{"type":"attempt","seq":2,"attempt":2,"keep":1,"from":2}`: "",
 		ev("2"): "event 1 of 1",
 	} {
-		judge(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
-			c.say(snapshotFor(f, "3", "false", mark, ev("3")))
+		checkFailure(t, playFile(t, serverFile("", steps), newFakeServer(func(c *fakeConn, f string) {
+			c.deliver(snapshotFor(f, "3", "false", mark, ev("3")))
 		})), why)
 	}
 }
@@ -155,12 +155,12 @@ func TestFollowSubscribes(t *testing.T) {
 	var frames []string
 	server := newFakeServer(func(c *fakeConn, f string) {
 		frames = append(frames, f)
-		c.say(snapshotFor(f, "4", "false", ev("4")))
+		c.deliver(snapshotFor(f, "4", "false", ev("4")))
 	})
 	steps := `{"connect": "alice"}, {"follow": "i", "after": 3, "events": [{"type": "chunk", "...": true}]},
 		{"send": {"type": "ping"}}, {"expect": {"type": "snapshot", "lastSeq": "$last", "...": true}},
 		{"follow": "i", "after": 3, "epoch": "$last", "events": [{"type": "chunk", "...": true}]}`
-	judge(t, playFile(t, serverFile("", steps), server), "")
+	checkFailure(t, playFile(t, serverFile("", steps), server), "")
 	want := []string{
 		`{"type": "subscribe", "ref": "follow-1", "id": "i", "after": 3}`,
 		`{"type": "ping"}`,

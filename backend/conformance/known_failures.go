@@ -31,10 +31,10 @@ func ParseKnownFailures(data []byte, transcripts []*Transcript) (KnownFailures, 
 	return k, nil
 }
 
-// Judge says what the result of Run or RunClient means when some failures are
+// Interpret says what the result of Run or RunClient means when some failures are
 // known. It returns a *KnownFailure when the transcript failed as expected, an
 // *UnexpectedPassError when it passed though it should not, and otherwise err.
-func (k KnownFailures) Judge(t *Transcript, err error) error {
+func (k KnownFailures) Interpret(t *Transcript, err error) error {
 	reason, known := k[t.Name]
 	var failure *Failure
 	switch {

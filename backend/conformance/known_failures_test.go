@@ -17,7 +17,7 @@ func pingPong(t *testing.T) *Transcript {
 // A known failure is played: it may fail, and must not pass.
 func TestKnownFailures(t *testing.T) {
 	tr := pingPong(t)
-	good, bad := say(`{"type":"pong"}`), say(`{"type":"ok","ref":"1"}`)
+	good, bad := replyWith(`{"type":"pong"}`), replyWith(`{"type":"ok","ref":"1"}`)
 	listed := KnownFailures{"story": "it says ok"}
 	for name, c := range map[string]struct {
 		known           KnownFailures
@@ -47,7 +47,7 @@ func TestKnownFailures(t *testing.T) {
 // What is not a failure of the transcript is not a known failure.
 func TestKnownFailuresAreFailures(t *testing.T) {
 	broken := errors.New("the target broke")
-	require.ErrorIs(t, KnownFailures{"story": "x"}.Judge(pingPong(t), broken), broken)
+	require.ErrorIs(t, KnownFailures{"story": "x"}.Interpret(pingPong(t), broken), broken)
 }
 
 func TestParseKnownFailures(t *testing.T) {

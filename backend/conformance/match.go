@@ -15,7 +15,7 @@ const rest = "..."
 // match returns why a value is not what a pattern asks for, or nil. Names that
 // the pattern uses for the first time are bound if all of it matches.
 func (b *bindings) match(pattern, value json.RawMessage) error {
-	try := b.fork()
+	try := b.clone()
 	if err := try.matchAt("", pattern, value); err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ const (
 
 // Options are optional; nil or zero: the defaults.
 type Options struct {
-	// Patience is how long an expected message may take. Default 60 s: it only
+	// MaxWait is how long an expected message may take. Default 60 s: it only
 	// catches what never comes.
-	Patience time.Duration
+	MaxWait time.Duration
 	// Prefix is put before the name of each tenant, so that a transcript can
 	// be played against a server that was used before. Servers only. Default
 	// none.
@@ -46,13 +46,13 @@ type TB interface {
 // test is skipped, and says why. It closes the target.
 func Play(tb TB, t *Transcript, target Target, known KnownFailures) {
 	tb.Helper()
-	report(tb, known.Judge(t, Run(tb.Context(), t, target, nil)))
+	report(tb, known.Interpret(t, Run(tb.Context(), t, target, nil)))
 }
 
 // PlayClient does with a client what Play does with a server.
 func PlayClient(tb TB, t *Transcript, target ClientTarget, known KnownFailures) {
 	tb.Helper()
-	report(tb, known.Judge(t, RunClient(tb.Context(), t, target, nil)))
+	report(tb, known.Interpret(t, RunClient(tb.Context(), t, target, nil)))
 }
 
 func report(tb TB, err error) {
@@ -72,14 +72,14 @@ func report(tb TB, err error) {
 // transcript failed, or what closing returned.
 func Run(ctx context.Context, t *Transcript, target Target, o *Options) error {
 	p := &player{transcript: t, target: target, server: target, history: newEventHistory()}
-	return errors.Join(p.play(ctx, Server, target.Abilities(), o), target.Close())
+	return errors.Join(p.runSteps(ctx, Server, target.Abilities(), o), target.Close())
 }
 
 // RunClient plays a transcript against a client, and closes it. Errors are
 // those of Run.
 func RunClient(ctx context.Context, t *Transcript, target ClientTarget, o *Options) error {
 	p := &player{transcript: t, target: target, client: target}
-	return errors.Join(p.play(ctx, Client, target.Abilities(), o), target.Close())
+	return errors.Join(p.runSteps(ctx, Client, target.Abilities(), o), target.Close())
 }
 
 // player plays one transcript: the clients of a server, or the server of a
@@ -105,14 +105,14 @@ type player struct {
 	log        []string
 }
 
-// play runs the steps, and then makes sure that nothing more comes.
-func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Options) error {
+// runSteps runs the steps, and then makes sure that nothing more comes.
+func (p *player) runSteps(ctx context.Context, side Side, abilities []Ability, o *Options) error {
 	t := p.transcript
 	if t.Tests != side {
 		return fmt.Errorf("transcript %s tests a %s", t.Name, t.Tests)
 	}
-	if lacking := missing(t.Needs, abilities); len(lacking) > 0 {
-		return &UnsupportedError{t.Name, lacking}
+	if lacked := missing(t.Needs, abilities); len(lacked) > 0 {
+		return &UnsupportedError{t.Name, lacked}
 	}
 	if err := checkRoles(p.target, t.Needs); err != nil {
 		return err
@@ -126,8 +126,8 @@ func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Op
 	if o != nil {
 		p.options = *o
 	}
-	if p.options.Patience <= 0 {
-		p.options.Patience = time.Minute
+	if p.options.MaxWait <= 0 {
+		p.options.MaxWait = time.Minute
 	}
 	p.bindings, p.connections = newBindings(t.IDs, now), map[string]*connection{}
 	if side == Server {
@@ -181,15 +181,15 @@ func (p *player) failure(step int, source string, err error) *Failure {
 	return f
 }
 
-func (p *player) note(format string, args ...any) {
+func (p *player) logMessage(format string, args ...any) {
 	p.log = append(p.log, fmt.Sprintf(format, args...))
 	if len(p.log) > loggedMessages {
 		p.log = p.log[1:]
 	}
 }
 
-// open adds a connection; its name must be free, or the one before gone.
-func (p *player) open(name string, conn Conn, check func([]byte) error, replies ...autoReply) error {
+// addConnection adds a connection; its name must be free, or the one before gone.
+func (p *player) addConnection(name string, conn Conn, check func([]byte) error, replies ...autoReply) error {
 	c := &connection{name: name, conn: conn, autoReplies: replies, followed: map[string]uint64{}}
 	if name != mainConnection {
 		c.suffix = " on " + name
@@ -207,23 +207,23 @@ func (p *player) open(name string, conn Conn, check func([]byte) error, replies 
 		return fmt.Errorf("the connection %q is still open", name)
 	}
 	p.connections[name] = c
-	p.note("— %s connected", name)
+	p.logMessage("— %s connected", name)
 	return nil
 }
 
 // dropAll cuts all connections.
 func (p *player) dropAll(why string) {
 	for _, c := range p.opened {
-		c.drop(why)
+		c.disconnect(why)
 	}
 }
 
 // within returns a context for the time that a step may take. Where time passes
 // by itself it only catches what never comes.
 func (p *player) within(ctx context.Context, s *Step) (context.Context, context.CancelFunc) {
-	d := cmp.Or(s.Within, p.options.Patience)
+	d := cmp.Or(s.Within, p.options.MaxWait)
 	if !p.exact {
-		d = max(d, p.options.Patience)
+		d = max(d, p.options.MaxWait)
 	}
 	return context.WithTimeout(ctx, d)
 }
@@ -234,7 +234,7 @@ func (p *player) send(_ context.Context, c *connection, s *Step) error {
 	var err error
 	switch s.Verb {
 	case "sendHex", "sendBinary":
-		frame, err = hex.DecodeString(s.text())
+		frame, err = hex.DecodeString(s.textArg())
 	case "sendText":
 		var text json.RawMessage
 		text, err = p.expand(s.Arg)
@@ -246,22 +246,22 @@ func (p *player) send(_ context.Context, c *connection, s *Step) error {
 		return err
 	}
 	if s.Verb == "sendBinary" {
-		p.note("→ %s: binary %x", c.name, frame)
+		p.logMessage("→ %s: binary %x", c.name, frame)
 		return c.conn.SendBinary(frame)
 	}
 	return p.sendFrame(c, frame)
 }
 
 func (p *player) sendFrame(c *connection, frame []byte) error {
-	fate, err := c.send(frame)
-	p.note("→ %s%s: %s", c.name, fate, brief(frame))
+	fate, err := c.sendFrame(frame)
+	p.logMessage("→ %s%s: %s", c.name, fate, brief(frame))
 	return err
 }
 
 // injectFault lets something happen to the next frame of a direction.
 func (p *player) injectFault(_ context.Context, c *connection, s *Step) error {
 	f := &c.sent
-	if s.text() == received {
+	if s.textArg() == received {
 		f = &c.received
 	}
 	switch s.Verb {
@@ -278,25 +278,25 @@ func (p *player) injectFault(_ context.Context, c *connection, s *Step) error {
 func (p *player) close(_ context.Context, c *connection, s *Step) error {
 	code, _ := integerOf(s.Arg)
 	c.gone = errors.New("the player has closed it")
-	p.note("— %s closed by the player, %d", c.name, code)
+	p.logMessage("— %s closed by the player, %d", c.name, code)
 	return c.conn.Close(int(code))
 }
 
 func (p *player) cut(_ context.Context, c *connection, _ *Step) error {
-	p.note("— %s cut by the player", c.name)
-	c.drop("the player has cut it")
+	p.logMessage("— %s cut by the player", c.name)
+	c.disconnect("the player has cut it")
 	return nil
 }
 
-// next returns the next message that is not ignored and has no automatic reply.
+// nextMessage returns the next message that is not ignored and has no automatic reply.
 // With pings, a ping is not replied to.
-func (p *player) next(ctx context.Context, c *connection, ignoring []string, pings bool) (json.RawMessage, error) {
+func (p *player) nextMessage(ctx context.Context, c *connection, ignoring []string, pings bool) (json.RawMessage, error) {
 	for {
 		m, err := c.next(ctx)
 		if err != nil {
 			return nil, err
 		}
-		p.note("← %s: %s", c.name, brief(m))
+		p.logMessage("← %s: %s", c.name, brief(m))
 		kind := typeOf(m)
 		switch {
 		case slices.Contains(ignoring, kind) || c.isDuplicate(m):

@@ -59,7 +59,7 @@ func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 	defer cancel()
 	token, err := "", error(nil)
 	if who.Defect != Missing && r.options.Mint != nil {
-		token, err = r.mint(ctx, who)
+		token, err = r.mintToken(ctx, who)
 	}
 	if err != nil {
 		return nil, err
@@ -124,10 +124,10 @@ func readRefusal(response *http.Response, err error) error {
 func (r *Remote) Token(who Identity) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
-	return r.mint(ctx, who)
+	return r.mintToken(ctx, who)
 }
 
-func (r *Remote) mint(ctx context.Context, who Identity) (string, error) {
+func (r *Remote) mintToken(ctx context.Context, who Identity) (string, error) {
 	if r.options.Mint == nil {
 		return "", errors.New("there is nothing to make tokens with")
 	}

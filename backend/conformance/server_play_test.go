@@ -40,9 +40,9 @@ func TestServer(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "streamer.db")
 			conformance.Play(t, tr, newEmbedded(t, host{
-				open:   func() (roles, error) { return sqlite.Open(path, nil) },
-				shut:   func(r roles) error { return r.(*sqlite.Store).Close() },
-				listen: listenTCP,
+				open:       func() (roles, error) { return sqlite.Open(path, nil) },
+				closeStore: func(r roles) error { return r.(*sqlite.Store).Close() },
+				listen:     listenTCP,
 			}, tr), known)
 		})
 	}

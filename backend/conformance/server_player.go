@@ -35,14 +35,14 @@ func (p *player) identity(name string) Identity {
 func (p *player) connect(ctx context.Context, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	who := p.identity(s.text())
+	who := p.identity(s.textArg())
 	conn, err := p.server.Connect(ctx, who)
 	want, refused := s.with["refused"]
 	switch {
 	case !refused && err != nil:
-		return fmt.Errorf("connecting as %s: %w", s.text(), err)
+		return fmt.Errorf("connecting as %s: %w", s.textArg(), err)
 	case !refused:
-		return p.open(s.On, conn, func(frame []byte) error { return p.history.checkFrame(who.Tenant, frame) })
+		return p.addConnection(s.On, conn, func(frame []byte) error { return p.history.checkFrame(who.Tenant, frame) })
 	case err == nil:
 		conn.Cut()
 		return &unmet{"the handshake was not refused", want, nil}
@@ -70,7 +70,7 @@ func (p *player) poll(ctx context.Context, c *connection, s *Step) error {
 		if err := p.send(ctx, c, s); err != nil {
 			return err
 		}
-		m, err := p.next(ctx, c, s.Ignoring, false)
+		m, err := p.nextMessage(ctx, c, s.Ignoring, false)
 		if err != nil {
 			return &unmet{"no answer" + c.suffix + ": " + err.Error(), until, nil}
 		}
@@ -87,11 +87,11 @@ func (p *player) poll(ctx context.Context, c *connection, s *Step) error {
 
 // kill kills the process. No connection can be used afterwards.
 func (p *player) kill(ctx context.Context, s *Step) error {
-	when := When(s.text())
+	when := When(s.textArg())
 	if err := p.target.(Controller).Kill(ctx, when); err != nil || when != Now {
 		return err
 	}
-	p.note("— killed")
+	p.logMessage("— killed")
 	p.dropAll("its server is gone")
 	return nil
 }
@@ -103,7 +103,7 @@ func (p *player) restart(ctx context.Context, s *Step) error {
 	if err := p.target.(Controller).Restart(ctx); err != nil {
 		return err
 	}
-	p.note("— restarted")
+	p.logMessage("— restarted")
 	p.dropAll("its server is gone")
 	return nil
 }
@@ -119,11 +119,11 @@ func (p *player) handOver(ctx context.Context, _ *Step) error {
 func (p *player) await(ctx context.Context, s *Step) error {
 	ctx, cancel := p.within(ctx, s)
 	defer cancel()
-	return p.target.(Controller).Await(ctx, s.text())
+	return p.target.(Controller).Await(ctx, s.textArg())
 }
 
 func (p *player) release(_ context.Context, s *Step) error {
-	p.target.(Controller).Release(s.text())
+	p.target.(Controller).Release(s.textArg())
 	return nil
 }
 

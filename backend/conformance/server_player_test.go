@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// say returns a server that answers every frame with the given ones.
-func say(frames ...string) func(*fakeConn, string) {
-	return func(c *fakeConn, _ string) { c.say(frames...) }
+// replyWith returns a server that answers every frame with the given ones.
+func replyWith(frames ...string) func(*fakeConn, string) {
+	return func(c *fakeConn, _ string) { c.deliver(frames...) }
 }
 
 func chunk(seq string) string {
@@ -26,7 +26,7 @@ func chunk(seq string) string {
 // when the transcript is to pass.
 func TestVerbs(t *testing.T) {
 	const open, ping = `{"connect": "alice"}, `, `{"send": {"type": "ping"}}, `
-	pong := say(`{"type":"pong"}`)
+	pong := replyWith(`{"type":"pong"}`)
 	for name, c := range map[string]struct {
 		needs, steps string
 		serve        func(*fakeConn, string)
@@ -35,26 +35,26 @@ func TestVerbs(t *testing.T) {
 		"expect":                    {"", open + ping + `{"expect": {"type": "pong"}}`, pong, ""},
 		"expect another":            {"", open + ping + `{"expect": {"type": "ok"}}`, pong, `.type: expected "ok"`},
 		"expect nothing came":       {"", open + `{"expect": {"type": "pong"}}`, pong, "nothing came"},
-		"expect a list":             {"", open + ping + `{"expect": [{"type": "pong"}, {"type": "ok", "ref": "$r"}]}`, say(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
-		"expect a batch":            {"", open + ping + `{"expect": [{"type": "pong"}, {"type": "ok", "ref": "1"}]}`, say(`[{"type":"pong"},{"type":"ok","ref":"1"}]`), ""},
-		"expect out of order":       {"", open + ping + `{"expect": [{"type": "ok", "ref": "1"}, {"type": "pong"}]}`, say(`[{"type":"pong"},{"type":"ok","ref":"1"}]`), "message 1 of 2"},
-		"expect three times":        {"", open + ping + `{"expect": {"$times": [{"type": "pong"}, 3]}}`, say(`[{"type":"pong"},{"type":"pong"},{"type":"pong"}]`), ""},
+		"expect a list":             {"", open + ping + `{"expect": [{"type": "pong"}, {"type": "ok", "ref": "$r"}]}`, replyWith(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
+		"expect a batch":            {"", open + ping + `{"expect": [{"type": "pong"}, {"type": "ok", "ref": "1"}]}`, replyWith(`[{"type":"pong"},{"type":"ok","ref":"1"}]`), ""},
+		"expect out of order":       {"", open + ping + `{"expect": [{"type": "ok", "ref": "1"}, {"type": "pong"}]}`, replyWith(`[{"type":"pong"},{"type":"ok","ref":"1"}]`), "message 1 of 2"},
+		"expect three times":        {"", open + ping + `{"expect": {"$times": [{"type": "pong"}, 3]}}`, replyWith(`[{"type":"pong"},{"type":"pong"},{"type":"pong"}]`), ""},
 		"expect once too often":     {"", open + ping + `{"expect": {"$times": [{"type": "pong"}, 2]}}`, pong, "message 2 of 2: nothing came"},
 		"too late":                  {"", open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, lateBy(time.Second), "nothing came"},
 		"in time":                   {"", open + ping + `{"expect": {"type": "pong"}, "withinMs": 1500}`, lateBy(time.Second), ""},
-		"ignoring":                  {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["lag"]}`, say(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), ""},
-		"not ignoring":              {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["ok"]}`, say(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), "expected"},
-		"left over":                 {"", open + ping + `{"expect": {"type": "pong"}}`, say(`{"type":"pong"}`, `{"type":"pong"}`), "nothing should have come"},
+		"ignoring":                  {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["lag"]}`, replyWith(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), ""},
+		"not ignoring":              {"", open + ping + `{"expect": {"type": "pong"}, "ignoring": ["ok"]}`, replyWith(`{"type":"lag","id":"i","lastSeq":3}`, `{"type":"pong"}`), "expected"},
+		"left over":                 {"", open + ping + `{"expect": {"type": "pong"}}`, replyWith(`{"type":"pong"}`, `{"type":"pong"}`), "nothing should have come"},
 		"left over, late":           {"", open + ping + `{"silenceMs": 10}`, lateBy(40 * time.Millisecond), "nothing should have come"},
 		"poll":                      {"", open + `{"poll": {"type": "ping"}, "until": {"type": "ok", "ref": "3"}}, {"silenceMs": 100}`, counting(), ""},
 		"poll in vain":              {"", open + `{"poll": {"type": "ping"}, "until": {"type": "ok", "ref": "0"}, "withinMs": 1000}`, counting(), "0"},
-		"poll without an answer":    {"", open + `{"poll": {"type": "ping"}, "until": {"type": "pong"}}`, say(), "no answer: nothing came"},
+		"poll without an answer":    {"", open + `{"poll": {"type": "ping"}, "until": {"type": "pong"}}`, replyWith(), "no answer: nothing came"},
 		"lose what is late":         {"", open + `{"lose": "received"}, ` + ping + `{"silenceMs": 10}, ` + ping + `{"expect": {"type": "pong"}}`, lateBy(time.Second), ""},
-		"lose what never comes":     {"", open + `{"lose": "received"}, ` + ping + `{"silenceMs": 10}`, say(), "what is to be lost has not come"},
+		"lose what never comes":     {"", open + `{"lose": "received"}, ` + ping + `{"silenceMs": 10}`, replyWith(), "what is to be lost has not come"},
 		"closed at the end":         {"", open + `{"send": {"type": "ping"}}`, closing(1001), "closed: 1001"},
-		"any order":                 {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "pong"}]}`, say(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
-		"any order, greedy":         {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "1"}]}`, say(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), ""},
-		"any order, no match":       {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "$r"}]}`, say(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), "no order"},
+		"any order":                 {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "pong"}]}`, replyWith(`{"type":"pong"}`, `{"type":"ok","ref":"1"}`), ""},
+		"any order, greedy":         {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "1"}]}`, replyWith(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), ""},
+		"any order, no match":       {"", open + ping + `{"expectAnyOrder": [{"type": "ok", "ref": "$r"}, {"type": "ok", "ref": "$r"}]}`, replyWith(`{"type":"ok","ref":"1"}`, `{"type":"ok","ref":"2"}`), "no order"},
 		"any order, too few":        {"", open + ping + `{"expectAnyOrder": [{"type": "pong"}, {"type": "pong"}]}`, pong, "1 of 2 messages came"},
 		"silence":                   {"", open + `{"silenceMs": 500}`, pong, ""},
 		"silence, ignoring":         {"", open + ping + `{"silenceMs": 500, "ignoring": ["pong"]}`, pong, ""},
@@ -62,7 +62,7 @@ func TestVerbs(t *testing.T) {
 		"close":                     {"", open + ping + `{"expectClose": 1009}`, closing(1009), ""},
 		"any close":                 {"", open + ping + `{"expectClose": 0}`, closing(1011), ""},
 		"another close":             {"", open + ping + `{"expectClose": 1003}`, closing(1009), "another close code"},
-		"no close":                  {"", open + ping + `{"expectClose": 1003}`, say(), "nothing came"},
+		"no close":                  {"", open + ping + `{"expectClose": 1003}`, replyWith(), "nothing came"},
 		"message before close":      {"", open + ping + `{"expectClose": 1003}`, pong, "instead of the close"},
 		"send behind the close":     {"", open + ping + `{"expectClose": 1009}, {"send": {"type": "ping"}}`, closing(1009), "is gone"},
 		"no such connection":        {"", open + `{"expect": {"type": "pong"}, "on": "other"}`, pong, `no connection "other"`},
@@ -92,16 +92,16 @@ func TestVerbs(t *testing.T) {
 		"await":                     {`"gates"`, open + `{"await": "here"}, {"release": "here"}`, pong, ""},
 		"await for ever":            {`"gates"`, open + `{"await": "never"}`, pong, "deadline exceeded"},
 		"not refused":               {`"handshake"`, `{"connect": "alice", "refused": {"status": 401}}`, pong, "was not refused"},
-		"a message behind a result": {"", open + ping + `{"expect": {"type": "result", "...": true}}, {"expect": {"type": "chunk", "...": true}}`, say(`{"type":"result","id":"i","seq":2,"payload":1}`, chunk("3")), "is behind the end"},
+		"a message behind a result": {"", open + ping + `{"expect": {"type": "result", "...": true}}, {"expect": {"type": "chunk", "...": true}}`, replyWith(`{"type":"result","id":"i","seq":2,"payload":1}`, chunk("3")), "is behind the end"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			judge(t, playFile(t, serverFile(c.needs, c.steps), newFakeServer(c.serve)), c.why)
+			checkFailure(t, playFile(t, serverFile(c.needs, c.steps), newFakeServer(c.serve)), c.why)
 		})
 	}
 }
 
-// judge compares what a play came to with what it should have.
-func judge(t *testing.T, err error, why string) {
+// checkFailure compares what a play came to with what it should have.
+func checkFailure(t *testing.T, err error, why string) {
 	t.Helper()
 	if why == "" {
 		assert.NoError(t, err)
@@ -111,7 +111,7 @@ func judge(t *testing.T, err error, why string) {
 }
 
 func lateBy(d time.Duration) func(*fakeConn, string) {
-	return func(c *fakeConn, _ string) { time.AfterFunc(d, func() { c.say(`{"type":"pong"}`) }) }
+	return func(c *fakeConn, _ string) { time.AfterFunc(d, func() { c.deliver(`{"type":"pong"}`) }) }
 }
 
 // counting answers each frame with its number.
@@ -119,7 +119,7 @@ func counting() func(*fakeConn, string) {
 	n := 0
 	return func(c *fakeConn, _ string) {
 		n++
-		c.say(fmt.Sprintf(`{"type":"ok","ref":"%d"}`, n))
+		c.deliver(fmt.Sprintf(`{"type":"ok","ref":"%d"}`, n))
 	}
 }
 
@@ -139,7 +139,7 @@ func TestTimesOfRealTargets(t *testing.T) {
 		why   string
 	}{
 		"late":                   {open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, late, ""},
-		"never":                  {open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, say(), "nothing came"},
+		"never":                  {open + ping + `{"expect": {"type": "pong"}, "withinMs": 100}`, replyWith(), "nothing came"},
 		"in a silence":           {open + ping + `{"silenceMs": 5000}, {"expect": {"type": "pong"}}`, late, ""},
 		"in a silence, in order": {open + ping + `{"silenceMs": 5000}, ` + ping + `{"silenceMs": 5000}, {"expect": [{"type": "ok", "ref": "1"}, {"type": "ok", "ref": "2"}]}`, counting(), ""},
 		"in a silence, ignored":  {open + ping + `{"silenceMs": 5000, "ignoring": ["pong"]}`, late, ""},
@@ -150,7 +150,7 @@ func TestTimesOfRealTargets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tr := parseFile(t, serverFile("", c.steps))
 			synctest.Test(t, func(t *testing.T) {
-				judge(t, Run(t.Context(), tr, realTimeServer{newFakeServer(c.serve)}, nil), c.why)
+				checkFailure(t, Run(t.Context(), tr, realTimeServer{newFakeServer(c.serve)}, nil), c.why)
 			})
 		})
 	}
@@ -161,7 +161,7 @@ func closing(code int) func(*fakeConn, string) {
 }
 
 func echoRef(c *fakeConn, frame string) {
-	c.say(string(encodeObject([]member{{"type", encode("ok")}, {"ref", encode(frame)}})))
+	c.deliver(string(encodeObject([]member{{"type", encode("ok")}, {"ref", encode(frame)}})))
 }
 
 // Whatever is expected, a frame that the protocol forbids fails the transcript.
@@ -189,7 +189,7 @@ func TestForbiddenFrames(t *testing.T) {
 	} {
 		file := strings.Replace(serverFile("", `{"connect": "alice"}, {"send": {"type": "ping"}}, {"silenceMs": 10, "ignoring": ["pong", "ok", "chunk", "result", "error", "snapshot", "attempt"]}`),
 			`"ids"`, `"secrets": ["the-secret"], "ids"`, 1)
-		t.Run(why, func(t *testing.T) { judge(t, playFile(t, file, newFakeServer(say(frame))), why) })
+		t.Run(why, func(t *testing.T) { checkFailure(t, playFile(t, file, newFakeServer(replyWith(frame))), why) })
 	}
 }
 
@@ -209,9 +209,9 @@ func TestHistoryOverConnections(t *testing.T) {
 		n := 0
 		server := newFakeServer(func(c *fakeConn, _ string) {
 			n++
-			c.say(strings.Replace(chunk("2"), "7", string(rune('0'+n)), 1))
+			c.deliver(strings.Replace(chunk("2"), "7", string(rune('0'+n)), 1))
 		})
-		judge(t, playFile(t, strings.Replace(file, "WHO", who, 1), server), why)
+		checkFailure(t, playFile(t, strings.Replace(file, "WHO", who, 1), server), why)
 	}
 }
 
@@ -219,33 +219,33 @@ func TestRefused(t *testing.T) {
 	file := serverFile(`"handshake"`, `{"connect": "alice", "refused": {"status": 401, "code": "unauthorized", "retryAfter": false}}`)
 	server := newFakeServer(nil)
 	server.refusal = &Refusal{Status: 401, Code: "unauthorized"}
-	judge(t, playFile(t, file, server), "")
+	checkFailure(t, playFile(t, file, server), "")
 	server = newFakeServer(nil)
 	server.refusal = &Refusal{Status: 503, Code: "unavailable", RetryAfter: true}
-	judge(t, playFile(t, file, server), "refused differently")
+	checkFailure(t, playFile(t, file, server), "refused differently")
 	server = newFakeServer(nil)
 	server.refusal = errors.New("no network")
-	judge(t, playFile(t, file, server), "no network")
+	checkFailure(t, playFile(t, file, server), "no network")
 	server = newFakeServer(nil)
 	server.refusal = &Refusal{Status: 401, Code: "unauthorized"}
-	judge(t, playFile(t, serverFile("", `{"connect": "alice"}`), server), "connecting as alice: refused: 401")
+	checkFailure(t, playFile(t, serverFile("", `{"connect": "alice"}`), server), "connecting as alice: refused: 401")
 }
 
 // A kill leaves no connection usable, whatever the target made of them.
 func TestKill(t *testing.T) {
-	server := newFakeServer(say())
-	judge(t, playFile(t, serverFile(`"kill", "telling", "restart", "shutdown"`,
+	server := newFakeServer(replyWith())
+	checkFailure(t, playFile(t, serverFile(`"kill", "telling", "restart", "shutdown"`,
 		`{"connect": "alice"}, {"kill": "beforeTelling"}, {"send": {"type": "ping"}}, {"restart": true},
 		{"connect": "alice"}, {"kill": "now"}, {"restart": true}, {"connect": "alice"}, {"shutdown": true}`), server), "")
 	want := []string{
 		"connect alice", "kill beforeTelling", "restart", "connect alice", "kill now", "restart", "connect alice", "shutdown",
 	}
 	assert.Equal(t, want, server.did)
-	judge(t, playFile(t, serverFile(`"kill"`, `{"connect": "alice"}, {"kill": "now"}, {"send": {"type": "ping"}}`), newFakeServer(say())), "server is gone")
+	checkFailure(t, playFile(t, serverFile(`"kill"`, `{"connect": "alice"}, {"kill": "now"}, {"send": {"type": "ping"}}`), newFakeServer(replyWith())), "server is gone")
 }
 
 func TestUnsupported(t *testing.T) {
-	server := newFakeServer(say())
+	server := newFakeServer(replyWith())
 	server.abilities = []Ability{AbilityFrames}
 	err := playFile(t, serverFile(`"clock", "frames"`, `{"advanceMs": 1}`), server)
 	var unsupported *UnsupportedError
@@ -262,13 +262,13 @@ func TestAbilitiesWithoutRoles(t *testing.T) {
 		`"gates"`: `{"await": "x"}`,
 	} {
 		tr := parseFile(t, serverFile(needs, steps))
-		judge(t, Run(t.Context(), tr, struct{ Target }{newFakeServer(say())}, nil), "does not implement its role")
+		checkFailure(t, Run(t.Context(), tr, struct{ Target }{newFakeServer(replyWith())}, nil), "does not implement its role")
 	}
 }
 
 func TestWrongSide(t *testing.T) {
 	tr := parseFile(t, clientFile("", `{"noConnectMs": 1}`))
-	judge(t, Run(t.Context(), tr, newFakeServer(say()), nil), "tests a client")
+	checkFailure(t, Run(t.Context(), tr, newFakeServer(replyWith()), nil), "tests a client")
 }
 
 func TestContextEnds(t *testing.T) {
@@ -276,7 +276,7 @@ func TestContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		judge(t, Run(ctx, tr, newFakeServer(say()), nil), "deadline exceeded")
+		checkFailure(t, Run(ctx, tr, newFakeServer(replyWith()), nil), "deadline exceeded")
 	})
 }
 
@@ -307,14 +307,14 @@ func (f *fakeTB) check(t *testing.T, skipped, failed string) {
 func TestPlay(t *testing.T) {
 	tr := parseFile(t, serverFile(`"clock"`, `{"connect": "alice"}, {"send": {"type": "ping"}}, {"expect": {"type": "ok", "ref": "$r"}, "withinMs": 1, "note": "nothing else"}`))
 	tb := &fakeTB{ctx: t.Context()}
-	Play(tb, tr, newFakeServer(say(`{"type":"pong"}`)), nil)
+	Play(tb, tr, newFakeServer(replyWith(`{"type":"pong"}`)), nil)
 	for _, part := range []string{
 		"transcript story failed at step 3 of 3", `"note": "nothing else"`, `expected: {"type": "ok", "ref": "$r"}`, `came:     {"type":"pong"}`,
 		"— main connected", `→ main: {"type": "ping"}`, `← main: {"type":"pong"}`, `.type: expected "ok", came "pong"`,
 	} {
 		tb.check(t, "", part)
 	}
-	server := newFakeServer(say())
+	server := newFakeServer(replyWith())
 	server.abilities = nil
 	tb = &fakeTB{ctx: t.Context()}
 	Play(tb, tr, server, nil)

@@ -26,8 +26,8 @@ import (
 type host struct {
 	// open opens the store, or opens it again.
 	open func() (roles, error)
-	// shut closes it; nil: there is nothing to close.
-	shut func(roles) error
+	// closeStore closes it; nil: there is nothing to close.
+	closeStore func(roles) error
 	// listen makes a network: where the server listens, and how it is dialled.
 	listen func() (net.Listener, func(ctx context.Context) (net.Conn, error), error)
 	// bubble tells that all of it is in a bubble, whose time can be moved.
@@ -87,7 +87,7 @@ func (e *embedded) start() error {
 	p := &process{}
 	o := server.Options{
 		Auth: verify, Queue: p.connect(queue), Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
-		MaxQuarantineCrashes: e.settings.PoisonAfter,
+		MaxQuarantineCrashes: e.settings.MaxQuarantineCrashes,
 	}
 	if !e.host.bubble { // on a busy machine a step may take long
 		o.Threshold, o.WriteTimeout = time.Minute, 10*time.Minute
@@ -116,8 +116,8 @@ func (e *embedded) end(grace time.Duration) {
 		defer cancel()
 		_ = e.server.Shutdown(ctx)
 		_ = e.web.Close()
-		if e.host.shut != nil {
-			_ = e.host.shut(e.queue)
+		if e.host.closeStore != nil {
+			_ = e.host.closeStore(e.queue)
 		}
 		close(e.ended)
 	})

@@ -46,12 +46,12 @@ func NewSocket(ws *websocket.Conn, onFrame func(frame []byte)) *Socket {
 	}
 	s := &Socket{ws: ws, frames: make(chan []byte, socketFrames), onFrame: onFrame, done: make(chan struct{}), resumed: make(chan struct{})}
 	close(s.resumed)
-	go s.read()
+	go s.readLoop()
 	return s
 }
 
-// read reads until the connection ends.
-func (s *Socket) read() {
+// readLoop reads until the connection ends.
+func (s *Socket) readLoop() {
 	defer close(s.frames)
 	for {
 		kind, data, err := s.ws.ReadMessage()

@@ -182,7 +182,7 @@ func (s *Step) needs() (out []Ability) {
 	if a := verbs[s.Verb].needs; a != "" {
 		out = append(out, a)
 	}
-	if s.Verb == "kill" && s.text() != string(Now) {
+	if s.Verb == "kill" && s.textArg() != string(Now) {
 		out = append(out, AbilityTelling)
 	}
 	if _, refused := s.with["refused"]; refused {
@@ -191,8 +191,8 @@ func (s *Step) needs() (out []Ability) {
 	return out
 }
 
-// text returns the argument of a verb that takes a text.
-func (s *Step) text() string { return stringOf(s.Arg) }
+// textArg returns the argument of a verb that takes a text.
+func (s *Step) textArg() string { return stringOf(s.Arg) }
 
 // milliseconds reads a duration.
 func milliseconds(n json.RawMessage) time.Duration {

@@ -50,7 +50,7 @@ type Verdict struct {
 // OK tells whether all failures were known, and something was played.
 func (v *Verdict) OK() bool { return v.Failed == 0 && v.Passed+v.Known > 0 }
 
-func (v *Verdict) add(o Outcome) {
+func (v *Verdict) count(o Outcome) {
 	switch o {
 	case Passed:
 		v.Passed++
@@ -90,7 +90,7 @@ func (s *Suite) Run(ctx context.Context, started func(*Transcript), ended func(*
 				mu.Unlock()
 				e := s.playOne(ctx, t)
 				mu.Lock()
-				verdict.add(e.Outcome)
+				verdict.count(e.Outcome)
 				ended(e)
 				mu.Unlock()
 			}
@@ -110,7 +110,7 @@ func (s *Suite) playOne(ctx context.Context, t *Transcript) *Entry {
 		return e
 	}
 	began := time.Now()
-	e.Err = s.Known.Judge(t, s.Play(ctx, t))
+	e.Err = s.Known.Interpret(t, s.Play(ctx, t))
 	e.Took = time.Since(began)
 	var known *KnownFailure
 	switch {

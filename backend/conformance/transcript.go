@@ -54,8 +54,8 @@ type Settings struct {
 	GraceMs int64 `json:"graceMs"`
 	// MaxConnections is how many connections there may be.
 	MaxConnections int `json:"maxConnections"`
-	// PoisonAfter is how many crashes in quarantine make a call a dead letter.
-	PoisonAfter int `json:"poisonAfter"`
+	// MaxQuarantineCrashes is how many crashes in quarantine make a call a dead letter.
+	MaxQuarantineCrashes int `json:"poisonAfter"`
 }
 
 // TokenDefect is what is wrong with a token.
@@ -201,7 +201,7 @@ func (t *Transcript) check() error {
 		}
 	}
 	for i := range t.Steps {
-		who := t.Steps[i].text()
+		who := t.Steps[i].textArg()
 		if _, ok := t.Identities[who]; !ok && t.Steps[i].Verb == "connect" {
 			return fmt.Errorf("step %d: there is no identity %q", i+1, who)
 		}
@@ -224,8 +224,8 @@ func (t *Transcript) checkNeeds() error {
 	if surplus := missing(t.Needs, append(derived, AbilityFrames, AbilityClock, AbilityBeside)); len(surplus) > 0 {
 		return fmt.Errorf("no step needs %q", surplus)
 	}
-	if lacking := missing(derived, t.Needs); len(lacking) > 0 {
-		return fmt.Errorf("needs must name %q", slices.Compact(lacking))
+	if unnamed := missing(derived, t.Needs); len(unnamed) > 0 {
+		return fmt.Errorf("needs must name %q", slices.Compact(unnamed))
 	}
 	return nil
 }

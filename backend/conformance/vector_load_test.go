@@ -22,7 +22,7 @@ type Vector struct {
 	// Frame is sent as one text frame, whether it is UTF-8 or not.
 	Frame []byte `json:"-"`
 	// By is what refuses an invalid one. Default: BySchema.
-	By Judge `json:"by"`
+	By Detector `json:"by"`
 	// Close is the close code that an invalid frame of a client's gets; 0: the
 	// connection stays open, and an error comes.
 	Close int `json:"close"`
@@ -39,17 +39,17 @@ type Vector struct {
 	Types []*string `json:"types"`
 }
 
-// Judge is what refuses an invalid frame.
-type Judge string
+// Detector is what refuses an invalid frame.
+type Detector string
 
 // The judges.
 const (
 	// BySchema: JSON Schema alone.
-	BySchema Judge = "schema"
+	BySchema Detector = "schema"
 	// ByRule: one of the schema's own keywords, which begin with x-.
-	ByRule Judge = "rule"
+	ByRule Detector = "rule"
 	// ByGrammar: it is no JSON text in UTF-8.
-	ByGrammar Judge = "grammar"
+	ByGrammar Detector = "grammar"
 )
 
 // vectorEntry is a vector as it is written: with its frame, or the parts of it.
@@ -113,7 +113,7 @@ func (e *vectorEntry) complete() (err error) {
 		return errors.New("it has a frame, or parts")
 	case e.Valid && (e.Code != "" || e.Close != 0 || e.By != ""):
 		return errors.New("a valid vector is not refused")
-	case !slices.Contains([]Judge{"", BySchema, ByRule, ByGrammar}, e.By):
+	case !slices.Contains([]Detector{"", BySchema, ByRule, ByGrammar}, e.By):
 		return fmt.Errorf("there is no judge %q", e.By)
 	case e.From == Client && !e.Valid && (e.Code != "") == (e.Close != 0):
 		return errors.New("an invalid frame of a client's gets a code, or a close code")

@@ -67,7 +67,7 @@ func number(v any) int {
 
 // refusal is what the oracle finds wrong, and by whom it is seen.
 type refusal struct {
-	by   conformance.Judge
+	by   conformance.Detector
 	code string
 	why  string
 	// index is the place of the message; -1: the frame is wrong.
@@ -290,9 +290,9 @@ func messagesOf(frame []byte) (list []json.RawMessage) {
 
 func isArray(text json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) }
 
-// judge returns the first thing wrong with a vector, or nil. What is too deep
+// firstDefect returns the first thing wrong with a vector, or nil. What is too deep
 // or too big, and invalid for another reason, too, is attributed to what finds that.
-func (o *oracle) judge(v *conformance.Vector) (found *refusal) {
+func (o *oracle) firstDefect(v *conformance.Vector) (found *refusal) {
 	schema, def := o.client, "clientMessage"
 	switch {
 	case v.From == conformance.Server:

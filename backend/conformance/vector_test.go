@@ -32,7 +32,7 @@ func TestVectorCounts(t *testing.T) {
 		valid bool
 	}
 	count := map[kind]int{}
-	by := map[conformance.Judge]int{}
+	by := map[conformance.Detector]int{}
 	for _, v := range vectors(t) {
 		count[kind{v.From, v.Valid}]++
 		by[v.By]++
@@ -44,9 +44,9 @@ func TestVectorCounts(t *testing.T) {
 			t.Errorf("%d vectors from the %s are valid=%t, at least %d are expected", count[k], k.from, k.valid, least)
 		}
 	}
-	for _, judge := range []conformance.Judge{conformance.BySchema, conformance.ByRule, conformance.ByGrammar} {
-		if by[judge] < 30 {
-			t.Errorf("%d vectors are refused by the %s alone", by[judge], judge)
+	for _, detector := range []conformance.Detector{conformance.BySchema, conformance.ByRule, conformance.ByGrammar} {
+		if by[detector] < 30 {
+			t.Errorf("%d vectors are refused by the %s alone", by[detector], detector)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func TestVectorsAndSchemaAgree(t *testing.T) {
 	o := newOracle(t)
 	for _, v := range vectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
-			found := o.judge(v)
+			found := o.firstDefect(v)
 			switch {
 			case v.Valid && found != nil:
 				t.Fatalf("it is valid, and the schema refuses it: %v", found)

@@ -71,7 +71,7 @@ func onConnection(run func(*player, context.Context, *connection, *Step) error) 
 		name := s.On
 		switch s.Verb {
 		case "cut", "stall", "resume":
-			name = s.text()
+			name = s.textArg()
 		}
 		c, ok := p.connections[name]
 		if !ok {

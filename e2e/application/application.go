@@ -98,16 +98,16 @@ func (a *Application) Start(ctx context.Context, name string, request raw) error
 		r = r.Metadata(f.Metadata)
 	}
 	started, err := r.Start(ctx, a.client)
-	return a.add(name, started, err)
+	return a.addCall(name, started, err)
 }
 
 // Attach follows a call by its id.
 func (a *Application) Attach(name, id string) error {
 	attached, err := client.Action[raw, raw, raw]("attached").Attach(a.client, id)
-	return a.add(name, attached, err)
+	return a.addCall(name, attached, err)
 }
 
-func (a *Application) add(name string, k *client.Call[raw, raw], err error) error {
+func (a *Application) addCall(name string, k *client.Call[raw, raw], err error) error {
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (a *Application) add(name string, k *client.Call[raw, raw], err error) erro
 	return nil
 }
 
-func (a *Application) call(name string) (*call, error) {
+func (a *Application) callByName(name string) (*call, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k, ok := a.calls[name]
@@ -133,7 +133,7 @@ func (a *Application) call(name string) (*call, error) {
 // Next takes one event of a call: a JSON object as a transcript's reader is
 // handed it. Behind the end there is none.
 func (a *Application) Next(ctx context.Context, name string) (json.RawMessage, error) {
-	k, err := a.call(name)
+	k, err := a.callByName(name)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (k *call) handed(ctx context.Context, event client.Event[raw], err error) (
 
 // Cancel cancels a call, and does not wait for the server.
 func (a *Application) Cancel(ctx context.Context, name string) error {
-	k, err := a.call(name)
+	k, err := a.callByName(name)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (a *Application) Cancel(ctx context.Context, name string) error {
 
 // Detach stops following a call.
 func (a *Application) Detach(name string) error {
-	k, err := a.call(name)
+	k, err := a.callByName(name)
 	if err != nil {
 		return err
 	}

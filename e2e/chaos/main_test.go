@@ -16,10 +16,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCommandLine(t *testing.T) {
 	for _, c := range []struct {
-		args  string
-		ok    bool
-		says  string
-		kills int
+		args    string
+		ok      bool
+		message string
+		kills   int
 	}{
 		{"", true, "", 1000},
 		{"-seed 7", true, "", 1000},
@@ -33,7 +33,7 @@ func TestCommandLine(t *testing.T) {
 		var out bytes.Buffer
 		o, err := parse(strings.Fields(c.args), &out)
 		require.Equal(t, c.ok, err == nil, "%v: %s", c.args, &out)
-		require.Contains(t, out.String(), c.says, "%v", c.args)
+		require.Contains(t, out.String(), c.message, "%v", c.args)
 		if c.ok {
 			require.Equal(t, c.kills, o.Kills)
 		}

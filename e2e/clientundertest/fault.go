@@ -20,8 +20,8 @@ type mistakes struct {
 	done  bool
 }
 
-// next takes an event as the client should, or does it wrong.
-func (m *mistakes) next(ctx context.Context, app *application.Application, f fault, call string) (json.RawMessage, error) {
+// nextEvent takes an event as the client should, or does it wrong.
+func (m *mistakes) nextEvent(ctx context.Context, app *application.Application, f fault, call string) (json.RawMessage, error) {
 	if m.again != nil {
 		event := m.again
 		m.again = nil

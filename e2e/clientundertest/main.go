@@ -65,7 +65,7 @@ type take struct {
 func run(in io.Reader, out io.Writer, f fault) error {
 	a := &adapter{out: json.NewEncoder(out), takes: map[int]*take{}, fault: f}
 	a.out.SetEscapeHTML(false)
-	a.say(map[string]any{"hello": 1, "client": "client-go", "abilities": []string{"handshake"}})
+	a.writeLine(map[string]any{"hello": 1, "client": "client-go", "abilities": []string{"handshake"}})
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -74,15 +74,15 @@ func run(in io.Reader, out io.Writer, f fault) error {
 			return fmt.Errorf("a line that is no command: %w", err)
 		}
 		if c.Command == "take" {
-			a.take(&c)
+			a.startTake(&c)
 			continue
 		}
-		err := a.obey(&c)
+		err := a.execute(&c)
 		answer := map[string]any{"n": c.N}
 		if err != nil {
 			answer["error"] = err.Error()
 		}
-		a.say(answer)
+		a.writeLine(answer)
 		if c.Command == "close" {
 			a.fault.linger()
 			return nil
@@ -91,14 +91,14 @@ func run(in io.Reader, out io.Writer, f fault) error {
 	return errors.Join(lines.Err(), a.close())
 }
 
-func (a *adapter) say(line map[string]any) {
+func (a *adapter) writeLine(line map[string]any) {
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	_ = a.out.Encode(line) // nobody listens any more: the input ends, too
 }
 
-// obey does what can be done at once.
-func (a *adapter) obey(c *command) (err error) {
+// execute does what can be done at once.
+func (a *adapter) execute(c *command) (err error) {
 	if a.app == nil && c.Command != "open" && c.Command != "close" {
 		return errors.New("open comes first")
 	}
@@ -116,7 +116,7 @@ func (a *adapter) obey(c *command) (err error) {
 	case "detach":
 		return a.app.Detach(c.Call)
 	case "untake":
-		a.untake(c.Take)
+		a.stopTake(c.Take)
 		return nil
 	case "close":
 		return a.close()
@@ -124,8 +124,8 @@ func (a *adapter) obey(c *command) (err error) {
 	return fmt.Errorf("there is no command %q", c.Command)
 }
 
-// take waits beside everything else for the next event of a call.
-func (a *adapter) take(c *command) {
+// startTake waits beside everything else for the next event of a call.
+func (a *adapter) startTake(c *command) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &take{stop: stop, answered: make(chan struct{})}
 	a.mu.Lock()
@@ -133,21 +133,21 @@ func (a *adapter) take(c *command) {
 	a.mu.Unlock()
 	go func() {
 		defer close(t.answered)
-		event, err := a.wrong.next(ctx, a.app, a.fault, c.Call)
+		event, err := a.wrong.nextEvent(ctx, a.app, a.fault, c.Call)
 		answer := map[string]any{"n": c.N, "event": event}
 		if err != nil && ctx.Err() == nil {
 			answer["error"] = err.Error()
 		}
-		a.say(answer)
+		a.writeLine(answer)
 		a.mu.Lock()
 		delete(a.takes, c.N)
 		a.mu.Unlock()
 	}()
 }
 
-// untake withdraws a take, and returns when that was answered: with an event
+// stopTake withdraws a take, and returns when that was answered: with an event
 // if one came in time.
-func (a *adapter) untake(n int) {
+func (a *adapter) stopTake(n int) {
 	a.mu.Lock()
 	t := a.takes[n]
 	a.mu.Unlock()
@@ -165,7 +165,7 @@ func (a *adapter) close() error {
 	}
 	a.mu.Unlock()
 	for _, n := range left {
-		a.untake(n)
+		a.stopTake(n)
 	}
 	if a.app == nil {
 		return nil

@@ -71,13 +71,13 @@ func count(dir string, calls int) (report string, err error) {
 	o := overlay{dir: dir, temp: temp, Replace: map[string]string{}}
 	program := filepath.Join(temp, "probe")
 	if err := errors.Join(
-		o.put(filepath.Join(dir, "lockcount", "counter", "counter.go"), counterSource),
-		o.put(filepath.Join(dir, "lockcount", "probe", "main.go"), probeSource),
+		o.addFile(filepath.Join(dir, "lockcount", "counter", "counter.go"), counterSource),
+		o.addFile(filepath.Join(dir, "lockcount", "probe", "main.go"), probeSource),
 		o.replaceMutexes(),
 	); err != nil {
 		return "", err
 	}
-	if _, err := o.run("build", "-o", program, self+"probe"); err != nil {
+	if _, err := o.runCommand("build", "-o", program, self+"probe"); err != nil {
 		return "", err
 	}
 	out, err := output(exec.Command(program, "-data", filepath.Join(temp, "data.db"), "-calls", strconv.Itoa(calls))) //nolint:gosec // built above
@@ -90,13 +90,13 @@ type overlay struct {
 	Replace   map[string]string
 }
 
-func (o *overlay) put(path string, text []byte) error {
+func (o *overlay) addFile(path string, text []byte) error {
 	copied := filepath.Join(o.temp, strconv.Itoa(len(o.Replace))+".go")
 	o.Replace[path] = copied
 	return os.WriteFile(copied, text, 0o600)
 }
 
-func (o *overlay) run(command string, args ...string) ([]byte, error) {
+func (o *overlay) runCommand(command string, args ...string) ([]byte, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func output(cmd *exec.Cmd) ([]byte, error) {
 // replaceMutexes rewrites the backend's packages that the probe needs.
 func (o *overlay) replaceMutexes() error {
 	const format = `{{$p := .}}{{range .GoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}{{"\n"}}{{end}}`
-	list, err := o.run("list", "-deps", "-f", format, self+"probe")
+	list, err := o.runCommand("list", "-deps", "-f", format, self+"probe")
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (o *overlay) replaceMutexes() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if err := o.put(path, rewritten); err != nil {
+		if err := o.addFile(path, rewritten); err != nil {
 			return err
 		}
 	}

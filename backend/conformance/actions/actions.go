@@ -110,7 +110,7 @@ type plainError struct{}
 
 func (plainError) Error() string { return Secret }
 
-func (f FailInput) err(attempt int) error {
+func (f FailInput) failure(attempt int) error {
 	var err error = plainError{}
 	if f.Code != "" {
 		err = streamer.Errorf(f.Code, "attempt %d failed as it was told to", attempt)
@@ -125,7 +125,7 @@ func (f FailInput) err(attempt int) error {
 }
 
 func fail(ctx context.Context, in FailInput) (json.RawMessage, error) {
-	return nil, in.err(streamer.Info(ctx).Attempt)
+	return nil, in.failure(streamer.Info(ctx).Attempt)
 }
 
 func panics(context.Context, json.RawMessage) (json.RawMessage, error) { panic(Secret) }

@@ -196,13 +196,13 @@ func TestTooLarge(t *testing.T) {
 		{bigInput{"result", 98302}, ""},
 		{bigInput{"result", 98303}, "result_too_large"},
 	} {
-		judgeCode(t, streamertest.RunStream(t, big, c.in).Err, c.code)
+		checkCode(t, streamertest.RunStream(t, big, c.in).Err, c.code)
 	}
-	judgeCode(t, streamertest.RunStream(t, unencodable, unencodableInput{"chunk"}).Err, "not_encodable")
-	judgeCode(t, streamertest.RunStream(t, unencodable, unencodableInput{"result"}).Err, "not_encodable")
+	checkCode(t, streamertest.RunStream(t, unencodable, unencodableInput{"chunk"}).Err, "not_encodable")
+	checkCode(t, streamertest.RunStream(t, unencodable, unencodableInput{"result"}).Err, "not_encodable")
 }
 
-func judgeCode(t *testing.T, err error, code string) {
+func checkCode(t *testing.T, err error, code string) {
 	t.Helper()
 	var e *streamer.Error
 	switch {

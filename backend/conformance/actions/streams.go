@@ -62,7 +62,7 @@ func flaky(_ context.Context, in FlakyInput, call *streamer.Call[Chunk]) (Done, 
 		call.Emit(Chunk{I: i + 1, Attempt: attempt})
 	}
 	if attempt <= in.Failures {
-		return Done{}, in.err(attempt)
+		return Done{}, in.failure(attempt)
 	}
 	return Done{in.Chunks, attempt}, nil
 }

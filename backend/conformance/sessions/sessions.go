@@ -16,12 +16,12 @@ var files embed.FS
 
 // Server returns the transcripts in which a server is under test, Client those
 // in which a client is, as conformance.Load reads them.
-func Server() fs.FS { return sub("server") }
+func Server() fs.FS { return subfolder("server") }
 
 // Client returns the transcripts in which a client is under test.
-func Client() fs.FS { return sub("client") }
+func Client() fs.FS { return subfolder("client") }
 
-func sub(dir string) fs.FS {
+func subfolder(dir string) fs.FS {
 	out, err := fs.Sub(files, dir)
 	if err != nil {
 		panic(err) // the directory's name is a constant, and a good one

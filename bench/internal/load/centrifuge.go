@@ -11,7 +11,7 @@ import (
 // Unix nanoseconds, until take returns true. subscribed is called when the
 // server has confirmed it. An empty channel: it connects, and returns.
 func Centrifuge(c *Conn, channel string, subscribed func(), take func(at, number int64) bool) error {
-	return c.Ask([]byte(`{"id":1,"connect":{}}`), func(frame []byte) (bool, error) {
+	return c.Exchange([]byte(`{"id":1,"connect":{}}`), func(frame []byte) (bool, error) {
 		at := time.Now().UnixNano()
 		// A frame holds a message on each line.
 		for line := range bytes.Lines(frame) {

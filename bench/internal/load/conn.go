@@ -89,10 +89,10 @@ func CloseAll(conns []*Conn) {
 // Close cuts the connection off.
 func (c *Conn) Close() { _ = c.tcp.Close() }
 
-// Each runs a function with every connection, each in a goroutine of its own,
+// ForEach runs a function with every connection, each in a goroutine of its own,
 // and returns the first error. When one fails or ctx ends, the connections are
 // closed.
-func Each(ctx context.Context, conns []*Conn, run func(i int, c *Conn) error) error {
+func ForEach(ctx context.Context, conns []*Conn, run func(i int, c *Conn) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { CloseAll(conns) })
@@ -132,14 +132,14 @@ func (c *Conn) flush() error {
 	return err
 }
 
-// Ask sends a message and hands every frame that comes to take, until take
+// Exchange sends a message and hands every frame that comes to take, until take
 // returns true. A frame is valid until take returns.
-func (c *Conn) Ask(text []byte, take func(frame []byte) (bool, error)) error {
+func (c *Conn) Exchange(text []byte, take func(frame []byte) (bool, error)) error {
 	if err := c.Send(text); err != nil {
 		return err
 	}
 	for {
-		frame, err := c.read()
+		frame, err := c.readFrame()
 		if err != nil {
 			return err
 		}
@@ -160,8 +160,8 @@ func (c *Conn) Send(text []byte) error {
 // waiting reports whether another frame, or its beginning, has come already.
 func (c *Conn) waiting() bool { return c.in != nil && c.in.Buffered() > 0 }
 
-// read returns the next frame, which is valid until the next read.
-func (c *Conn) read() ([]byte, error) {
+// readFrame returns the next frame, which is valid until the next call.
+func (c *Conn) readFrame() ([]byte, error) {
 	if c.in == nil {
 		c.in = bufio.NewReaderSize(c.tcp, 16<<10)
 	}

@@ -22,7 +22,7 @@ func TestAnswers(t *testing.T) {
 		`{"type":"result","id":"` + id + `","seq":2,"payload":456},{"type":"pong"}]`
 	var got []string
 	for a := range Answers([]byte(frame)) {
-		ended, err := a.Ends()
+		ended, err := a.IsLast()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("found %s", s)
 	}
 	for a := range Answers([]byte(`{"type":"error","code":"overloaded","final":false}`)) {
-		if _, err := a.Ends(); err == nil || !strings.Contains(err.Error(), "overloaded") {
+		if _, err := a.IsLast(); err == nil || !strings.Contains(err.Error(), "overloaded") {
 			t.Errorf("an error is reported as %v", err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestIDs(t *testing.T) {
 	for number := uint32(4090); number < 4100; number++ {
 		for count := range uint32(10) {
 			b := template.append(nil, number, 513, count)
-			id := string(idOf(b))
+			id := string(requestID(b))
 			if len(b) != template.Size() || seen[id] || id[14] != '7' || id[19] != '8' || strings.Count(id, "-") != 4 || slotOf(b) != 513 {
 				t.Fatalf("%s is no new UUIDv7 of slot 513", b)
 			}
@@ -213,11 +213,11 @@ func TestRequestsEndWithErrors(t *testing.T) {
 	}
 	failed := errors.New("failed")
 	conns := dial(t, echo(t, func(s string) string { return s }), 2)
-	err := Each(t.Context(), conns, func(i int, c *Conn) error {
+	err := ForEach(t.Context(), conns, func(i int, c *Conn) error {
 		if i == 0 {
 			return failed
 		}
-		return c.Ask([]byte("{}"), func([]byte) (bool, error) { return false, nil })
+		return c.Exchange([]byte("{}"), func([]byte) (bool, error) { return false, nil })
 	})
 	if !errors.Is(err, failed) {
 		t.Errorf("one of several connections failed with %v", err)

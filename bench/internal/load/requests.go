@@ -95,14 +95,14 @@ func Answers(frame []byte) iter.Seq[Answer] {
 	}
 }
 
-func idOf(body []byte) []byte {
+func requestID(body []byte) []byte {
 	_, rest, _ := bytes.Cut(body, idKey)
 	return rest[:min(idSize, len(rest))/idSize*idSize]
 }
 
 func slotOf(body []byte) uint16 {
 	var slot [2]byte
-	if id := idOf(body); len(id) == 0 {
+	if id := requestID(body); len(id) == 0 {
 		return noSlot
 	} else if _, err := hex.Decode(slot[:], id[slotAt:slotAt+4]); err != nil {
 		return noSlot
@@ -128,11 +128,11 @@ func leadingNumber(text []byte) (n int64) {
 }
 
 // ID returns the id of the request that a message is about; empty: none.
-func (a *Answer) ID() string { return string(idOf(a.Body)) }
+func (a *Answer) ID() string { return string(requestID(a.Body)) }
 
-// Ends reports whether a message is the last about its request. It returns an
+// IsLast reports whether a message is the last about its request. It returns an
 // error if the server answers with one, or with what no load asks for.
-func (a *Answer) Ends() (bool, error) {
+func (a *Answer) IsLast() (bool, error) {
 	switch string(a.Type) {
 	case "result", "request":
 		return true, nil
@@ -165,7 +165,7 @@ func (r *Requests) Run(ctx context.Context, d *Driver) (*Result, error) {
 		}
 	}
 	for _, c := range r.Conns {
-		d.Receivers = append(d.Receivers, func() { r.read(c, d) })
+		d.Receivers = append(d.Receivers, func() { r.readAnswers(c, d) })
 	}
 	d.Stop = func() { r.setDeadline(time.Now()) }
 	result, err := d.Run(ctx)
@@ -179,8 +179,8 @@ func (r *Requests) setDeadline(t time.Time) {
 	}
 }
 
-// read takes answers until the connection's deadline.
-func (r *Requests) read(c *Conn, d *Driver) {
+// readAnswers takes answers until the connection's deadline.
+func (r *Requests) readAnswers(c *Conn, d *Driver) {
 	for {
 		// What has come is taken before anything is sent.
 		if !c.waiting() {
@@ -189,14 +189,14 @@ func (r *Requests) read(c *Conn, d *Driver) {
 				return
 			}
 		}
-		frame, err := c.read()
+		frame, err := c.readFrame()
 		if err != nil {
 			d.Fail(err) // unless it has ended
 			return
 		}
 		at := time.Now().UnixNano()
 		for a := range Answers(frame) {
-			ended, err := a.Ends()
+			ended, err := a.IsLast()
 			switch {
 			case err != nil:
 				d.Fail(err)

@@ -202,8 +202,8 @@ func (s *Server) Kill() {
 	s.quit = nil
 }
 
-// Used returns what the server and this process have used.
-func (s *Server) Used() load.Used {
+// Usage returns what the server and this process have used.
+func (s *Server) Usage() load.Used {
 	return load.Used{Server: float64(machine.CPU(s.cmd.Process.Pid)), Load: float64(machine.OwnCPU())}
 }
 

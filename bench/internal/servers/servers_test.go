@@ -59,7 +59,7 @@ func TestKinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if used := s.Used(); used.Load == 0 && used.Server == 0 {
+		if used := s.Usage(); used.Load == 0 && used.Server == 0 {
 			t.Logf("%s: this system does not tell what processes use", kind)
 		}
 		if err := errors.Join(s.Stop(), s.Stop()); err != nil {

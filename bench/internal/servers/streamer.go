@@ -108,7 +108,7 @@ func router() *streamer.Router {
 	streamer.Handle(r, Echo, func(_ context.Context, in Order) (Order, error) { return in, nil })
 	streamer.Handle(r, Clock, func(context.Context, struct{}) (int64, error) { return time.Now().UnixNano(), nil })
 	streamer.HandleStream(r, Report, report, streamer.Async())
-	streamer.HandleStream(r, Walk, walk, streamer.Async())
+	streamer.HandleStream(r, Walk, emitInSteps, streamer.Async())
 	return r
 }
 
@@ -130,7 +130,8 @@ func report(ctx context.Context, in Pace, call *streamer.Call[int64]) (int, erro
 	return in.Reports, nil
 }
 
-func walk(ctx context.Context, in Pace, call *streamer.Call[int]) (int, error) {
+// emitInSteps emits a chunk and makes a checkpoint once in each interval.
+func emitInSteps(ctx context.Context, in Pace, call *streamer.Call[int]) (int, error) {
 	at := 0
 	resumed, err := call.Resume(&at)
 	if err != nil {

@@ -82,8 +82,8 @@ func canMount(dir string) error {
 
 func (v volume) ballast() string { return filepath.Join(string(v), "ballast") }
 
-// fill takes all space that is left.
-func (v volume) fill() error {
+// fillUp takes all space that is left.
+func (v volume) fillUp() error {
 	f, err := os.OpenFile(v.ballast(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err

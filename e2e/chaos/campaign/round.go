@@ -29,7 +29,7 @@ const (
 func (w *world) round(ctx context.Context, r *Round) error {
 	acts := r.Acts
 	for ; len(acts) > 0 && acts[0].At == 0; acts = acts[1:] {
-		if err := w.act(acts[0]); err != nil {
+		if err := w.execute(acts[0]); err != nil {
 			return err
 		}
 	}
@@ -39,14 +39,14 @@ func (w *world) round(ctx context.Context, r *Round) error {
 	}
 	reached := true // when it is killed before it is up
 	if up {
-		if reached, err = w.live(ctx, r, acts); err != nil {
+		if reached, err = w.runUntilKilled(ctx, r, acts); err != nil {
 			return err
 		}
 	}
 	w.network.SetTarget("", nil)
 	<-w.server.Done
 	if !w.server.Killed() {
-		w.find(check.Crash, "a server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+		w.addFinding(check.Crash, "a server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
 		return nil
 	}
 	always := []serverproc.Point{serverproc.Backup, serverproc.Slow, serverproc.Broken, serverproc.Full}
@@ -59,7 +59,7 @@ func (w *world) round(ctx context.Context, r *Round) error {
 	w.recorder.Pause.Store(false)
 	if r.Point == serverproc.Backup {
 		w.counts[Backups]++
-		to := w.file(fmt.Sprintf("copy-%d.db", w.counts[Backups]))
+		to := w.filePath(fmt.Sprintf("copy-%d.db", w.counts[Backups]))
 		if err := moveDatabase(w.data, to); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (w *world) diskFails() bool {
 func (w *world) checkLog() {
 	log, err := os.Stat(w.data + "-wal")
 	if err == nil && log.Size() > logSize && !w.diskFails() {
-		w.find(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
+		w.addFinding(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
 	}
 }
 
@@ -99,27 +99,27 @@ func (w *world) start(r *Round) (up bool, err error) {
 		case <-w.server.Done:
 		default:
 			w.server.Stop()
-			w.find(check.Crash, "a server neither comes up nor ends: %s", w.logTail())
+			w.addFinding(check.Crash, "a server neither comes up nor ends: %s", w.logTail())
 			return false, nil
 		}
 		if w.server.Killed() {
 			return false, nil
 		}
 		if !w.diskFails() {
-			w.find(check.Crash, "a server could not start: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+			w.addFinding(check.Crash, "a server could not start: %v: %s", w.server.Cmd.ProcessState, w.logTail())
 			return false, nil
 		}
 		if err := w.makeSpace(); err != nil {
 			return false, err
 		}
 	}
-	w.find(check.Disk, "of %d starts none came up: %s", maxStarts, w.logTail())
+	w.addFinding(check.Disk, "of %d starts none came up: %s", maxStarts, w.logTail())
 	return false, nil
 }
 
-// live does what the round plans until the server is killed, at the latest when
+// runUntilKilled does what the round plans until the server is killed, at the latest when
 // the round is over, and tells whether it was killed at its point.
-func (w *world) live(ctx context.Context, r *Round, acts []Act) (reached bool, err error) {
+func (w *world) runUntilKilled(ctx context.Context, r *Round, acts []Act) (reached bool, err error) {
 	defer w.server.Kill()
 	fired := &atomic.Bool{}
 	w.network.SetTarget(w.address, w.trigger(r, fired))
@@ -138,7 +138,7 @@ func (w *world) live(ctx context.Context, r *Round, acts []Act) (reached bool, e
 		if over(min(a.At, r.Life)) {
 			return reached || fired.Load(), nil
 		}
-		if err := w.act(a); err != nil {
+		if err := w.execute(a); err != nil {
 			return false, err
 		}
 	}
@@ -164,7 +164,7 @@ func (w *world) trigger(r *Round, fired *atomic.Bool) *recorder.Trigger {
 	}}
 }
 
-func (w *world) act(a Act) error {
+func (w *world) execute(a Act) error {
 	switch a.Verb {
 	case killClient:
 		w.counts[Clients]++
@@ -179,23 +179,23 @@ func (w *world) act(a Act) error {
 	case pause:
 		w.recorder.Pause.Store(true)
 	case fillDisk:
-		return w.fill()
+		return w.fillDisk()
 	case emptyDisk:
 		return w.recover()
 	}
 	return nil
 }
 
-// fill fills the disk, and checks that the server says so if it refuses a call.
-func (w *world) fill() error {
-	if err := w.volume.fill(); err != nil {
+// fillDisk fills the disk, and checks that the server says so if it refuses a call.
+func (w *world) fillDisk() error {
+	if err := w.volume.fillUp(); err != nil {
 		return err
 	}
 	w.filled = true
 	w.counts[Full]++
 	before := w.recorder.Unavailable.Load()
 	if w.await(fillWait, func() bool { return w.recorder.Unavailable.Load() > before }) {
-		w.notReady = w.await(recorder.Wait, w.saysNotReady) || w.notReady
+		w.notReady = w.await(recorder.Wait, w.isNotReady) || w.notReady
 		w.counts[Unavailable] += int(w.recorder.Unavailable.Load() - before)
 	}
 	return nil
@@ -219,7 +219,7 @@ func (w *world) recover() error {
 		select {
 		case <-w.server.Done: // it has crashed, which is found elsewhere
 		default:
-			w.find(check.Disk, "%v after the disk has space again, no call is accepted", recorder.Wait)
+			w.addFinding(check.Disk, "%v after the disk has space again, no call is accepted", recorder.Wait)
 		}
 	}
 	return nil
@@ -241,8 +241,8 @@ func (w *world) await(limit time.Duration, condition func() bool) bool {
 	return true
 }
 
-// saysNotReady asks the server whether it is ready.
-func (w *world) saysNotReady() bool {
+// isNotReady asks the server whether it is ready.
+func (w *world) isNotReady() bool {
 	once := &http.Client{Timeout: recorder.Wait, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := once.Get("http://" + w.address + "/readyz")
 	if err != nil {

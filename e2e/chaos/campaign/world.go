@@ -55,32 +55,32 @@ type world struct {
 	handlers []serverproc.Entry  // of the servers before
 }
 
-func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
+func (w *world) filePath(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) find(rule check.Rule, format string, args ...any) {
+func (w *world) addFinding(rule check.Rule, format string, args ...any) {
 	w.findings = append(w.findings, check.Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
-// open makes what the world needs.
-func (w *world) open() (err error) {
+// setUp creates what the world needs.
+func (w *world) setUp() (err error) {
 	w.dir = filepath.Join(w.campaign.dir, fmt.Sprintf("world-%03d", w.Number))
-	w.data = w.file("streamer.db")
+	w.data = w.filePath("streamer.db")
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return err
 	}
-	if w.log, err = os.Create(w.file("log")); err != nil {
+	if w.log, err = os.Create(w.filePath("log")); err != nil {
 		return err
 	}
 	budget := int64(cutAfter)
 	switch w.Kind {
 	case serverproc.FullDisk:
-		if w.volume, err = newVolume(w.file("volume"), volumeSize); err != nil {
+		if w.volume, err = newVolume(w.filePath("volume"), volumeSize); err != nil {
 			return err
 		}
 		w.data = filepath.Join(string(w.volume), "streamer.db")
 		budget = largeCutAfter
 	case serverproc.Clock:
-		w.clockFile = w.file("clock")
+		w.clockFile = w.filePath("clock")
 		if err := setClock(w.clockFile, 0); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (w *world) open() (err error) {
 // it.
 func (w *world) carryOut(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, w.close(err != nil)) }()
-	if err := w.open(); err != nil {
+	if err := w.setUp(); err != nil {
 		return err
 	}
 	for i := range w.Rounds {
@@ -132,14 +132,14 @@ func (w *world) finish() (*check.Evidence, error) {
 	}
 	evidence := &check.Evidence{Retention: w.Retention}
 	if !w.ready() {
-		w.find(check.Crash, "after the last kill no server comes up: %s", w.logTail())
+		w.addFinding(check.Crash, "after the last kill no server comes up: %s", w.logTail())
 		return evidence, nil
 	}
 	w.drain()
 	evidence.ReadAt = serverproc.Now()
 	var err error
 	if evidence.Stored, err = recorder.Stored(w.address); err != nil {
-		w.find(check.Crash, "what is stored cannot be read: %v", err)
+		w.addFinding(check.Crash, "what is stored cannot be read: %v", err)
 	}
 	w.shutDown()
 	return evidence, nil
@@ -150,9 +150,9 @@ func (w *world) drain() {
 	select {
 	case <-w.recorder.Finish():
 	case <-w.server.Done:
-		w.find(check.Crash, "the last server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+		w.addFinding(check.Crash, "the last server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
 	case <-time.After(drainLimit):
-		w.find(check.Unended, "calls have not ended %v after the last kill", drainLimit)
+		w.addFinding(check.Unended, "calls have not ended %v after the last kill", drainLimit)
 	}
 }
 
@@ -162,14 +162,14 @@ func (w *world) shutDown() {
 	select {
 	case <-w.server.Done:
 		if !w.server.Cmd.ProcessState.Success() {
-			w.find(check.Crash, "the last server did not shut down: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+			w.addFinding(check.Crash, "the last server did not shut down: %v: %s", w.server.Cmd.ProcessState, w.logTail())
 		}
 	case <-time.After(recorder.Wait):
-		w.find(check.Crash, "the last server does not end on SIGTERM")
+		w.addFinding(check.Crash, "the last server does not end on SIGTERM")
 		w.server.Stop()
 	}
 	if err := checkDatabase(w.data); err != nil {
-		w.find(check.Crash, "the data file: %v", err)
+		w.addFinding(check.Crash, "the data file: %v", err)
 	}
 }
 
@@ -179,9 +179,9 @@ func (w *world) check(e *check.Evidence) error {
 	w.server.Stop()
 	e.Calls, e.Handlers = w.recorder.Calls(), append(w.handlers, w.server.Entries...)
 	var unreadable, cuts int
-	e.Sent, unreadable, cuts = w.network.Sent()
+	e.Sent, unreadable, cuts = w.network.SentEvents()
 	if w.counts[Cuts] += cuts; unreadable > 0 {
-		w.find(check.Crash, "%d messages on the wire could not be read", unreadable)
+		w.addFinding(check.Crash, "%d messages on the wire could not be read", unreadable)
 	}
 	if len(w.findings) == 0 || e.Stored != nil {
 		report := check.Check(e)
@@ -189,7 +189,7 @@ func (w *world) check(e *check.Evidence) error {
 		maps.Copy(w.counts, report.Counts)
 	}
 	if w.counts[Unavailable] > 0 && !w.notReady {
-		w.find(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.counts[Unavailable])
+		w.addFinding(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.counts[Unavailable])
 	}
 	if len(w.findings) == 0 {
 		return nil
@@ -197,10 +197,10 @@ func (w *world) check(e *check.Evidence) error {
 	var errs []error
 	for name, v := range map[string]any{"findings": w.findings, "plan": w.World, "calls": e.Calls, "handlers": e.Handlers, "sent": e.Sent, "stored": e.Stored} {
 		text, err := json.MarshalIndent(v, "", " ")
-		errs = append(errs, err, os.WriteFile(w.file(name+".json"), text, 0o600))
+		errs = append(errs, err, os.WriteFile(w.filePath(name+".json"), text, 0o600))
 	}
 	if w.volume != "" {
-		errs = append(errs, copyDatabase(w.data, w.file("streamer.db")))
+		errs = append(errs, copyDatabase(w.data, w.filePath("streamer.db")))
 	}
 	return errors.Join(errs...)
 }
@@ -270,7 +270,7 @@ func (w *world) ready() bool {
 
 // logTail returns the end of the log.
 func (w *world) logTail() string {
-	text, err := os.ReadFile(w.file("log"))
+	text, err := os.ReadFile(w.filePath("log"))
 	if err != nil {
 		return err.Error()
 	}

@@ -144,18 +144,18 @@ func Check(e *Evidence) Report {
 	return c.Report
 }
 
-func (c *checker) find(rule Rule, id, format string, args ...any) {
+func (c *checker) addFinding(rule Rule, id, format string, args ...any) {
 	c.Findings = append(c.Findings, Finding{rule, id, fmt.Sprintf(format, args...)})
 }
 
-// call returns the call with that id. It is a finding if nobody has asked for
+// callByID returns the call with that id. It is a finding if nobody has asked for
 // it.
-func (c *checker) call(id, where string) *call {
+func (c *checker) callByID(id, where string) *call {
 	k := c.calls[id]
 	if k == nil {
 		k = &call{Call: &recorder.Call{ID: id}}
 		c.calls[id] = k
-		c.find(UnknownCall, id, "it was %s, and nobody has asked for it", where)
+		c.addFinding(UnknownCall, id, "it was %s, and nobody has asked for it", where)
 	}
 	return k
 }
@@ -168,7 +168,7 @@ func (c *checker) indexCalls() {
 		c.calls[k.ID] = k
 		for _, id := range k.Acks {
 			if k.ack = cmp.Or(k.ack, id); k.ack != id {
-				c.find(Duplicate, k.ID, "it was acknowledged as %s, and then as %s", k.ack, id)
+				c.addFinding(Duplicate, k.ID, "it was acknowledged as %s, and then as %s", k.ack, id)
 			}
 		}
 	}
@@ -180,9 +180,9 @@ func (c *checker) indexCalls() {
 	}
 	for i := range c.Stored {
 		s := &c.Stored[i]
-		k := c.call(s.ID, "stored")
+		k := c.callByID(s.ID, "stored")
 		if k.stored != nil {
-			c.find(Duplicate, s.ID, "it is twice in the server's list")
+			c.addFinding(Duplicate, s.ID, "it is twice in the server's list")
 		}
 		k.stored = s
 	}
@@ -206,9 +206,9 @@ func (c *checker) checkAcknowledged() {
 		}
 		switch {
 		case s == nil && !c.expired(k, c.ReadAt):
-			c.find(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target())
-		case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].Ends()):
-			c.find(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target())
+			c.addFinding(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target())
+		case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].IsEnd()):
+			c.addFinding(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target())
 		}
 	}
 }
@@ -244,7 +244,7 @@ func (c *checker) checkKeys() {
 	check := func(k *call, what, id string) {
 		u := use{k.Key, what}
 		if used[u] = cmp.Or(used[u], id); used[u] != id {
-			c.find(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
+			c.addFinding(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
 		}
 	}
 	for _, asked := range c.Calls {

@@ -87,7 +87,7 @@ func (h *history) send(id string, events ...recorder.Event) {
 			s.Events = slices.DeleteFunc(s.Events, func(old recorder.Event) bool { return old.Seq >= e.From })
 		}
 		s.Events = append(s.Events, e)
-		if e.Ends() {
+		if e.IsEnd() {
 			s.EndedAt = h.now / 1000
 		}
 	}

@@ -41,18 +41,18 @@ func (c *checker) checkEvents(k *call, r *recorder.Read) (chunks int) {
 				rule = Overlap
 			}
 			if rule != "" {
-				c.find(rule, k.ID, "its reader got %+v, in position %d of attempt %d after seq %d", *e, chunks, attempt, seq)
+				c.addFinding(rule, k.ID, "its reader got %+v, in position %d of attempt %d after seq %d", *e, chunks, attempt, seq)
 			}
 			seq, chunks = e.Seq, chunks+1
 		case "attempt":
 			if e.Seq <= seq || e.Attempt <= attempt || e.Discarded > chunks {
-				c.find(Duplicate, k.ID, "its reader got %+v, in attempt %d with %d chunks after seq %d", *e, attempt, chunks, seq)
+				c.addFinding(Duplicate, k.ID, "its reader got %+v, in attempt %d with %d chunks after seq %d", *e, attempt, chunks, seq)
 			}
 			c.Counts[Discarded] += e.Discarded
 			seq, attempt, percent, chunks = e.Seq, e.Attempt, 0, chunks-e.Discarded
 		case "progress":
 			if e.Attempt == attempt && e.Percent < percent {
-				c.find(Outcome, k.ID, "progress fell from %v to %v percent in attempt %d", percent, e.Percent, attempt)
+				c.addFinding(Outcome, k.ID, "progress fell from %v to %v percent in attempt %d", percent, e.Percent, attempt)
 			}
 			if e.Attempt == attempt {
 				percent = e.Percent
@@ -69,7 +69,7 @@ func (c *checker) checkEvents(k *call, r *recorder.Read) (chunks int) {
 			if slices.Contains(r.List[:i], n) {
 				rule = Duplicate
 			}
-			c.find(rule, k.ID, "its chunks were collected as %v", r.List)
+			c.addFinding(rule, k.ID, "its chunks were collected as %v", r.List)
 			break
 		}
 	}
@@ -84,17 +84,17 @@ func (c *checker) checkEnd(k *call, r *recorder.Read, chunks int) {
 	switch {
 	case r.Code == "not_found":
 		if !c.expired(k, r.At) {
-			c.find(Lost, k.ID, "it was known as %s, and then not found, though its retention was not over", k.target())
+			c.addFinding(Lost, k.ID, "it was known as %s, and then not found, though its retention was not over", k.target())
 		}
 	case r.Code == "expired_id" && k.ack == "":
 		made, ok := idTime(k.ID)
 		if !ok || c.Retention == 0 || r.At-made < c.Retention.Microseconds() {
-			c.find(Retention, k.ID, "its id was refused as expired %v after it was made", time.Duration(r.At-made)*time.Microsecond)
+			c.addFinding(Retention, k.ID, "its id was refused as expired %v after it was made", time.Duration(r.At-made)*time.Microsecond)
 		}
 	default:
 		c.checkOutcome(k, "its reader got", r.Code, r.Result, chunks)
 		if k.end != nil && !deleted(k.end) && (k.end.Code != r.Code || !sameJSON(k.end.Result, r.Result)) {
-			c.find(Duplicate, k.ID, "it ended twice: %q %s, then %q %s", k.end.Code, k.end.Result, r.Code, r.Result)
+			c.addFinding(Duplicate, k.ID, "it ended twice: %q %s, then %q %s", k.end.Code, k.end.Result, r.Code, r.Result)
 			return
 		}
 		k.end = r
@@ -108,7 +108,7 @@ func (c *checker) checkEnd(k *call, r *recorder.Read, chunks int) {
 func (c *checker) checkOutcome(k *call, how, code string, data []byte, chunks int) {
 	if code != "" {
 		if !slices.Contains(k.May, code) {
-			c.find(Outcome, k.ID, "%s %s; it may end with %v or its result", how, code, k.May)
+			c.addFinding(Outcome, k.ID, "%s %s; it may end with %v or its result", how, code, k.May)
 		}
 		return
 	}
@@ -117,12 +117,12 @@ func (c *checker) checkOutcome(k *call, how, code string, data []byte, chunks in
 		result, chunks = k.Params, k.Params.Chunks
 	}
 	if chunks < k.Params.Chunks {
-		c.find(Gap, k.ID, "%s %d chunks before its result, not %d", how, chunks, k.Params.Chunks)
+		c.addFinding(Gap, k.ID, "%s %d chunks before its result, not %d", how, chunks, k.Params.Chunks)
 	} else if chunks > k.Params.Chunks {
-		c.find(Duplicate, k.ID, "%s %d chunks before its result, not %d", how, chunks, k.Params.Chunks)
+		c.addFinding(Duplicate, k.ID, "%s %d chunks before its result, not %d", how, chunks, k.Params.Chunks)
 	}
 	if want, err := json.Marshal(result); err != nil || !sameJSON(want, data) {
-		c.find(Outcome, k.ID, "%s the result %s, which is not %s", how, data, want)
+		c.addFinding(Outcome, k.ID, "%s the result %s, which is not %s", how, data, want)
 	}
 }
 

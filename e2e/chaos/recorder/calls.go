@@ -60,7 +60,7 @@ type ReadEvent struct {
 
 // choose chooses a call for a world of a kind, or two with one idempotency key.
 func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
-	c := &Call{ID: client.NewID(), Action: serverproc.Stored, Params: chooseJob(kind, random)}
+	c := &Call{ID: client.NewID(), Action: serverproc.Stored, Params: chooseParams(kind, random)}
 	choice := random.IntN(20)
 	switch {
 	case choice < 2:
@@ -106,17 +106,17 @@ func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
 	return []*Call{c, &twin}
 }
 
-func chooseJob(kind serverproc.Kind, random *rand.Rand) serverproc.Params {
-	p := serverproc.Params{Chunks: random.IntN(30), PaceMicros: random.IntN(12_000), Pad: random.IntN(64), FailAt: -1, Salt: random.Int64()}
+func chooseParams(kind serverproc.Kind, random *rand.Rand) serverproc.Params {
+	p := serverproc.Params{Chunks: random.IntN(30), ChunkMicros: random.IntN(12_000), Pad: random.IntN(64), FailAt: -1, Salt: random.Int64()}
 	switch {
 	case kind == serverproc.Heavy:
-		p.PaceMicros, p.Pad = random.IntN(1000), 2000+random.IntN(8000)
+		p.ChunkMicros, p.Pad = random.IntN(1000), 2000+random.IntN(8000)
 	case kind == serverproc.FullDisk:
-		p.PaceMicros, p.Pad, p.Filler = random.IntN(3000), 500+random.IntN(1500), strings.Repeat("f", random.IntN(25_000))
+		p.ChunkMicros, p.Pad, p.Filler = random.IntN(3000), 500+random.IntN(1500), strings.Repeat("f", random.IntN(25_000))
 	case kind == serverproc.Clean && random.IntN(12) == 0:
-		p.Chunks, p.PaceMicros = 60, 50_000 // longer than the retention
+		p.Chunks, p.ChunkMicros = 60, 50_000 // longer than the retention
 	case random.IntN(10) == 0:
-		p.Chunks, p.PaceMicros = 40, 15_000
+		p.Chunks, p.ChunkMicros = 40, 15_000
 	}
 	if random.IntN(2) == 0 {
 		p.CheckpointEvery = 1 + random.IntN(8)

@@ -40,8 +40,8 @@ type Event struct {
 // Durable tells whether it is an event that is stored.
 func (e *Event) Durable() bool { return e.Seq > 0 && e.Type != "snapshot" && e.Type != "lag" }
 
-// Ends tells whether it is the end of a stored call.
-func (e *Event) Ends() bool { return e.Seq > 0 && (e.Type == "result" || e.Type == "error") }
+// IsEnd tells whether it is the end of a stored call.
+func (e *Event) IsEnd() bool { return e.Seq > 0 && (e.Type == "result" || e.Type == "error") }
 
 // Hash returns the hash of an event's data and payload; 0 for none.
 func (e *Event) Hash() uint64 {
@@ -132,9 +132,9 @@ func (n *Network) CutAll() int {
 	return len(n.open)
 }
 
-// Sent returns what was sent so far, how many messages could not be read, and
+// SentEvents returns what was sent so far, how many messages could not be read, and
 // how many connections were cut by numbers of bytes.
-func (n *Network) Sent() (events []Event, unreadable, cuts int) {
+func (n *Network) SentEvents() (events []Event, unreadable, cuts int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.sent), n.unreadable, n.cuts

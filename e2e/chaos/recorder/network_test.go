@@ -132,7 +132,7 @@ func TestEventsOfMessages(t *testing.T) {
 	} {
 		require.Nil(t, n.record([]byte(text)))
 	}
-	got, unreadable, _ := n.Sent()
+	got, unreadable, _ := n.SentEvents()
 	require.Zero(t, unreadable)
 	for i := range got {
 		require.Positive(t, got[i].At)
@@ -147,7 +147,7 @@ func TestEventsOfMessages(t *testing.T) {
 		{Type: "result", ID: "b", Seq: 5, Sum: sum("7")},
 		{Type: "error", ID: "d", Code: "unavailable"},
 	}, got)
-	require.Equal(t, 4, slices.IndexFunc(got, func(e Event) bool { return e.Ends() }))
+	require.Equal(t, 4, slices.IndexFunc(got, func(e Event) bool { return e.IsEnd() }))
 	require.False(t, got[5].Durable(), "a refusal is not stored")
 }
 
@@ -155,7 +155,7 @@ func TestUnreadableMessagesAreCounted(t *testing.T) {
 	n := NewNetwork(1, 0)
 	n.record([]byte(`{"type":`))
 	n.record([]byte(`{"type":"ack","id":"a","seq":1}`))
-	sent, unreadable, _ := n.Sent()
+	sent, unreadable, _ := n.SentEvents()
 	require.Len(t, sent, 1)
 	require.Equal(t, 1, unreadable)
 }
@@ -208,7 +208,7 @@ func TestNoCuts(t *testing.T) {
 	n.SetTarget(acks(t, 2000), nil)
 	n.StopCuts()
 	require.Equal(t, 2000, received(t, n, 2000))
-	sent, unreadable, cuts := n.Sent()
+	sent, unreadable, cuts := n.SentEvents()
 	require.Len(t, sent, 2000)
 	require.Zero(t, unreadable)
 	require.Zero(t, cuts)
@@ -221,7 +221,7 @@ func TestConnectionsAreCut(t *testing.T) {
 	for range 30 {
 		received(t, n, 500)
 	}
-	_, unreadable, cuts := n.Sent()
+	_, unreadable, cuts := n.SentEvents()
 	require.Positive(t, cuts)
 	require.Less(t, cuts, 30, "some live longer")
 	require.Zero(t, unreadable)
@@ -241,7 +241,7 @@ func TestTrigger(t *testing.T) {
 			require.Equal(t, 2, got)
 		}
 		require.Equal(t, 1, fired)
-		sent, _, _ := n.Sent()
+		sent, _, _ := n.SentEvents()
 		require.Len(t, sent, 3)
 	}
 }
@@ -263,7 +263,7 @@ func TestCutAll(t *testing.T) {
 	done := make(chan int)
 	go func() { done <- received(t, n, 2) }()
 	require.Eventually(t, func() bool {
-		sent, _, _ := n.Sent()
+		sent, _, _ := n.SentEvents()
 		return len(sent) == 1
 	}, 2*time.Minute, time.Millisecond)
 	require.Equal(t, 1, n.CutAll())
@@ -307,7 +307,7 @@ func TestNextClientContinues(t *testing.T) {
 	stored, err := Stored(address)
 	require.NoError(t, err)
 	for _, s := range stored {
-		require.True(t, s.Events[len(s.Events)-1].Ends())
+		require.True(t, s.Events[len(s.Events)-1].IsEnd())
 	}
 	require.NotEmpty(t, stored)
 }

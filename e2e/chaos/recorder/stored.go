@@ -39,7 +39,7 @@ func Stored(address string) (out []StoredCall, err error) {
 	defer func() { _ = ws.Close() }()
 	list := map[string]any{"type": "list", "ref": "list", "limit": 100}
 	for more := true; more; {
-		m, err := ask(ws, list)
+		m, err := roundTrip(ws, list)
 		if err != nil {
 			return nil, fmt.Errorf("listing what is stored: %w", err)
 		}
@@ -59,7 +59,7 @@ func Stored(address string) (out []StoredCall, err error) {
 
 func (s *StoredCall) readEvents(ws *websocket.Conn) error {
 	for after, more := uint64(0), true; more; {
-		m, err := ask(ws, map[string]any{"type": "subscribe", "ref": s.ID, "id": s.ID, "after": after})
+		m, err := roundTrip(ws, map[string]any{"type": "subscribe", "ref": s.ID, "id": s.ID, "after": after})
 		switch {
 		case err != nil:
 			return err
@@ -79,8 +79,8 @@ func (s *StoredCall) readEvents(ws *websocket.Conn) error {
 	return nil
 }
 
-// ask sends a message and returns the answer, which has the same ref.
-func ask(ws *websocket.Conn, request map[string]any) (*message, error) {
+// roundTrip sends a message and returns the answer, which has the same ref.
+func roundTrip(ws *websocket.Conn, request map[string]any) (*message, error) {
 	if err := ws.SetReadDeadline(time.Now().Add(Wait)); err != nil {
 		return nil, err
 	}

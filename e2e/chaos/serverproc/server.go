@@ -28,8 +28,8 @@ const (
 	secret  = "a secret of thirty-two bytes, at least"
 )
 
-// neverPoison is a number of crashes that no call reaches: none has caused them.
-const neverPoison = 1 << 20
+// noCrashLimit is a number of crashes that no call reaches: none has caused them.
+const noCrashLimit = 1 << 20
 
 // Settings are what a server is started with.
 type Settings struct {
@@ -90,7 +90,7 @@ func serve(ctx context.Context, s *Settings, queue *faultstore.Store, log *slog.
 		return err
 	}
 	srv, err := server.New(router(&worker{s.Run, sendEntry}), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
-		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, MaxQuarantineCrashes: neverPoison,
+		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, MaxQuarantineCrashes: noCrashLimit,
 		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
 	})
 	if err != nil {

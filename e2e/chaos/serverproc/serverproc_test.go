@@ -62,7 +62,7 @@ func request(t *testing.T, address string) string {
 	t.Cleanup(func() { _ = ws.Close() })
 	id := client.NewID()
 	require.NoError(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"type":"request","id":"%s","action":"job","payload":
-		{"chunks":0,"paceMicros":0,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`, id)))
+		{"chunks":0,"chunkMicros":0,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`, id)))
 	return id
 }
 

@@ -62,7 +62,7 @@ func run(data string, calls int) (err error) {
 		if i == warmUp {
 			counter.Reset()
 		}
-		if err := call(ws, i); err != nil {
+		if err := callAndWait(ws, i); err != nil {
 			return err
 		}
 	}
@@ -70,8 +70,8 @@ func run(data string, calls int) (err error) {
 	return nil
 }
 
-// call makes a durable call and reads until its result.
-func call(ws *websocket.Conn, n int) error {
+// callAndWait makes a durable call and reads until its result.
+func callAndWait(ws *websocket.Conn, n int) error {
 	ms := time.Now().UnixMilli() // ids are UUIDv7
 	id := fmt.Sprintf("%08x-%04x-7000-8000-%012x", ms>>16, ms&0xffff, n)
 	request := `{"type":"request","id":"` + id + `","action":"nothing","mode":"async","payload":{}}`

@@ -20,13 +20,13 @@ const (
 	Echo = "echo"
 )
 
-// Params are a job's payload. All that a job emits and returns follows from
-// them, however often it is run, so a checker can tell what is right.
+// Params are the payload of Stored and Grown. All that a handler emits and returns
+// follows from them, however often it is run, so a checker can tell what is right.
 type Params struct {
-	// Chunks are emitted, one every PaceMicros, with Pad bytes of padding.
-	Chunks     int `json:"chunks"`
-	PaceMicros int `json:"paceMicros"`
-	Pad        int `json:"pad"`
+	// Chunks are emitted, one every ChunkMicros, with Pad bytes of padding.
+	Chunks      int `json:"chunks"`
+	ChunkMicros int `json:"chunkMicros"`
+	Pad         int `json:"pad"`
 	// CheckpointEvery stores a checkpoint after so many chunks; 0: none.
 	CheckpointEvery int `json:"checkpointEvery"`
 	// FailAt fails the first attempt if it reaches that chunk; -1: no.
@@ -39,7 +39,7 @@ type Params struct {
 	Filler string `json:"filler,omitempty"`
 }
 
-// Chunk is one chunk of a job's output.
+// Chunk is one chunk of a handler's output.
 type Chunk struct {
 	I int `json:"i"`
 	// Attempt emitted it, in the process with number Run.
@@ -48,13 +48,13 @@ type Chunk struct {
 	Pad     string `json:"pad,omitempty"`
 }
 
-// Result is a job's result.
+// Result is a handler's result.
 type Result struct {
 	Chunks int   `json:"chunks"`
 	Salt   int64 `json:"salt"`
 }
 
-// worker runs jobs in the process with number run, and records what they do.
+// worker runs handlers in the process with number run, and records what they do.
 type worker struct {
 	run    int
 	record func(Entry)
@@ -88,7 +88,7 @@ func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk
 			call.Checkpoint(i + 1)
 		}
 		select {
-		case <-time.After(time.Duration(p.PaceMicros) * time.Microsecond):
+		case <-time.After(time.Duration(p.ChunkMicros) * time.Microsecond):
 		case <-ctx.Done():
 			return Result{}, ctx.Err()
 		}
