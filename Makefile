@@ -1,4 +1,4 @@
-# Everything that is done here, by name. `make` alone lists it.
+# The commands of this repository. `make` alone lists them.
 #
 # Nothing needs to be set: no GOFLAGS, no GOPATH, no path. go.work joins the
 # modules; what is published is also built and tested without it (see alone).
@@ -154,12 +154,12 @@ locks: ## Count the lock acquisitions of a durable call, and say where they are 
 conform: ## Play the transcripts against a server or a client (CONFORMFLAGS='--url ws://127.0.0.1:8080 ...', '--help')
 	@go run ./backend/cmd/streamer conform $(CONFORMFLAGS)
 
-.PHONY: hostile
-hostile: ## Play 400 storms of a hostile gateway against the Go client; a minute
-	@STREAMER_HOSTILE_SEEDS=400 go test -count=1 -timeout 45m -run TestHostile ./e2e
+.PHONY: faults
+faults: ## Run the Go client against a gateway that injects faults, with 400 seeds; a minute
+	@STREAMER_FAULT_SEEDS=400 go test -count=1 -timeout 45m -run TestClientFaults ./e2e
 
 .PHONY: attack
-attack: ## Attack a server in some thirty ways, and print what each got
+attack: ## Attack a server in some thirty ways, and print the answers
 	@go test -count=1 -timeout 45m -run 'TestAttack$$' -v ./e2e
 
 .PHONY: dev

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// reportInterval is that of a handler's reports, spareReports how many are made
+// reportInterval is that of a handler's reports, extraReports how many are made
 // besides those that are measured: before all follow, and at the end.
 const (
 	reportInterval = 100 * time.Millisecond
-	spareReports   = 20
+	extraReports   = 20
 )
 
 // progress measures how long what a handler reports takes to its clients, in
@@ -122,8 +122,8 @@ func (r *receiver) follow(c *load.Conn, text []byte) error {
 // call.
 func (d *delivery) calls(shared, chunks bool) func(context.Context) (*load.Result, error) {
 	return func(ctx context.Context) (*load.Result, error) {
-		template, err := load.NewTemplate(servers.Report, "", servers.Pace{
-			Reports: d.times + spareReports, IntervalMs: int(reportInterval.Milliseconds()), Chunks: chunks,
+		template, err := load.NewTemplate(servers.Report, "", servers.Params{
+			Reports: d.times + extraReports, IntervalMs: int(reportInterval.Milliseconds()), Chunks: chunks,
 		})
 		if err != nil {
 			return nil, err
@@ -169,7 +169,7 @@ func (d *delivery) channels(channels int) func(context.Context) (*load.Result, e
 			if err := r.awaitAll(ctx); err != nil {
 				return err
 			}
-			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times+spareReports, reportInterval)
+			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times+extraReports, reportInterval)
 			return d.theirs.Control(ctx, path, io.Discard)
 		})
 		group.Go(func() error {

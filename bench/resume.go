@@ -37,7 +37,7 @@ func (b *bench) resume(ctx context.Context) (*table, error) {
 }
 
 // walk is the action that clients follow.
-const walk client.Action[servers.Pace, int, int] = servers.Walk
+const walk client.Action[servers.Params, int, int] = servers.Walk
 
 // resumeCalls has Go clients, each with a connection and a call, resume after
 // their server was killed.
@@ -52,7 +52,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 		return nil, err
 	}
 	// A server of any size can bear 2,000 chunks per second.
-	pace := servers.Pace{IntervalMs: max(20, n/2)}
+	params := servers.Params{IntervalMs: max(20, n/2)}
 	waiting, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	running, waiting := errgroup.WithContext(waiting)
@@ -62,7 +62,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	walking, back, dialling := newBarrier(n), newBarrier(n), make(chan struct{}, 32)
 	for range n {
 		running.Go(func() error {
-			last, chunks, err := followWalk(waiting, s, pace, dialling, walking, back)
+			last, chunks, err := followWalk(waiting, s, params, dialling, walking, back)
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, context.DeadlineExceeded) {
@@ -97,7 +97,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 
 // followWalk makes a call on a connection of its own, and returns its result and
 // its chunks.
-func followWalk(ctx context.Context, s *servers.Server, pace servers.Pace, dialling chan struct{}, walking, back *barrier) (last int, chunks []int, err error) {
+func followWalk(ctx context.Context, s *servers.Server, params servers.Params, dialling chan struct{}, walking, back *barrier) (last int, chunks []int, err error) {
 	dialling <- struct{}{}
 	c, err := client.Dial(ctx, s.Target.URL, clientOptions(s))
 	<-dialling
@@ -110,7 +110,7 @@ func followWalk(ctx context.Context, s *servers.Server, pace servers.Pace, diall
 		_ = c.Close(closing) // the server may be gone
 	}()
 	var first, attempt sync.Once
-	return walk.With(pace).
+	return walk.With(params).
 		OnChunk(func(int) { first.Do(walking.arrive) }).
 		OnAttempt(func(client.Attempt) { attempt.Do(back.arrive) }).
 		Collect(ctx, c)

@@ -44,7 +44,7 @@ func (a *assault) othersCall() {
 	a.others.await(a.T, a.others.calls()+fewCalls)
 }
 
-var attacks = slices.Concat(floods, slowAttacks, frameAttacks, tokenAttacks, wallAttacks)
+var attacks = slices.Concat(floods, slowAttacks, frameAttacks, tokenAttacks, isolationAttacks)
 
 // A real server, a process of its own, is attacked in every way that its
 // authors could think of. Each attack gets what it deserves, the server's

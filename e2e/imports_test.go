@@ -213,9 +213,9 @@ func TestClientImports(t *testing.T) {
 	}
 }
 
-// TestModulesStandAlone checks that the published modules can be built and
+// TestModulesAreSeparate checks that the published modules can be built and
 // released without go.work.
-func TestModulesStandAlone(t *testing.T) {
+func TestModulesAreSeparate(t *testing.T) {
 	for dir, other := range map[string]string{"backend": clientGo, "client-go": backend} {
 		var mod struct {
 			Require []struct{ Path string }

@@ -23,8 +23,8 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"", true, "", 1000},
 		{"-seed 7", true, "", 1000},
-		{"-kills 3 -points random,told.ack", true, "", 3},
-		{"-kills 3 -points random -points told.ack", true, "", 3},
+		{"-kills 3 -points random,sent.ack", true, "", 3},
+		{"-kills 3 -points random -points sent.ack", true, "", 3},
 		{"-points nowhere", false, "no point", 0},
 		{"-seed x", false, "seed", 0},
 		{"now", false, "flags only", 0},
@@ -47,7 +47,7 @@ func TestCommandLine(t *testing.T) {
 
 // The command that is printed with a failure makes the same plan.
 func TestReplayMakesTheSamePlan(t *testing.T) {
-	for _, points := range [][]serverproc.Point{nil, {"random"}, {"random", "told.ack"}} {
+	for _, points := range [][]serverproc.Point{nil, {"random"}, {"random", "sent.ack"}} {
 		o := &campaign.PlanOptions{Seed: 1 << 40, Kills: 120, Points: points}
 		want, err := campaign.NewPlan(o)
 		require.NoError(t, err)

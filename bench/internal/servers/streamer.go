@@ -67,10 +67,10 @@ const (
 	Echo = "bench.echo"
 	// Clock returns the time at which its handler began, in Unix nanoseconds.
 	Clock = "bench.clock"
-	// Report takes a Pace and reports progress, whose text is the time of the
+	// Report takes Params and reports progress, whose text is the time of the
 	// report, in Unix nanoseconds.
 	Report = "bench.report"
-	// Walk takes a Pace and emits chunks 1, 2, 3 …, with a checkpoint after
+	// Walk takes Params and emits chunks 1, 2, 3 …, with a checkpoint after
 	// each, until its server is killed. The next attempt emits one more, and
 	// returns its number.
 	Walk = "bench.walk"
@@ -94,8 +94,8 @@ func NewOrder() Order {
 	}
 }
 
-// Pace is at which interval Report reports and Walk emits.
-type Pace struct {
+// Params say at which interval Report reports and Walk emits.
+type Params struct {
 	IntervalMs int `json:"intervalMs"`
 	// Reports is how many reports Report makes.
 	Reports int `json:"reports"`
@@ -112,7 +112,7 @@ func router() *streamer.Router {
 	return r
 }
 
-func report(ctx context.Context, in Pace, call *streamer.Call[int64]) (int, error) {
+func report(ctx context.Context, in Params, call *streamer.Call[int64]) (int, error) {
 	ticker := time.NewTicker(time.Duration(in.IntervalMs) * time.Millisecond)
 	defer ticker.Stop()
 	for i := range in.Reports {
@@ -131,7 +131,7 @@ func report(ctx context.Context, in Pace, call *streamer.Call[int64]) (int, erro
 }
 
 // emitInSteps emits a chunk and makes a checkpoint once in each interval.
-func emitInSteps(ctx context.Context, in Pace, call *streamer.Call[int]) (int, error) {
+func emitInSteps(ctx context.Context, in Params, call *streamer.Call[int]) (int, error) {
 	at := 0
 	resumed, err := call.Resume(&at)
 	if err != nil {

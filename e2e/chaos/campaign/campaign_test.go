@@ -55,7 +55,7 @@ func TestNothingIsLeftOfWhatWentWell(t *testing.T) {
 func TestStoppedInGoodOrder(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	c := newCampaign(t, 90, "heard.ack")
+	c := newCampaign(t, 90, "received.ack")
 	c.Killed = func(int) { stop() }
 	r, err := c.Run(ctx)
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestClientIsKilled(t *testing.T) {
 
 // A server that does not come up is a finding, whose evidence is kept.
 func TestServerThatCannotStart(t *testing.T) {
-	c := newCampaign(t, 2, "heard.ack")
+	c := newCampaign(t, 2, "received.ack")
 	broken, err := exec.LookPath("false")
 	require.NoError(t, err)
 	c.server = broken
@@ -94,7 +94,7 @@ func TestServerThatCannotStart(t *testing.T) {
 
 // What cannot be carried out says nothing about the server.
 func TestProgramThatIsNotThere(t *testing.T) {
-	c := newCampaign(t, 2, "heard.ack")
+	c := newCampaign(t, 2, "received.ack")
 	c.server = filepath.Join(c.dir, "nothing")
 	_, err := c.Run(t.Context())
 	require.ErrorIs(t, err, os.ErrNotExist)

@@ -80,12 +80,12 @@ var kinds = []struct {
 	points string
 }{
 	{serverproc.Plain, 80, "random create open accept.before accept.after claim.before claim.after record.before record.after finish.before finish.after " +
-		"cancel.before cancel.after told.ack told.chunk told.end heard.ack heard.chunk heard.end backup"},
+		"cancel.before cancel.after sent.ack sent.chunk sent.end received.ack received.chunk received.end backup"},
 	{serverproc.Clean, 40, "expire.during expire.before expire.after random"},
 	{serverproc.Heavy, 40, "checkpoint.during sync checkpoint.idle backup random"},
 	{serverproc.FullDisk, 6, "full full full"},
 	{serverproc.Clock, 40, "random accept.after finish.after open"},
-	{serverproc.SlowDisk, 20, "slow told.ack"},
+	{serverproc.SlowDisk, 20, "slow sent.ack"},
 	{serverproc.BrokenDisk, 20, "broken broken"},
 }
 

@@ -147,10 +147,10 @@ func (w *world) runUntilKilled(ctx context.Context, r *Round, acts []Act) (reach
 }
 
 // trigger returns what kills the server by what it sends, if that is the round's
-// point: before it arrives (told), or when it has (heard).
+// point: before it arrives (sent), or when it has (received).
 func (w *world) trigger(r *Round, fired *atomic.Bool) *recorder.Trigger {
 	how, what, _ := strings.Cut(string(r.Point), ".")
-	if how != "told" && how != "heard" {
+	if how != "sent" && how != "received" {
 		return nil
 	}
 	types := []string{what}
@@ -158,7 +158,7 @@ func (w *world) trigger(r *Round, fired *atomic.Bool) *recorder.Trigger {
 		types = []string{"result", "error"}
 	}
 	server := w.server
-	return &recorder.Trigger{Types: types, Nth: r.Nth, Arrives: how == "heard", Fire: func() {
+	return &recorder.Trigger{Types: types, Nth: r.Nth, Arrives: how == "received", Fire: func() {
 		fired.Store(true)
 		server.Kill()
 	}}

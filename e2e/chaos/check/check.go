@@ -1,5 +1,5 @@
 // Package check judges from outside whether a chaos run kept the invariants: by
-// what clients asked for and were told, what handlers did, what went over the
+// what clients asked for and received, what handlers did, what went over the
 // wire, and what the server has stored in the end. It compares them all, and
 // trusts none of them alone.
 package check

@@ -174,7 +174,7 @@ func (c *checker) checkStored(s *recorder.StoredCall) {
 	c.checkStoredChunks(k, chunks)
 }
 
-// checkStoredEnd checks the stored end, and that readers were told the same.
+// checkStoredEnd checks the stored end, and that readers received the same.
 func (c *checker) checkStoredEnd(k *call, e *recorder.Event, chunks int) {
 	c.checkOutcome(k, "it is stored with", e.Code, e.Payload, chunks)
 	readers := k.readers

@@ -1,5 +1,5 @@
 // Package recorder has clients that call the server under test by the Go client
-// and record what they ask for and are told. It also records what the server
+// and record what they ask for and receive. It also records what the server
 // sends, and reads what it has stored.
 package recorder
 

@@ -5,7 +5,7 @@ package serverproc
 type Point string
 
 // Points that are treated specially. The others are named by an operation, and
-// by before or after for writes of the store, told or heard for messages.
+// by before or after for writes of the store, sent or received for messages.
 const (
 	Random           Point = "random"
 	Create           Point = "create"

@@ -67,7 +67,7 @@ func request(t *testing.T, address string) string {
 }
 
 // A server is killed where it is to be: before a call is stored, or when it is,
-// and nobody was told.
+// and nobody was notified.
 func TestKilledAtItsPoint(t *testing.T) {
 	for point, found := range map[Point]error{"accept.before": store.ErrNotFound, "accept.after": nil} {
 		s := &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Point: point, Nth: 1}

@@ -56,7 +56,7 @@ func watchFile(name string, changed func()) {
 }
 
 // hooks kill the process around the writes of a store. A method that has returned
-// has synced, and nobody has been told its outcome: the point after it lies
+// has synced, and nobody has been notified of its outcome: the point after it lies
 // between fsync and answer.
 func (t *trigger) hooks() faultstore.Hooks {
 	return faultstore.Hooks{

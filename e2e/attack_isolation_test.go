@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Walls: what is another's.
-var wallAttacks = []attack{
+// Isolation: calls of other tenants and subjects.
+var isolationAttacks = []attack{
 	{"guessed ids, and their timing", guessedIDs},
 	{"cursors made by hand", cursors},
 	{"names that collide when joined", collidingNames},
@@ -61,7 +61,7 @@ func guessedIDs(a *assault) string {
 	}
 	require.Empty(a, a.roundTrip(otherTenant, `{"type":"list","ref":"l"}`).Calls)
 	require.Empty(a, a.roundTrip(colleague, `{"type":"list","ref":"l"}`).Calls)
-	// The one thing that a wall inside a tenant lets through, and none between.
+	// That an id is taken can be noticed within a tenant, but not between tenants.
 	same := `{"type":"request","id":"%s","action":"echo","payload":1}`
 	require.Equal(a, "conflict", a.roundTrip(colleague, same, theirs[1]).Code)
 	require.Equal(a, "result", a.roundTrip(otherTenant, same, theirs[1]).Type)

@@ -21,32 +21,31 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// seedVariable replays one storm: STREAMER_HOSTILE_SEED=17 go test -run
-// TestHostile ./e2e. STREAMER_HOSTILE_SEEDS=500 plays so many.
+// seedVariable selects one seed: STREAMER_FAULT_SEED=17 go test -run
+// TestClientFaults ./e2e. STREAMER_FAULT_SEEDS=500 runs 500 seeds.
 const (
-	seedVariable  = "STREAMER_HOSTILE_SEED"
-	seedsVariable = "STREAMER_HOSTILE_SEEDS"
+	seedVariable  = "STREAMER_FAULT_SEED"
+	seedsVariable = "STREAMER_FAULT_SEEDS"
 )
 
-// maxCallTime is more than any call may take, whatever the weather: the gateway's
-// clock and the clients' are the bubble's. The longest that was seen took three
-// minutes.
+// maxCallTime is more than any call may take on the bubble's clock, with any rate
+// of faults. The longest that was seen took three minutes.
 const maxCallTime = 20 * time.Minute
 
-// mayGiveUp is how many of a storm's calls may end as unavailable because the
-// gateway has swallowed them each time; it was never more than one. Calls of
-// mode sync are not counted: the protocol has them sent once.
+// mayGiveUp is how many calls of a seed may end as unavailable because the gateway
+// lost their request each time; it was never more than one. Calls of mode sync are
+// not counted: the protocol has them sent once.
 const mayGiveUp = 3
 
-// callsPerSeed is how many calls are made in one storm, by eight callers.
+// callsPerSeed is how many calls are made for a seed, by eight callers.
 const callsPerSeed = 80
 
-// The Go client against the hostile server, in bubbles: whatever a gateway does
-// to it, every call comes to one end, an accepted one to the right end; chunks
-// are handed on in order and once, but for those that are said to be void; and
+// TestClientFaults runs the Go client against servertest with injected faults, in
+// bubbles: every call comes to one end, an accepted one to the right end; chunks
+// are delivered in order and once, except for those that are declared void; and
 // nothing hangs.
-func TestHostile(t *testing.T) {
-	for _, seed := range hostileSeeds(t) {
+func TestClientFaults(t *testing.T) {
+	for _, seed := range faultSeeds(t) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			defer func() {
@@ -54,12 +53,12 @@ func TestHostile(t *testing.T) {
 					t.Logf("replay by %s=%d", seedVariable, seed)
 				}
 			}()
-			synctest.Test(t, func(t *testing.T) { storm(t, seed) })
+			synctest.Test(t, func(t *testing.T) { runFaults(t, seed) })
 		})
 	}
 }
 
-func hostileSeeds(t *testing.T) []uint64 {
+func faultSeeds(t *testing.T) []uint64 {
 	t.Helper()
 	number := func(name string, otherwise uint64) uint64 {
 		text := os.Getenv(name)
@@ -99,11 +98,11 @@ type observed struct {
 	want []int
 }
 
-// storm makes calls in bad weather, and judges what they have come to.
-func storm(t *testing.T, seed uint64) {
+// runFaults makes calls while faults are injected, and checks their outcomes.
+func runFaults(t *testing.T, seed uint64) {
 	r := streamer.NewRouter(nil)
 	actions.Register(r)
-	s := servertest.New(t, r, &servertest.Options{Pipes: true, Seed: seed, Faults: weather(seed)})
+	s := servertest.New(t, r, &servertest.Options{Pipes: true, Seed: seed, Faults: faultRates(seed)})
 	c, err := client.New(s.URL, &client.Options{
 		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
 		DialContext: s.DialContext,
@@ -115,15 +114,15 @@ func storm(t *testing.T, seed uint64) {
 	var observations []observed
 	var callers sync.WaitGroup
 	over := make(chan struct{})
-	var blows sync.WaitGroup
-	blows.Go(func() { byHand(s, rand.New(rand.NewPCG(seed, 99)), over) })
+	var injector sync.WaitGroup
+	injector.Go(func() { disturbAll(s, rand.New(rand.NewPCG(seed, 99)), over) })
 	for i := range 8 {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		callers.Go(func() {
 			for range callsPerSeed / 8 {
 				begun := time.Now()
 				enough, stop := context.WithTimeout(ctx, maxCallTime)
-				got := live(enough, c, random)
+				got := makeCall(enough, c, random)
 				stop()
 				got.took = time.Since(begun)
 				mu.Lock()
@@ -136,7 +135,7 @@ func storm(t *testing.T, seed uint64) {
 	}
 	callers.Wait()
 	close(over)
-	blows.Wait()
+	injector.Wait()
 	require.NoError(t, s.SetFaults(nil))
 	ends := map[string]int{}
 	longest, givenUp := observed{}, 0
@@ -151,7 +150,7 @@ func storm(t *testing.T, seed uint64) {
 		}
 	}
 	require.LessOrEqual(t, givenUp, mayGiveUp, "%v", ends)
-	aftermath(ctx, t, s, observations)
+	checkAgain(ctx, t, s, observations)
 	done, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	require.NoError(t, c.Close(done))
@@ -167,9 +166,9 @@ func storm(t *testing.T, seed uint64) {
 		len(observations), conns, faults, log[len(log)-1].At.Round(time.Second), longest.kind, longest.took.Round(time.Second), ends)
 }
 
-// weather is a bad day of its own for each seed: some have much of one thing,
-// some of all.
-func weather(seed uint64) servertest.Faults {
+// faultRates returns rates that differ by seed: for some seeds one fault is
+// frequent, for some all are.
+func faultRates(seed uint64) servertest.Faults {
 	random := rand.New(rand.NewPCG(seed, 77))
 	rates := servertest.Rough()
 	worse := 3 * random.Float64()
@@ -197,9 +196,9 @@ func weather(seed uint64) servertest.Faults {
 	return rates
 }
 
-// byHand does to all connections at once, every few minutes, what seldom
-// befalls them one by one.
-func byHand(s *servertest.Server, random *rand.Rand, over <-chan struct{}) {
+// disturbAll does something to all connections at once, every few minutes, or moves
+// the gateway's clock.
+func disturbAll(s *servertest.Server, random *rand.Rand, over <-chan struct{}) {
 	for {
 		select {
 		case <-over:
@@ -236,8 +235,8 @@ const (
 	slowness client.Action[actions.SlowInput, client.None, actions.SlowInput] = "slow"
 )
 
-// live makes one call of a random kind, and sees it through.
-func live(ctx context.Context, c *client.Client, random *rand.Rand) (got observed) {
+// makeCall makes one call of a random kind, and waits for its end.
+func makeCall(ctx context.Context, c *client.Client, random *rand.Rand) (got observed) {
 	n := 1 + random.IntN(60)
 	switch random.IntN(10) {
 	case 0:
@@ -279,7 +278,7 @@ func live(ctx context.Context, c *client.Client, random *rand.Rand) (got observe
 	return got
 }
 
-// listed lists all calls, and holds the list to its order.
+// listed lists all calls, and checks their order.
 func listed(ctx context.Context, c *client.Client) error {
 	seen, last := map[string]bool{}, time.Time{}
 	for call, err := range client.List(ctx, c, client.ListFilter{PageSize: 7}) {
@@ -320,7 +319,7 @@ func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got obse
 }
 
 // follow makes a call that emits, and keeps its chunks as a user would: those
-// that are void are cut. Now and then it is detached, and attached to anew.
+// that are void are cut. Now and then it is detached, and attached to again.
 func follow(
 	ctx context.Context, c *client.Client, kind string, n int, r client.Request[actions.Chunk, actions.Done], random *rand.Rand,
 ) (got observed) {
@@ -388,7 +387,7 @@ func (got *observed) read(ctx context.Context, call *client.Call[actions.Chunk, 
 }
 
 // checkOutcome says how a call has ended. One that was not accepted may be given up
-// as unavailable, when the gateway has swallowed it each time; an accepted one
+// as unavailable, when the gateway lost it each time; an accepted one
 // may not.
 func checkOutcome(t *testing.T, got *observed) string {
 	t.Helper()
@@ -401,9 +400,9 @@ func checkOutcome(t *testing.T, got *observed) string {
 	return got.kind
 }
 
-// aftermath asks for each call again when the weather is fine: a new client
-// sees the same end.
-func aftermath(ctx context.Context, t *testing.T, s *servertest.Server, observations []observed) {
+// checkAgain asks for each call again, without faults: a new client sees the same
+// end.
+func checkAgain(ctx context.Context, t *testing.T, s *servertest.Server, observations []observed) {
 	t.Helper()
 	c, err := client.Dial(ctx, s.URL, &client.Options{
 		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
@@ -426,7 +425,7 @@ func aftermath(ctx context.Context, t *testing.T, s *servertest.Server, observat
 // Does my client code survive? It does, and says so in a test: a call that
 // streams, while the gateway doubles, overtakes and loses what is sent, and cuts
 // the connection.
-func Example_hostileServer() {
+func Example_faultInjection() {
 	r := streamer.NewRouter(nil)
 	streamer.HandleStream(r, "count", func(_ context.Context, to int, call *streamer.Call[int]) (string, error) {
 		for i := range to {
