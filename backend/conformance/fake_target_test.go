@@ -134,7 +134,7 @@ func (s *fakeServer) Await(ctx context.Context, gate string) error {
 // parseFile reads a transcript.
 func parseFile(t testing.TB, file string) *Transcript {
 	t.Helper()
-	tr, err := Parse("story", []byte(file))
+	tr, err := Parse("example", []byte(file))
 	require.NoError(t, err)
 	return tr
 }

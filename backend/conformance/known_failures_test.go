@@ -18,7 +18,7 @@ func pingPong(t *testing.T) *Transcript {
 func TestKnownFailures(t *testing.T) {
 	tr := pingPong(t)
 	good, bad := replyWith(`{"type":"pong"}`), replyWith(`{"type":"ok","ref":"1"}`)
-	listed := KnownFailures{"story": "it says ok"}
+	listed := KnownFailures{"example": "it says ok"}
 	for name, c := range map[string]struct {
 		known           KnownFailures
 		serve           func(*fakeConn, string)
@@ -47,20 +47,20 @@ func TestKnownFailures(t *testing.T) {
 // What is not a failure of the transcript is not a known failure.
 func TestKnownFailuresAreFailures(t *testing.T) {
 	broken := errors.New("the target broke")
-	require.ErrorIs(t, KnownFailures{"story": "x"}.Interpret(pingPong(t), broken), broken)
+	require.ErrorIs(t, KnownFailures{"example": "x"}.Interpret(pingPong(t), broken), broken)
 }
 
 func TestParseKnownFailures(t *testing.T) {
 	list := []*Transcript{pingPong(t)}
-	known, err := ParseKnownFailures([]byte(`{"story": "it says ok"}`), list)
+	known, err := ParseKnownFailures([]byte(`{"example": "it says ok"}`), list)
 	require.NoError(t, err)
-	require.Equal(t, "it says ok", known["story"])
+	require.Equal(t, "it says ok", known["example"])
 	for file, why := range map[string]string{
 		`[]`:                "one JSON object of transcripts and reasons",
-		`{"story": 1}`:      "one JSON object of transcripts and reasons",
+		`{"example": 1}`:      "one JSON object of transcripts and reasons",
 		`{"tale": "x"}`:     `no transcript "tale"`,
-		`{"story": " "}`:    "has no reason",
-		`{"story": "x"} {}`: "one JSON object",
+		`{"example": " "}`:    "has no reason",
+		`{"example": "x"} {}`: "one JSON object",
 	} {
 		_, err := ParseKnownFailures([]byte(file), list)
 		assert.ErrorContains(t, err, why, file)

@@ -68,10 +68,10 @@ func TestParseRefuses(t *testing.T) {
 		{clientFile("", `{"take": "a"}`), "take needs events"},
 		{clientFile("", `{"accept": "main", "on": "x"}`), "accept has no on"},
 	} {
-		_, err := Parse("story", []byte(c.file))
+		_, err := Parse("example", []byte(c.file))
 		if err == nil {
 			t.Errorf("accepted: %s", c.file)
-		} else if !strings.Contains(err.Error(), c.why) || !strings.HasPrefix(err.Error(), "transcript story: ") {
+		} else if !strings.Contains(err.Error(), c.why) || !strings.HasPrefix(err.Error(), "transcript example: ") {
 			t.Errorf("refused with %q, not with %q", err, c.why)
 		}
 	}
@@ -79,7 +79,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestParseTakesWhatFramesNeed(t *testing.T) {
 	for _, needs := range []string{`"frames"`, `"clock"`} {
-		if _, err := Parse("story", []byte(serverFile(needs, `{"silenceMs": 1}`))); err != nil {
+		if _, err := Parse("example", []byte(serverFile(needs, `{"silenceMs": 1}`))); err != nil {
 			t.Error(err)
 		}
 	}

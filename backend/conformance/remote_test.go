@@ -62,7 +62,7 @@ func TestRemote(t *testing.T) {
 // A transcript that moves the clock is waited for, if it may.
 func TestRemoteWaits(t *testing.T) {
 	_, options := startRemote(t)
-	tr, err := conformance.Parse("story", []byte(`{"tests": "server", "shows": "x", "covers": ["R-x"], "needs": ["clock"],
+	tr, err := conformance.Parse("example", []byte(`{"tests": "server", "shows": "x", "covers": ["R-x"], "needs": ["clock"],
 		"identities": {"alice": {"tenant": "acme", "subject": "alice"}}, "ids": {"call": 0},
 		"steps": [{"connect": "alice"}, {"send": {"type": "request", "id": "$call", "action": "slow", "payload": {"ms": 30}}}, {"advanceMs": 50},
 			{"expect": {"type": "result", "id": "$call", "...": true}}]}`))

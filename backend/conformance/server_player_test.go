@@ -309,7 +309,7 @@ func TestPlay(t *testing.T) {
 	tb := &fakeTB{ctx: t.Context()}
 	Play(tb, tr, newFakeServer(replyWith(`{"type":"pong"}`)), nil)
 	for _, part := range []string{
-		"transcript story failed at step 3 of 3", `"note": "nothing else"`, `expected: {"type": "ok", "ref": "$r"}`, `came:     {"type":"pong"}`,
+		"transcript example failed at step 3 of 3", `"note": "nothing else"`, `expected: {"type": "ok", "ref": "$r"}`, `came:     {"type":"pong"}`,
 		"— main connected", `→ main: {"type": "ping"}`, `← main: {"type":"pong"}`, `.type: expected "ok", came "pong"`,
 	} {
 		tb.check(t, "", part)
