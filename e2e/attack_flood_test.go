@@ -112,7 +112,7 @@ func pings(n int) []byte {
 	return b
 }
 
-// Whoever does not read answers is not read.
+// The server stops reading from a client that does not read answers.
 func floodUnread(a *assault) string {
 	frames := pings(500)
 	var mu sync.Mutex
@@ -126,7 +126,7 @@ func floodUnread(a *assault) string {
 			stuck++
 		}
 	})
-	require.Equal(a, 4, stuck, "the server goes on reading whoever does not read")
+	require.Equal(a, 4, stuck, "the server continues to read from a client that does not read")
 	return fmt.Sprintf("%d taken, then not read", sent)
 }
 

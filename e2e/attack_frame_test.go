@@ -33,7 +33,7 @@ var frameAttacks = []attack{
 	{"compression", compression},
 }
 
-// outlast waits until the server closes a socket, and tells whether it did.
+// outlast waits until the server closes a socket, and reports whether it did.
 func outlast(c net.Conn) bool {
 	_ = c.SetReadDeadline(time.Now().Add(waitFor))
 	_, err := io.Copy(io.Discard, c)
@@ -200,7 +200,7 @@ func floodControl(a *assault) string {
 			ended++
 		}
 	})
-	require.Equal(a, 4, ended, "the server goes on for whoever reads no pongs")
+	require.Equal(a, 4, ended, "the server continues for a client that reads no pongs")
 	return fmt.Sprintf("%d taken, then cut off", sent)
 }
 

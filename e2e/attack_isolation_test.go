@@ -91,7 +91,7 @@ func cursors(a *assault) string {
 	require.NotEmpty(a, theirs)
 	p := a.dial()
 	var got outcomeCounts
-	// It names a place in time and nobody: in another's hands it shows her own.
+	// A cursor names a time and no subject: another subject's list shows her own calls.
 	m := a.roundTrip(p, `{"type":"list","ref":"l","limit":2,"cursor":"%s"}`, theirs)
 	require.Equal(a, "calls", m.Type)
 	require.Empty(a, m.Calls)

@@ -30,7 +30,7 @@ import (
 )
 
 // The server that is attacked is a process of its own, so that its memory can
-// be told from the attackers': this test binary, started again for one test,
+// be distinguished from the attackers': this test binary, started again for one test,
 // with this variable set.
 const attackedVariable = "STREAMER_E2E_ATTACKED"
 
@@ -182,7 +182,7 @@ func (s *attacked) stop(t *testing.T) {
 	require.NoError(t, s.cmd.Wait(), "the attacked server: %s", s.output)
 }
 
-// memory is the process's resident set in bytes; 0 where that cannot be told.
+// memory is the process's resident set in bytes; 0 where that is not known.
 func (s *attacked) memory() int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
 	fields := strings.Fields(string(text))

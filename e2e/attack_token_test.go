@@ -53,7 +53,7 @@ func changed(name string, value any) string {
 	return string(text)
 }
 
-// wrongTokens is told 401 by each, and never why in words that help.
+// Each of wrongTokens is refused with 401, without details that help an attacker.
 func wrongTokens(a *assault) string {
 	const hs, rs = `{"alg":"HS256","typ":"JWT","kid":"hs"}`, `{"alg":"RS256","typ":"JWT","kid":"rs"}`
 	good := changed("", "")

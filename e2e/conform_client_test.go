@@ -66,7 +66,7 @@ func TestClientProcess(t *testing.T) {
 	require.GreaterOrEqual(t, played, len(all)/2, "most transcripts are played without moving the clock")
 }
 
-// A client that does something wrong is found out, and told what.
+// A client that does something wrong fails, and the failure says what.
 func TestWrongClientsAreFound(t *testing.T) {
 	command := build(t, clientUnderTest)
 	transcripts := map[string]*conformance.Transcript{}

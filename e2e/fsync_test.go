@@ -29,7 +29,7 @@ func TestInvariant01AckFollowsSync(t *testing.T) {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("strace is missing; `make tools` installs it")
 		}
-		t.Skip("SKIPPED: strace is missing, so that nobody looks whether an ack waits for the disk; install it, or run `make tools`")
+		t.Skip("SKIPPED: strace is missing, which shows whether an ack waits for the disk; install it, or run `make tools`")
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
@@ -50,7 +50,7 @@ func TestInvariant01AckFollowsSync(t *testing.T) {
 		acked := syncs()
 		require.Greater(t, acked, before, "an ack was sent before anything was synced")
 		awaitType(t, ws, "result")
-		require.Greater(t, syncs(), acked, "an end was told before it was synced")
+		require.Greater(t, syncs(), acked, "an end was sent before it was synced")
 	}
 }
 

@@ -32,7 +32,7 @@ func (*player) addAutoReply(_ context.Context, c *connection, s *Step) error {
 	return nil
 }
 
-// autoReply gives a message its automatic reply, and tells whether it has one.
+// autoReply gives a message its automatic reply, and reports whether it has one.
 // What the pattern binds is bound for that reply only.
 func (p *player) autoReply(c *connection, m json.RawMessage) (replied bool, err error) {
 	for _, reply := range c.autoReplies {

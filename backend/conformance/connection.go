@@ -99,7 +99,7 @@ func (c *connection) next(ctx context.Context) (json.RawMessage, error) {
 	return m, nil
 }
 
-// isDuplicate tells whether a message is an event of a stream that was followed
+// isDuplicate reports whether a message is an event of a stream that was followed
 // here up to it, or a lag before the end of it: a server may send an event in a
 // snapshot and live as well, and clients drop such duplicates.
 func (c *connection) isDuplicate(m json.RawMessage) bool {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Failure tells at which step a transcript failed, and why.
+// Failure says at which step a transcript failed, and why.
 type Failure struct {
 	Transcript string
 	// Step counts from 1; one more than Of: after the last step.
@@ -40,7 +40,7 @@ func (f *Failure) Error() string {
 	return b.String()
 }
 
-// UnsupportedError tells that a target cannot play a transcript.
+// UnsupportedError reports that a target cannot play a transcript.
 type UnsupportedError struct {
 	Transcript string
 	// Abilities are those that the target lacks.

@@ -71,7 +71,7 @@ type fakeTarget struct {
 }
 
 var everything = []Ability{
-	AbilityClock, AbilityKill, AbilityTelling, AbilityRestart, AbilityShutdown, AbilityGates, AbilityHandshake, AbilityFrames,
+	AbilityClock, AbilityKill, AbilityNotify, AbilityRestart, AbilityShutdown, AbilityGates, AbilityHandshake, AbilityFrames,
 	AbilitySettings, AbilityStall, AbilityHandover, AbilityBeside,
 }
 

@@ -24,7 +24,7 @@ type streamReader struct {
 	// behind a gap by their first seq.
 	position uint64
 	held     map[uint64]json.RawMessage
-	// complete tells that the last page has come; lagged, that the stream is
+	// complete reports that the last page has come; lagged, that the stream is
 	// not live any more.
 	complete, lagged bool
 	// pending are the patterns that no event has matched yet.

@@ -144,7 +144,7 @@ func encodeArray(list []json.RawMessage) json.RawMessage {
 	return append(out, ']')
 }
 
-// equalJSON tells whether two JSON texts mean the same value.
+// equalJSON reports whether two JSON texts mean the same value.
 func equalJSON(a, b json.RawMessage) bool {
 	var x, y any
 	return decodeNumbers(a, &x) == nil && decodeNumbers(b, &y) == nil && equalValues(x, y)

@@ -46,7 +46,7 @@ func (k KnownFailures) Interpret(t *Transcript, err error) error {
 	return err
 }
 
-// KnownFailure tells that a transcript failed as expected.
+// KnownFailure reports that a transcript failed as expected.
 type KnownFailure struct {
 	// Reason is the one in the list.
 	Reason string
@@ -59,7 +59,7 @@ func (k *KnownFailure) Error() string {
 
 func (k *KnownFailure) Unwrap() error { return k.Failure }
 
-// UnexpectedPassError tells that a transcript passed which is listed as a known
+// UnexpectedPassError reports that a transcript passed which is listed as a known
 // failure.
 type UnexpectedPassError struct {
 	Transcript string

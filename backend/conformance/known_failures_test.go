@@ -56,9 +56,9 @@ func TestParseKnownFailures(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "it says ok", known["example"])
 	for file, why := range map[string]string{
-		`[]`:                "one JSON object of transcripts and reasons",
+		`[]`:                  "one JSON object of transcripts and reasons",
 		`{"example": 1}`:      "one JSON object of transcripts and reasons",
-		`{"tale": "x"}`:     `no transcript "tale"`,
+		`{"tale": "x"}`:       `no transcript "tale"`,
 		`{"example": " "}`:    "has no reason",
 		`{"example": "x"} {}`: "one JSON object",
 	} {

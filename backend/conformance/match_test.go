@@ -238,5 +238,5 @@ func TestAnyValue(t *testing.T) {
 	})
 }
 
-// hasRest tells whether a value holds what means "more may follow".
+// hasRest reports whether a value holds what means "more may follow".
 func hasRest(n json.RawMessage) bool { return strings.Contains(string(n), rest) }

@@ -96,7 +96,7 @@ type player struct {
 	connections map[string]*connection
 	opened      []*connection
 	history     *eventHistory
-	// exact tells that the target's clock moves only when all that is due has
+	// exact reports that the target's clock moves only when all that is due has
 	// been done. Only then do the transcript's times say what must happen
 	// within a time, and what must not: on other targets a busy machine can
 	// make anything late.

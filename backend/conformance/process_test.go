@@ -51,7 +51,7 @@ func (p *process) connect(base roles) *faultstore.Store {
 	})
 }
 
-// arm sets the moment at which the process dies.
+// arm sets the moment at which the process is killed.
 func (p *process) arm(when conformance.When, die func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,9 +63,9 @@ func (p *process) endStored() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch p.when {
-	case conformance.BeforeTelling:
+	case conformance.BeforeNotify:
 		p.kill()
-	case conformance.AfterTelling:
+	case conformance.AfterNotify:
 		p.ended = true
 	}
 }
@@ -76,7 +76,7 @@ func (p *process) received(frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	end := bytes.Contains(frame, []byte(`"type":"result"`)) || bytes.Contains(frame, []byte(`"type":"error"`))
-	if end && p.ended && p.when == conformance.AfterTelling {
+	if end && p.ended && p.when == conformance.AfterNotify {
 		p.kill()
 	}
 }

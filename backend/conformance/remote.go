@@ -164,7 +164,7 @@ func (*Remote) Close() error { return nil }
 // waitingClock is the Clock of targets whose time cannot be moved: it waits.
 type waitingClock struct{ allowed bool }
 
-// newWaitingClock tells whether a transcript may be waited for.
+// newWaitingClock reports whether a transcript may be waited for.
 func newWaitingClock(t *Transcript, limit time.Duration) waitingClock {
 	d := t.Waits()
 	return waitingClock{d > 0 && d <= limit}

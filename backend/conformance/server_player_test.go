@@ -199,7 +199,7 @@ func snapshotOf(events ...string) string {
 
 func markFrom2() string { return `{"type":"attempt","id":"i","seq":5,"attempt":2,"keep":1,"from":2}` }
 
-// What one connection was told holds for all others of the tenant, and for no
+// What one connection received holds for all others of the tenant, and for no
 // other tenant.
 func TestHistoryOverConnections(t *testing.T) {
 	file := serverFile("", `{"connect": "alice"}, {"send": {"type": "ping"}}, {"expect": {"type": "chunk", "...": true}},

@@ -30,7 +30,7 @@ type host struct {
 	closeStore func(roles) error
 	// listen makes a network: where the server listens, and how it is dialled.
 	listen func() (net.Listener, func(ctx context.Context) (net.Conn, error), error)
-	// bubble tells that all of it is in a bubble, whose time can be moved.
+	// bubble reports that all of it is in a bubble, whose time can be moved.
 	bubble bool
 }
 
@@ -123,7 +123,7 @@ func (e *embedded) end(grace time.Duration) {
 	})
 }
 
-// die ends the process as a kill does: the store has heard the last of it, and
+// die ends the process as a kill does: it writes no more to the store, and
 // its clients find their connections cut.
 func (e *embedded) die() {
 	e.process.dead.Store(true)
@@ -138,7 +138,7 @@ func (e *embedded) die() {
 
 func (e *embedded) Abilities() []conformance.Ability {
 	have := []conformance.Ability{
-		conformance.AbilityKill, conformance.AbilityTelling, conformance.AbilityRestart, conformance.AbilityShutdown,
+		conformance.AbilityKill, conformance.AbilityNotify, conformance.AbilityRestart, conformance.AbilityShutdown,
 		conformance.AbilityGates, conformance.AbilityHandshake, conformance.AbilityFrames, conformance.AbilitySettings,
 		conformance.AbilityStall,
 	}

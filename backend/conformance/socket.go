@@ -145,7 +145,7 @@ func (s *Socket) Resume() {
 	}
 }
 
-// flowing tells whether frames are read. The caller holds mu.
+// flowing reports whether frames are read. The caller holds mu.
 func (s *Socket) flowing() bool {
 	select {
 	case <-s.resumed:

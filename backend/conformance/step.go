@@ -29,7 +29,7 @@ type Step struct {
 	source string
 }
 
-// check tells whether a verb, a modifier or an operator takes an argument.
+// check reports whether a verb, a modifier or an operator takes an argument.
 type check func(json.RawMessage) bool
 
 func isText(n json.RawMessage) bool   { return stringOf(n) != "" }
@@ -48,7 +48,7 @@ func isMessages(n json.RawMessage) bool { return isObject(n) || isList(n) }
 
 func isStringOrObject(n json.RawMessage) bool { return isString(n) || isObject(n) }
 
-// listOf tells whether all elements of an array pass a check.
+// listOf reports whether all elements of an array pass a check.
 func listOf(n json.RawMessage, is check) bool {
 	return kindOf(n) == "array" && !slices.ContainsFunc(elements(n), func(e json.RawMessage) bool { return !is(e) })
 }
@@ -59,7 +59,7 @@ func oneOf(words ...string) check {
 	return func(n json.RawMessage) bool { return slices.Contains(words, stringOf(n)) }
 }
 
-// isTerm tells whether a value can stand for an integer.
+// isTerm reports whether a value can stand for an integer.
 func isTerm(n json.RawMessage) bool {
 	_, isInteger := integerOf(n)
 	_, isName := variable(stringOf(n))
@@ -183,7 +183,7 @@ func (s *Step) needs() (out []Ability) {
 		out = append(out, a)
 	}
 	if s.Verb == "kill" && s.textArg() != string(Now) {
-		out = append(out, AbilityTelling)
+		out = append(out, AbilityNotify)
 	}
 	if _, refused := s.with["refused"]; refused {
 		out = append(out, AbilityHandshake)

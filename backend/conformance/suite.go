@@ -47,7 +47,7 @@ type Verdict struct {
 	Known     int `json:"knownFailures"`
 }
 
-// OK tells whether all failures were known, and something was played.
+// OK reports whether all failures were known, and something was played.
 func (v *Verdict) OK() bool { return v.Failed == 0 && v.Passed+v.Known > 0 }
 
 func (v *Verdict) count(o Outcome) {

@@ -83,7 +83,7 @@ func TestSuiteInParallel(t *testing.T) {
 	})
 }
 
-// Who stops a suite is told what was not played.
+// A suite that is stopped reports what was not played.
 func TestSuiteIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &Suite{Transcripts: named("a", "b", "c"), Play: func(_ context.Context, t *Transcript) error {

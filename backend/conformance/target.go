@@ -19,7 +19,7 @@ const (
 	AbilityShutdown  Ability = "shutdown"  // the server can be shut down gracefully
 	AbilityGates     Ability = "gates"     // handlers can be waited for and released
 	AbilityHandover  Ability = "handover"  // a worker can be made to hand its work to another
-	AbilityTelling   Ability = "telling"   // Kill supports BeforeTelling and AfterTelling
+	AbilityNotify    Ability = "telling"   // Kill supports BeforeNotify and AfterNotify
 	AbilityHandshake Ability = "handshake" // a handshake can be refused; of a client: it can read why
 	AbilityFrames    Ability = "frames"    // binary frames and those that are too big are refused
 	AbilitySettings  Ability = "settings"  // the server has the transcript's settings
@@ -72,13 +72,13 @@ type Refusal struct {
 	Status int
 	// Code is the error code in the body.
 	Code string
-	// RetryAfter tells that the header Retry-After stood in the answer.
+	// RetryAfter reports that the header Retry-After stood in the answer.
 	RetryAfter bool
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("refused: %d %s", r.Status, r.Code) }
 
-// CloseError tells that the peer has closed a connection.
+// CloseError reports that the peer has closed a connection.
 type CloseError struct {
 	// Code is the close code; 1006 if there was no close frame.
 	Code   int
@@ -95,19 +95,19 @@ type Clock interface {
 	Advance(ctx context.Context, d time.Duration) error
 }
 
-// When says at which moment a process dies.
+// When says at which moment a process is killed.
 type When string
 
 // The moments.
 const (
 	// Now kills at once.
 	Now When = "now"
-	// BeforeTelling kills when an end that was not there yet has become
-	// durable, before anybody was told of it.
-	BeforeTelling When = "beforeTelling"
-	// AfterTelling kills when an end was told, before its hint was given
+	// BeforeNotify kills when an end that was not there yet has become
+	// durable, before any client was notified.
+	BeforeNotify When = "beforeTelling"
+	// AfterNotify kills when clients were notified of an end, before its hint was given
 	// back.
-	AfterTelling When = "afterTelling"
+	AfterNotify When = "afterTelling"
 )
 
 // Controller is what controls a server's process and its handlers. Of its

@@ -249,7 +249,7 @@ func eachMember(text []byte, member func(key string, value []byte) error) error 
 
 var escape = regexp.MustCompile(`\\(?:u([0-9a-fA-F]{4})|.)`)
 
-// decodeText decodes a string, and tells whether half a surrogate pair is in
+// decodeText decodes a string, and reports whether half a surrogate pair is in
 // it: each becomes U+FFFD, which then stands in the value more often than in
 // the text.
 func decodeText(text []byte) (value string, lone bool) {

@@ -61,7 +61,7 @@ func RunVector(ctx context.Context, v *Vector, target Target) error {
 	return nil
 }
 
-// VectorError tells that a server did not answer a vector as it must.
+// VectorError reports that a server did not answer a vector as it must.
 type VectorError struct {
 	Vector *Vector
 	// What went wrong.
@@ -80,7 +80,7 @@ type vectorPlayer struct {
 	came   []byte
 	// open counts the messages of a valid frame that are not answered yet.
 	open map[answerKey]int
-	// refused tells that the error for an invalid frame has come.
+	// refused reports that the error for an invalid frame has come.
 	refused bool
 }
 
@@ -110,7 +110,7 @@ func (p *vectorPlayer) countMessages() {
 	}
 }
 
-// checkFrame checks the messages of the frame that came, and tells whether it
+// checkFrame checks the messages of the frame that came, and reports whether it
 // was the last one.
 func (p *vectorPlayer) checkFrame() (done bool, err error) {
 	messages, bad := wire.DecodeServerFrame(p.came)

@@ -43,7 +43,7 @@ var verbs = map[string]verb{
 	"connect":  {side: Server, takes: isText, with: "on refused withinMs", run: (*player).connect},
 	"follow":   {side: Server, takes: isText, with: "on after epoch events! ignoring withinMs", run: onConnection((*player).follow)},
 	"poll":     {side: Server, takes: isObject, with: "on until! ignoring withinMs", run: onConnection((*player).poll)},
-	"kill":     {side: Server, takes: oneOf(string(Now), string(BeforeTelling), string(AfterTelling)), needs: AbilityKill, run: (*player).kill},
+	"kill":     {side: Server, takes: oneOf(string(Now), string(BeforeNotify), string(AfterNotify)), needs: AbilityKill, run: (*player).kill},
 	"restart":  {side: Server, takes: isTrue, needs: AbilityRestart, run: (*player).restart},
 	"shutdown": {side: Server, takes: isTrue, needs: AbilityShutdown, run: (*player).shutdown},
 	"await":    {side: Server, takes: isText, needs: AbilityGates, run: (*player).await},

@@ -28,7 +28,7 @@ type Application struct {
 
 type call struct {
 	*client.Call[raw, raw]
-	// ended tells that the reader was handed the end.
+	// ended reports that the reader was handed the end.
 	ended bool
 }
 
@@ -138,7 +138,7 @@ func (a *Application) Next(ctx context.Context, name string) (json.RawMessage, e
 		return nil, err
 	}
 	if k.ended {
-		<-ctx.Done() // whoever reads on after the end is handed it again
+		<-ctx.Done() // a reader that continues after the end would get it again
 		return nil, ctx.Err()
 	}
 	for event, err := range k.Events(ctx) {
@@ -198,7 +198,7 @@ func (a *Application) Detach(name string) error {
 	return nil
 }
 
-// Close says goodbye, and waits until all is done, or ctx ends.
+// Close closes the client, and waits until all is done, or ctx ends.
 func (a *Application) Close(ctx context.Context) error {
 	err := a.client.Close(ctx)
 	a.wg.Wait()

@@ -1,7 +1,7 @@
 // Command clientundertest is the Go client in a process of its own, as
-// `streamer conform --client` plays against it: it is told what to do on its
-// standard input, and tells on its standard output what its readers are
-// handed. contract/sessions/CLIENTS.md describes the protocol; this is also an
+// `streamer conform --client` plays against it: it reads commands from its
+// standard input, and writes to its standard output what its readers
+// receive. contract/sessions/CLIENTS.md describes the protocol; this is also an
 // example of how little a client needs for it.
 package main
 
@@ -61,7 +61,7 @@ type take struct {
 	answered chan struct{}
 }
 
-// run obeys until it is told to close, or the input ends.
+// run executes commands until one closes the client, or the input ends.
 func run(in io.Reader, out io.Writer, f fault) error {
 	a := &adapter{out: json.NewEncoder(out), takes: map[int]*take{}, fault: f}
 	a.out.SetEscapeHTML(false)
@@ -94,10 +94,10 @@ func run(in io.Reader, out io.Writer, f fault) error {
 func (a *adapter) writeLine(line map[string]any) {
 	a.writing.Lock()
 	defer a.writing.Unlock()
-	_ = a.out.Encode(line) // nobody listens any more: the input ends, too
+	_ = a.out.Encode(line) // an error means that the player has gone: the input ends, too
 }
 
-// execute does what can be done at once.
+// execute carries out a command that needs no waiting.
 func (a *adapter) execute(c *command) (err error) {
 	if a.app == nil && c.Command != "open" && c.Command != "close" {
 		return errors.New("open comes first")
@@ -124,7 +124,7 @@ func (a *adapter) execute(c *command) (err error) {
 	return fmt.Errorf("there is no command %q", c.Command)
 }
 
-// startTake waits beside everything else for the next event of a call.
+// startTake waits in the background for the next event of a call.
 func (a *adapter) startTake(c *command) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &take{stop: stop, answered: make(chan struct{})}

@@ -84,7 +84,7 @@ func count(dir string, calls int) (report string, err error) {
 	return string(out), err
 }
 
-// overlay tells the go command which files it takes from elsewhere, in its JSON.
+// overlay lists the files that the go command replaces, in its JSON format.
 type overlay struct {
 	dir, temp string
 	Replace   map[string]string

@@ -1,7 +1,7 @@
 // Package sessions holds a copy of the transcripts of contract/sessions, so
 // that whoever has the module, or a program that was built from it, can play
 // them. The copy is byte for byte the same: a test compares them, and go
-// generate makes it anew.
+// generate writes it again.
 package sessions
 
 import (

@@ -21,7 +21,7 @@ func skipUnlessLinux(t *testing.T) {
 	}
 }
 
-// What is told of this machine and this process is plausible.
+// The figures of this machine and this process are plausible.
 func TestUsage(t *testing.T) {
 	skipUnlessLinux(t)
 	if rss := RSS(os.Getpid()); rss < 1<<20 || rss > 1<<32 {

@@ -142,7 +142,7 @@ func TestMissingPrograms(t *testing.T) {
 	}
 }
 
-// reaches tells whether something listens at an address.
+// reaches reports whether something listens at an address.
 func reaches(address string) bool {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

@@ -89,7 +89,7 @@ type Result struct {
 	// Failed are the worlds with findings, Kept where their evidence is.
 	Failed []int
 	Kept   []string
-	// Stopped tells that the plan was not carried out to its end.
+	// Stopped reports that the plan was not carried out to its end.
 	Stopped bool
 	Took    time.Duration
 }

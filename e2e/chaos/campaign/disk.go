@@ -22,7 +22,7 @@ const (
 	writes = "pwrite64"
 )
 
-// canTrace tells whether strace is installed, and allowed to trace.
+// canTrace reports whether strace is installed, and allowed to trace.
 func canTrace(ctx context.Context) error {
 	if out, err := exec.CommandContext(ctx, "strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fsync", "true").CombinedOutput(); err != nil {
 		return fmt.Errorf("strace: %w %s", err, out)
@@ -71,7 +71,7 @@ func newVolume(dir string, size int64) (volume, error) {
 	return volume(dir), nil
 }
 
-// canMount tells whether a volume can be made in dir.
+// canMount reports whether a volume can be made in dir.
 func canMount(dir string) error {
 	v, err := newVolume(filepath.Join(dir, "volume"), 1<<20)
 	if err != nil {

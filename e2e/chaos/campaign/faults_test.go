@@ -111,7 +111,7 @@ func TestDatabaseMoves(t *testing.T) {
 	require.NoError(t, copyDatabase(to, from), "a file without a log is whole")
 }
 
-// A file that is damaged is told from one that is not.
+// A damaged file is distinguished from one that is not.
 func TestDamagedFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(name, make([]byte, 8192), 0o600))

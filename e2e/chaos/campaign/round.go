@@ -68,7 +68,7 @@ func (w *world) round(ctx context.Context, r *Round) error {
 	return nil
 }
 
-// diskFails tells whether the disk may fail.
+// diskFails reports whether the disk may fail.
 func (w *world) diskFails() bool {
 	return w.Kind == serverproc.BrokenDisk || w.Kind == serverproc.FullDisk
 }
@@ -82,7 +82,7 @@ func (w *world) checkLog() {
 	}
 }
 
-// start starts a server, and tells whether it came up before it was killed. A
+// start starts a server, and reports whether it came up before it was killed. A
 // server that does not start on a disk that fails is started again.
 func (w *world) start(r *Round) (up bool, err error) {
 	for range maxStarts {
@@ -118,13 +118,13 @@ func (w *world) start(r *Round) (up bool, err error) {
 }
 
 // runUntilKilled does what the round plans until the server is killed, at the latest when
-// the round is over, and tells whether it was killed at its point.
+// the round is over, and reports whether it was killed at its point.
 func (w *world) runUntilKilled(ctx context.Context, r *Round, acts []Act) (reached bool, err error) {
 	defer w.server.Kill()
 	fired := &atomic.Bool{}
 	w.network.SetTarget(w.address, w.trigger(r, fired))
 	began := time.Now()
-	over := func(at time.Duration) bool { // waits, and tells whether the server is to be killed, or was
+	over := func(at time.Duration) bool { // waits, and reports whether the server is to be killed, or was
 		select {
 		case <-w.server.Done:
 			reached = true
@@ -226,7 +226,7 @@ func (w *world) recover() error {
 }
 
 // await waits until a condition holds, the time is over or the server has ended,
-// and tells whether it holds.
+// and reports whether it holds.
 func (w *world) await(limit time.Duration, condition func() bool) bool {
 	over := time.After(limit)
 	for !condition() {

@@ -205,7 +205,7 @@ func (w *world) check(e *check.Evidence) error {
 	return errors.Join(errs...)
 }
 
-// close ends all processes. Failed tells that the world could not be carried
+// close ends all processes. Failed reports that the world could not be carried
 // out.
 func (w *world) close(failed bool) (err error) {
 	if w.server != nil {
@@ -256,7 +256,7 @@ func (w *world) startServer(r *Round) (err error) {
 	return err
 }
 
-// ready waits until the server accepts connections, and tells whether it does.
+// ready waits until the server accepts connections, and reports whether it does.
 func (w *world) ready() bool {
 	select {
 	case w.address = <-w.server.Address:

@@ -213,7 +213,7 @@ func (c *checker) checkAcknowledged() {
 	}
 }
 
-// expired tells whether a call may have ended so long before a moment that it
+// expired reports whether a call may have ended so long before a moment that it
 // was deleted: it ends after its last handler has returned. A call that no
 // handler has completed cannot have ended, unless it may end otherwise.
 func (c *checker) expired(k *call, at int64) bool {

@@ -76,7 +76,7 @@ func (c *checker) checkEvents(k *call, r *recorder.Read) (chunks int) {
 	return chunks + len(r.List)
 }
 
-// deleted tells whether an end only says that the call does not exist any more.
+// deleted reports whether an end only says that the call does not exist any more.
 func deleted(r *recorder.Read) bool { return r.Code == "not_found" || r.Code == "expired_id" }
 
 // checkEnd checks an end: the call may have it, and it is the same each time.
@@ -126,7 +126,7 @@ func (c *checker) checkOutcome(k *call, how, code string, data []byte, chunks in
 	}
 }
 
-// sameJSON tells whether two values are the same but for white space.
+// sameJSON reports whether two values are the same but for white space.
 func sameJSON(a, b []byte) bool {
 	var x, y bytes.Buffer
 	if json.Compact(&x, a) != nil || json.Compact(&y, b) != nil {

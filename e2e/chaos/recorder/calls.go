@@ -38,7 +38,7 @@ type Read struct {
 	Events []ReadEvent `json:",omitempty"`
 	// List are all chunks at once, as the client library has collected them.
 	List []int `json:",omitempty"`
-	// Ended tells that the call has ended: with Code, if that is not empty, else
+	// Ended reports that the call has ended: with Code, if that is not empty, else
 	// with Result. At is when, by serverproc.Now.
 	Ended  bool
 	Code   string          `json:",omitempty"`

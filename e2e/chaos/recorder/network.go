@@ -37,10 +37,10 @@ type Event struct {
 	Sum uint64 `json:"sum,omitempty"`
 }
 
-// Durable tells whether it is an event that is stored.
+// Durable reports whether it is an event that is stored.
 func (e *Event) Durable() bool { return e.Seq > 0 && e.Type != "snapshot" && e.Type != "lag" }
 
-// IsEnd tells whether it is the end of a stored call.
+// IsEnd reports whether it is the end of a stored call.
 func (e *Event) IsEnd() bool { return e.Seq > 0 && (e.Type == "result" || e.Type == "error") }
 
 // Hash returns the hash of an event's data and payload; 0 for none.
@@ -96,7 +96,7 @@ type Network struct {
 type Trigger struct {
 	Types []string
 	Nth   int
-	// Arrives tells that the event reaches the client. Otherwise it never does.
+	// Arrives reports that the event reaches the client. Otherwise it never does.
 	Arrives bool
 	// Fire is called once, from any goroutine.
 	Fire func()
@@ -291,7 +291,7 @@ func (c *conn) Read(b []byte) (int, error) {
 // maxMessage is twice what the protocol allows for a message of a server.
 const maxMessage = 256 << 10
 
-// errProtocol tells that the server has sent something that ours never send.
+// errProtocol reports that the server has sent something that ours never send.
 var errProtocol = errors.New("not what a server of ours sends")
 
 // readPiece reads the response to the handshake, or a WebSocket frame without

@@ -98,7 +98,7 @@ func (r *Recorder) Finish() <-chan struct{} {
 // Calls returns all calls. No client may be running.
 func (r *Recorder) Calls() []*Call { return r.calls }
 
-// sleep waits, and tells whether the client is still there.
+// sleep waits, and reports whether the client is still there.
 func (r *Recorder) sleep(d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -151,7 +151,7 @@ func (r *Recorder) seeThrough(c *Call) {
 	delete(r.unfinished, c)
 }
 
-// readOnce requests and follows a call once, and tells whether it has ended.
+// readOnce requests and follows a call once, and reports whether it has ended.
 func (r *Recorder) readOnce(c *Call, again bool) bool {
 	read := &Read{}
 	c.Reads = append(c.Reads, read)

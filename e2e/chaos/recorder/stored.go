@@ -18,7 +18,7 @@ type StoredCall struct {
 	Action string `json:"action"`
 	// EndedAt is in milliseconds by the server's clock; 0: it has not ended.
 	EndedAt int64 `json:"endedAt"`
-	// Gone tells that it was listed, and had expired when it was read.
+	// Gone reports that it was listed, and had expired when it was read.
 	Gone   bool    `json:"gone,omitempty"`
 	Events []Event `json:"events"`
 }

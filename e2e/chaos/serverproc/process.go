@@ -136,7 +136,7 @@ func (p *Process) Stop() {
 	<-p.Done
 }
 
-// Killed tells whether a process that has ended died of SIGKILL.
+// Killed reports whether a process that has ended died of SIGKILL.
 func (p *Process) Killed() bool {
 	status, ok := p.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL

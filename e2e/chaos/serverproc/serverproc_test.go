@@ -66,7 +66,7 @@ func request(t *testing.T, address string) string {
 	return id
 }
 
-// A server is killed where it is to be: before a call is stored, or when it is,
+// A server is killed at the chosen point: before a call is stored, or when it is,
 // and nobody was notified.
 func TestKilledAtItsPoint(t *testing.T) {
 	for point, found := range map[Point]error{"accept.before": store.ErrNotFound, "accept.after": nil} {
