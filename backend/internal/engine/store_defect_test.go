@@ -50,7 +50,7 @@ func TestStoreDefects(t *testing.T) {
 		{"Read skips an event behind a position", "TestInvariant13ToldBeforeLettingGo"},
 		{"Due forgets requests that are due later", "TestInvariant12QueuesCarryHints"},
 		{"Due forgets calls of workers that were lost", "TestInvariant01NothingAcknowledgedIsLost"},
-		{"Due forgets calls that no connection follows", "TestInvariant06ThreeVerbs"},
+		{"Due forgets calls that no connection follows", "TestCancelAfterOutlivesTheProcess"},
 	} {
 		t.Run(c.defect, func(t *testing.T) {
 			require.True(t, slices.ContainsFunc(faultstore.Defects(), func(d faultstore.Defect) bool { return d.Name == c.defect }))
