@@ -44,13 +44,13 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: check
-check: generated vet ## Before each commit: generated files, vet, unit and contract tests; under 3 minutes
+check: generated vet words ## Before each commit: generated files, vet, unit and contract tests; under 3 minutes
 	$(call step,go test -short)
 	@go test -short -timeout 45m $(TESTFLAGS) $(PACKAGES)
 	$(call step,check is done)
 
 .PHONY: test
-test: tools generated vet ## What CI runs: all tests under the race detector, the benchmarks built, each published module alone
+test: tools generated vet words ## What CI runs: all tests under the race detector, the benchmarks built, each published module alone
 	$(call step,go test -race)
 	@go test $(RACE) -timeout 45m $(TESTFLAGS) $(PACKAGES)
 	@$(MAKE) --no-print-directory bench-build alone

@@ -21,7 +21,7 @@ import (
 
 // Invariant 5: tenants are walls, and inside one, subjects are doors. What is
 // another's gets, to the byte, the answer of what is not there.
-func TestInvariant05TenantsAreWalls(t *testing.T) {
+func TestInvariant05TenantsAreIsolated(t *testing.T) {
 	h := start(t, server.Options{})
 	ann := h.dial("ann")
 	id := wire.NewID()

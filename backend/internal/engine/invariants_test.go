@@ -223,40 +223,40 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 func TestInvariant06ThreeVerbs(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		a := deliver.Address{Tenant: "acme", Connection: "c1"}
-		lives := w.request("work", wire.ModeAsync)
-		w.submit(lives)
+		stays := w.request("work", wire.ModeAsync)
+		w.submit(stays)
 		after := time.Minute
-		dies := w.request("work", wire.ModeAsync)
-		dies.CancelAfter = &after
-		w.submit(dies)
+		unfollowed := w.request("work", wire.ModeAsync)
+		unfollowed.CancelAfter = &after
+		w.submit(unfollowed)
 		w.after(10 * time.Minute)
-		require.Equal(w, store.Running, w.state(dies.Key).Status, "somebody follows")
+		require.Equal(w, store.Running, w.state(unfollowed.Key).Status, "somebody follows")
 
 		w.disconnect(a) // disconnect
 		w.after(59 * time.Second)
-		w.follow(a, dies.ID)
+		w.follow(a, unfollowed.ID)
 		w.after(10 * time.Second)
-		require.Equal(w, store.Running, w.state(dies.Key).Status, "somebody came back in time")
-		w.unfollow(a, dies.ID) // detach
+		require.Equal(w, store.Running, w.state(unfollowed.Key).Status, "somebody came back in time")
+		w.unfollow(a, unfollowed.ID) // detach
 		w.after(61 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(dies.Key).Status)
+		require.Equal(w, store.Cancelled, w.state(unfollowed.Key).Status)
 
-		require.Equal(w, store.Running, w.state(lives.Key).Status)
-		_, err := w.e.Cancel(w.Context(), lives.Key, "bob")
+		require.Equal(w, store.Running, w.state(stays.Key).Status)
+		_, err := w.e.Cancel(w.Context(), stays.Key, "bob")
 		require.ErrorIs(w, err, store.ErrNotFound, "another subject's")
-		_, err = w.e.Cancel(w.Context(), lives.Key, "ann")
+		_, err = w.e.Cancel(w.Context(), stays.Key, "ann")
 		require.NoError(w, err)
 		synctest.Wait()
-		require.Equal(w, store.Cancelled, w.state(lives.Key).Status)
+		require.Equal(w, store.Cancelled, w.state(stays.Key).Status)
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
 // Invariant 7: poison is contained. A call that takes its worker down comes to be a
 // dead letter; those that ran beside it do not.
-func TestInvariant07PoisonIsContained(t *testing.T) {
+func TestInvariant07CrashesAreContained(t *testing.T) {
 	var deadly atomic.Pointer[world]
 	kills := 0
-	poison := &core.Action{Name: "poison", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+	crashing := &core.Action{Name: "poison", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
 		time.Sleep(time.Second) // fake: whoever runs beside it has begun
 		w := deadly.Load()
 		w.link.closed.Store(true)
@@ -310,7 +310,7 @@ func TestInvariant07PoisonIsContained(t *testing.T) {
 		w.after(time.Second)
 		w.kill()
 		w.boot()
-	}, poison, slow)
+	}, crashing, slow)
 }
 
 // Invariant 8: progress is cheap. It is told at once, then at most every 50 ms, the
@@ -398,7 +398,7 @@ func TestInvariant09Bounded(t *testing.T) {
 
 // Invariant 11: goodbye is part of the protocol. Handlers that end within the grace
 // period do; the rest is queued again, and no retry is charged.
-func TestInvariant11Goodbye(t *testing.T) {
+func TestInvariant11Shutdown(t *testing.T) {
 	act := func(d time.Duration) handler {
 		return func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 			select {
@@ -480,7 +480,7 @@ func TestInvariant12QueuesCarryHints(t *testing.T) {
 
 // Invariant 13: a hint is given back only after telling. Whoever holds a hint for a
 // call that has ended tells its end again.
-func TestInvariant13ToldBeforeLettingGo(t *testing.T) {
+func TestInvariant13PublishedBeforeRelease(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		w.submit(r)
@@ -499,7 +499,7 @@ func TestInvariant13ToldBeforeLettingGo(t *testing.T) {
 
 // Invariant 14: body first, then one fenced write. Nobody is told of an event before
 // Record has returned, and a repeated Record repeats the same segment.
-func TestInvariant14TellingFollowsRecording(t *testing.T) {
+func TestInvariant14PublishFollowsRecord(t *testing.T) {
 	var open, lost atomic.Bool
 	faults := faultstore.Hooks{
 		Before: func(op faultstore.Op, _ store.Key) error {

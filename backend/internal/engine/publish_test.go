@@ -16,7 +16,7 @@ import (
 // Invariant 3: an end is stored before anyone is told of it. While the store does
 // not answer, nobody hears anything; what could not be stored at all is never
 // told.
-func TestInvariant03ToldWhenStored(t *testing.T) {
+func TestInvariant03PublishedWhenStored(t *testing.T) {
 	var open atomic.Bool
 	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Finish && !open.Load() {

@@ -23,7 +23,7 @@ func TestCancelAfterOutlivesTheProcess(t *testing.T) {
 			w.submit(r)
 			return r.Key
 		}
-		alone, followed := submit(0), submit(0)
+		unfollowed, followed := submit(0), submit(0)
 		waits, met := submit(time.Hour), submit(20*time.Minute)
 		w.after(time.Hour / 6)
 		reopen := func() {
@@ -37,11 +37,11 @@ func TestCancelAfterOutlivesTheProcess(t *testing.T) {
 		for _, k := range []store.Key{followed, met} {
 			w.follow(a, k.ID)
 		}
-		for _, k := range []store.Key{alone, followed, waits, met} {
+		for _, k := range []store.Key{unfollowed, followed, waits, met} {
 			require.False(w, w.state(k).Status.Ended())
 		}
 		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(alone).Status)
+		require.Equal(w, store.Cancelled, w.state(unfollowed).Status)
 		require.Equal(w, store.Cancelled, w.state(waits).Status)
 		require.Equal(w, store.Running, w.state(met).Status, "its time came after the restart")
 		require.Equal(w, store.Running, w.state(followed).Status)

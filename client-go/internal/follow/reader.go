@@ -124,9 +124,9 @@ func (r *Reader) clearBuffer() {
 
 func (r *Reader) clearEarly() { r.early, r.earlySize, r.gap = nil, 0, false }
 
-// hasRoom says whether a live event may be buffered, canTakePage whether a
+// hasCapacity says whether a live event may be buffered, canTakePage whether a
 // page may be fetched.
-func (r *Reader) hasRoom() bool     { return r.bufferSize < r.limit }
+func (r *Reader) hasCapacity() bool { return r.bufferSize < r.limit }
 func (r *Reader) canTakePage() bool { return r.endOnly || r.bufferSize <= r.limit/2 }
 
 // offer passes an event to the reader. inPage means that it is part of a page,
@@ -161,7 +161,7 @@ func (r *Reader) accept(e *Event, takesPage bool) {
 	if e.Kind == AttemptMark {
 		r.discardUnread(e.keep)
 	}
-	if e.Kind != End && !takesPage && !r.hasRoom() {
+	if e.Kind != End && !takesPage && !r.hasCapacity() {
 		r.behind = true
 		r.clearEarly()
 		r.dropBuffer()
