@@ -7,7 +7,7 @@
 // even if it was not deleted yet.
 //
 // The rules of a request's life are pure functions of its [State] (NewState,
-// State.Claim, State.Record, State.Finish, State.Cancel, State.SetSubscribed,
+// State.Claim, State.Record, State.Finish, State.Cancel, State.Watched,
 // State.CancelUnsubscribed), which all stores share. What the pointers of a
 // returned State point to must not be changed.
 //
@@ -125,7 +125,9 @@ type Watcher interface {
 	// Watch records that connections follow the request (subscribed), or that
 	// the last one has left. It adds 1 to State.Watch. For a request with
 	// CancelAfter it sets State.UnsubscribedAt to zero or, if that is zero, to
-	// now. A repeated Watch(false) does not postpone the cancel.
+	// now. A repeated Watch(false) does not postpone the cancel. If State.CancelAt
+	// has come then, as it has when CancelAfter is zero, it cancels in the same
+	// write, as CancelUnsubscribed does.
 	//
 	// Errors: ErrNotFound, and ErrEnded with the state.
 	Watch(ctx context.Context, key Key, subscribed bool) (State, error)

@@ -317,6 +317,19 @@ func (s State) SetSubscribed(subscribed bool, now time.Time) (State, error) {
 	return s, nil
 }
 
+// Watched returns the state after [Watcher].Watch: SetSubscribed, and if the
+// request has no time left without subscribers, CancelUnsubscribed. End is not nil
+// if that ended the request. With an error the state is unchanged.
+//
+// Errors: ErrEnded.
+func (s State) Watched(subscribed bool, now time.Time) (next State, end *End, err error) {
+	next, err = s.SetSubscribed(subscribed, now)
+	if err != nil || subscribed {
+		return next, nil, err
+	}
+	return next.CancelUnsubscribed(next.Watch, now)
+}
+
 // CancelUnsubscribed returns the state after a cancel because no connection
 // follows the request. The state is unchanged if Watch is not watch, or CancelAt
 // has not been reached. End is not nil if the cancel ended the request.

@@ -55,6 +55,10 @@ func (e *Engine) watch(ctx context.Context, k store.Key, subscribed bool) {
 			e.Logger.Warn("it could not be stored whether a call is followed", "id", k.ID, "error", err)
 			return
 		}
+		if s.CancelRequested { // no time was left
+			e.onStoredCancel(ctx, &s)
+			return
+		}
 		if now := e.Notifier.HasSubscribers(ctx, k); now != subscribed {
 			subscribed = now
 			continue

@@ -10,8 +10,7 @@ import (
 // Watch implements store.Watcher.
 func (s *Store) Watch(ctx context.Context, key store.Key, subscribed bool) (store.State, error) {
 	return s.change(ctx, key, func(t store.State, now time.Time) (store.State, *store.End, error) {
-		next, err := t.SetSubscribed(subscribed, now)
-		return next, nil, err
+		return t.Watched(subscribed, now)
 	})
 }
 

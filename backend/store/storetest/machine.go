@@ -350,6 +350,9 @@ func (m *machine) watch(t *rapid.T) {
 		require.NoError(t, err)
 		r.newest = nil
 		r.setSubscribed(subscribed, m.Now())
+		if at := r.cancelAt(); !subscribed && !at.IsZero() && !at.After(m.Now()) {
+			r.cancel(m.Now())
+		}
 	}
 	requireSame(t, r.state, got)
 }

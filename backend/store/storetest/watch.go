@@ -47,6 +47,22 @@ var watchCases = []Case{
 			r.requireWatch(r.watch(q, s, false), 5, store.TruncateMillis(r.Now()))
 		}
 	})},
+	{"without time left the request is cancelled when the last connection leaves", withRole(func(r *rig, q store.Watcher) {
+		atOnce := func(n *store.Request) { n.CancelAfter, n.Connection = new(time.Duration(0)), "conn" }
+		s := r.watch(q, r.accept(atOnce), false)
+		require.Equal(r, store.Cancelled, s.Status)
+		require.Equal(r, "cancelled", s.Code)
+		r.requireState(s)
+		s = r.watch(q, r.accept(atOnce, claimed), true)
+		require.False(r, s.CancelRequested)
+		s = r.watch(q, s, false)
+		require.Equal(r, store.Running, s.Status)
+		require.True(r, s.CancelRequested)
+		r.requireState(s)
+		late := r.watch(q, r.accept(watched, claimed), false)
+		r.Advance(time.Minute)
+		require.True(r, r.watch(q, late, false).CancelRequested)
+	})},
 	{"a call without CancelAfter is never cancelled", withRole(func(r *rig, q store.Watcher) {
 		for _, change := range queuedOrClaimed {
 			s := r.accept(change)
@@ -124,7 +140,7 @@ var watchCases = []Case{
 	{"the time starts when the store is opened", withRole(testWatchReopened)},
 	{"a store that is opened late keeps the order", withRole(func(r *rig, q store.Watcher) {
 		for i := range 60 {
-			s := r.accept(watched, claimed, func(n *store.Request) { n.CancelAfter = new(time.Duration((i*37)%60) * time.Second) })
+			s := r.accept(watched, claimed, func(n *store.Request) { n.CancelAfter = new(time.Duration(1+(i*37)%60) * time.Second) })
 			r.watch(q, s, false)
 		}
 		r.Advance(time.Hour)
