@@ -36,3 +36,94 @@ func TestInvariant03PublishedWhenStored(t *testing.T) {
 		require.Len(w, w.box.of("c1", wire.TypeResult, wire.TypeError), 1)
 	}, act)
 }
+
+// Invariant 3: the end of an attempt that has lost its claim is not published.
+func TestInvariant03EndOfLostClaimIsNotPublished(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("work", wire.ModeAsync)
+		w.submit(r)
+		_, err := w.store.Finish(w.Context(), store.Fence{Key: r.Key, Fence: 1}, store.Outcome{Due: time.Now().Add(24 * time.Hour)})
+		require.NoError(w, err)
+		w.after(time.Minute)
+		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError))
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+	}, &core.Action{Name: "work", Run: takes(10 * time.Second)})
+}
+
+// Invariant 3: a running call that is cancelled has ended when its handler has
+// returned, not before.
+func TestInvariant03CancelIsNotAnEnd(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("returns late", wire.ModeAsync)
+		w.submit(r)
+		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
+		require.NoError(w, err)
+		w.after(time.Second)
+		require.Empty(w, w.box.of("c1", wire.TypeError))
+		w.after(time.Minute)
+		sent := w.box.of("c1", wire.TypeError)
+		require.Len(w, sent, 1)
+		require.Equal(w, w.state(r.Key).LastSeq, sent[0].Seq)
+	}, &core.Action{Name: "returns late", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		<-ctx.Done()
+		time.Sleep(5 * time.Second) // fake
+		return nil, ctx.Err()
+	}})
+}
+
+// Invariant 3: an inline call that was answered is not stored later, although its
+// handler still runs and emits.
+func TestInvariant03AnsweredInlineCallIsNotStored(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("unresponsive", wire.ModeAuto)
+		got := w.submit(r)
+		w.after(time.Minute)
+		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
+		w.after(2 * time.Hour)
+		got.one(w)
+		_, _, err := w.store.Read(w.Context(), r.Key, 0, 0)
+		require.ErrorIs(w, err, store.ErrNotFound)
+	}, &core.Action{Name: "unresponsive", Timeout: time.Second, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		time.Sleep(time.Hour) // fake
+		chunk(call, 1)
+		return []byte(`1`), nil
+	}})
+}
+
+// Invariant 4: a call that was stored does not run inline when it is sent again.
+func TestInvariant04StoredCallDoesNotRunInline(t *testing.T) {
+	var runs atomic.Int32
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("work", wire.ModeAsync)
+		w.submit(r)
+		w.after(time.Second)
+		again := w.request("work", wire.ModeAuto)
+		again.Key = r.Key
+		require.Equal(w, Known, w.submit(again).one(w).Kind)
+		require.EqualValues(w, 1, runs.Load())
+	}, &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		runs.Add(1)
+		return []byte(`1`), nil
+	}})
+}
+
+// Invariant 4: a call that runs inline is not stored for a run of its own when it
+// is sent again, to be stored at once.
+func TestInvariant04InlineCallIsNotStoredBesideItsRun(t *testing.T) {
+	var runs atomic.Int32
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("work", wire.ModeAuto)
+		first := w.submit(r)
+		again := w.request("work", wire.ModeAsync)
+		again.Key = r.Key
+		second := w.submit(again)
+		w.after(time.Minute)
+		require.Equal(w, Ended, first.one(w).Kind)
+		require.Equal(w, Ended, second.one(w).Kind)
+		require.EqualValues(w, 1, runs.Load())
+	}, &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		runs.Add(1)
+		time.Sleep(time.Second) // fake
+		return []byte(`1`), nil
+	}})
+}
