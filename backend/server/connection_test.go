@@ -54,7 +54,7 @@ func TestShutdownAndReconnect(t *testing.T) {
 	m = p.next(wire.TypeOK, wire.TypeAttempt)
 	require.Equal(t, wire.CodeCancelled, m.Code)
 	p.send(`{"type":"subscribe","ref":"r","id":"%s","after":1,"epoch":%d}`, id, epoch+1)
-	m = p.next()
+	m = p.next(wire.TypeOK) // the end may have come before it
 	require.False(t, *m.Recovered)
 	require.Equal(t, wire.TypeAck, m.Events[0].Type, "another history: from the start")
 	require.Equal(t, "shutdown", m.Events[1].Code)
