@@ -30,7 +30,9 @@ func TestInvariant08ProgressCostsNoWrite(t *testing.T) {
 		require.Zero(w, records.Load())
 		w.after(time.Second) // the chunk
 		require.EqualValues(w, 1, records.Load())
-		require.EqualValues(w, 50, w.state(r.Key).Progress.Rev)
+		stored := w.state(r.Key).Progress
+		require.NotNil(w, stored, "stored with the chunk")
+		require.EqualValues(w, 50, stored.Rev)
 		w.after(10 * time.Second)
 		require.EqualValues(w, 1, records.Load())
 		require.Equal(w, store.Succeeded, w.state(r.Key).Status)

@@ -42,7 +42,9 @@ func TestStopMeetsACallBeingStored(t *testing.T) {
 	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
 		r := w.request("slow", wire.ModeAsync)
 		w.submit(r)
+		begun := time.Now()
 		w.stopNow()
+		require.Less(w, time.Since(begun), time.Second, "its context ends at once")
 		require.Equal(w, store.Queued, w.state(r.Key).Status)
 	}, &core.Action{Name: "slow", Run: takes(time.Minute)})
 }
