@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
@@ -66,5 +68,50 @@ func TestInvariant11StopWaitsForReconciliation(t *testing.T) {
 		w.stopNow()
 		require.True(w, queued.Load())
 		require.Equal(w, store.Queued, w.state(r.Key).Status)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
+}
+
+// Invariant 9: however many calls lose their last subscriber at once, and are
+// cancelled for it, the writes at a time are bounded.
+func TestInvariant09WritesOfManyCallsAreBounded(t *testing.T) {
+	const calls = 4 * finishers
+	var mu sync.Mutex
+	now, most := 0, 0
+	add := func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		now += n
+		most = max(most, now)
+	}
+	count := func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Watch || op == faultstore.CancelUnsubscribed {
+			add(1)
+			defer add(-1)
+			time.Sleep(time.Millisecond) // fake
+		}
+		return nil
+	}
+	inBubbleOn(t, faultstore.Hooks{Before: count}, noSweep, func(w *world) {
+		after := time.Minute
+		var keys []store.Key
+		for range calls {
+			r := w.request("quick", wire.ModeAsync)
+			r.CancelAfter, r.Delay = &after, 10*time.Hour
+			w.submit(r)
+			keys = append(keys, r.Key)
+		}
+		w.disconnect(deliver.Address{Tenant: "acme", Connection: "c1"})
+		require.Equal(w, watchers, most)
+		most = 0
+		for _, k := range keys {
+			w.forget(k)
+		}
+		w.after(2 * time.Minute)
+		_, err := w.e.Sweep(w.Context(), w.s.shards, time.Now(), calls)
+		require.NoError(w, err)
+		require.Equal(w, finishers, most)
+		for _, k := range keys {
+			require.Equal(w, store.Cancelled, w.state(k).Status)
+		}
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }

@@ -127,3 +127,19 @@ func TestInvariant04InlineCallIsNotStoredBesideItsRun(t *testing.T) {
 		return []byte(`1`), nil
 	}})
 }
+
+// Invariant 13: the end of a call that no handler ran is published before its hint
+// is released.
+func TestInvariant13EndWithoutRunIsPublished(t *testing.T) {
+	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+		w.submit(w.request("slow", wire.ModeAsync))
+		r := w.request("slow", wire.ModeAsync)
+		r.Timeout = 30 * time.Second
+		w.submit(r)
+		w.after(31 * time.Second)
+		sent := w.box.of("c1", wire.TypeError)
+		require.Len(w, sent, 1)
+		require.Equal(w, r.ID, sent[0].ID)
+		require.Equal(w, w.state(r.Key).LastSeq, sent[0].Seq)
+	}, &core.Action{Name: "slow", Run: takes(time.Minute)})
+}
