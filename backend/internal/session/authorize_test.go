@@ -38,3 +38,17 @@ func TestInvariant05AuthorizeDecidesEachVerb(t *testing.T) {
 	require.Equal(t, wire.TypeOK, send("cancel", w.state.ID))
 	require.True(t, cancelled())
 }
+
+// Invariant 6: an unsubscribe does not cancel.
+func TestInvariant06UnsubscribeDoesNotCancel(t *testing.T) {
+	w := newStream(t)
+	w.subscribe(0)
+	c, got := newInfo(), &replies{}
+	cmd := w.session.Decode(c, []byte(`{"type":"unsubscribe","ref":"r","id":"`+w.state.ID+`"}`), now)[0]
+	w.session.Handle(t.Context(), c, cmd, got)
+	require.Equal(t, []string{wire.TypeOK}, got.types)
+	s, _, err := w.queue.Read(t.Context(), w.state.Key, 0, 0)
+	require.NoError(t, err)
+	require.False(t, s.CancelRequested)
+	require.False(t, w.session.Notifier.HasSubscribers(t.Context(), w.state.Key))
+}
