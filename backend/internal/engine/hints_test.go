@@ -88,7 +88,7 @@ func TestInvariant07OldHintDoesNotEndQuarantine(t *testing.T) {
 			r := w.request("work", wire.ModeAsync)
 			_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(24*time.Hour)))
 			require.NoError(w, err)
-			for range store.SuspectAfter { // each worker crashes
+			for range store.QuarantineAfter { // each worker crashes
 				_, err := w.store.Claim(w.Context(), r.Key, store.Claimant{Lease: time.Second})
 				require.NoError(w, err)
 				w.after(2 * time.Second)
