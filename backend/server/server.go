@@ -50,6 +50,7 @@ type Server struct {
 	quit     context.CancelFunc
 	draining atomic.Bool
 	once     sync.Once
+	closeErr error // what Shutdown returns
 	// handshakes is how often a handshake is judged.
 	handshakes *quota.Rate
 	// memory is what messages may hold.
@@ -95,8 +96,7 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 	}
 	s.build(registry)
 	if err := s.scheduler.Start(s.ctx, s.engine); err != nil {
-		s.quit()
-		return nil, errors.Join(fmt.Errorf("server: the queue could not be read: %w", err), s.closeStore())
+		return nil, errors.Join(fmt.Errorf("server: the queue could not be read: %w", err), s.Shutdown(canceled()))
 	}
 	return s, nil
 }
@@ -201,7 +201,6 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // end to clients, lets handlers run until ctx ends, puts the rest back into the
 // queue, and closes the connections. It may be called again, and then waits, too.
 func (s *Server) Shutdown(ctx context.Context) error {
-	var err error
 	s.once.Do(func() {
 		s.draining.Store(true)
 		for _, c := range s.hub.close() {
@@ -216,9 +215,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.hub.awaitReaders()
 		s.quit()
 		s.awaitTasks()
-		err = s.closeStore()
+		s.closeErr = s.closeStore()
 	})
-	return err
+	return s.closeErr
 }
 
 // awaitTasks waits for the messages that are being carried out. Handlers that

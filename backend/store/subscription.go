@@ -33,6 +33,8 @@ type SubscriptionStore interface {
 	Subscribers(ctx context.Context, tenant, stream string) ([]Subscription, error)
 	// Drop deletes the subscriptions of a connection, and returns them.
 	Drop(ctx context.Context, tenant, connection string) ([]Subscription, error)
+	// Pause makes a live subscription page. If there is none, it does nothing.
+	Pause(ctx context.Context, tenant, stream, connection string) error
 	// End deletes the live subscriptions of a stream that has ended, and
 	// returns them, oldest first. It keeps those that are not live.
 	End(ctx context.Context, tenant, stream string) ([]Subscription, error)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,6 +258,67 @@ func TestFeed(t *testing.T) {
 			require.LessOrEqual(t, len(sent), int(spent/ProgressInterval)+2)
 		})
 	})
+}
+
+// Close returns when nothing is being sent any more.
+func TestFeedCloseWaitsForASend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sending atomic.Bool
+		f := newFeed(func(*store.Progress) {
+			sending.Store(true)
+			time.Sleep(time.Second) // fake
+			sending.Store(false)
+		})
+		go f.Progress(&store.Progress{Rev: 1})
+		synctest.Wait()
+		require.True(t, sending.Load())
+		f.Close()
+		require.False(t, sending.Load())
+	})
+}
+
+// changingSubscriptions is a subscription store that changes once, after it was
+// read.
+type changingSubscriptions struct {
+	*Subscriptions
+	change func() // nil: it changes no more
+}
+
+func (c *changingSubscriptions) Subscribers(ctx context.Context, tenant, stream string) ([]store.Subscription, error) {
+	all, err := c.Subscriptions.Subscribers(ctx, tenant, stream)
+	if change := c.change; change != nil {
+		c.change = nil
+		change()
+	}
+	return all, err
+}
+
+// A connection that is behind, and unsubscribes or ends while an event is
+// published, is not subscribed again, and the last one is reported.
+func TestLagSubscribesNobody(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		subs := &changingSubscriptions{Subscriptions: NewSubscriptions(nil)}
+		n := New(subs, slog.New(slog.DiscardHandler))
+		o := n.Open(full, OutboxOptions{Limit: 10, Start: func(*Outbox) {}})
+		_, err := o.Reply(make([]byte, 100))
+		require.NoError(t, err)
+		n.subscribe(t, full, true)
+		var last bool
+		subs.change = func() {
+			if !ends {
+				change, err := n.Unsubscribe(t.Context(), full, key.ID)
+				require.NoError(t, err)
+				last = change.Last
+				return
+			}
+			changes, err := n.Disconnect(t.Context(), full)
+			require.NoError(t, err)
+			last = changes[0].Last
+		}
+		n.Publish(t.Context(), state(1), chunk(1))
+		require.True(t, last)
+		require.Zero(t, subs.Count(full))
+	}
 }
 
 // A result of the largest size still fits a server's message.

@@ -20,6 +20,7 @@ type Feed struct {
 	mu      sync.Mutex
 	sent    sync.Cond       // sending became false
 	newest  *store.Progress // not sent yet
+	rev     uint64          // of the newest report
 	last    time.Time       // of the last send; zero: none
 	timer   *time.Timer     // nil: none runs
 	sending bool
@@ -37,14 +38,14 @@ func newFeed(send func(*store.Progress)) *Feed {
 	return f
 }
 
-// Progress takes a report that is newer than all before.
+// Progress takes a report. One that is older than another before is ignored.
 func (f *Feed) Progress(p *store.Progress) {
 	f.mu.Lock()
-	if f.closed {
+	if f.closed || p.Rev <= f.rev {
 		f.mu.Unlock()
 		return
 	}
-	f.newest = p
+	f.newest, f.rev = p, p.Rev
 	due := f.arm()
 	f.mu.Unlock()
 	if due {
@@ -82,7 +83,7 @@ func (f *Feed) flush() {
 		f.mu.Lock()
 		f.sending = false
 		f.sent.Broadcast()
-		if !f.arm() {
+		if f.newest != nil && !f.closed && !f.arm() {
 			return
 		}
 	}
@@ -97,9 +98,11 @@ func (f *Feed) Close() {
 		f.timer.Stop()
 		f.timer = nil
 	}
+	f.mu.Unlock()
+	f.flush()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for f.sending {
 		f.sent.Wait()
 	}
-	f.mu.Unlock()
-	f.flush()
 }

@@ -156,7 +156,7 @@ func (n *Notifier) Publish(ctx context.Context, s *store.State, events ...store.
 			messages = encode(s, events)
 		}
 		if err := o.Append(messages...); errors.Is(err, ErrFull) {
-			n.sendLag(ctx, o, all[i], s)
+			n.sendLag(ctx, o, s)
 		}
 	}
 }
@@ -170,10 +170,10 @@ func encode(s *store.State, events []store.Event) [][]byte {
 	return messages
 }
 
-// sendLag makes a subscriber that is behind page the events.
-func (n *Notifier) sendLag(ctx context.Context, o *Outbox, sub store.Subscription, s *store.State) {
-	sub.Live = false
-	if _, err := n.Subscribe(ctx, sub); err != nil {
+// sendLag makes a subscriber that is behind page the events. After the end it has no
+// subscription any more, and needs none to page.
+func (n *Notifier) sendLag(ctx context.Context, o *Outbox, s *store.State) {
+	if err := n.subscriptions.Pause(ctx, s.Tenant, s.ID, o.address.Connection); err != nil {
 		n.log.Warn("a subscription could not be set to paging", "id", s.ID, "error", err)
 	}
 	lag := wire.ServerMessage{Type: wire.TypeLag, ID: s.ID, LastSeq: s.LastSeq}

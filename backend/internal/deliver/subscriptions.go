@@ -180,6 +180,22 @@ func compareSubscriptions(x, y store.Subscription) int {
 	return cmp.Or(x.Since.Compare(y.Since), cmp.Compare(x.Connection, y.Connection), cmp.Compare(x.Stream, y.Stream))
 }
 
+// Pause implements store.SubscriptionStore.
+func (s *Subscriptions) Pause(_ context.Context, tenant, stream, connection string) error {
+	key := store.Key{Tenant: tenant, ID: stream}
+	p := s.streamStripe(key)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.audiences[key]
+	if a == nil || a.subscriptions[connection] == nil {
+		return nil
+	}
+	paused := *a.subscriptions[connection]
+	paused.Live = false
+	a.subscriptions[connection], a.sorted = &paused, nil
+	return nil
+}
+
 // End implements store.SubscriptionStore.
 func (s *Subscriptions) End(_ context.Context, tenant, stream string) ([]store.Subscription, error) {
 	out := s.takeLive(store.Key{Tenant: tenant, ID: stream})

@@ -16,7 +16,8 @@ import (
 //	inline → promoting → stored → decided
 //	inline, promoting → decided
 //
-// and only advance, markDecided and leave make them.
+// and only advance, markDecided and leave make them; an attempt that was claimed
+// begins as stored.
 type phase uint8
 
 const (
@@ -28,8 +29,9 @@ const (
 
 // Attempt is one run of a handler. Its methods are safe for concurrent use.
 //
-// Lock order: an attempt's lock, then its runner's or its reporter's. Neither is
-// held while another lock of the engine is taken, or the store is called.
+// Lock order: an attempt's lock, then its runner's or its reporter's. None is held
+// while another lock of the engine is taken, the store is called, or a message is
+// sent.
 type Attempt struct {
 	e      *Engine
 	key    store.Key
@@ -39,39 +41,36 @@ type Attempt struct {
 	// release gives the dispatcher its worker back; nil: it reserved none.
 	release func(handler <-chan struct{})
 
-	mu    sync.Mutex
-	moved sync.Cond // phase changed
-	phase phase
+	mu sync.Mutex
+	// promotionOver is signalled when the phase promoting ends.
+	promotionOver sync.Cond
+	phase         phase
+	// callers wait for the answer of an inline call: its own, and those that joined
+	// it. It is empty when they were answered.
+	callers []caller
 	// reporter is made when it is needed: most inline calls report nothing.
 	reporter *reporter
-	// early takes the answer of an inline call before Run returns; nil: it was
-	// answered. joined are further callers.
-	early  func(Answer)
-	joined []joinedCall
-	// late is the answer, if there was one before Run was called.
-	late *Answer
 	// fatal is what Sink.Fail was called with.
 	fatal    error
 	fence    store.Fence
 	failures int
-	accepted time.Time
 	deadline time.Time // the whole call's
 	// done takes what Engine.Run returns; nil: the attempt is not Engine.Run's, and
 	// what comes next is handed to the dispatcher.
 	done chan Ran
 }
 
-// joinedCall is a request with the id of a call that runs inline.
-type joinedCall struct {
+// caller is a request for an inline call.
+type caller struct {
 	request *Request
-	answer  chan Answer // takes one
+	reply   func(Answer)
 }
 
 // newAttempt returns an attempt whose context carries info and ends, with the
 // right cause, after the timeout or at the call's deadline.
 func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info core.Info, timeout time.Duration) *Attempt {
-	a := &Attempt{e: e, key: key, accepted: info.Accepted, deadline: info.Deadline}
-	a.moved.L = &a.mu
+	a := &Attempt{e: e, key: key, deadline: info.Deadline}
+	a.promotionOver.L = &a.mu
 	info.Correlation, info.Report = key.ID, a.Progress
 	a.runner.init(action, in, core.Call{Info: info, Sink: a}, timeout)
 	a.runner.grace, a.runner.owner = e.CancelGrace, a
@@ -90,42 +89,27 @@ func (a *Attempt) claimed(s *store.State) {
 
 func (a *Attempt) setClaim(s *store.State) {
 	a.fence = store.Fence{Key: s.Key, Fence: s.Fence, Lease: a.e.Lease}
-	a.failures, a.accepted, a.deadline = s.Failures, s.Accepted, s.Deadline
+	a.failures, a.deadline = s.Failures, s.Deadline
 }
 
 // Run runs the handler on this goroutine, and sees its outcome through. If ctx
 // ends, the handler's context ends with the same cause, which decides the outcome
-// (ErrHandover, ErrShutdown). An inline call's answer is returned, or given to
-// early before Run returns: when the call is promoted, or its handler ignores the
-// end of its context. Nobody needs early for a call that was answered before.
-func (a *Attempt) Run(ctx context.Context, early func(Answer)) (answer Answer, ok bool) {
+// (ErrHandover, ErrShutdown). If Stop has decided the outcome before, the handler
+// does not run.
+func (a *Attempt) Run(ctx context.Context) {
 	threshold := time.Duration(0)
 	if a.request != nil {
-		if late := a.setEarly(early); late != nil {
-			a.releaseUnrun()
-			return *late, true
-		}
+		defer a.e.inlineCalls.Release(a.request.Share, 1)
 		if a.request.promotable() {
 			threshold = a.e.Threshold
 		}
 	}
-	out, err, cause := a.runner.run(ctx, threshold)
-	answer, waiting := a.decideOutcome(verdict{out: out, err: err, cause: cause}, nil)
-	if a.request != nil {
-		a.e.inlineCalls.Release(a.request.Share, 1)
-	}
-	return answer, waiting != nil
+	a.runner.run(ctx, threshold)
 }
 
-// setEarly returns the answer if the call was decided before it ran.
-func (a *Attempt) setEarly(early func(Answer)) (late *Answer) {
-	if early == nil {
-		early = func(Answer) {}
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.early = early
-	return a.late
+// onReturned implements runnerOwner.
+func (a *Attempt) onReturned(out []byte, err, cause error) {
+	a.decideOutcome(verdict{out: out, err: err, cause: cause}, nil)
 }
 
 // reports returns the attempt's reporter.
@@ -161,7 +145,7 @@ func (a *Attempt) onFenced(err error) {
 // awaitPromotion waits while another goroutine promotes. The lock is held.
 func (a *Attempt) awaitPromotion() {
 	for a.phase == promoting {
-		a.moved.Wait()
+		a.promotionOver.Wait()
 	}
 }
 
@@ -183,12 +167,12 @@ func (a *Attempt) leave(to phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.phase = to
-	a.moved.Broadcast()
+	a.promotionOver.Broadcast()
 }
 
-// join adds a request with the same id to an inline call. It returns false if
-// the call is no longer inline.
-func (a *Attempt) join(r *Request) (Submission, bool) {
+// join adds a request with the same id to an inline call, whose answer it gets. It
+// returns false if the call is no longer inline.
+func (a *Attempt) join(r *Request, reply func(Answer)) (Submission, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.awaitPromotion()
@@ -198,9 +182,8 @@ func (a *Attempt) join(r *Request) (Submission, bool) {
 	case !a.request.isSame(r):
 		return answered(refused(core.CodeConflict, "the id is in use for another call", true)), true
 	}
-	answer := make(chan Answer, 1)
-	a.joined = append(a.joined, joinedCall{r, answer})
-	return Submission{Joined: answer}, true
+	a.callers = append(a.callers, caller{r, reply})
+	return Submission{}, true
 }
 
 // cancelInline ends the context of an inline call of the subject, and reports
@@ -216,57 +199,51 @@ func (a *Attempt) cancelInline(subject string) bool {
 	return true
 }
 
-// abort settles an attempt that has not run, and releases it. Those that joined
-// it get the answer; without one they submit their requests again.
-func (a *Attempt) abort(answer *Answer) {
+// abort decides an attempt that never runs, frees what it holds, and returns who
+// waits for its answer.
+func (a *Attempt) abort() []caller {
 	a.leave(decided)
 	a.e.calls.removeAttempt(a)
-	_, joined := a.takeCallers()
-	for _, j := range joined {
-		if answer != nil {
-			j.answer <- *answer
-		}
-		close(j.answer)
-	}
 	a.releaseUnrun()
+	return a.takeCallers()
 }
 
 // releaseUnrun frees what an attempt holds that never runs.
 func (a *Attempt) releaseUnrun() {
-	a.runner.closeUnrun()
+	_, _ = a.runner.abandon()
 	a.e.inlineCalls.Release(a.request.Share, 1)
 }
 
 // takeCallers returns who waits for the answer of an inline call.
-func (a *Attempt) takeCallers() (early func(Answer), joined []joinedCall) {
+func (a *Attempt) takeCallers() []caller {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	early, joined = a.early, a.joined
-	a.early, a.joined = nil, nil
-	return early, joined
+	callers := a.callers
+	a.callers = nil
+	return callers
 }
 
-// onUnresponsive settles an attempt whose handler does not return.
+// onUnresponsive finishes an attempt whose handler does not return, or was not
+// called before the engine was stopped.
 func (a *Attempt) onUnresponsive() {
-	handler := a.runner.handler()
-	if handler == nil {
+	cause := a.runner.why()
+	handler, ok := a.runner.abandon()
+	if !ok {
 		return
 	}
-	cause := a.runner.why()
 	if cause == nil { // Stop has not reached it yet
 		cause = core.ErrShutdown
 		a.cancel(cause)
 	}
-	a.log().Warn("a handler ignores the end of its context", "cause", cause)
-	if answer, early := a.decideOutcome(verdict{err: cause, cause: cause}, handler); early != nil {
-		early(answer)
+	if a.decideOutcome(verdict{err: cause, cause: cause}, handler) && handler != nil {
+		a.log().Warn("a handler ignores the end of its context", "cause", cause)
 	}
 }
 
-// decideOutcome decides the outcome and writes it; the first call counts. Handler is
-// closed when the handler returns; nil: it has returned. If early is not nil,
-// answer is an inline call's, and the caller gives it.
-func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) (answer Answer, early func(Answer)) {
+// decideOutcome decides the outcome, and writes it or answers with it; the first
+// call counts, and returns true. Handler is closed when the handler returns; nil: it
+// has returned.
+func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) bool {
 	if a.request != nil {
 		a.complete(&v)
 		o := v.outcome()
@@ -275,11 +252,12 @@ func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) (answer Answ
 		}
 		if a.advance(inline, decided) {
 			a.logOutcome(&v, &o)
-			return a.answerInline(&v, &o)
+			a.answerInline(&v, &o)
+			return true
 		}
 	}
 	if !a.markDecided(&v) {
-		return Answer{}, nil
+		return false
 	}
 	o := v.outcome()
 	if o.End == nil && a.request != nil && errors.Is(a.runner.why(), core.ErrCancelled) {
@@ -287,7 +265,7 @@ func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) (answer Answ
 	}
 	a.logOutcome(&v, &o)
 	a.finish(o, handler)
-	return Answer{}, nil
+	return true
 }
 
 // complete adds to a verdict what the attempt knows.
@@ -317,28 +295,16 @@ func (a *Attempt) fill(v *verdict) {
 	v.fatal, v.failures, v.deadline, v.action, v.now = a.fatal, a.failures, a.deadline, a.runner.action, time.Now()
 }
 
-// answerInline answers those that joined an inline call, and returns the answer
-// for its own caller.
-func (a *Attempt) answerInline(v *verdict, o *store.Outcome) (Answer, func(Answer)) {
+// answerInline answers the callers of an inline call.
+func (a *Attempt) answerInline(v *verdict, o *store.Outcome) {
 	answer := Answer{Kind: Ended, End: o.End}
 	if o.End == nil {
 		answer = lastOutcome(v)
 	}
 	a.e.calls.removeAttempt(a)
-	early, joined := a.takeCallers()
-	if early == nil {
-		a.setLate(&answer)
+	for _, c := range a.takeCallers() {
+		c.reply(answer)
 	}
-	for _, j := range joined {
-		j.answer <- answer
-	}
-	return answer, early
-}
-
-func (a *Attempt) setLate(answer *Answer) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.late = answer
 }
 
 // lastOutcome is the answer of a call that cannot be stored and has no attempt
@@ -357,6 +323,8 @@ func (a *Attempt) finish(o store.Outcome, handler <-chan struct{}) {
 	if ok {
 		o.Report = report
 		next = a.write(o, events)
+	} else {
+		a.reporter.closeFeed()
 	}
 	a.e.calls.removeAttempt(a)
 	if a.done != nil {

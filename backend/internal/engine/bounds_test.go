@@ -101,6 +101,7 @@ func TestInvariant09WritesOfManyCallsAreBounded(t *testing.T) {
 			keys = append(keys, r.Key)
 		}
 		w.disconnect(deliver.Address{Tenant: "acme", Connection: "c1"})
+		w.after(time.Second)
 		require.Equal(w, watchers, most)
 		most = 0
 		for _, k := range keys {

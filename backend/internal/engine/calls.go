@@ -18,6 +18,8 @@ type calls struct {
 	// refusing says that Stop was called, shuttingDown that attempts which are
 	// added now are to end at once.
 	refusing, shuttingDown bool
+	// stopped says that no goroutine may be added in the background.
+	stopped bool
 	// changed wakes Stop when a call has left.
 	changed chan struct{}
 }
@@ -158,24 +160,30 @@ func (c *calls) onCancelled(k store.Key, ended bool) *Attempt {
 	return c.running[k]
 }
 
-// goOn adds to a group of goroutines, unless the engine shuts down.
-func (c *calls) goOn(group *sync.WaitGroup) bool {
+// addBackground adds to the goroutines that Stop waits for, unless it waits for
+// them already.
+func (c *calls) addBackground(group *sync.WaitGroup) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.shuttingDown {
+	if c.stopped {
 		return false
 	}
 	group.Add(1)
 	return true
 }
 
-// refuseNew reports whether it is the first call.
-func (c *calls) refuseNew() bool {
+// stop refuses further goroutines in the background.
+func (c *calls) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := !c.refusing
+	c.stopped = true
+}
+
+// refuseNew refuses calls from now on.
+func (c *calls) refuseNew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.refusing = true
-	return first
 }
 
 // shutDown has attempts that are added from now on end at once, and returns the

@@ -104,6 +104,7 @@ type Engine struct {
 	pendingCancels pendingCancels
 	// background counts the writes that no caller waits for.
 	background sync.WaitGroup
+	stopOnce   sync.Once
 }
 
 // New returns an engine that accepts calls.
@@ -118,14 +119,16 @@ func New(o Options) *Engine {
 // Stop refuses new calls at once, and lets running handlers end until ctx does.
 // Then it ends their contexts with ErrShutdown. After StopGrace it finishes the
 // rest without their handlers, so that their calls are queued again. It returns
-// when all outcomes are written, or cannot be. It may be called again.
+// when all outcomes are written, or cannot be. It may be called again, and then waits,
+// too.
 func (e *Engine) Stop(ctx context.Context) {
-	if !e.calls.refuseNew() {
-		return
-	}
-	e.awaitCalls(ctx)
-	e.quit()
-	e.background.Wait()
+	e.stopOnce.Do(func() {
+		e.calls.refuseNew()
+		e.awaitCalls(ctx)
+		e.calls.stop()
+		e.quit()
+		e.background.Wait()
+	})
 }
 
 func (e *Engine) awaitCalls(ctx context.Context) {

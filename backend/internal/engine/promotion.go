@@ -14,7 +14,7 @@ func (a *Attempt) promote() {
 	if !a.advance(inline, promoting) {
 		return
 	}
-	n := a.request.forStore(a.accepted, a.deadline)
+	n := a.request.forStore(a.runner.call.Info.Accepted, a.deadline)
 	n.Claim = a.e.claimant(false)
 	n.Progress = a.reports().newestProgress()
 	got, err := a.e.Store.Accept(a.e.ctx, n)
@@ -54,15 +54,9 @@ func (a *Attempt) storeCancel(s *store.State) {
 // answerPromoted subscribes the callers to their call, and tells them that it is
 // stored.
 func (a *Attempt) answerPromoted(s *store.State) {
-	answer := Answer{Kind: Accepted, State: *s}
-	early, joined := a.takeCallers()
-	a.e.subscribe(a.e.ctx, a.request, a.key.ID)
-	if early != nil {
-		early(answer)
-	}
-	for _, j := range joined {
-		a.e.subscribe(a.e.ctx, j.request, a.key.ID)
-		j.answer <- answer
+	for _, c := range a.takeCallers() {
+		a.e.subscribe(a.e.ctx, c.request, a.key.ID)
+		c.reply(Answer{Kind: Accepted, State: *s})
 	}
 }
 
@@ -77,12 +71,8 @@ func (a *Attempt) failPromotion(err error) {
 	a.cancel(cause)
 	a.leave(decided)
 	a.e.calls.removeAttempt(a)
-	early, joined := a.takeCallers()
-	if early != nil {
-		early(answer)
-	}
-	for _, j := range joined {
-		j.answer <- answer
+	for _, c := range a.takeCallers() {
+		c.reply(answer)
 	}
 	if errors.Is(err, store.ErrUnavailable) {
 		a.e.reconcileLater(store.Hint{Key: a.key})

@@ -50,9 +50,9 @@ type reporter struct {
 
 	flushing bool
 	lost     bool // the claim
-	// stateReadAt is when the store last returned the state.
-	stateReadAt time.Time
-	timer       *time.Timer
+	// lastRecordBegun is when the newest Record began, or the claim was taken.
+	lastRecordBegun time.Time
+	timer           *time.Timer
 }
 
 // reporterOwner learns what the store says.
@@ -71,7 +71,15 @@ func newReporter(e *Engine, key store.Key, attempt int, owner reporterOwner) *re
 func (r *reporter) startStored(s *store.State, fence store.Fence) {
 	r.mu.Lock()
 	r.start(s, fence)
+	p := r.progress
+	var f *deliver.Feed
+	if p != nil {
+		f = r.openFeed()
+	}
 	r.mu.Unlock()
+	if f != nil {
+		f.Progress(p)
+	}
 	r.startTimer()
 }
 
@@ -80,9 +88,6 @@ func (r *reporter) startStored(s *store.State, fence store.Fence) {
 func (r *reporter) start(s *store.State, fence store.Fence) {
 	r.open, r.fence, r.attempt = true, fence, s.Attempt
 	r.next, r.kept, r.mark = s.LastSeq+1, s.Keep, s.AttemptMark
-	if r.progress != nil {
-		r.sendProgress()
-	}
 }
 
 // startTimer renews the lease from now on, if there is one.
@@ -92,21 +97,24 @@ func (r *reporter) startTimer() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stateReadAt = time.Now()
+	r.lastRecordBegun = time.Now()
 	r.timer = time.AfterFunc(r.timerInterval(), r.onTimer)
 }
 
 func (r *reporter) timerInterval() time.Duration { return min(r.e.CancelPoll, r.fence.Lease/3) }
+
+// silent reports whether reports are ignored from now on. The lock is held.
+func (r *reporter) silent() bool { return r.closed || r.lost }
 
 // emit adds a chunk. It blocks while too much is pending. It returns false if
 // the attempt is not stored yet.
 func (r *reporter) emit(data json.RawMessage) (open bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.open && !r.closed && r.bytes > 0 && (r.bytes+len(data) > maxPendingBytes || len(r.pending) >= maxPendingEvents) {
+	for r.open && !r.silent() && r.bytes > 0 && (r.bytes+len(data) > maxPendingBytes || len(r.pending) >= maxPendingEvents) {
 		r.changed.Wait()
 	}
-	if !r.open || r.closed {
+	if !r.open || r.silent() {
 		return r.open
 	}
 	r.pending = append(r.pending, store.Event{Kind: store.Chunk, Seq: r.next, Attempt: r.attempt, Data: data})
@@ -122,7 +130,7 @@ func (r *reporter) emit(data json.RawMessage) (open bool) {
 func (r *reporter) setCheckpoint(data json.RawMessage) (open bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.open || r.closed {
+	if !r.open || r.silent() {
 		return r.open
 	}
 	r.checkpoint, r.checkpointKeep = data, r.kept
@@ -134,8 +142,8 @@ func (r *reporter) setCheckpoint(data json.RawMessage) (open bool) {
 // the next write.
 func (r *reporter) setProgress(percent float64, message string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed || math.IsNaN(percent) {
+	if r.silent() || math.IsNaN(percent) {
+		r.mu.Unlock()
 		return
 	}
 	p := &store.Progress{Attempt: r.attempt, Rev: 1, Percent: min(max(percent, 0), 100), Message: message}
@@ -143,17 +151,20 @@ func (r *reporter) setProgress(percent float64, message string) {
 		p.Rev, p.Percent = old.Rev+1, max(p.Percent, old.Percent)
 	}
 	r.progress, r.dirty = p, true
-	if r.open {
-		r.sendProgress()
+	f := r.openFeed()
+	r.mu.Unlock()
+	if f != nil {
+		f.Progress(p)
 	}
 }
 
-// sendProgress sends the newest progress. The lock is held.
-func (r *reporter) sendProgress() {
-	if r.feed == nil {
+// openFeed returns the feed to send progress to; nil: the attempt is not stored.
+// The lock is held.
+func (r *reporter) openFeed() *deliver.Feed {
+	if r.open && r.feed == nil {
 		r.feed = r.e.Notifier.Feed(r.e.ctx, r.key)
 	}
-	r.feed.Progress(r.progress)
+	return r.feed
 }
 
 func (r *reporter) newestProgress() *store.Progress {
@@ -203,7 +214,7 @@ func (r *reporter) drainReport() (report store.Report, events []store.Event, ok 
 		return store.Report{}, nil, false
 	}
 	report, events = r.takePending()
-	r.stateReadAt = time.Now()
+	r.lastRecordBegun = time.Now()
 	return report, events, true
 }
 
@@ -269,7 +280,7 @@ func (r *reporter) closeFeed() {
 func (r *reporter) onTimer() {
 	r.mu.Lock()
 	closed := r.closed || r.lost
-	quiet := time.Since(r.stateReadAt)
+	quiet := time.Since(r.lastRecordBegun)
 	switch {
 	case closed:
 	case quiet >= r.fence.Lease/3:

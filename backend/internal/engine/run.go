@@ -51,7 +51,7 @@ func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, er
 	a.done = make(chan Ran, 1)
 	a.claimed(s)
 	e.addAttempt(a, s)
-	go a.Run(ctx, nil)
+	go a.Run(ctx)
 	return <-a.done, nil
 }
 
@@ -140,10 +140,10 @@ func (e *Engine) finishWithoutRun(k store.Key, fence uint64, o store.Outcome) (n
 	return store.Hint{}
 }
 
-// FinishLate ends a request whose deadline has passed while it waited, or cancels
+// HandleLate ends a request whose deadline has passed while it waited, or cancels
 // one that no connection has followed for its CancelAfter. Otherwise it enqueues
 // the request again. What cannot be written now is found again by Sweep.
-func (e *Engine) FinishLate(ctx context.Context, h store.Hint) {
+func (e *Engine) HandleLate(ctx context.Context, h store.Hint) {
 	s, _, err := e.Store.Read(ctx, h.Key, 0, 0)
 	now := time.Now()
 	switch cancelAt := s.CancelAt(); {
@@ -177,7 +177,7 @@ func (e *Engine) finishExpired(s *store.State) {
 // expires. The hint is from before that claim. It returns false if that is not
 // needed; otherwise it enqueues the hint when it is known what became of it.
 func (e *Engine) reconcileLater(h store.Hint) bool {
-	if e.Lease > 0 || !e.calls.goOn(&e.background) {
+	if e.Lease > 0 || !e.calls.addBackground(&e.background) {
 		return false
 	}
 	go func() {

@@ -26,17 +26,21 @@ type runner struct {
 	// timer is for the threshold, and then for the context's deadline.
 	timer, graceTimer *time.Timer
 	// cause is why the context was ended, if it was ended before its deadline.
-	cause    error
-	returned bool
-	// left is closed when the handler returns; nil: nobody waits.
-	left chan struct{}
+	cause error
+	// started says that run was called, returned that the handler has returned, or
+	// never runs.
+	started, returned bool
+	// returnedCh is closed when the handler returns; nil: nobody waits.
+	returnedCh chan struct{}
 }
 
-// runnerOwner is called by a runner's timers, but not once the handler has
-// returned.
+// runnerOwner is called by a runner.
 type runnerOwner interface {
 	onThreshold()    // the call has taken longer than its threshold
 	onUnresponsive() // the handler ignores the end of its context
+	// onReturned takes what the handler returned, and why its context had ended by
+	// then; nil: it had not. The runner calls neither of the others afterwards.
+	onReturned(out []byte, err, cause error)
 }
 
 // init prepares a run whose context ends after the timeout, or at the call's
@@ -53,35 +57,42 @@ func (r *runner) init(action *core.Action, in any, call core.Call, timeout time.
 
 var errGoexit = errors.New("the handler ended its goroutine")
 
-// run calls the handler on this goroutine. Threshold is when onThreshold is
-// called; 0: never. The handler's context ends when parent does. Cause is why it
-// had ended when the handler returned; nil: it had not.
-func (r *runner) run(parent context.Context, threshold time.Duration) (out []byte, err, cause error) {
-	r.startRun(parent, threshold)
+// run calls the handler on this goroutine, and then its owner, even if the handler
+// panics or ends its goroutine. Threshold is when the owner is called; 0: never. The
+// handler's context ends when parent does. A run that was abandoned before does
+// nothing.
+func (r *runner) run(parent context.Context, threshold time.Duration) {
+	if !r.startRun(parent, threshold) {
+		return
+	}
 	if parent.Done() != nil {
 		stop := context.AfterFunc(parent, func() { r.cancel(context.Cause(parent)) })
 		defer stop()
 	}
-	err = errGoexit
+	var out []byte
+	err := errGoexit
 	defer func() {
 		if v := recover(); v != nil {
 			err = recovered(v)
 		}
-		cause = r.onReturned()
+		r.owner.onReturned(out, err, r.handlerReturned())
 	}()
 	out, err = r.action.Run(&r.ctx, r.in, &r.call)
-	return out, err, nil
 }
 
-// startRun sets the context's parent, and the timer.
-func (r *runner) startRun(parent context.Context, threshold time.Duration) {
+// startRun sets the context's parent and the timer, unless the run was abandoned.
+func (r *runner) startRun(parent context.Context, threshold time.Duration) bool {
 	if threshold <= 0 {
 		threshold = math.MaxInt64
 	}
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
-	r.ctx.parent = parent
+	if r.returned {
+		return false
+	}
+	r.ctx.parent, r.started = parent, true
 	r.timer = time.AfterFunc(min(threshold, time.Until(r.ctx.deadline)), r.onTimer)
+	return true
 }
 
 func (r *runner) onTimer() {
@@ -119,34 +130,30 @@ func (r *runner) cancel(cause error) {
 	}
 }
 
-// onReturned notes that the handler has returned, and returns why its context
+// handlerReturned notes that the handler has returned, and returns why its context
 // had ended by then.
-func (r *runner) onReturned() error {
+func (r *runner) handlerReturned() error {
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
+	r.finish()
+	return r.cause
+}
+
+// finish frees what the run holds. The lock is held.
+func (r *runner) finish() {
 	r.returned = true
-	r.timer.Stop()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
 	if r.graceTimer != nil {
 		r.graceTimer.Stop()
 	}
-	if r.left != nil {
-		close(r.left)
+	if r.returnedCh != nil {
+		close(r.returnedCh)
 	}
 	if cause := r.ctx.close(); r.cause == nil {
 		r.cause = cause
 	}
-	return r.cause
-}
-
-// closeUnrun frees what belongs to a run that does not happen.
-func (r *runner) closeUnrun() {
-	r.ctx.mu.Lock()
-	defer r.ctx.mu.Unlock()
-	r.returned = true
-	if r.graceTimer != nil {
-		r.graceTimer.Stop()
-	}
-	_ = r.ctx.close()
 }
 
 // why is why the context has ended, or was to end; nil: it has not.
@@ -159,16 +166,21 @@ func (r *runner) why() error {
 	return r.cause
 }
 
-// handler returns a channel that is closed when the handler returns; nil: it has
-// returned.
-func (r *runner) handler() <-chan struct{} {
+// abandon says that the handler is not waited for. It returns a channel that is
+// closed when the handler returns; nil: the run had not begun, and never will. It
+// reports false if the handler has returned.
+func (r *runner) abandon() (handler <-chan struct{}, ok bool) {
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
 	if r.returned {
-		return nil
+		return nil, false
 	}
-	if r.left == nil {
-		r.left = make(chan struct{})
+	if !r.started {
+		r.finish()
+		return nil, true
 	}
-	return r.left
+	if r.returnedCh == nil {
+		r.returnedCh = make(chan struct{})
+	}
+	return r.returnedCh, true
 }

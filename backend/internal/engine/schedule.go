@@ -111,7 +111,9 @@ func (s *schedule) merge(old *item, h *store.Hint, now time.Time) {
 		old.hint.Watch, old.hint.CancelAt = h.Watch, h.CancelAt
 	}
 	if old.queue == nil && h.Due.Before(old.hint.Due) {
+		watch, cancelAt := old.hint.Watch, old.hint.CancelAt
 		old.hint = *h
+		old.hint.Watch, old.hint.CancelAt = watch, cancelAt
 		heap.Remove(&s.timed, old.index)
 		s.place(old, now)
 		return

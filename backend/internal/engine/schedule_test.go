@@ -19,6 +19,19 @@ func hint(tenant, id string, due, deadline int) store.Hint {
 	return store.Hint{Key: store.Key{Tenant: tenant, ID: id}, Due: at(due), Status: store.Queued, Deadline: at(deadline)}
 }
 
+// Of two hints for a request, the newer Watch counts, whichever came first.
+func TestNewerWatchIsKept(t *testing.T) {
+	s := newSchedule(100)
+	newer, older := hint("t", "x", 60, 3600), hint("t", "x", 1, 3600)
+	newer.Watch, newer.CancelAt, older.Watch = 2, at(120), 1
+	s.push(newer, at(0))
+	s.push(older, at(0))
+	got := s.items[newer.Key].hint
+	require.EqualValues(t, 2, got.Watch)
+	require.Equal(t, at(120), got.CancelAt)
+	require.Equal(t, at(1), got.Due)
+}
+
 // Tenants take turns, however much one of them has asked for first.
 func TestTenantsTakeTurns(t *testing.T) {
 	s := newSchedule(1000)

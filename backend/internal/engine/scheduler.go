@@ -245,7 +245,7 @@ func (s *Scheduler) onTimer() {
 
 func (s *Scheduler) finishLate(h store.Hint) {
 	defer s.goroutines.Done()
-	s.engine.FinishLate(s.engine.ctx, h)
+	s.engine.HandleLate(s.engine.ctx, h)
 }
 
 // run runs one request with a worker.

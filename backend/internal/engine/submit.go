@@ -10,26 +10,24 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// Submission is what Submit came to: an answer, an attempt to run, an answer
-// and then an attempt, or a run to join.
+// Submission is what Submit came to. Without Answer, the request is answered by the
+// attempt, or by the run of the same id that it has joined.
 type Submission struct {
 	// Answer is to be sent before Attempt or Then runs.
 	Answer *Answer
-	// Attempt is to be run by the caller. Without Answer it is inline, and
-	// Attempt.Run brings the answer.
+	// Attempt is to be run by the caller; nil: there is none.
 	Attempt *Attempt
-	// Then, if not nil, is to be called when Answer was sent: it has the call
-	// run, or publishes its end.
+	// Then, if not nil, is to be called when Answer was sent: it has the call run,
+	// or publishes its end.
 	Then func()
-	// Joined comes alone: the same id runs inline. It brings that run's answer;
-	// if it is closed without one, the request is to be submitted again.
-	Joined <-chan Answer
 }
 
 func answered(a Answer) Submission { return Submission{Answer: &a} }
 
-// Submit accepts a request. ctx bounds the write that stores it.
-func (e *Engine) Submit(ctx context.Context, r *Request) Submission {
+// Submit accepts a request. ctx bounds the write that stores it. Reply takes the
+// answer of an inline call, once, from any goroutine, before anything else is sent
+// about the call; it is not called if Submission.Answer is set.
+func (e *Engine) Submit(ctx context.Context, r *Request, reply func(Answer)) Submission {
 	now := time.Now()
 	timeout := r.Timeout
 	if timeout <= 0 {
@@ -37,18 +35,19 @@ func (e *Engine) Submit(ctx context.Context, r *Request) Submission {
 	}
 	deadline := now.Add(r.Delay + timeout)
 	if r.Placement == Inline {
-		return e.submitInline(ctx, r, now, deadline)
+		return e.submitInline(ctx, caller{r, reply}, now, deadline)
 	}
-	return e.submitStored(ctx, r, now, deadline)
+	return e.submitStored(ctx, caller{r, reply}, now, deadline)
 }
 
 // submitInline begins a call that is not stored, or joins the one that runs.
-func (e *Engine) submitInline(ctx context.Context, r *Request, now, deadline time.Time) Submission {
+func (e *Engine) submitInline(ctx context.Context, c caller, now, deadline time.Time) Submission {
+	r := c.request
 	if !e.inlineCalls.Reserve(r.Share, 1) {
 		return answered(refused(core.CodeOverloaded, "too many calls are running", false))
 	}
 	a := e.newAttempt(r.Action, r.Key, r.In, r.info(now, deadline), r.attemptTimeout())
-	a.request = r
+	a.request, a.callers = r, []caller{c}
 	for {
 		found := e.calls.addInline(a)
 		switch {
@@ -60,9 +59,9 @@ func (e *Engine) submitInline(ctx context.Context, r *Request, now, deadline tim
 		case found.other == nil:
 			// The store knows whether it is the same call.
 			a.releaseUnrun()
-			return e.submitStored(ctx, r, now, deadline)
+			return e.submitStored(ctx, c, now, deadline)
 		}
-		if s, ok := found.other.join(r); ok {
+		if s, ok := found.other.join(r, c.reply); ok {
 			a.releaseUnrun()
 			return s
 		}
@@ -101,20 +100,37 @@ func (e *Engine) isStored(ctx context.Context, k store.Key) (bool, error) {
 }
 
 // moveToStore gives up an inline attempt before it has run: its call was stored,
-// or the store could not be asked.
+// or the store could not be asked. It returns what the first caller gets; those that
+// have joined are submitted again.
 func (e *Engine) moveToStore(ctx context.Context, a *Attempt, err error, now, deadline time.Time) Submission {
+	callers := a.abort()
 	if err != nil {
 		answer := refusal(err)
-		a.abort(&answer)
+		for _, c := range callers[1:] {
+			c.reply(answer)
+		}
 		return answered(answer)
 	}
-	a.abort(nil)
-	return e.submitStored(ctx, a.request, now, deadline)
+	first := e.submitStored(ctx, callers[0], now, deadline)
+	for _, c := range callers[1:] {
+		again := e.submitStored(ctx, c, now, deadline)
+		if again.Answer != nil {
+			c.reply(*again.Answer)
+		}
+		if again.Then != nil {
+			again.Then()
+		}
+		if again.Attempt != nil {
+			go again.Attempt.Run(e.ctx)
+		}
+	}
+	return first
 }
 
 // submitStored stores a call. If a worker is free the call is stored claimed,
 // and the caller runs it.
-func (e *Engine) submitStored(ctx context.Context, r *Request, now, deadline time.Time) Submission {
+func (e *Engine) submitStored(ctx context.Context, c caller, now, deadline time.Time) Submission {
+	r := c.request
 	if r.CancelAfter != nil && e.watcher == nil {
 		return answered(refused(core.CodeUnsupported, "this server does not support cancelAfterMs", true))
 	}
@@ -126,7 +142,7 @@ func (e *Engine) submitStored(ctx context.Context, r *Request, now, deadline tim
 		if other == nil {
 			break
 		}
-		if s, ok := other.join(r); ok {
+		if s, ok := other.join(r, c.reply); ok {
 			return s
 		}
 		runtime.Gosched()
@@ -146,10 +162,10 @@ func (e *Engine) submitStored(ctx context.Context, r *Request, now, deadline tim
 		release(nil)
 	}
 	if err != nil {
-		e.calls.endStoreOp(r.Key, nil)
 		if n.Claim != nil && errors.Is(err, store.ErrUnavailable) {
 			e.reconcileLater(store.Hint{Key: r.Key})
 		}
+		e.calls.endStoreOp(r.Key, nil)
 		return answered(refusal(err))
 	}
 	if !got.Fresh {
@@ -217,6 +233,6 @@ func (e *Engine) subscribe(ctx context.Context, r *Request, id string) {
 		e.Logger.Warn("a caller could not be subscribed to its call", "id", id, "error", err)
 	}
 	if change.Last { // the connection has ended
-		e.watch(ctx, store.Key{Tenant: r.Tenant, ID: id}, false)
+		e.SubscribersChanged(change)
 	}
 }

@@ -34,7 +34,7 @@ func (e *Engine) Sweep(ctx context.Context, shards []int, until time.Time, max i
 			free <- struct{}{}
 			late.Go(func() {
 				defer func() { <-free }()
-				e.FinishLate(ctx, h)
+				e.HandleLate(ctx, h)
 			})
 		}
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/pay-theory/streamer/backend/internal/deliver"
@@ -11,34 +12,38 @@ import (
 
 // This file is the disconnect canceller: it cancels calls with CancelAfter that
 // no connection has followed for that time. The store keeps since when that is
-// so, and so the time goes on across restarts; the dispatcher has FinishLate
+// so, and so the time goes on across restarts; the dispatcher has HandleLate
 // called when it is over.
 
-// watchers bounds the writes of SubscribersChanged at a time.
+// watchers bounds the writes for one call of SubscribersChanged at a time.
 const watchers = 16
 
-// SubscribersChanged stores that calls with CancelAfter got their first
-// subscriber or lost their last one.
-func (e *Engine) SubscribersChanged(ctx context.Context, changes []deliver.Change) {
-	var writes sync.WaitGroup
-	free := make(chan struct{}, watchers)
-	for _, c := range changes {
-		if !c.First && !c.Last {
-			continue
-		}
-		free <- struct{}{}
-		writes.Go(func() {
-			defer func() { <-free }()
-			e.watch(ctx, c.Key, c.First)
-		})
+// SubscribersChanged has it stored that calls with CancelAfter got their first
+// subscriber or lost their last one. It does not wait for the store.
+func (e *Engine) SubscribersChanged(changes ...deliver.Change) {
+	changes = slices.DeleteFunc(changes, func(c deliver.Change) bool { return c == deliver.Change{} })
+	if len(changes) == 0 || !e.calls.addBackground(&e.background) {
+		return
 	}
-	writes.Wait()
+	go func() {
+		defer e.background.Done()
+		var writes sync.WaitGroup
+		free := make(chan struct{}, watchers)
+		for _, c := range changes {
+			free <- struct{}{}
+			writes.Go(func() {
+				defer func() { <-free }()
+				e.watch(c.Key, c.First)
+			})
+		}
+		writes.Wait()
+	}()
 }
 
 // watch stores whether a connection follows the call. Another goroutine may
 // store the opposite at the same time, so what is stored is compared with what is
 // true afterwards: the last one to compare is right.
-func (e *Engine) watch(ctx context.Context, k store.Key, subscribed bool) {
+func (e *Engine) watch(k store.Key, subscribed bool) {
 	if e.watcher == nil {
 		return
 	}
@@ -56,10 +61,10 @@ func (e *Engine) watch(ctx context.Context, k store.Key, subscribed bool) {
 			return
 		}
 		if s.CancelRequested { // no time was left
-			e.onStoredCancel(ctx, &s)
+			e.onStoredCancel(e.ctx, &s)
 			return
 		}
-		if now := e.Notifier.HasSubscribers(ctx, k); now != subscribed {
+		if now := e.Notifier.HasSubscribers(e.ctx, k); now != subscribed {
 			subscribed = now
 			continue
 		}
@@ -71,7 +76,7 @@ func (e *Engine) watch(ctx context.Context, k store.Key, subscribed bool) {
 // cancelUnsubscribed cancels a call, unless a connection has followed it since.
 func (e *Engine) cancelUnsubscribed(ctx context.Context, s *store.State) {
 	if e.Notifier.HasSubscribers(ctx, s.Key) {
-		e.watch(ctx, s.Key, true)
+		e.watch(s.Key, true)
 		return
 	}
 	next, err := e.watcher.CancelUnsubscribed(ctx, s.Key, s.Watch)

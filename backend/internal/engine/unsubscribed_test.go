@@ -93,3 +93,23 @@ func TestInvariant06EndedConnectionDoesNotFollow(t *testing.T) {
 		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
 	}, &core.Action{Name: "work", Run: untilDone})
 }
+
+// The end of a connection does not wait for the store.
+func TestDisconnectDoesNotWaitForTheStore(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		after := time.Second
+		r := w.request("work", wire.ModeAsync)
+		r.CancelAfter = &after
+		w.submit(r)
+		w.link.cut.Store(true)
+		changes, err := w.notifier.Disconnect(w.Context(), deliver.Address{Tenant: "acme", Connection: "c1"})
+		require.NoError(w, err)
+		begun := time.Now()
+		w.e.SubscribersChanged(changes...)
+		require.Zero(w, time.Since(begun))
+		w.after(time.Minute)
+		w.link.cut.Store(false)
+		w.after(2 * time.Minute)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+	}, &core.Action{Name: "work", Run: untilDone})
+}

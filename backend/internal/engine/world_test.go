@@ -153,7 +153,8 @@ func (w *world) connect(a deliver.Address) {
 func (w *world) disconnect(a deliver.Address) {
 	changes, err := w.notifier.Disconnect(w.Context(), a)
 	require.NoError(w, err)
-	w.e.SubscribersChanged(w.Context(), changes)
+	w.e.SubscribersChanged(changes...)
+	synctest.Wait()
 }
 
 // follow makes ann's connection follow a call, and opens it if it is gone.
@@ -164,13 +165,15 @@ func (w *world) follow(a deliver.Address, id string) {
 		Tenant: a.Tenant, Stream: id, Connection: a.Connection, Subject: "ann", Live: true, Watched: s.CancelAfter != nil,
 	})
 	require.NoError(w, err)
-	w.e.SubscribersChanged(w.Context(), []deliver.Change{change})
+	w.e.SubscribersChanged(change)
+	synctest.Wait()
 }
 
 func (w *world) unfollow(a deliver.Address, id string) {
 	change, err := w.notifier.Unsubscribe(w.Context(), a, id)
 	require.NoError(w, err)
-	w.e.SubscribersChanged(w.Context(), []deliver.Change{change})
+	w.e.SubscribersChanged(change)
+	synctest.Wait()
 }
 
 // kill ends the engine without a word, and waits until its leases are void.
@@ -216,14 +219,7 @@ func (w *world) request(action string, mode string) *Request {
 // handle carries a request out on this goroutine, as a session does.
 func (w *world) handle(r *Request, answer func(Answer)) {
 	r.Placement = r.Place(r.Placement == Stored, w.e.Threshold)
-	s := w.e.Submit(context.Background(), r)
-	for s.Joined != nil {
-		if a, ok := <-s.Joined; ok {
-			answer(a)
-			return
-		}
-		s = w.e.Submit(context.Background(), r)
-	}
+	s := w.e.Submit(context.Background(), r, answer)
 	if s.Answer != nil {
 		answer(*s.Answer)
 	}
@@ -231,9 +227,7 @@ func (w *world) handle(r *Request, answer func(Answer)) {
 		s.Then()
 	}
 	if s.Attempt != nil {
-		if a, ok := s.Attempt.Run(context.Background(), answer); ok {
-			answer(a)
-		}
+		s.Attempt.Run(context.Background())
 	}
 }
 

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,26 @@ func TestPoolIsSafe(t *testing.T) {
 	}
 	tenants.Wait()
 	require.Zero(t, p.used.Load())
+}
+
+// However its calls meet, one tenant does not get more than its fair share.
+func TestSharesHoldTogether(t *testing.T) {
+	for range 2000 {
+		p, s := NewPool(100), &Share{}
+		var got atomic.Int64
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				for range 12 {
+					if p.Reserve(s, 1) {
+						got.Add(1)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		require.LessOrEqual(t, got.Load(), int64(80), "the only active tenant gets four places in five")
+	}
 }
 
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)

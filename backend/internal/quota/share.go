@@ -35,6 +35,7 @@ func (p *Pool) Reserve(s *Share, n int64) bool {
 	fits := used <= p.size
 	if s != nil {
 		own := s.used.Add(n)
+		used = p.used.Load() // with what others reserved in between
 		fits = fits && WithinFairShare(own-1, used-1, p.size)
 	}
 	if !fits {
@@ -43,7 +44,7 @@ func (p *Pool) Reserve(s *Share, n int64) bool {
 	return fits
 }
 
-// Release gives back places that Take took for the same share.
+// Release gives back places that Reserve took for the same share.
 func (p *Pool) Release(s *Share, n int64) {
 	p.used.Add(-n)
 	if s != nil {

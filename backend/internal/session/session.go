@@ -42,12 +42,13 @@ type Session struct {
 // Replier takes the answer to a command.
 type Replier interface {
 	// Reply is called once for a command, possibly from another goroutine than
-	// Handle's. It does not block.
+	// Handle's, and for a request that joins a run after Handle has returned. It
+	// does not block.
 	Reply(cmd *Command, m wire.ServerMessage)
 }
 
 // Handle carries out a command that Decode gave no answer, on this goroutine,
-// including a handler that it starts. It calls Reply once before it returns.
+// including a handler that it starts.
 func (s *Session) Handle(ctx context.Context, c *ConnInfo, cmd *Command, r Replier) {
 	var m wire.ServerMessage
 	switch cmd.kind {
@@ -74,14 +75,7 @@ func (s *Session) Handle(ctx context.Context, c *ConnInfo, cmd *Command, r Repli
 // submit submits a request, answers it, and runs its attempt.
 func (s *Session) submit(ctx context.Context, c *ConnInfo, cmd *Command, r Replier) {
 	reply := func(a engine.Answer) { s.answer(ctx, c, cmd, &a, r) }
-	sub := s.Engine.Submit(ctx, cmd.request)
-	for sub.Joined != nil {
-		if a, ok := <-sub.Joined; ok {
-			reply(a)
-			return
-		}
-		sub = s.Engine.Submit(ctx, cmd.request)
-	}
+	sub := s.Engine.Submit(ctx, cmd.request, reply)
 	if sub.Answer != nil {
 		reply(*sub.Answer)
 	}
@@ -98,9 +92,7 @@ func (s *Session) submit(ctx context.Context, c *ConnInfo, cmd *Command, r Repli
 	if parent == nil {
 		parent = ctx
 	}
-	if a, ok := sub.Attempt.Run(parent, reply); ok {
-		reply(a)
-	}
+	sub.Attempt.Run(parent)
 }
 
 // answer turns the engine's answer to a request into a message.
@@ -169,26 +161,20 @@ func (s *Session) page(ctx context.Context, c *ConnInfo, known *store.State, aft
 
 func (s *Session) follow(ctx context.Context, sub store.Subscription) error {
 	change, err := s.Notifier.Subscribe(ctx, sub)
-	s.changed(ctx, change)
+	s.Engine.SubscribersChanged(change)
 	return err
 }
 
 func (s *Session) unfollow(ctx context.Context, c *ConnInfo, id string) error {
 	change, err := s.Notifier.Unsubscribe(ctx, c.Address(), id)
-	s.changed(ctx, change)
+	s.Engine.SubscribersChanged(change)
 	return err
-}
-
-func (s *Session) changed(ctx context.Context, change deliver.Change) {
-	if change != (deliver.Change{}) {
-		s.Engine.SubscribersChanged(ctx, []deliver.Change{change})
-	}
 }
 
 // Disconnected removes the subscriptions of a connection that has ended.
 func (s *Session) Disconnected(ctx context.Context, a deliver.Address) error {
 	changes, err := s.Notifier.Disconnect(ctx, a)
-	s.Engine.SubscribersChanged(ctx, changes)
+	s.Engine.SubscribersChanged(changes...)
 	return err
 }
 

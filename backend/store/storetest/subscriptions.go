@@ -28,6 +28,7 @@ func RunSubscriptions(t *testing.T, open func(t *testing.T) *SubscriptionFixture
 		"all ways to ask":      testSubscriptionQueries,
 		"tenants are isolated": testSubscriptionIsolation,
 		"the end":              testSubscriptionEnd,
+		"a pause":              testSubscriptionPause,
 		"at once":              testSubscriptionsAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -137,6 +138,23 @@ func testSubscriptionIsolation(t *testing.T, f *SubscriptionFixture) {
 		require.Equal(t, fmt.Sprint(i), dropped[0].Subject)
 		require.Equal(t, got, mustGet(t, f.Store.End, k[0], k[1]), "%q", k)
 	}
+}
+
+func testSubscriptionPause(t *testing.T, f *SubscriptionFixture) {
+	ctx := t.Context()
+	require.NoError(t, f.Store.Pause(ctx, tenant, "s", "c"))
+	require.Empty(t, mustGet(t, f.Store.Subscribers, tenant, "s"), "a pause subscribes nobody")
+	s, other := f.follow(t, tenant, "s", "c"), f.follow(t, tenant, "s", "d")
+	for range 2 {
+		require.NoError(t, f.Store.Pause(ctx, tenant, "s", "c"))
+		s.Live = false
+		require.Equal(t, []store.Subscription{s, other}, mustGet(t, f.Store.Subscribers, tenant, "s"))
+	}
+	require.NoError(t, f.Store.Pause(ctx, "another tenant", "s", "d"))
+	require.Equal(t, []store.Subscription{s, other}, mustGet(t, f.Store.Subscribers, tenant, "s"))
+	ended, err := f.Store.End(ctx, tenant, "s")
+	require.NoError(t, err)
+	require.Equal(t, []store.Subscription{other}, ended)
 }
 
 func testSubscriptionEnd(t *testing.T, f *SubscriptionFixture) {

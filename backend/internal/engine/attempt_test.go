@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
+	"github.com/stretchr/testify/require"
+)
+
+// A handler that ends its goroutine has failed, and leaves nothing behind.
+func TestHandlerThatEndsItsGoroutine(t *testing.T) {
+	exit := &core.Action{Name: "exit", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		runtime.Goexit()
+		return nil, nil
+	}}
+	for _, mode := range []string{"", wire.ModeSync, wire.ModeAsync} {
+		t.Run("mode "+mode, func(t *testing.T) {
+			inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+				r := w.request("exit", mode)
+				answer := w.submit(r).one(w)
+				w.after(time.Hour)
+				if mode == wire.ModeAsync {
+					require.Equal(w, store.Failed, w.state(r.Key).Status)
+				} else {
+					require.Equal(w, core.CodeInternal, answer.End.Code)
+				}
+				require.Empty(w, w.e.calls.attempts())
+				require.Equal(w, 1, w.s.free)
+			}, exit)
+		})
+	}
+	t.Run("queued", func(t *testing.T) {
+		inBubble(t, settings{}, func(w *world) {
+			r := w.request("exit", wire.ModeAsync)
+			r.Delay = time.Second
+			w.submit(r)
+			w.after(time.Hour)
+			require.Equal(w, store.Failed, w.state(r.Key).Status)
+			require.Empty(w, w.e.calls.attempts())
+		}, exit)
+	})
+}
+
+// Who joined an inline call gets its ack before its events.
+func TestJoinedCallersAreAnsweredFirst(t *testing.T) {
+	reports := map[string]func(core.Sink){
+		"progress": func(s core.Sink) { s.Progress(10, "") },
+		"chunk":    func(s core.Sink) { s.Emit(json.RawMessage(`1`)) },
+	}
+	for name, report := range reports {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				inBubble(t, settings{}, func(w *world) {
+					r := w.request("report", "")
+					w.submit(r)
+					again := *r
+					again.Connection = "c2"
+					before := -1
+					go w.handle(&again, func(Answer) { before = len(w.box.of("c2")) })
+					w.after(10 * time.Second)
+					require.Zero(w, before, "messages of the call before its ack")
+					require.NotEmpty(w, w.box.of("c2"))
+				}, &core.Action{Name: "report", Stream: true, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+					time.Sleep(time.Second) // fake
+					report(call.Sink)
+					time.Sleep(6 * time.Second) // fake
+					return []byte(`1`), nil
+				}})
+			}
+		})
+	}
+}
+
+// An attempt that has lost its claim sends and stores nothing more, and its
+// handler does not wait for room.
+func TestLostClaimSilencesTheAttempt(t *testing.T) {
+	var records atomic.Int32
+	var open chan struct{}
+	returned := false
+	inBubbleOn(t, faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Record {
+			records.Add(1)
+			<-open
+			return store.ErrFenced
+		}
+		return nil
+	}}, settings{}, func(w *world) {
+		open = make(chan struct{})
+		w.submit(w.request("emit", wire.ModeAsync)).one(w)
+		w.after(time.Second) // the handler waits for room
+		require.False(w, returned)
+		close(open)
+		w.after(2 * time.Second)
+		require.True(w, returned)
+		require.EqualValues(w, 1, records.Load())
+		require.Empty(w, w.box.of("c1", wire.TypeProgress))
+		w.after(time.Hour)
+	}, &core.Action{Name: "emit", Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
+		if call.Info.Attempt > 1 {
+			return []byte(`1`), nil
+		}
+		chunk := json.RawMessage(`"` + strings.Repeat("a", 2000) + `"`)
+		for range 5000 {
+			call.Sink.Emit(chunk)
+		}
+		call.Sink.Progress(50, "")
+		time.Sleep(time.Second) // fake
+		returned = true
+		return nil, ctx.Err()
+	}})
+}
+
+// Stop decides a call whose handler was not called yet. It is not called then.
+func TestStopBeforeTheHandlerIsCalled(t *testing.T) {
+	var slow, ran atomic.Bool
+	inBubbleOn(t, faultstore.Hooks{After: func(op faultstore.Op, _ store.Key, err error) error {
+		if op == faultstore.Read && slow.Load() {
+			time.Sleep(7 * time.Second) // fake
+		}
+		return err
+	}}, settings{}, func(w *world) {
+		slow.Store(true)
+		got := w.submit(w.request("quick", ""))
+		w.stopNow()
+		w.after(time.Minute)
+		got.one(w)
+		require.False(w, ran.Load())
+	}, &core.Action{Name: "quick", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		ran.Store(true)
+		return []byte(`1`), nil
+	}})
+}
+
+// slowSubscriptions is a subscription store that needs 10 s to say who subscribes.
+type slowSubscriptions struct{ store.SubscriptionStore }
+
+func (s slowSubscriptions) Subscribers(ctx context.Context, tenant, stream string) ([]store.Subscription, error) {
+	time.Sleep(10 * time.Second) // fake
+	return s.SubscriptionStore.Subscribers(ctx, tenant, stream)
+}
+
+// A handler's chunks do not wait while its progress is being sent.
+func TestSendingProgressHoldsUpNoChunk(t *testing.T) {
+	var emitted atomic.Bool
+	inBubble(t, settings{}, func(w *world) {
+		w.e.Notifier = deliver.New(slowSubscriptions{deliver.NewSubscriptions(nil)}, noLog)
+		w.submit(w.request("report", wire.ModeAsync))
+		w.after(2 * time.Second)
+		require.True(w, emitted.Load())
+		w.after(time.Minute)
+	}, &core.Action{Name: "report", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		time.Sleep(time.Second) // fake
+		go call.Sink.Progress(1, "")
+		time.Sleep(time.Millisecond) // fake
+		call.Sink.Emit(json.RawMessage(`1`))
+		emitted.Store(true)
+		return []byte(`1`), nil
+	}})
+}
