@@ -109,3 +109,31 @@ func TestInvariant07OldHintDoesNotEndQuarantine(t *testing.T) {
 		return []byte(`1`), nil
 	}})
 }
+
+// Invariant 12: a call that is stored claimed, and that no connection follows, has
+// a hint for the time when it is to be cancelled.
+func TestInvariant12UnfollowedCallHasAHint(t *testing.T) {
+	inBubble(t, noSweep, func(w *world) {
+		after := 5 * time.Minute
+		r := w.request("work", wire.ModeAsync)
+		r.CancelAfter, r.Connection = &after, ""
+		w.submit(r)
+		w.after(4 * time.Minute)
+		require.Equal(w, store.Running, w.state(r.Key).Status)
+		w.after(2 * time.Minute)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+	}, &core.Action{Name: "work", Run: untilDone})
+}
+
+// Of two hints for a request the newer Watch decides when it is to be cancelled.
+func TestNewerWatchCounts(t *testing.T) {
+	s := newSchedule(10)
+	h := hint("acme", "1", 0, 100)
+	s.push(h, at(0)) // it is ready
+	h.Due, h.Watch, h.CancelAt = at(60), h.Watch+1, at(20)
+	s.push(h, at(0))
+	require.Empty(t, s.advance(at(19)))
+	h.Watch, h.CancelAt = h.Watch-1, time.Time{}
+	s.push(h, at(19))
+	require.Len(t, s.advance(at(20)), 1)
+}
