@@ -210,7 +210,7 @@ func (a *Attempt) abort() []caller {
 
 // releaseUnrun frees what an attempt holds that never runs.
 func (a *Attempt) releaseUnrun() {
-	_, _ = a.runner.abandon()
+	_, _ = a.runner.stopWaiting()
 	a.e.inlineCalls.Release(a.request.Share, 1)
 }
 
@@ -227,7 +227,7 @@ func (a *Attempt) takeCallers() []caller {
 // called before the engine was stopped.
 func (a *Attempt) onUnresponsive() {
 	cause := a.runner.why()
-	handler, ok := a.runner.abandon()
+	handler, ok := a.runner.stopWaiting()
 	if !ok {
 		return
 	}

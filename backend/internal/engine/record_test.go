@@ -40,7 +40,7 @@ func TestInvariant14RepeatedRecordIsTheSame(t *testing.T) {
 
 // Invariant 14: a running call learns from Record that another process has
 // cancelled it.
-func TestInvariant14RecordTellsOfCancel(t *testing.T) {
+func TestInvariant14RecordReturnsTheCancel(t *testing.T) {
 	inBubble(t, settings{Options: Options{CancelPoll: time.Hour}}, func(w *world) {
 		r := w.request("emits", wire.ModeAsync)
 		w.submit(r)

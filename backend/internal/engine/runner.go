@@ -59,7 +59,7 @@ var errGoexit = errors.New("the handler ended its goroutine")
 
 // run calls the handler on this goroutine, and then its owner, even if the handler
 // panics or ends its goroutine. Threshold is when the owner is called; 0: never. The
-// handler's context ends when parent does. A run that was abandoned before does
+// handler's context ends when parent does. A run that was given up before does
 // nothing.
 func (r *runner) run(parent context.Context, threshold time.Duration) {
 	if !r.startRun(parent, threshold) {
@@ -80,7 +80,7 @@ func (r *runner) run(parent context.Context, threshold time.Duration) {
 	out, err = r.action.Run(&r.ctx, r.in, &r.call)
 }
 
-// startRun sets the context's parent and the timer, unless the run was abandoned.
+// startRun sets the context's parent and the timer, unless the run was given up.
 func (r *runner) startRun(parent context.Context, threshold time.Duration) bool {
 	if threshold <= 0 {
 		threshold = math.MaxInt64
@@ -166,10 +166,10 @@ func (r *runner) why() error {
 	return r.cause
 }
 
-// abandon says that the handler is not waited for. It returns a channel that is
+// stopWaiting says that the handler is not waited for. It returns a channel that is
 // closed when the handler returns; nil: the run had not begun, and never will. It
 // reports false if the handler has returned.
-func (r *runner) abandon() (handler <-chan struct{}, ok bool) {
+func (r *runner) stopWaiting() (handler <-chan struct{}, ok bool) {
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
 	if r.returned {
