@@ -162,7 +162,7 @@ func (a *Attempt) advance(from, to phase) bool {
 	return true
 }
 
-// leave moves on from promoting, or from inline before the attempt has run.
+// leave moves on from promoting.
 func (a *Attempt) leave(to phase) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -200,11 +200,13 @@ func (a *Attempt) cancelInline(subject string) bool {
 }
 
 // abort decides an attempt that never runs, frees what it holds, and returns who
-// waits for its answer.
+// waits for its answer: nobody, if Stop has decided it before.
 func (a *Attempt) abort() []caller {
-	a.leave(decided)
+	defer a.releaseUnrun()
+	if !a.advance(inline, decided) {
+		return nil
+	}
 	a.e.calls.removeAttempt(a)
-	a.releaseUnrun()
 	return a.takeCallers()
 }
 

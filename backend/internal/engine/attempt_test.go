@@ -120,25 +120,33 @@ func TestLostClaimSilencesTheAttempt(t *testing.T) {
 	}})
 }
 
-// Stop decides a call whose handler was not called yet. It is not called then.
+// Stop decides a call whose handler was not called yet, because the store is still
+// being asked whether it knows the call. The handler is not called then.
 func TestStopBeforeTheHandlerIsCalled(t *testing.T) {
-	var slow, ran atomic.Bool
-	inBubbleOn(t, faultstore.Hooks{After: func(op faultstore.Op, _ store.Key, err error) error {
-		if op == faultstore.Read && slow.Load() {
-			time.Sleep(7 * time.Second) // fake
-		}
-		return err
-	}}, settings{}, func(w *world) {
-		slow.Store(true)
-		got := w.submit(w.request("quick", ""))
-		w.stopNow()
-		w.after(time.Minute)
-		got.one(w)
-		require.False(w, ran.Load())
-	}, &core.Action{Name: "quick", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		ran.Store(true)
-		return []byte(`1`), nil
-	}})
+	for _, known := range []bool{false, true} {
+		var slow, ran atomic.Bool
+		inBubbleOn(t, faultstore.Hooks{After: func(op faultstore.Op, _ store.Key, err error) error {
+			if op == faultstore.Read && slow.Load() {
+				time.Sleep(7 * time.Second) // fake
+			}
+			return err
+		}}, settings{}, func(w *world) {
+			r := w.request("quick", "")
+			if known {
+				_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(time.Hour)))
+				require.NoError(w, err)
+			}
+			slow.Store(true)
+			got := w.submit(r)
+			w.stopNow()
+			w.after(time.Minute)
+			got.one(w)
+			require.False(w, ran.Load())
+		}, &core.Action{Name: "quick", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+			ran.Store(true)
+			return []byte(`1`), nil
+		}})
+	}
 }
 
 // slowSubscriptions is a subscription store that needs 10 s to say who subscribes.

@@ -104,6 +104,9 @@ func (e *Engine) isStored(ctx context.Context, k store.Key) (bool, error) {
 // have joined are submitted again.
 func (e *Engine) moveToStore(ctx context.Context, a *Attempt, err error, now, deadline time.Time) Submission {
 	callers := a.abort()
+	if len(callers) == 0 {
+		return Submission{} // answered by Stop
+	}
 	if err != nil {
 		answer := refusal(err)
 		for _, c := range callers[1:] {
