@@ -241,6 +241,27 @@ func TestUnresponsiveHandlers(t *testing.T) {
 	}, &core.Action{Name: "unresponsive", Run: unresponsive}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
+// However many handlers ignore the end of their context, at most twice as many
+// handlers run as there are workers.
+func TestUnresponsiveHandlersAreBounded(t *testing.T) {
+	var running, most atomic.Int32
+	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+		for range 5 {
+			w.submit(w.request("unresponsive", wire.ModeAsync))
+			w.after(time.Minute)
+		}
+		require.EqualValues(w, 2, running.Load())
+		w.after(5 * time.Hour)
+		require.Zero(w, running.Load())
+		require.EqualValues(w, 2, most.Load())
+	}, &core.Action{Name: "unresponsive", Timeout: 5 * time.Second, Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		most.Store(max(most.Load(), running.Add(1)))
+		time.Sleep(time.Hour) // fake
+		running.Add(-1)
+		return nil, nil
+	}})
+}
+
 // A retry keeps what a checkpoint has made certain, and resumes from it.
 func TestCheckpoints(t *testing.T) {
 	act := &core.Action{Name: "stages", Retries: 5, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {

@@ -143,3 +143,19 @@ func TestInvariant13EndWithoutRunIsPublished(t *testing.T) {
 		require.Equal(w, w.state(r.Key).LastSeq, sent[0].Seq)
 	}, &core.Action{Name: "slow", Run: takes(time.Minute)})
 }
+
+// Invariant 13: a promotion that meets a cancel, which another process has
+// remembered meanwhile, publishes the end.
+func TestInvariant13PromotionThatMeetsACancelPublishes(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("work", wire.ModeAuto)
+		w.submit(r)
+		_, err := w.store.Cancel(w.Context(), r.Key, "ann")
+		require.ErrorIs(w, err, store.ErrNotFound)
+		w.after(time.Minute)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		got := w.box.of("c1", wire.TypeError)
+		require.Len(w, got, 1)
+		require.Equal(w, core.CodeCancelled, got[0].Code)
+	}, &core.Action{Name: "work", Run: untilDone})
+}

@@ -89,7 +89,9 @@ func TestRunWithoutScheduler(t *testing.T) {
 			require.Equal(t, core.CodeHandover, s.Code)
 			require.Zero(t, s.Failures, "a handover charges no retry")
 		}
+		w.box.delay = time.Second // Run returns when the end was sent
 		ran, err := w.e.Run(t.Context(), r.Key, false)
+		w.box.delay = 0
 		require.NoError(t, err)
 		require.Equal(t, Ran{}, ran)
 		require.Equal(t, `ack attempt3:handover c1 ok1`, list(w.events(r.Key)))

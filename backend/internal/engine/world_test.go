@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // inbox is a Sender that keeps what each connection is sent.
 type inbox struct {
+	delay    time.Duration // of each Send, in fake time
 	mu       sync.Mutex
 	messages map[string][]wire.ServerMessage
 }
@@ -33,6 +34,7 @@ func (b *inbox) Send(_ context.Context, to deliver.Address, frame []byte) error 
 	if err != nil {
 		return err
 	}
+	time.Sleep(b.delay)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.messages[to.Connection] = append(b.messages[to.Connection], got...)
