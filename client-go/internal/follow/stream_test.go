@@ -175,8 +175,10 @@ func TestProgress(t *testing.T) {
 	report := func(attempt int, rev uint64) { f.stream.OnProgress(f.now, &wire.Progress{Attempt: attempt, Rev: rev}) }
 	report(1, 2)
 	report(1, 1)
-	report(1, 2)
 	f.expectEvents("p1.2")
+	report(1, 2)
+	report(1, 1)
+	f.expectEvents()
 	f.receive(chunkMsg(2))
 	report(1, 3)
 	report(1, 4)
