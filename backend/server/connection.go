@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,11 @@ func (c *connection) handleFrame(data []byte) bool {
 			return c.lease.runOnReader(p, &p.sender)
 		default:
 			c.pool.start(p)
+			if !p.latency.isMeasured() {
+				// Its answer, if it comes at once, tells how many of the next ones
+				// there is memory for.
+				runtime.Gosched()
+			}
 		}
 	}
 	return true

@@ -65,13 +65,16 @@ func (l *latencyStats) observeAnswer(size int) {
 	if l == nil {
 		return
 	}
-	switch before, n := l.size.Load(), int64(size); {
+	switch before, n := l.size.Load(), int64(max(size, 1)); {
 	case n > before:
 		l.size.CompareAndSwap(before, n)
 	case n < before/2 && before > minAnswer:
 		l.size.CompareAndSwap(before, before-before/64)
 	}
 }
+
+// isMeasured reports whether the size of an answer is known.
+func (l *latencyStats) isMeasured() bool { return l == nil || l.size.Load() > 0 }
 
 // answerSize is the size that the next answer is assumed to have.
 func (l *latencyStats) answerSize() int64 {

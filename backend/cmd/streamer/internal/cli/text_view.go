@@ -94,6 +94,7 @@ func (v *textView) printJSON(data json.RawMessage, oneLine bool) error {
 }
 
 func (v *textView) end(_ uint64, result json.RawMessage, failure *client.Error, stored bool) error {
+	v.onState(client.State{Phase: client.Open}) // the end may overtake the client's state
 	v.screen.close()
 	for _, data := range v.collected {
 		if err := v.printJSON(data, true); err != nil {

@@ -79,6 +79,22 @@ func TestLostConnectionIsShownOnce(t *testing.T) {
 	}
 }
 
+// The end of a call may come before the client's state says that it is connected.
+func TestEndShowsThatTheConnectionIsBack(t *testing.T) {
+	p := newProgram("")
+	v := newTextView(p.app, &display{})
+	for _, phase := range []client.Phase{client.Open, client.Reconnecting} {
+		v.onState(client.State{Phase: phase})
+	}
+	if err := v.end(3, []byte(`1`), nil, true); err != nil {
+		t.Fatal(err)
+	}
+	v.onState(client.State{Phase: client.Closed})
+	if got := p.err.String(); got != "the connection was lost; reconnecting\nreconnected\n" {
+		t.Errorf("printed %q", got)
+	}
+}
+
 func TestDiscardedChunksAreShown(t *testing.T) {
 	p := newProgram("")
 	v := newTextView(p.app, &display{})
