@@ -116,7 +116,7 @@ func TestInvariant09SlowReader(t *testing.T) {
 		slow := h.dial("ann")
 		id := wire.NewID()
 		slow.send(`{"type":"request","id":"%s","action":"count","payload":%d}`, id, chunks)
-		synctest.Wait() // more was told than it takes
+		synctest.Wait() // more was published than it takes
 		fastReader.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
 		require.Equal(t, wire.TypeResult, fastReader.next().Type, "others are served")
 		require.Positive(t, slow.follow(id))

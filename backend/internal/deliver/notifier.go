@@ -71,7 +71,7 @@ func (n *Notifier) Subscribe(ctx context.Context, sub store.Subscription) (Chang
 	}
 	if o := n.outbox(Address{sub.Tenant, sub.Connection}); o == nil {
 		// The connection ended while its message was on the way. Disconnect may
-		// have missed this subscription, and nobody else would remove it.
+		// have missed this subscription, and no other call would remove it.
 		return n.unsubscribe(ctx, &sub)
 	}
 	if !added || !sub.Watched {

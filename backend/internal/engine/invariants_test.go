@@ -313,7 +313,7 @@ func TestInvariant07CrashesAreContained(t *testing.T) {
 	}, crashing, slow)
 }
 
-// Invariant 8: progress is cheap. It is told at once, then at most every 50 ms, the
+// Invariant 8: progress is cheap. It is sent at once, then at most every 50 ms, the
 // newest always, and before the end.
 func TestInvariant08ProgressIsCheap(t *testing.T) {
 	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
@@ -478,8 +478,8 @@ func TestInvariant12QueuesCarryHints(t *testing.T) {
 	}, act)
 }
 
-// Invariant 13: a hint is given back only after telling. Whoever holds a hint for a
-// call that has ended tells its end again.
+// Invariant 13: a hint is released only after publishing. Run with the hint for a
+// call that has ended publishes its end again.
 func TestInvariant13PublishedBeforeRelease(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
@@ -497,7 +497,7 @@ func TestInvariant13PublishedBeforeRelease(t *testing.T) {
 	}, &core.Action{Name: "work", Run: ok(`1`)})
 }
 
-// Invariant 14: body first, then one fenced write. Nobody is told of an event before
+// Invariant 14: body first, then one fenced write. No event is published before
 // Record has returned, and a repeated Record repeats the same segment.
 func TestInvariant14PublishFollowsRecord(t *testing.T) {
 	var open, lost atomic.Bool

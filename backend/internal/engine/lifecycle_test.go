@@ -311,17 +311,10 @@ func TestFailIsFinal(t *testing.T) {
 	}})
 }
 
-// The reply to a birth under a claim is lost: nobody would run the call, for
-// no lease runs out where the store has one owner.
+// The reply to an Accept with a claim is lost: the engine must find the call itself,
+// because no lease expires on a store with one owner.
 func TestAcceptWhoseReplyWasLost(t *testing.T) {
-	var lost atomic.Bool
-	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Accept && !lost.Swap(true) {
-			return store.ErrUnavailable
-		}
-		return nil
-	})}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
+	inBubbleOn(t, losesReply(faultstore.Accept), settings{}, func(w *world) {
 		w.e.Lease = 0 // as on a store with one owner
 		r := w.request("quick", wire.ModeAsync)
 		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code)

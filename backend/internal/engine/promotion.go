@@ -41,8 +41,8 @@ func (a *Attempt) promote() {
 }
 
 // storeCancel flags a call that was cancelled while it was inline. The cancel was
-// answered, so it must be stored before anybody learns that the call is. If the
-// process ends before that, nobody has.
+// answered, so it must be stored before the call is acknowledged. If the process
+// ends before that, there was no acknowledgement.
 func (a *Attempt) storeCancel(s *store.State) {
 	err := a.e.persist(func(ctx context.Context) error {
 		_, err := a.e.Store.Cancel(ctx, a.key, a.request.Subject)

@@ -13,9 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Invariant 3: an end is stored before anyone is told of it. While the store does
-// not answer, nobody hears anything; what could not be stored at all is never
-// told.
+// Invariant 3: an end is stored before it is published. While the store does not
+// answer, nothing is published; what could not be stored at all never is.
 func TestInvariant03PublishedWhenStored(t *testing.T) {
 	var open atomic.Bool
 	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {

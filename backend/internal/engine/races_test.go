@@ -30,6 +30,17 @@ func slowly(d time.Duration, slow faultstore.Op) faultstore.Hooks {
 	}}
 }
 
+// losesReply loses the reply to the first success of an operation.
+func losesReply(which faultstore.Op) faultstore.Hooks {
+	var lost atomic.Bool
+	return faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		if op == which && !lost.Swap(true) {
+			return store.ErrUnavailable
+		}
+		return nil
+	})}
+}
+
 func over(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -289,16 +300,9 @@ func TestPermanentFailureAtShutdown(t *testing.T) {
 	}})
 }
 
-// The reply to a promotion is lost: the call is not left running by nobody.
+// The reply to a promotion is lost: the call is still run to its end.
 func TestPromotionWhoseReplyWasLost(t *testing.T) {
-	var lost atomic.Bool
-	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Accept && !lost.Swap(true) {
-			return store.ErrUnavailable
-		}
-		return nil
-	})}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
+	inBubbleOn(t, losesReply(faultstore.Accept), settings{}, func(w *world) {
 		w.e.Lease = 0 // as on a store with one owner
 		r := w.request("slow", wire.ModeAuto)
 		got := w.submit(r)

@@ -34,7 +34,7 @@ func (b *inbox) Send(_ context.Context, to deliver.Address, frame []byte) error 
 	if err != nil {
 		return err
 	}
-	time.Sleep(b.delay)
+	time.Sleep(b.delay) // fake
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.messages[to.Connection] = append(b.messages[to.Connection], got...)
