@@ -199,8 +199,8 @@ func (a *Attempt) cancelInline(subject string) bool {
 	return true
 }
 
-// abort decides an attempt that never runs, frees what it holds, and returns who
-// waits for its answer: nobody, if Stop has decided it before.
+// abort decides an attempt that never runs, frees what it holds, and returns the
+// callers that wait for its answer: none, if Stop has decided it before.
 func (a *Attempt) abort() []caller {
 	defer a.releaseUnrun()
 	if !a.advance(inline, decided) {
@@ -216,7 +216,7 @@ func (a *Attempt) releaseUnrun() {
 	a.e.inlineCalls.Release(a.request.Share, 1)
 }
 
-// takeCallers returns who waits for the answer of an inline call.
+// takeCallers returns the callers that wait for the answer of an inline call.
 func (a *Attempt) takeCallers() []caller {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -270,7 +270,7 @@ func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) bool {
 	return true
 }
 
-// complete adds to a verdict what the attempt knows.
+// complete adds the attempt's state to a verdict.
 func (a *Attempt) complete(v *verdict) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -292,7 +292,7 @@ func (a *Attempt) markDecided(v *verdict) bool {
 	return true
 }
 
-// fill adds to a verdict what the attempt knows. The lock is held.
+// fill adds the attempt's state to a verdict. The lock is held.
 func (a *Attempt) fill(v *verdict) {
 	v.fatal, v.failures, v.deadline, v.action, v.now = a.fatal, a.failures, a.deadline, a.runner.action, time.Now()
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// calls knows the calls of this process: those that run, and those that are
+// calls holds the calls of this process: those that run, and those that are
 // being stored or claimed. It is safe for concurrent use.
 type calls struct {
 	mu      sync.Mutex

@@ -88,7 +88,7 @@ func (v *verdict) failure(err error, after time.Duration, own bool) store.Outcom
 func ended(end *store.End) store.Outcome { return store.Outcome{End: end} }
 
 // failed makes the end for an error. Only the text of a core.Error is meant
-// for the caller; of any other the caller learns that it was one.
+// for the caller; any other becomes "the handler failed".
 func failed(err error) *store.End {
 	end := &store.End{Status: store.Failed, Code: core.CodeInternal, Message: "the handler failed; see the server's log for this id"}
 	var own *core.Error

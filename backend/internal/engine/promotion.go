@@ -9,7 +9,7 @@ import (
 )
 
 // promote stores an inline call under a claim, while its handler runs on. When it
-// returns the call is no longer inline, whoever promoted it.
+// returns the call is no longer inline, whichever goroutine promoted it.
 func (a *Attempt) promote() {
 	if !a.advance(inline, promoting) {
 		return
@@ -51,8 +51,7 @@ func (a *Attempt) storeCancel(s *store.State) {
 	s.CancelRequested = s.CancelRequested || err == nil
 }
 
-// answerPromoted subscribes the callers to their call, and tells them that it is
-// stored.
+// answerPromoted subscribes the callers to their call, and acknowledges it.
 func (a *Attempt) answerPromoted(s *store.State) {
 	for _, c := range a.takeCallers() {
 		a.e.subscribe(a.e.ctx, c.request, a.key.ID)

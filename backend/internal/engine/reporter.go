@@ -55,7 +55,7 @@ type reporter struct {
 	timer           *time.Timer
 }
 
-// reporterOwner learns what the store says.
+// reporterOwner is called when the store's reply affects the attempt.
 type reporterOwner interface {
 	onCancelled()   // the call is cancelled
 	onFenced(error) // the attempt may not write any more

@@ -10,7 +10,7 @@ import (
 )
 
 // runner runs one handler: it makes its context, recovers its panics, ends its
-// context in time, and finds out when it ignores that. It knows no store. Its
+// context in time, and detects that it ignores that. It does not use the store. Its
 // methods are safe for concurrent use.
 type runner struct {
 	action *core.Action
@@ -30,7 +30,7 @@ type runner struct {
 	// started says that run was called, returned that the handler has returned, or
 	// never runs.
 	started, returned bool
-	// returnedCh is closed when the handler returns; nil: nobody waits.
+	// returnedCh is closed when the handler returns; nil: no goroutine waits.
 	returnedCh chan struct{}
 }
 

@@ -133,8 +133,8 @@ func (s *Session) page(ctx context.Context, c *ConnInfo, known *store.State, aft
 		Tenant: known.Tenant, Stream: known.ID, Connection: c.Connection, Subject: c.Identity.Subject,
 		Live: true, Watched: known.CancelAfter != nil,
 	}
-	// Live first, read second: an event in between is sent twice, and its seq
-	// tells the client so.
+	// Live first, read second: an event in between is sent twice, and the client
+	// drops the second one by its seq.
 	if err := s.follow(ctx, sub); err != nil {
 		return s.failed("", known.ID, err)
 	}
