@@ -16,8 +16,7 @@ import (
 //	inline → promoting → stored → decided
 //	inline, promoting → decided
 //
-// and only advance, markDecided and leave make them; an attempt that was claimed
-// begins as stored.
+// and only transition makes them; an attempt that was claimed begins as stored.
 type phase uint8
 
 const (
@@ -149,25 +148,24 @@ func (a *Attempt) awaitPromotion() {
 	}
 }
 
-// advance moves from one phase to the next, and reports whether the attempt was
-// in the first. While another goroutine promotes, it waits.
-func (a *Attempt) advance(from, to phase) bool {
+// transition moves from one phase to another, and reports whether the attempt was
+// in the first. Only the goroutine that promotes moves on from promoting; others
+// wait until it has. A verdict, if there is one, is completed in the same step.
+func (a *Attempt) transition(from, to phase, v *verdict) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.awaitPromotion()
+	if from != promoting {
+		a.awaitPromotion()
+	}
 	if a.phase != from {
 		return false
 	}
-	a.phase = to
-	return true
-}
-
-// leave moves on from promoting.
-func (a *Attempt) leave(to phase) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	if v != nil {
+		a.fill(v)
+	}
 	a.phase = to
 	a.promotionOver.Broadcast()
+	return true
 }
 
 // join adds a request with the same id to an inline call, whose answer it gets. It
@@ -203,7 +201,7 @@ func (a *Attempt) cancelInline(subject string) bool {
 // callers that wait for its answer: none, if Stop has decided it before.
 func (a *Attempt) abort() []caller {
 	defer a.releaseUnrun()
-	if !a.advance(inline, decided) {
+	if !a.transition(inline, decided, nil) {
 		return nil
 	}
 	a.e.calls.removeAttempt(a)
@@ -252,13 +250,13 @@ func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) bool {
 		if o.End == nil && a.request.promotable() {
 			a.promote()
 		}
-		if a.advance(inline, decided) {
+		if a.transition(inline, decided, nil) {
 			a.logOutcome(&v, &o)
 			a.answerInline(&v, &o)
 			return true
 		}
 	}
-	if !a.markDecided(&v) {
+	if !a.transition(stored, decided, &v) {
 		return false
 	}
 	o := v.outcome()
@@ -276,20 +274,6 @@ func (a *Attempt) complete(v *verdict) {
 	defer a.mu.Unlock()
 	a.awaitPromotion()
 	a.fill(v)
-}
-
-// markDecided is complete, and then advances from stored to decided. It reports whether
-// the attempt was stored.
-func (a *Attempt) markDecided(v *verdict) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.awaitPromotion()
-	if a.phase != stored {
-		return false
-	}
-	a.fill(v)
-	a.phase = decided
-	return true
 }
 
 // fill adds the attempt's state to a verdict. The lock is held.

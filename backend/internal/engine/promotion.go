@@ -11,7 +11,7 @@ import (
 // promote stores an inline call under a claim, while its handler runs on. When it
 // returns the call is no longer inline, whichever goroutine promoted it.
 func (a *Attempt) promote() {
-	if !a.advance(inline, promoting) {
+	if !a.transition(inline, promoting, nil) {
 		return
 	}
 	n := a.request.forStore(a.runner.call.Info.Accepted, a.deadline)
@@ -30,11 +30,11 @@ func (a *Attempt) promote() {
 	if !got.State.Status.Ended() {
 		a.setClaim(&got.State)
 		a.reports().startStored(&got.State, a.fence)
-		a.leave(stored)
+		a.transition(promoting, stored, nil)
 		return
 	}
 	// A cancel of the id was remembered.
-	a.leave(decided)
+	a.transition(promoting, decided, nil)
 	a.cancel(core.ErrCancelled)
 	a.e.Notifier.Publish(a.e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
 	a.e.calls.removeAttempt(a)
@@ -68,7 +68,7 @@ func (a *Attempt) failPromotion(err error) {
 		a.log().Warn("a call could not be promoted", "error", err)
 	}
 	a.cancel(cause)
-	a.leave(decided)
+	a.transition(promoting, decided, nil)
 	a.e.calls.removeAttempt(a)
 	for _, c := range a.takeCallers() {
 		c.reply(answer)
