@@ -2,27 +2,16 @@ package engine
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// panicError is a panic of a handler.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
-
-func recovered(value any) error { return &panicError{value: value, stack: debug.Stack()} }
-
 // verdict is all that an attempt's outcome is decided by.
 type verdict struct {
-	// out and err are what the handler returned, cause why its context ended.
+	// out and err are what the handler returned, err sanitized; cause is why its
+	// context ended.
 	out   []byte
 	err   error
 	cause error

@@ -74,6 +74,8 @@ func (r *runner) run(parent context.Context, threshold time.Duration) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = recovered(v)
+		} else {
+			err = sanitize(err)
 		}
 		r.owner.onReturned(out, err, r.handlerReturned())
 	}()
