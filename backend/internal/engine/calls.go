@@ -28,8 +28,8 @@ type calls struct {
 // there is an attempt.
 type storeOp struct {
 	count int
-	// cancelled says that the attempt's context is to end, ended that the call
-	// has ended and its end may have reached no subscriber.
+	// cancelled says that the attempt's context is to end, ended that a cancel has
+	// ended the call and its end is not published yet.
 	cancelled, ended bool
 }
 
@@ -98,19 +98,23 @@ func (c *calls) countStoreOp(k store.Key) {
 }
 
 // endStoreOp adds the attempt that came of it, if any, and returns what happened
-// meanwhile. The attempt is to end at once if shuttingDown.
+// meanwhile. The attempt is to end at once if shuttingDown. The last one to end
+// publishes the end.
 func (c *calls) endStoreOp(k store.Key, a *Attempt) (met storeOp, shuttingDown bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	op := c.inFlight[k]
+	met = *op
 	if op.count--; op.count == 0 {
 		delete(c.inFlight, k)
+	} else {
+		met.ended = false
 	}
 	if a != nil {
 		c.running[k] = a
 	}
 	c.notify()
-	return *op, c.shuttingDown
+	return met, c.shuttingDown
 }
 
 // promote moves an inline attempt to the stored ones.
@@ -149,15 +153,17 @@ func (c *calls) find(k store.Key) (runs, inFlight bool) {
 }
 
 // onCancelled returns the attempt of a stored call that was cancelled, and has
-// the one that is about to be added find out.
-func (c *calls) onCancelled(k store.Key, ended bool) *Attempt {
+// the one that is about to be added find out. If the call is inFlight, the goroutine
+// that stores it publishes its end: not before it is acknowledged.
+func (c *calls) onCancelled(k store.Key, ended bool) (a *Attempt, inFlight bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if op := c.inFlight[k]; op != nil {
+	op := c.inFlight[k]
+	if op != nil {
 		op.ended = op.ended || ended
 		op.cancelled = op.cancelled || !ended
 	}
-	return c.running[k]
+	return c.running[k], op != nil
 }
 
 // addBackground adds to the goroutines that Stop waits for, unless it waits for

@@ -44,10 +44,13 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 // the context of its attempt.
 func (e *Engine) onStoredCancel(ctx context.Context, s *store.State) {
 	ended := s.Status.Ended()
-	a := e.calls.onCancelled(s.Key, ended)
+	a, inFlight := e.calls.onCancelled(s.Key, ended)
 	switch {
 	case ended:
 		e.Dispatcher.Forget(s.Key)
+		if inFlight {
+			return
+		}
 		e.Notifier.Publish(ctx, s, store.CancelledEnd().Event(s.LastSeq))
 	case a != nil:
 		a.cancel(core.ErrCancelled)

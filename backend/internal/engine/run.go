@@ -35,7 +35,7 @@ func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, er
 	}
 	w, err := e.Store.Claim(e.ctx, k, *e.claimant(quarantine))
 	if err != nil {
-		e.calls.endStoreOp(k, nil)
+		e.endStoreOp(k)
 		return e.notClaimed(ctx, k, err)
 	}
 	s := &w.State
@@ -45,7 +45,7 @@ func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, er
 	a, o := e.prepare(&w)
 	if a == nil {
 		next := e.finishWithoutRun(s.Key, s.Fence, o)
-		e.calls.endStoreOp(k, nil)
+		e.endStoreOp(k)
 		return Ran{Next: next}, nil
 	}
 	a.done = make(chan Ran, 1)
@@ -100,6 +100,16 @@ func (e *Engine) prepare(w *store.ClaimedRequest) (*Attempt, store.Outcome) {
 	}, action.Timeout)
 	a.runner.call.Checkpoint = w.Checkpoint
 	return a, store.Outcome{}
+}
+
+// endStoreOp ends a storeOp that no attempt came of. It reports whether the call
+// has ended meanwhile.
+func (e *Engine) endStoreOp(k store.Key) (ended bool) {
+	met, _ := e.calls.endStoreOp(k, nil)
+	if met.ended {
+		_ = e.publishEnd(e.ctx, k)
+	}
+	return met.ended
 }
 
 // publishEnd publishes the end of a call again.

@@ -168,11 +168,11 @@ func (e *Engine) submitStored(ctx context.Context, c caller, now, deadline time.
 		if n.Claim != nil && errors.Is(err, store.ErrUnavailable) {
 			e.reconcileLater(store.Hint{Key: r.Key})
 		}
-		e.calls.endStoreOp(r.Key, nil)
+		e.endStoreOp(r.Key)
 		return answered(refusal(err))
 	}
 	if !got.Fresh {
-		e.calls.endStoreOp(r.Key, nil)
+		e.endStoreOp(r.Key)
 		return answered(Answer{Kind: Known, State: got.State})
 	}
 	return e.acceptedQueued(ctx, r, &got.State)
@@ -195,13 +195,11 @@ func (e *Engine) acceptedQueued(ctx context.Context, r *Request, s *store.State)
 	out := answered(Answer{Kind: Accepted, State: *s})
 	state := *s
 	out.Then = func() {
-		met, _ := e.calls.endStoreOp(r.Key, nil)
+		ended := e.endStoreOp(r.Key)
 		switch {
 		case state.Status.Ended():
 			e.Notifier.Publish(e.ctx, &state, store.CancelledEnd().Event(state.LastSeq))
-		case met.ended:
-			_ = e.publishEnd(e.ctx, r.Key)
-		default:
+		case !ended:
 			e.Dispatcher.Enqueue(state.Hint())
 		}
 	}
