@@ -58,8 +58,7 @@ func unmarshal(data []byte, into any, numbers bool) (err error) {
 // contain the payload and is left out.
 func refused(err error) error {
 	out := &core.Error{Code: core.CodeInvalidPayload, Message: "a value breaks the rules of its type"}
-	var own *core.Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*core.Error](err); ok {
 		out.Message, out.Details = own.Message, own.Details
 	}
 	return out
