@@ -184,10 +184,10 @@ func (v *view) allowedRequest(c *modelCall, m *wire.ClientMessage) answers {
 		return nil // a mangled id
 	}
 	switch {
-	case c.stored && c.owner != v.who.Subject:
-		return append(refusedWith(wire.CodeConflict, wire.CodeIdempotencyConflict), v.hit(keyed)...)
 	case c.stored && keyed:
 		return append(refusedWith(wire.CodeConflict, wire.CodeIdempotencyConflict), wire.TypeSnapshot)
+	case c.stored && c.owner != v.who.Subject:
+		return refusedWith(wire.CodeConflict, wire.CodeIdempotencyConflict)
 	case c.stored && c.action == "":
 		return append(refusedWith(wire.CodeConflict), wire.TypeSnapshot)
 	case c.stored && c.action == m.Action && c.payload == payloadOf(m):
@@ -214,14 +214,6 @@ func (v *view) allowedRequest(c *modelCall, m *wire.ClientMessage) answers {
 	return v.allowedFresh(c, m)
 }
 
-// hit is what a key adds to the answers of an id that is another's.
-func (v *view) hit(keyed bool) answers {
-	if keyed {
-		return answers{wire.TypeSnapshot}
-	}
-	return nil
-}
-
 // allowedFresh is what a call may be answered that is not there yet.
 func (v *view) allowedFresh(c *modelCall, m *wire.ClientMessage) answers {
 	needsStore := m.IdempotencyKey != "" || m.DelayMs > 0 || m.CancelAfterMs != nil || m.Mode == wire.ModeAsync
@@ -232,14 +224,12 @@ func (v *view) allowedFresh(c *modelCall, m *wire.ClientMessage) answers {
 		}
 		return out
 	}
-	var out answers
+	out := answers{wire.TypeResult}
 	switch m.Action {
 	case "boom":
 		out = refusedWith(wire.CodeHandlerPanic)
 	case "hold":
 		out = answers{notNow}
-	default:
-		out = answers{wire.TypeResult}
 	}
 	if c.cancel[v.who.Subject] { // remembered, it is met in the store; unless the call cannot be stored
 		out = append(out, wire.TypeAck, wire.TypeError+" "+wire.CodeCancelled)
