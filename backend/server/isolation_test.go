@@ -26,7 +26,7 @@ func TestInvariant05TenantsAreIsolated(t *testing.T) {
 	ann := h.dial("ann")
 	id := wire.NewID()
 	ann.send(`{"type":"request","id":"%s","action":"wait","mode":"async"}`, id)
-	require.Equal(t, wire.TypeAck, ann.next().Type)
+	ann.expect(wire.TypeAck)
 	for _, other := range []string{"bob", "eve"} {
 		p := h.dial(other)
 		for _, verb := range []string{"subscribe", "cancel", "unsubscribe"} {
@@ -48,8 +48,8 @@ func TestInvariant05TenantsAreIsolated(t *testing.T) {
 	// same tenant gets the one thing that a wall lets through.
 	zoe, bob := h.dial("zoe"), h.dial("bob")
 	zoe.send(`{"type":"request","id":"%s","action":"echo","mode":"async","payload":1}`, id)
-	require.Equal(t, wire.TypeAck, zoe.next().Type)
-	require.Equal(t, wire.TypeResult, zoe.next().Type)
+	zoe.expect(wire.TypeAck)
+	zoe.expect(wire.TypeResult)
 	bob.send(`{"type":"request","id":"%s","action":"wait","mode":"async"}`, id)
 	require.Equal(t, wire.CodeConflict, bob.next().Code)
 	ann.send(`{"type":"subscribe","ref":"s","id":"%s"}`, id)
@@ -126,11 +126,11 @@ func TestInvariant10NoSilentRefusal(t *testing.T) {
 		require.NotNil(t, m.Retryable)
 	}
 	p.send(`[{"type":"ping"},{"type":"dance","ref":"d"},{"type":"ping"}]`)
-	require.Equal(t, wire.TypePong, p.next().Type)
+	p.expect(wire.TypePong)
 	m := p.next()
 	require.Equal(t, 1, *m.Index)
 	require.Equal(t, "d", m.Ref)
-	require.Equal(t, wire.TypePong, p.next().Type)
+	p.expect(wire.TypePong)
 }
 
 func TestFramesThatCloseTheConnection(t *testing.T) {

@@ -61,8 +61,8 @@ func (p *peer) callInBatch(action, payload string) wire.ServerMessage {
 	return m
 }
 
-// awaitRoom waits until there is room for a connection.
-func (h *host) awaitRoom(token string) {
+// awaitCapacity waits until there is room for a connection.
+func (h *host) awaitCapacity(token string) {
 	h.Helper()
 	require.Eventually(h, func() bool {
 		ws, response, err := h.dialer.Dial(h.url, bearer(token))
@@ -100,7 +100,7 @@ func TestTenantsShareConnections(t *testing.T) {
 	require.Equal(t, wire.CodeUnavailable, code)
 	require.Contains(t, text, "no room")
 	require.NoError(t, mine[0].ws.Close())
-	h.awaitRoom("eve")
+	h.awaitCapacity("eve")
 }
 
 func TestConnectionsOfOne(t *testing.T) {
@@ -115,7 +115,7 @@ func TestConnectionsOfOne(t *testing.T) {
 	require.Contains(t, text, "tenant")
 	h.dial("eve").pings()
 	require.NoError(t, last.ws.Close())
-	h.awaitRoom("ann")
+	h.awaitCapacity("ann")
 }
 
 // Handshakes are judged so often and no more: not even a signature is verified
