@@ -89,7 +89,8 @@ func newKeySet(o *JWKSOptions) (*keySet, error) {
 		return nil, err
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
-	s.running.Go(s.refreshLoop)
+	first := s.fetch() // before any token can cause another one
+	s.running.Go(func() { s.refreshLoop(first) })
 	return s, nil
 }
 
@@ -137,11 +138,12 @@ func boundedClient(given *http.Client) *http.Client {
 	return client
 }
 
-// refreshLoop fetches now, and then each time that a refresh is due.
-func (s *keySet) refreshLoop() {
+// refreshLoop fetches each time that a refresh is due, from the end of the first
+// fetch on.
+func (s *keySet) refreshLoop(fetched <-chan struct{}) {
 	for {
 		select {
-		case <-s.fetch():
+		case <-fetched:
 		case <-s.stopped.Done():
 			return
 		}
@@ -151,6 +153,7 @@ func (s *keySet) refreshLoop() {
 		}
 		select {
 		case <-time.After(wait):
+			fetched = s.fetch()
 		case <-s.stopped.Done():
 			return
 		}
