@@ -114,7 +114,8 @@ func offered(lines []string) (ours bool) {
 }
 
 // authenticate verifies a token, and checks the identity that the authenticator
-// returns.
+// returns. Its errors are those of package auth: methods of the authenticator's own
+// errors may panic.
 func (s *Server) authenticate(ctx context.Context, token string) (id auth.Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -123,13 +124,18 @@ func (s *Server) authenticate(ctx context.Context, token string) (id auth.Identi
 		}
 	}()
 	id, err = s.options.Auth.Authenticate(ctx, token)
-	if err != nil {
-		return auth.Identity{}, err
+	if err == nil {
+		if err = id.Validate(); err == nil {
+			return id, nil
+		}
+		return auth.Identity{}, auth.ErrUnauthorized
 	}
-	if err := id.Validate(); err != nil {
-		return auth.Identity{}, &auth.Error{Kind: auth.ErrUnauthorized, Reason: err.Error()}
+	for _, kind := range []error{auth.ErrExpired, auth.ErrUnauthorized} {
+		if errors.Is(err, kind) {
+			return auth.Identity{}, kind
+		}
 	}
-	return id, nil
+	return auth.Identity{}, auth.ErrUnavailable
 }
 
 // authRefusal is what a refused token is answered with.

@@ -155,6 +155,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	out.Logger = guarded(out.Logger)
 	return out, out.checkAuth()
 }
 

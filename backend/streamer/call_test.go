@@ -170,8 +170,11 @@ func TestErrors(t *testing.T) {
 		require.NotContains(t, e.Message, "secret")
 		require.ErrorContains(t, e, "secret")
 	}
-	require.NoError(t, streamer.Permanent(nil))
-	require.NoError(t, streamer.RetryAfter(time.Second, nil))
+	var none *streamer.Error
+	for _, err := range []error{nil, none} {
+		require.NoError(t, streamer.Permanent(err))
+		require.NoError(t, streamer.RetryAfter(time.Second, err))
+	}
 	require.ErrorIs(t, streamer.Permanent(cause), cause)
 	require.Equal(t, &core.RetryAfterError{Err: cause}, streamer.RetryAfter(-1, cause))
 	require.ErrorIs(t, streamer.RetryAfter(-1, cause), cause)

@@ -125,6 +125,8 @@ func (l *level) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "panic":
 		panic("oh")
+	case "nil":
+		return (*streamer.Error)(nil)
 	case "told":
 		return streamer.Errorf("no_level", "a level is written in i")
 	}
@@ -147,6 +149,7 @@ func TestTypesWithTextMethods(t *testing.T) {
 		`{"l":"iiiiii"}`: "/l: must have at most 5 characters",
 		`{"l":"xx"}`:     ": a value breaks the rules of its type",
 		`{"l":"panic"}`:  ": a value breaks the rules of its type",
+		`{"l":"nil"}`:    ": a value breaks the rules of its type",
 		`{"l":"told"}`:   ": a level is written in i",
 		`{"l":1}`:        "/l: must be a string",
 	})
