@@ -100,9 +100,10 @@ func handshake(address string, lines ...string) (*rawSocket, error) {
 	return s, nil
 }
 
-// open opens a socket for a token.
-func (s *attacked) open(token string) (*rawSocket, error) {
-	return handshake(s.address, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+token)
+// openSocket opens a socket for a token, with some more lines of header.
+func openSocket(address, token string, lines ...string) (*rawSocket, error) {
+	lines = append(lines, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+token)
+	return handshake(address, lines...)
 }
 
 // frame writes one frame, masked as a client's must be.
@@ -147,15 +148,10 @@ func (s *rawSocket) readFrame() (opcode byte, payload []byte, err error) {
 		return 0, nil, err
 	}
 	n := uint64(head[1] & 0x7f)
-	switch n {
-	case 126:
-		var b [2]byte
-		_, err = io.ReadFull(s.in, b[:])
-		n = uint64(binary.BigEndian.Uint16(b[:]))
-	case 127:
-		var b [8]byte
-		_, err = io.ReadFull(s.in, b[:])
-		n = binary.BigEndian.Uint64(b[:])
+	if lengthSize := map[uint64]int{126: 2, 127: 8}[n]; lengthSize > 0 {
+		var length [8]byte
+		_, err = io.ReadFull(s.in, length[8-lengthSize:])
+		n = binary.BigEndian.Uint64(length[:])
 	}
 	if err != nil || n > 1<<20 {
 		return 0, nil, errors.Join(err, fmt.Errorf("a frame of %d bytes", n))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -86,31 +87,37 @@ func TestAttack(t *testing.T) {
 // served asserts that the attacker herself is served as soon as she behaves.
 func (a *assault) served() {
 	a.Helper()
-	var last error
-	require.Eventually(a, func() bool {
+	require.EventuallyWithT(a, func(c *assert.CollectT) {
 		p, err := a.open(a.token)
-		if err != nil {
-			last = err
-			return false
-		}
+		require.NoError(c, err)
 		defer func() { _ = p.Close() }()
-		if err := p.writeText(`{"type":"ping"}`); err != nil {
-			last = err
-			return false
-		}
+		require.NoError(c, p.writeText(`{"type":"ping"}`))
 		m, err := p.next()
-		last = err
-		return err == nil && m.Type == "pong"
-	}, waitFor, 50*time.Millisecond, "nobody is served any more: %v", last)
+		require.NoError(c, err)
+		require.Equal(c, "pong", m.Type)
+	}, waitFor, 50*time.Millisecond, "nobody is served any more")
 }
 
 // dial opens a socket that the attack needs.
-func (a *assault) dial() *rawSocket {
+func (a *assault) dial(token string, message ...any) *rawSocket {
 	a.Helper()
-	p, err := a.open(a.token)
-	require.NoError(a, err)
+	p, err := a.open(token)
+	require.NoError(a, err, message...)
 	a.Cleanup(func() { _ = p.Close() })
 	return p
+}
+
+// send sends a message.
+func (a *assault) send(p *rawSocket, format string, args ...any) {
+	a.Helper()
+	require.NoError(a, p.writeText(format, args...))
+}
+
+// write writes bytes.
+func (a *assault) write(p *rawSocket, b []byte) {
+	a.Helper()
+	_, err := p.Write(b)
+	require.NoError(a, err)
 }
 
 // next returns the next message that a socket gets.
@@ -121,10 +128,20 @@ func (a *assault) next(p *rawSocket) reply {
 	return m
 }
 
+// withSockets does something with four sockets at the same time.
+func (a *assault) withSockets(do func(p *rawSocket)) {
+	var running sync.WaitGroup
+	for range 4 {
+		p := a.dial(a.token)
+		running.Go(func() { do(p) })
+	}
+	running.Wait()
+}
+
 // roundTrip sends a message and returns the answer.
 func (a *assault) roundTrip(p *rawSocket, format string, args ...any) reply {
 	a.Helper()
-	require.NoError(a, p.writeText(format, args...))
+	a.send(p, format, args...)
 	return a.next(p)
 }
 
