@@ -125,7 +125,7 @@ func slowFrames(a *assault) string {
 	at := 0
 	for end := time.Now().Add(time.Second); time.Now().Before(end); at++ {
 		for _, p := range sockets {
-			a.write(p, frame[at : at+1])
+			a.write(p, frame[at:at+1])
 		}
 		<-time.After(10 * time.Millisecond)
 	}
