@@ -401,10 +401,9 @@ func checkAgain(ctx context.Context, t *testing.T, url string, o *client.Options
 	require.NoError(t, c.Close(ctx))
 }
 
-// Does my client code survive? It does, and says so in a test: a call that
-// streams, while the gateway doubles, overtakes and loses what is sent, and cuts
-// the connection.
-func Example_faultInjection() {
+// Does my client code survive? A user's test says so: a call that streams, while
+// the gateway doubles, overtakes and loses what is sent, and cuts the connection.
+func TestOneOfEachFault(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	streamer.HandleStream(r, "count", func(_ context.Context, to int, call *streamer.Call[int]) (string, error) {
 		for i := range to {
@@ -412,12 +411,7 @@ func Example_faultInjection() {
 		}
 		return "done", nil
 	})
-	s, err := servertest.Start(r, nil) // in a test: servertest.New(t, r, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = s.Close() }()
+	s := servertest.New(t, r, nil)
 	s.Next(servertest.Throttle)
 	s.Next(servertest.Double, servertest.Type("request"))
 	s.Next(servertest.Overtake, servertest.Type("ack"))
@@ -426,13 +420,11 @@ func Example_faultInjection() {
 	c, err := client.New(s.URL, &client.Options{
 		Token: func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
 	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = c.Close(context.Background()) }()
+	require.NoError(t, err)
 	const count client.Action[int, int, string] = "count"
-	fmt.Println(count.With(5).Collect(context.Background(), c))
-	// Output:
-	// done [1 2 3 4 5] <nil>
+	done, chunks, err := count.With(5).Collect(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "done", done)
+	require.Equal(t, []int{1, 2, 3, 4, 5}, chunks)
+	require.NoError(t, c.Close(t.Context()))
 }
