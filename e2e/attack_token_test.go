@@ -91,6 +91,7 @@ func forged() string {
 }
 
 // Each of wrongTokens is refused with 401, without details that help an attacker.
+// There is one of each kind; backend/auth tests them all.
 func wrongTokens(a *assault) string {
 	const hs, rs = headerHS, `{"alg":"RS256","typ":"JWT","kid":"rs"}`
 	good := changed("", nil)
@@ -104,55 +105,26 @@ func wrongTokens(a *assault) string {
 		a.dial(right, "the tokens below are wrong in one thing each")
 	}
 	past, soon := time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix()
-	double := func(more string) string { return strings.TrimSuffix(good, "}") + "," + more + "}" }
-	unsigned := func(header string) string { return join(header, good, func([]byte) []byte { return nil }) }
 	valid := mac(hs, good)
 	tokens := map[string]string{
-		"nothing":                       "",
-		"rubbish":                       "abc",
-		"dots":                          "..",
-		"alg none":                      unsigned(`{"alg":"none"}`),
-		"alg none, with a signature":    mac(`{"alg":"none","kid":"hs"}`, good),
-		"alg NonE":                      unsigned(`{"alg":"NonE","kid":"hs"}`),
-		"no alg":                        mac(`{"kid":"hs"}`, good),
-		"HS with the public key":        signHS256(`{"alg":"HS256","kid":"rs"}`, good, public),
-		"HS with the public key, no id": signHS256(`{"alg":"HS256"}`, good, public),
-		"RS with a key of her own":      signRS256(rs, good, foreign),
-		"a key inside the header":       signRS256(`{"alg":"RS256","kid":"rs","jwk":{"kty":"RSA","e":"AQAB","n":"`+b64(foreign.N.Bytes())+`"}}`, good, foreign),
-		"a key's address in the header": signRS256(`{"alg":"RS256","kid":"rs","jku":"http://127.0.0.1:1/keys"}`, good, foreign),
-		"the wrong key id":              mac(`{"alg":"HS256","kid":"nobody"}`, good),
-		"the other key's id":            mac(`{"alg":"HS256","kid":"rs"}`, good),
-		"a path as key id":              mac(`{"alg":"HS256","kid":"../../dev/null"}`, good),
-		"HS512":                         mac(`{"alg":"HS512","kid":"hs"}`, good),
-		"critical extensions":           mac(`{"alg":"HS256","kid":"hs","crit":["exp"]}`, good),
-		"alg twice":                     mac(`{"alg":"HS256","kid":"hs","alg":"none"}`, good),
-		"a logout token":                mac(`{"alg":"HS256","kid":"hs","typ":"logout+jwt"}`, good),
-		"expired":                       mac(hs, changed("exp", past)),
-		"no expiry":                     mac(hs, changed("exp", nil)),
-		"expiry as text":                mac(hs, changed("exp", "9999999999")),
-		"expiry beyond time":            mac(hs, changed("exp", 1e30)),
-		"not yet valid":                 mac(hs, changed("nbf", soon)),
-		"made in the future":            mac(hs, changed("iat", soon)),
-		"no tenant":                     mac(hs, changed("tenant", nil)),
-		"no subject":                    mac(hs, changed("sub", nil)),
-		"tenant as array":               mac(hs, changed("tenant", []string{"acme"})),
-		"tenant twice":                  mac(hs, double(`"tenant":"acme"`)),
-		"tenant twice, by an escape":    mac(hs, double(`"ten\u0061nt":"acme"`)),
-		"subject twice":                 mac(hs, double(`"sub":"ann"`)),
-		"another issuer":                mac(hs, changed("iss", "them")),
-		"no issuer":                     mac(hs, changed("iss", nil)),
-		"another audience":              mac(hs, changed("aud", "shop")),
-		"no audience":                   mac(hs, changed("aud", nil)),
-		"scopes as object":              mac(hs, changed("scope", map[string]any{"admin": true})),
-		"claims as array":               mac(hs, `[]`),
-		"claims null":                   mac(hs, `null`),
-		"two objects":                   mac(hs, good+good),
-		"claims changed":                strings.Replace(valid, b64([]byte(good)), b64([]byte(changed("sub", "ann"))), 1),
-		"signature cut":                 valid[:len(valid)-3],
-		"signature of nothing":          valid[:strings.LastIndex(valid, ".")+1],
-		"something added":               valid + ".x",
-		"huge":                          mac(hs, double(`"pad":"`+strings.Repeat("x", 7<<10)+`"`)),
-		"huge and empty":                strings.Repeat("x", 16<<10),
+		"nothing":                    "",
+		"alg none":                   join(`{"alg":"none"}`, good, func([]byte) []byte { return nil }),
+		"alg none, with a signature": mac(`{"alg":"none","kid":"hs"}`, good),
+		"HS with the public key":     signHS256(`{"alg":"HS256","kid":"rs"}`, good, public),
+		"RS with a key of her own":   signRS256(rs, good, foreign),
+		"a key inside the header":    signRS256(`{"alg":"RS256","kid":"rs","jwk":{"kty":"RSA","e":"AQAB","n":"`+b64(foreign.N.Bytes())+`"}}`, good, foreign),
+		"the other key's id":         mac(`{"alg":"HS256","kid":"rs"}`, good),
+		"alg twice":                  mac(`{"alg":"HS256","kid":"hs","alg":"none"}`, good),
+		"expired":                    mac(hs, changed("exp", past)),
+		"no expiry":                  mac(hs, changed("exp", nil)),
+		"not yet valid":              mac(hs, changed("nbf", soon)),
+		"no tenant":                  mac(hs, changed("tenant", nil)),
+		"tenant twice":               mac(hs, strings.TrimSuffix(good, "}")+`,"tenant":"acme"}`),
+		"another issuer":             mac(hs, changed("iss", "them")),
+		"another audience":           mac(hs, changed("aud", "shop")),
+		"claims changed":             strings.Replace(valid, b64([]byte(good)), b64([]byte(changed("sub", "ann"))), 1),
+		"signature cut":              valid[:len(valid)-3],
+		"huge and empty":             strings.Repeat("x", 16<<10),
 	}
 	var got outcomeCounts
 	for name, token := range tokens {
