@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -170,7 +169,8 @@ func (d *delivery) channels(channels int) func(context.Context) (*load.Result, e
 				return err
 			}
 			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times+extraReports, reportInterval)
-			return d.theirs.Control(ctx, path, io.Discard)
+			_, err := d.theirs.Control(ctx, path)
+			return err
 		})
 		group.Go(func() error {
 			return load.ForEach(ctx, conns, func(i int, c *load.Conn) error {

@@ -152,14 +152,16 @@ func (b *bench) cleanup(ctx context.Context) (*table, error) {
 	plain := b.requests(requests{server: s, mode: "async", rate: 1000})
 	cleaning := func(ctx context.Context) (*load.Result, error) {
 		during := b.duration * 6 / 5 // with warming up
-		var deleted bytes.Buffer
-		done := make(chan error, 1)
-		go func() { done <- s.Control(ctx, fmt.Sprintf("/expire?for=%v", during), &deleted) }()
+		var deleting sync.WaitGroup
+		var deleted string
+		var failed error
+		deleting.Go(func() { deleted, failed = s.Control(ctx, fmt.Sprintf("/expire?for=%v", during)) })
 		r, err := plain(ctx)
-		if err := errors.Join(err, <-done); err != nil {
+		deleting.Wait()
+		if err := errors.Join(err, failed); err != nil {
 			return nil, err
 		}
-		n, err := strconv.Atoi(deleted.String())
+		n, err := strconv.Atoi(deleted)
 		r.Values["deleted"] = float64(n) / during.Seconds()
 		return r, err
 	}

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/pay-theory/streamer/bench/internal/load"
 )
 
@@ -174,13 +175,7 @@ func (t *table) print(out io.Writer, name string) {
 }
 
 // count is a number without a fraction, with commas.
-func count(f float64) string {
-	digits := fmt.Sprintf("%.0f", f)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
+func count(f float64) string { return humanize.Comma(int64(math.RoundToEven(f))) }
 
 func ratio(f float64) string { return fmt.Sprintf("%.2f", f) }
 

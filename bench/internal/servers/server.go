@@ -210,31 +210,31 @@ func (s *Server) Usage() load.Used {
 // RSS has a Go server collect its garbage and give what is free back to the
 // system, and returns how many bytes it occupies then; 0 if that is not known.
 func (s *Server) RSS(ctx context.Context) (float64, error) {
-	if err := s.Control(ctx, "/gc", io.Discard); err != nil {
+	if _, err := s.Control(ctx, "/gc"); err != nil {
 		return 0, err
 	}
 	return float64(machine.RSS(s.cmd.Process.Pid)), nil
 }
 
-// Control has a Go server do what a path names, and copies its answer:
+// Control has a Go server do what a path names, and returns its answer:
 //
 //	/gc                                    collect garbage
 //	/publish?channels=2&times=3&every=1s   Centrifuge: publish the time, in Unix nanoseconds, to channels "0" and "1"
 //	/expire?for=1s                         Streamer: delete what has expired, and write how many calls that were
-func (s *Server) Control(ctx context.Context, path string, to io.Writer) error {
+func (s *Server) Control(ctx context.Context, path string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.control+path, http.NoBody)
 	if err != nil {
-		return err
+		return "", err
 	}
 	request.Close = true
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answered %s to %s", response.Status, path)
+		return "", fmt.Errorf("the server answered %s to %s", response.Status, path)
 	}
-	_, err = io.Copy(to, response.Body)
-	return err
+	answer, err := io.ReadAll(response.Body)
+	return string(answer), err
 }
