@@ -84,18 +84,10 @@ func (x *clientTarget) Advance(_ context.Context, d time.Duration) error {
 	return nil
 }
 
-func (x *clientTarget) Attach(_ context.Context, name, id string) error {
-	return x.Application.Attach(name, id)
-}
-
 func (x *clientTarget) Cancel(ctx context.Context, name string) error {
 	err := x.Application.Cancel(ctx, name)
 	synctest.Wait()
 	return err
-}
-
-func (x *clientTarget) Detach(_ context.Context, name string) error {
-	return x.Application.Detach(name)
 }
 
 func (x *clientTarget) Close() error {
