@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,11 +44,8 @@ type rawSocket struct {
 type reply struct {
 	Type         string            `json:"type"`
 	Ref          string            `json:"ref"`
-	ID           string            `json:"id"`
 	Code         string            `json:"code"`
-	Message      string            `json:"message"`
 	Index        *int              `json:"index"`
-	Final        *bool             `json:"final"`
 	RetryAfterMs int64             `json:"retryAfterMs"`
 	Status       string            `json:"status"`
 	Payload      json.RawMessage   `json:"payload"`
@@ -56,6 +54,9 @@ type reply struct {
 	Reason       string            `json:"reason"`
 	raw          string
 }
+
+// kind is what a reply is: its type and, of an error, its code.
+func (r *reply) kind() string { return strings.TrimSpace(r.Type + " " + r.Code) }
 
 // refusal is a handshake that came to no connection.
 type refusal struct {
@@ -194,12 +195,12 @@ func (s *rawSocket) take(payload []byte) error {
 		s.more = append(s.more, reply{Type: "result"}) // hundreds of these are looked at no further
 		return nil
 	}
-	all := []json.RawMessage{payload}
-	if payload[0] == '[' {
-		all = nil
-		if err := json.NewDecoder(bytes.NewReader(payload)).Decode(&all); err != nil {
-			return err
-		}
+	if payload[0] != '[' {
+		payload = slices.Concat([]byte{'['}, payload, []byte{']'})
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(payload, &all); err != nil {
+		return err
 	}
 	for _, one := range all {
 		var m reply
