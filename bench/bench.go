@@ -33,8 +33,7 @@ var measurements = []struct {
 	{"client", (*bench).client},
 }
 
-func names() []string {
-	var out []string
+func names() (out []string) {
 	for _, m := range measurements {
 		out = append(out, m.name)
 	}

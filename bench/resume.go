@@ -56,21 +56,19 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	waiting, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	running, waiting := errgroup.WithContext(waiting)
-	var mu sync.Mutex // for what is counted
-	gaps, duplicates, lost := 0, 0, 0
+	var gaps, duplicates, lost atomic.Int64
 	r, begun := load.NewResult(), time.Now()
 	walking, back, dialling := newBarrier(n), newBarrier(n), make(chan struct{}, 32)
 	for range n {
 		running.Go(func() error {
 			last, chunks, err := followWalk(waiting, s, params, dialling, walking, back)
-			mu.Lock()
-			defer mu.Unlock()
 			if errors.Is(err, context.DeadlineExceeded) {
-				lost++
+				lost.Add(1)
 				return nil
 			}
 			g, d := check(chunks, last)
-			gaps, duplicates = gaps+g, duplicates+d
+			gaps.Add(int64(g))
+			duplicates.Add(int64(d))
 			return err
 		})
 	}
@@ -91,7 +89,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	if at := back.passed.Load(); at > 0 {
 		r.Values["back"] = float64(time.Unix(0, at).Sub(begun))
 	}
-	r.Values["gaps"], r.Values["duplicates"], r.Values["lost"] = float64(gaps), float64(duplicates), float64(lost)
+	r.Values["gaps"], r.Values["duplicates"], r.Values["lost"] = float64(gaps.Load()), float64(duplicates.Load()), float64(lost.Load())
 	return r, errors.Join(err, next.Stop())
 }
 
