@@ -194,17 +194,9 @@ func faultRates(seed uint64) servertest.Faults {
 // disturbAll does something to all connections at once, every few minutes, or moves
 // the gateway's clock, until ctx ends.
 func disturbAll(ctx context.Context, s *servertest.Server, random *rand.Rand) {
+	disturbances := []func(){s.CutAll, s.GoAwayAll, s.HalfOpenAll, func() { s.Advance(10 * time.Minute) }}
 	for pause(ctx, time.Duration(1+random.IntN(600))*time.Second) {
-		switch random.IntN(4) {
-		case 0:
-			s.CutAll()
-		case 1:
-			s.GoAwayAll()
-		case 2:
-			s.HalfOpenAll()
-		case 3:
-			s.Advance(10 * time.Minute)
-		}
+		disturbances[random.IntN(len(disturbances))]()
 	}
 }
 
@@ -310,9 +302,8 @@ func follow(
 	for i := range n {
 		got.want = append(got.want, i+1)
 	}
-	call, err := r.Start(ctx, c)
-	if err != nil {
-		got.err = err
+	var call *client.Call[actions.Chunk, actions.Done]
+	if call, got.err = r.Start(ctx, c); got.err != nil {
 		return got
 	}
 	got.id = call.ID()
@@ -323,8 +314,7 @@ func follow(
 	if random.IntN(3) == 0 {
 		pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond)
 		call.Detach()
-		if call, err = emit.Attach(c, got.id); err != nil { // whatever its action: the id counts
-			got.err = err
+		if call, got.err = emit.Attach(c, got.id); got.err != nil { // whatever its action: the id counts
 			return got
 		}
 	}
