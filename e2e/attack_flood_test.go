@@ -99,7 +99,7 @@ func (a *assault) writeUnread(frames []byte) int64 {
 }
 
 func pings(n int) []byte {
-	return bytes.Repeat(appendFrame(nil, finBit|opText, []byte(`{"type":"ping"}`)), n)
+	return bytes.Repeat(frame(finBit|opText, []byte(`{"type":"ping"}`)), n)
 }
 
 // The server stops reading from a client that does not read answers.
@@ -315,10 +315,9 @@ func floodBatches(a *assault) string {
 	}
 	// A batch without end.
 	q := a.dial(a.token)
-	require.NoError(a, q.frame(opText, []byte("[")))
-	var err error
-	for err == nil {
-		err = q.frame(opContinue, bytes.Repeat([]byte(ping+","), 50))
+	a.write(q, frame(opText, []byte("[")))
+	for err := error(nil); err == nil; {
+		_, err = q.Write(frame(opContinue, bytes.Repeat([]byte(ping+","), 50)))
 	}
 	got.note(q.end())
 	return got.String()

@@ -99,8 +99,8 @@ func hugeHandshakes(a *assault) string {
 // A frame that comes a byte at a time costs what an idle connection does, and
 // its frame; it is answered when it is whole.
 func slowFrames(a *assault) string {
-	text := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, client.NewID(), strings.Repeat("x", 31<<10))
-	frame := appendFrame(nil, finBit|opText, []byte(text))
+	whole := frame(finBit|opText, fmt.Appendf(nil,
+		`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, client.NewID(), strings.Repeat("x", 31<<10)))
 	var sockets []*rawSocket
 	for range 60 {
 		sockets = append(sockets, a.dial(a.token))
@@ -108,12 +108,12 @@ func slowFrames(a *assault) string {
 	at := 0
 	for end := time.Now().Add(time.Second); time.Now().Before(end); at++ {
 		for _, p := range sockets {
-			a.write(p, frame[at:at+1])
+			a.write(p, whole[at:at+1])
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 	for _, p := range sockets {
-		a.write(p, frame[at:])
+		a.write(p, whole[at:])
 		require.Equal(a, "result", a.next(p).Type)
 		_ = p.Close()
 	}
@@ -122,16 +122,16 @@ func slowFrames(a *assault) string {
 
 func oneByteFragments(a *assault) string {
 	p := a.dial(a.token)
-	text := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, client.NewID(), strings.Repeat("x", 30_000))
-	for range 20 {
-		frames := appendFrame(nil, opText, []byte(text[:1]))
-		for i := 1; i < len(text)-1; i++ {
-			frames = appendFrame(frames, opContinue, []byte(text[i:i+1]))
-			if i%10_000 == 0 { // control frames may stand between
-				frames = appendFrame(frames, finBit|opPing, []byte("p"))
-			}
+	text := fmt.Appendf(nil, `{"type":"request","id":"%s","action":"echo","payload":"%s"}`, client.NewID(), strings.Repeat("x", 30_000))
+	frames := frame(opText, text[:1])
+	for i := 1; i < len(text)-1; i++ {
+		frames = append(frames, frame(opContinue, text[i:i+1])...)
+		if i%10_000 == 0 { // control frames may stand between
+			frames = append(frames, frame(finBit|opPing, []byte("p"))...)
 		}
-		frames = appendFrame(frames, finBit|opContinue, []byte(text[len(text)-1:]))
+	}
+	frames = append(frames, frame(finBit|opContinue, text[len(text)-1:])...)
+	for range 20 {
 		a.write(p, frames)
 		require.Equal(a, "result", a.next(p).Type)
 	}
@@ -140,16 +140,16 @@ func oneByteFragments(a *assault) string {
 
 func endlessContinuations(a *assault) string {
 	p := a.dial(a.token)
-	a.write(p, appendFrame(nil, opText, []byte(`{"type":`)))
-	empty := bytes.Repeat(appendFrame(nil, opContinue, nil), 1000)
+	a.write(p, frame(opText, []byte(`{"type":`)))
+	empty := bytes.Repeat(frame(opContinue, nil), 1000)
 	for range 200 {
 		a.write(p, empty)
 	}
-	a.write(p, appendFrame(nil, finBit|opContinue, []byte(`"ping"}`)))
+	a.write(p, frame(finBit|opContinue, []byte(`"ping"}`)))
 	require.Equal(a, "pong", a.next(p).Type, "200,000 empty frames mean nothing")
-	a.write(p, appendFrame(nil, opText, []byte(`{"type":`)))
+	a.write(p, frame(opText, []byte(`{"type":`)))
 	for err, sent := error(nil), 0; err == nil && sent < 40; sent++ {
-		err = p.frame(opContinue, bytes.Repeat([]byte(" "), 1000))
+		_, err = p.Write(frame(opContinue, bytes.Repeat([]byte(" "), 1000)))
 	}
 	require.Equal(a, closed{1009}, p.end())
 	return "empty ones: answered; 32 KiB in all: closed 1009"
@@ -157,8 +157,7 @@ func endlessContinuations(a *assault) string {
 
 // Pings are answered as long as somebody reads the pongs.
 func floodControl(a *assault) string {
-	pair := appendFrame(nil, finBit|opPing, bytes.Repeat([]byte("p"), 125))
-	pair = appendFrame(pair, finBit|opPong, nil)
+	pair := append(frame(finBit|opPing, bytes.Repeat([]byte("p"), 125)), frame(finBit|opPong, nil)...)
 	return fmt.Sprintf("%d taken, then cut off", 400*a.writeUnread(bytes.Repeat(pair, 200)))
 }
 
@@ -167,7 +166,6 @@ func floodControl(a *assault) string {
 func brokenFrames(a *assault) string {
 	text := []byte(`{"type":"ping"}`)
 	unmasked := append([]byte{finBit | opText, byte(len(text))}, text...)
-	frame := func(first byte, payload []byte) []byte { return appendFrame(nil, first, payload) }
 	var got outcomeCounts
 	for _, b := range []struct {
 		name string
@@ -203,9 +201,9 @@ func brokenFrames(a *assault) string {
 		_ = p.Close()
 	}
 	p := a.dial(a.token) // what is wrong inside a right frame is no reason to close
-	a.write(p, appendFrame(nil, finBit|opText, []byte{'"', 0xff, '"'}))
+	a.write(p, frame(finBit|opText, []byte{'"', 0xff, '"'}))
 	require.Equal(a, "malformed", a.next(p).Code)
-	a.write(p, appendFrame(nil, finBit|opText, nil))
+	a.write(p, frame(finBit|opText, nil))
 	require.Equal(a, "malformed", a.next(p).Code)
 	return got.String()
 }
@@ -226,7 +224,7 @@ func compression(a *assault) string {
 	require.NoError(a, err)
 	require.NoError(a, w.Flush())
 	require.Less(a, bomb.Len(), 32<<10)
-	a.write(p, appendFrame(nil, finBit|rsv1Bit|opText, bomb.Bytes()))
+	a.write(p, frame(finBit|rsv1Bit|opText, bomb.Bytes()))
 	require.Equal(a, closed{1002}, p.end())
 	return "not negotiated; a bomb: closed 1002"
 }

@@ -107,14 +107,9 @@ func openSocket(address, token string, lines ...string) (*rawSocket, error) {
 	return handshake(address, lines...)
 }
 
-// frame writes one frame, masked as a client's must be.
-func (s *rawSocket) frame(first byte, payload []byte) error {
-	_, err := s.Write(appendFrame(nil, first, payload))
-	return err
-}
-
-func appendFrame(b []byte, first byte, payload []byte) []byte {
-	b = append(b, first)
+// frame is one frame, masked as a client's must be.
+func frame(first byte, payload []byte) []byte {
+	b := []byte{first}
 	switch n := len(payload); {
 	case n < 126:
 		b = append(b, 0x80|byte(n))
@@ -133,7 +128,8 @@ func appendFrame(b []byte, first byte, payload []byte) []byte {
 
 // writeText writes a text frame.
 func (s *rawSocket) writeText(format string, args ...any) error {
-	return s.frame(finBit|opText, fmt.Appendf(nil, format, args...))
+	_, err := s.Write(frame(finBit|opText, fmt.Appendf(nil, format, args...)))
+	return err
 }
 
 // closed is the end of a connection: the code that the server closed it with,
