@@ -140,7 +140,7 @@ func (b *bench) pickup(ctx context.Context) (*table, error) {
 		return nil, err
 	}
 	group := fmt.Sprint(pickupRate)
-	clock := requests{server: ours, action: servers.Clock, payload: struct{}{}, rate: pickupRate}
+	clock := requests{server: ours, action: servers.Clock, payload: struct{}{}, rate: pickupRate, pickup: true}
 	inline, durable := clock, clock
 	durable.mode = "async"
 	streamer := &line{group: group, name: "streamer, durable", run: b.requests(durable)}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,11 +42,7 @@ const walk client.Action[servers.Params, int, int] = servers.Walk
 // their server was killed.
 func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	n := b.connections
-	dir, err := os.MkdirTemp(b.dir, "resume")
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.start(ctx, servers.Streamer, dir, servers.Options{Workers: n})
+	s, err := b.start(ctx, servers.Streamer, "", servers.Options{Workers: n})
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +73,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	r.Values["first"] = float64(time.Since(begun))
 	s.Kill()
 	begun = time.Now()
-	next, err := b.start(ctx, servers.Streamer, dir, servers.Options{Workers: n, Address: s.Address})
+	next, err := b.start(ctx, servers.Streamer, s.Dir, servers.Options{Workers: n, Address: s.Address})
 	if err != nil {
 		cancel()
 		return nil, errors.Join(err, running.Wait())

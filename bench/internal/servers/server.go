@@ -65,8 +65,9 @@ type Server struct {
 	// Address and Password are for clients of PostgreSQL, Redis and NATS. The
 	// password is for this one run.
 	Address, Password string
+	// Dir is where it keeps its data.
+	Dir string
 
-	dir     string
 	control string
 	cmd     *exec.Cmd
 	quit    func() error
@@ -87,7 +88,7 @@ func Start(ctx context.Context, kind Kind, dir string, o Options) (_ *Server, er
 	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
-	s := &Server{Address: o.Address, Password: rand.Text(), dir: dir, control: control}
+	s := &Server{Address: o.Address, Password: rand.Text(), Dir: dir, control: control}
 	s.Target = load.Target{URL: "ws://" + s.Address + "/"}
 	if kind == Streamer {
 		s.Target.Token = token
@@ -149,7 +150,7 @@ func (s *Server) listens(context.Context) error {
 // launch starts a process, whose output goes to a file, and waits until ready
 // returns nil. quit has it shut down.
 func (s *Server) launch(ctx context.Context, cmd *exec.Cmd, quit func() error, ready func(context.Context) error) error {
-	log, err := os.Create(filepath.Join(s.dir, "log"))
+	log, err := os.Create(filepath.Join(s.Dir, "log"))
 	if err != nil {
 		return err
 	}
