@@ -102,7 +102,6 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// writer is called with what is written.
 type writer func(string)
 
 func (w writer) Write(p []byte) (int, error) {

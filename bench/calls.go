@@ -147,7 +147,6 @@ func (b *bench) client(ctx context.Context) (_ *table, err error) {
 	return t, nil
 }
 
-// echo is the action that the Go client calls.
 const echo client.Action[servers.Order, struct{}, servers.Order] = servers.Echo
 
 func clientOptions(s *servers.Server) *client.Options {

@@ -17,7 +17,6 @@ type peer struct {
 	server *servers.Server
 }
 
-// peerServers are the servers of the peers.
 func peerServers() []peerServer {
 	return []peerServer{
 		{servers.Postgres, servers.Options{}, []peer{
@@ -118,7 +117,6 @@ var peerNotes = []string{
 	"  stores no result",
 }
 
-// pickupRate is requests per second.
 const pickupRate = 500
 
 // pickup measures how long it takes from a request to its handler, in turns with

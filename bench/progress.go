@@ -86,7 +86,6 @@ func (r *receiver) recordReport(at, made int64) bool {
 	return from > 0 && made >= end
 }
 
-// finish returns the result when all have ended.
 func (d *delivery) finish(r *receiver, err error) (*load.Result, error) {
 	r.result.During = r.window
 	r.result.Values["share"] = r.result.Calls() / float64(d.n*d.times)

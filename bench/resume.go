@@ -35,7 +35,6 @@ func (b *bench) resume(ctx context.Context) (*table, error) {
 	return t, b.measure(ctx, t, &line{group: count(float64(b.connections)), name: "Go client", run: b.resumeCalls})
 }
 
-// walk is the action that clients follow.
 const walk client.Action[servers.Params, int, int] = servers.Walk
 
 // resumeCalls has Go clients, each with a connection and a call, resume after
@@ -148,7 +147,6 @@ func (b *barrier) arrive() {
 	}
 }
 
-// awaitAll waits until all have arrived.
 func (b *barrier) awaitAll(ctx context.Context) error {
 	select {
 	case <-b.all:

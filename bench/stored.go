@@ -63,7 +63,6 @@ func (b *bench) storedGrowth(ctx context.Context) (*table, error) {
 	}
 }
 
-// withStored measures a server on a file.
 func (b *bench) withStored(ctx context.Context, t *table, dir, group string, ids []string) error {
 	info, err := os.Stat(servers.Database(dir))
 	if err != nil {

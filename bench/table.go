@@ -14,7 +14,6 @@ import (
 	"github.com/pay-theory/streamer/bench/internal/load"
 )
 
-// table is what one measurement found.
 type table struct {
 	// title describes what was measured, goal what is to be reached.
 	title, goal string
@@ -145,7 +144,6 @@ func (t *table) addNote(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
-// print writes the table.
 func (t *table) print(out io.Writer, name string) {
 	_, _ = fmt.Fprintf(out, "\n%s: %s\n", strings.ToUpper(name), t.title)
 	if t.goal != "" {

@@ -198,7 +198,6 @@ func floodStreams(a *assault) string {
 	return got.String()
 }
 
-// batch is a batch of messages.
 func batch(messages ...string) string { return "[" + strings.Join(messages, ",") + "]" }
 
 func floodSubscriptions(a *assault) string {

@@ -28,7 +28,6 @@ import (
 // with this variable set.
 const attackedVariable = "STREAMER_E2E_ATTACKED"
 
-// attackedSettings are what it is started with.
 type attackedSettings struct {
 	Data string
 	Log  string
@@ -84,7 +83,6 @@ func TestAttackedServer(t *testing.T) {
 	require.NoError(t, s.Serve(ctx, l))
 }
 
-// attackedInput is what "typed" takes.
 type attackedInput struct {
 	Name string `json:"name"`
 	N    int    `json:"n"`
@@ -142,7 +140,6 @@ func (s *attacked) stop(t *testing.T) {
 	s.requireEnd(t)
 }
 
-// open opens a socket for a token.
 func (s *attacked) open(token string, lines ...string) (*rawSocket, error) {
 	return openSocket(s.address, token, lines...)
 }

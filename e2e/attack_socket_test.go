@@ -126,7 +126,6 @@ func frame(first byte, payload []byte) []byte {
 	return b
 }
 
-// writeText writes a text frame.
 func (s *rawSocket) writeText(format string, args ...any) error {
 	_, err := s.Write(frame(finBit|opText, fmt.Appendf(nil, format, args...)))
 	return err

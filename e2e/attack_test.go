@@ -108,20 +108,17 @@ func (a *assault) dial(token string, message ...any) *rawSocket {
 	return p
 }
 
-// send sends a message.
 func (a *assault) send(p *rawSocket, format string, args ...any) {
 	a.Helper()
 	require.NoError(a, p.writeText(format, args...))
 }
 
-// write writes bytes.
 func (a *assault) write(p *rawSocket, b []byte) {
 	a.Helper()
 	_, err := p.Write(b)
 	require.NoError(a, err)
 }
 
-// next returns the next message that a socket gets.
 func (a *assault) next(p *rawSocket) reply {
 	a.Helper()
 	m, err := p.next()
@@ -148,7 +145,6 @@ func (a *assault) withSockets(do func(p *rawSocket)) {
 	running.Wait()
 }
 
-// roundTrip sends a message and returns the answer.
 func (a *assault) roundTrip(p *rawSocket, format string, args ...any) reply {
 	a.Helper()
 	a.send(p, format, args...)
@@ -181,7 +177,6 @@ func watchMemory(s *attacked) func() (first, peak int64) {
 	}
 }
 
-// outcomeCounts counts what many attempts got.
 type outcomeCounts struct {
 	mu  sync.Mutex
 	got map[string]int

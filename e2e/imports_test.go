@@ -253,7 +253,6 @@ func filesEndingIn(t *testing.T, endings ...string) map[string]string {
 	return texts
 }
 
-// read returns the text of a file.
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)

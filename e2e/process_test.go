@@ -21,7 +21,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// build builds a program of this repository.
 func build(t *testing.T, pkg string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "program")

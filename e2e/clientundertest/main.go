@@ -95,7 +95,6 @@ func (a *adapter) writeLine(line map[string]any) {
 	_ = a.out.Encode(line) // an error means that the player has gone: the input ends, too
 }
 
-// execute carries out a command that needs no waiting.
 func (a *adapter) execute(c *command) (err error) {
 	if a.app == nil && c.Command != "open" && c.Command != "close" {
 		return errors.New("open comes first")

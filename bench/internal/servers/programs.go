@@ -29,7 +29,6 @@ var postgresOptions = []string{
 	"random_page_cost=1.1", "fsync=on", "synchronous_commit=on", "unix_socket_directories=", "logging_collector=off",
 }
 
-// startPostgres makes a database and starts PostgreSQL on it.
 func (s *Server) startPostgres(ctx context.Context) error {
 	program, err := findProgram("postgres", "/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {

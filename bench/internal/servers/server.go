@@ -122,7 +122,6 @@ func freeAddress() (string, error) {
 	}
 }
 
-// startSelf starts this program as a server.
 func (s *Server) startSelf(ctx context.Context, o settings) error {
 	self, err := os.Executable()
 	if err != nil {

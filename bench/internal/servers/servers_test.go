@@ -112,7 +112,6 @@ func TestMissingPrograms(t *testing.T) {
 	assert.ErrorIs(t, err, ErrMissing)
 }
 
-// reaches reports whether something listens at an address.
 func reaches(address string) bool {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
