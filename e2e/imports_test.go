@@ -2,14 +2,10 @@ package e2e
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -91,9 +87,6 @@ var (
 
 // clientLibraries begin the import paths of all that the Go client depends on.
 var clientLibraries = []string{clientGo, "github.com/gorilla/websocket"}
-
-// bannedNames are names of folders that do not say what the folder contains.
-var bannedNames = []string{"util", "utils", "common", "types", "pkg", "helper", "helpers", "misc", "shared", "lib", "limit", "observe", "testkit"}
 
 // listedPackage is what `go list` prints about a package.
 type listedPackage struct {
@@ -204,115 +197,5 @@ func TestModulesAreSeparate(t *testing.T) {
 		require.NoError(t, json.Unmarshal(out, &mod))
 		assert.Empty(t, mod.Replace, "a replace in %s/go.mod has no effect in modules that require this one", dir)
 		assert.NotContains(t, mod.Require, struct{ Path string }{other}, "neither module could be released first")
-	}
-}
-
-func TestPublishedModulesHaveLicenseAndChangelog(t *testing.T) {
-	for _, dir := range []string{"backend", "client-go", "client-ts", "react"} {
-		if _, err := os.Stat(filepath.Join(root, dir)); err != nil {
-			continue
-		}
-		for _, file := range []string{"LICENSE", "CHANGELOG.md"} {
-			text, err := os.ReadFile(filepath.Join(root, dir, file))
-			assert.NoError(t, err)
-			assert.NotEmpty(t, text, "%s has no %s: the module's archive contains only this folder", dir, file)
-		}
-	}
-}
-
-// walk calls visit for each file and folder of the repository, except for what
-// is installed, built or hidden.
-func walk(t *testing.T, visit func(path string, entry fs.DirEntry)) {
-	t.Helper()
-	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := entry.Name()
-		if entry.IsDir() && path != root && (strings.HasPrefix(name, ".") || slices.Contains(notOurs, name)) {
-			return fs.SkipDir
-		}
-		visit(path, entry)
-		return nil
-	}))
-}
-
-// notOurs are the names of folders for what is installed or built.
-var notOurs = []string{"node_modules", "bin", "dist"}
-
-// filesEndingIn returns the texts of the repository's files with one of some
-// endings, by path.
-func filesEndingIn(t *testing.T, endings ...string) map[string]string {
-	t.Helper()
-	texts := map[string]string{}
-	walk(t, func(path string, entry fs.DirEntry) {
-		if !entry.IsDir() && slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(path, e) }) {
-			texts[path] = read(t, path)
-		}
-	})
-	return texts
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	return string(text)
-}
-
-func TestNamesOfFolders(t *testing.T) {
-	walk(t, func(path string, entry fs.DirEntry) {
-		assert.False(t, entry.IsDir() && slices.Contains(bannedNames, entry.Name()),
-			"%s: the name does not say what the folder contains", path)
-	})
-}
-
-// TestFilesAreShort checks the length of files that are not generated.
-func TestFilesAreShort(t *testing.T) {
-	generated := regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
-	for path, text := range filesEndingIn(t, ".go", ".ts", ".tsx") {
-		limit := 500
-		if strings.HasSuffix(path, "_test.go") || strings.Contains(path, ".test.") {
-			limit = 800
-		}
-		if !generated.MatchString(text) {
-			assert.LessOrEqual(t, strings.Count(text, "\n"), limit, "%s has too many lines: split it by subject", path)
-		}
-	}
-}
-
-// TestNoSleepInTests checks that tests do not sleep in real time: such a test is
-// slow on a fast machine and fails on a slow one. In a synctest bubble the clock
-// is a fake; inBubble and inBubbleOn are a package's way into one.
-func TestNoSleepInTests(t *testing.T) {
-	bubble := regexp.MustCompile(`"testing/synctest"|\binBubble(On)?\(`)
-	sleeps := regexp.MustCompile(`\btime\.Sleep\(`)
-	for path, text := range filesEndingIn(t, "_test.go") {
-		assert.False(t, sleeps.MatchString(text) && !bubble.MatchString(text),
-			"%s calls time.Sleep: use a condition, a channel, or a testing/synctest bubble", path)
-	}
-}
-
-// TestDocsOfCodes checks that each code has a meaning and an action for the
-// client, and that PROTOCOL.md contains no code that does not exist.
-func TestDocsOfCodes(t *testing.T) {
-	type code struct{ Code, Name, Meaning, Client string }
-	var codes struct{ Errors, Closes []code }
-	require.NoError(t, json.Unmarshal([]byte(read(t, filepath.Join(root, "contract", "codes.json"))), &codes))
-	known := map[string]bool{}
-	for _, c := range slices.Concat(codes.Errors, codes.Closes) {
-		name := cmp.Or(c.Code, c.Name)
-		assert.Regexp(t, `^[a-z]+(_[a-z]+)*$`, name)
-		assert.LessOrEqual(t, len(name), 64, name)
-		assert.NotEmpty(t, c.Meaning, name)
-		if c.Code != "" {
-			assert.NotEmpty(t, c.Client, "code %q has no action for the client", name)
-			assert.False(t, known[name], "code %q is in codes.json twice", name)
-		}
-		known[name] = true
-	}
-	page := read(t, filepath.Join(root, "contract", "PROTOCOL.md"))
-	for _, m := range regexp.MustCompile("`([a-z]+(?:_[a-z]+)+)`").FindAllStringSubmatch(page, -1) {
-		assert.True(t, known[m[1]], "PROTOCOL.md contains `%s`, which is not in codes.json", m[1])
 	}
 }
