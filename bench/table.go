@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -122,10 +123,7 @@ func median(values []float64) float64 {
 // measure adds lines, and measures them in turns, so that other work of the
 // machine affects all of them.
 func (b *bench) measure(ctx context.Context, t *table, lines ...*line) error {
-	rounds := t.rounds
-	if rounds == 0 {
-		rounds = b.rounds
-	}
+	rounds := cmp.Or(t.rounds, b.rounds)
 	for round := range rounds {
 		b.announce("  %s, round %d of %d", lines[0].group, round+1, rounds)
 		for _, l := range lines {
