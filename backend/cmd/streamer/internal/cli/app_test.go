@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -80,13 +79,13 @@ func TestVersion(t *testing.T) {
 func TestInterruptsAreNotLost(t *testing.T) {
 	a := &App{Interrupts: make(chan os.Signal, 2)}
 	for range 200 {
-		ctx, stop := a.interruptible(context.Background())
+		ctx, stop := a.interruptible()
 		go func() { a.Interrupts <- syscall.SIGINT }()
 		stop()
 		if interrupted(ctx) {
 			continue
 		}
-		ctx, stop = a.interruptible(context.Background())
+		ctx, stop = a.interruptible()
 		<-ctx.Done()
 		stop()
 		require.True(t, interrupted(ctx), "an interrupt was lost")

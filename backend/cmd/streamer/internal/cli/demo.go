@@ -34,7 +34,6 @@ type demoCommand struct {
 
 const databaseFile = "streamer.db"
 
-// Help is the longer help.
 func (*demoCommand) Help() string {
 	return `Calls are kept in one SQLite file; nothing else is needed. A token is printed that is valid for an hour. ` +
 		`The other commands find the secret in the folder, and make their own tokens. ` +
@@ -64,35 +63,38 @@ func (k *demoCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
+	token, err := issuer.Mint(auth.Grant{Tenant: demoTenant, Subject: demoSubject})
+	if err != nil {
+		return err
+	}
 	listener, err := listen(k.Port, "--port")
 	if err != nil {
 		return err
 	}
+	defer func() { _ = listener.Close() }()
 	admin, err := listen(k.AdminPort, "--admin-port")
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
+	defer func() { _ = admin.Close() }()
 	s, err := k.newServer(a, authenticator)
 	if err != nil {
-		return errors.Join(err, listener.Close(), admin.Close())
-	}
-	token, err := issuer.Mint(auth.Grant{Tenant: demoTenant, Subject: demoSubject})
-	if err == nil {
-		b := banner{
-			url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token, startup: time.Since(started),
-		}
-		err = b.print(a)
+		return err
 	}
 	d := &demo{app: a, admin: &http.Server{
 		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 	}, grace: k.Grace, serve: s.Serve}
+	b := banner{
+		url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token, startup: time.Since(started),
+	}
+	err = b.print(a)
 	if err == nil && k.Hostile.set {
 		d.serve, err = k.serveHostile(a, s)
 	}
 	if err != nil {
 		noGrace, cancel := context.WithCancel(context.Background())
 		cancel()
-		return errors.Join(outputFailure(err), listener.Close(), admin.Close(), s.Shutdown(noGrace))
+		return errors.Join(outputFailure(err), s.Shutdown(noGrace))
 	}
 	return d.run(listener, admin)
 }
@@ -117,20 +119,15 @@ func (k *demoCommand) ensureFolder() (secret []byte, err error) {
 
 // listen listens on a port, for this machine only.
 func listen(port uint16, flag string) (net.Listener, error) {
+	const onWindows = syscall.Errno(10048) // WSAEADDRINUSE
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 	switch {
 	case err == nil:
 		return l, nil
-	case isPortInUse(err):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, onWindows):
 		return nil, failed(fmt.Sprintf("port %d is in use", port), flag+" names another; 0 takes a free one", nil)
 	}
 	return nil, failed(fmt.Sprintf("cannot listen on port %d", port), flag+" names another", err)
-}
-
-// isPortInUse reports whether another process has the port. On Windows the error is
-// WSAEADDRINUSE, 10048.
-func isPortInUse(err error) bool {
-	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.Errno(10048))
 }
 
 // newServer returns a server with the actions.
@@ -178,21 +175,17 @@ func (d *demo) run(listener, admin net.Listener) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served, adminServed := make(chan error, 1), make(chan error, 1)
-	go func() {
-		defer close(served)
-		served <- d.serve(ctx, listener)
-	}()
-	go func() {
-		defer close(adminServed)
-		adminServed <- d.admin.Serve(admin)
-	}()
+	go func() { served <- d.serve(ctx, listener) }()
+	go func() { adminServed <- d.admin.Serve(admin) }()
 	var err error
 	select {
 	case <-d.app.Interrupts:
 		st := d.app.errStyle()
 		_, _ = fmt.Fprintln(d.app.Stderr, st.dim("stopping: running handlers have "+formatDuration(d.grace)+"; Ctrl-C again stops at once"))
 	case err = <-served:
+		served <- nil // it has ended
 	case err = <-adminServed:
+		adminServed <- nil
 	}
 	stop()
 	soon, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -200,9 +193,7 @@ func (d *demo) run(listener, admin net.Listener) error {
 	if d.admin.Shutdown(soon) != nil {
 		_ = d.admin.Close()
 	}
-	for range adminServed {
-		continue // the error is that of Shutdown, or known already
-	}
+	<-adminServed // the error is that of Shutdown, or known already
 	select {
 	case serveErr := <-served:
 		err = errors.Join(err, serveErr)
