@@ -24,5 +24,5 @@ func (g *Gateway) FillLog(n int) {
 
 // RandomFault returns the fault of the n-th frame.
 func RandomFault(seed uint64, rates Faults, conn int, from Side, n int) Fault {
-	return randomFault(seed, rates, atFrame, conn, from, n).fault
+	return randomFault(seed, rates, &occasion{at: atFrame, conn: conn, from: from, n: n}).fault
 }
