@@ -53,7 +53,7 @@ func TestFramesHaveFaults(t *testing.T) {
 		{Delay, FromServer, "1 3 2"},
 	} {
 		t.Run(string(c.fault)+" "+string(c.side), func(t *testing.T) {
-			inBubble(t, &Options{Seed: 4}, func(t *testing.T, s *Server) {
+			inBubble(t, &Options{Seed: 4, Hold: time.Hour}, func(t *testing.T, s *Server) {
 				applied := s.Next(c.fault, c.side, Skip(1))
 				p := dial(t, s)
 				for _, ref := range strings.Fields("1 2 3") {
@@ -168,6 +168,12 @@ func TestHalfOpen(t *testing.T) {
 		require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
 		synctest.Wait()
 		require.Equal(t, 1, pongs)
+		s.Next(Delay, FromServer)
+		s.Next(Overtake, FromServer)
+		for range 2 { // their answers are late, and do not arrive any more
+			p.list("r")
+			synctest.Wait()
+		}
 		s.Next(HalfOpen, FromClient)
 		p.list("r")
 		unheard := p.request(`"action":"echo","payload":1`)
