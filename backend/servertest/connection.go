@@ -25,11 +25,10 @@ type connection struct {
 	lastReceived time.Time // when the client's last message arrived
 	// silent means that the connection is half-open: neither side receives
 	// anything, and neither is notified.
-	silent                bool
-	clientOver, clientEnd bool // its reading has ended; it is being closed
-	serverOver            bool
-	limit                 *timer
-	late                  int // frames and closes that are delayed
+	silent    bool
+	clientEnd bool // the client's connection is being closed
+	limit     *timer
+	late      int // frames and closes that are delayed
 }
 
 func newConnection(g *Gateway, n int, client, server *websocket.Conn, since time.Time, v verdict) *connection {
@@ -37,6 +36,7 @@ func newConnection(g *Gateway, n int, client, server *websocket.Conn, since time
 		g: g, n: n, client: newEndpoint(FromClient, client), server: newEndpoint(FromServer, server),
 		since: since, lastReceived: since,
 	}
+	c.client.peer, c.server.peer = c.server, c.client
 	if v.fault == NotYet {
 		c.early = since.Add(g.options.NotYet)
 	}
@@ -72,16 +72,8 @@ func (c *connection) quiet() bool {
 	return c.silent
 }
 
-func (c *connection) other(e *endpoint) *endpoint {
-	if e == c.client {
-		return c.server
-	}
-	return c.client
-}
-
 // readFrames reads what one side sends.
 func (c *connection) readFrames(from *endpoint) {
-	to := c.other(from)
 	for {
 		kind, data, err := from.ws.ReadMessage()
 		if err != nil {
@@ -89,8 +81,8 @@ func (c *connection) readFrames(from *endpoint) {
 			c.ended(from, codeOf(err))
 			return
 		}
-		c.handleFrame(from, to, parcel{kind: kind, data: data})
-		to.awaitCapacity()
+		c.handleFrame(from, parcel{kind: kind, data: data})
+		from.peer.awaitCapacity()
 	}
 }
 
@@ -105,8 +97,8 @@ func (c *connection) alreadyLost(from *endpoint) (fault Fault, note string, lost
 		return HalfOpen, "", true
 	case from == c.client:
 		c.lastReceived = now
-		return "", "the server is gone", c.serverOver
-	case c.clientOver || c.clientEnd:
+		return "", "the server is gone", c.server.over
+	case c.client.over || c.clientEnd:
 		return "", "the client is gone; the server learns of it", true
 	case now.Before(c.early):
 		return NotYet, "", true
@@ -115,7 +107,7 @@ func (c *connection) alreadyLost(from *endpoint) (fault Fault, note string, lost
 }
 
 // handleFrame chooses a fault for a frame and applies it.
-func (c *connection) handleFrame(from, to *endpoint, p parcel) {
+func (c *connection) handleFrame(from *endpoint, p parcel) {
 	from.frames++
 	holds := inspect(p.data)
 	entry := Entry{Conn: c.n, From: from.side, Frame: from.frames, What: holds.String(), Bytes: len(p.data)}
@@ -133,12 +125,13 @@ func (c *connection) handleFrame(from, to *endpoint, p parcel) {
 		entry.Note = fmt.Sprintf("by %v", v.partOf(c.g.options.Delay))
 	}
 	c.g.addEntry(&entry)
-	c.apply(v, from, to, p)
+	c.apply(v, from, p)
 	v.done()
 }
 
 // apply applies a fault, or none.
-func (c *connection) apply(v verdict, from, to *endpoint, p parcel) {
+func (c *connection) apply(v verdict, from *endpoint, p parcel) {
+	to := from.peer
 	switch v.fault {
 	case Lose:
 	case Double:
@@ -216,13 +209,8 @@ func (c *connection) fallSilent() {
 // ended handles the end of one side, and notifies the other.
 func (c *connection) ended(e *endpoint, code int) {
 	c.mu.Lock()
-	bothEnded := c.clientOver || c.serverOver
-	if e == c.client {
-		c.clientOver = true
-	} else {
-		c.serverOver = true
-	}
-	silent := c.silent
+	e.over = true
+	bothEnded, silent := e.peer.over, c.silent
 	c.mu.Unlock()
 	entry := Entry{Conn: c.n, From: e.side, What: "close", Note: "without a close frame"}
 	if code != 0 {
@@ -243,7 +231,6 @@ func (c *connection) ended(e *endpoint, code int) {
 
 // notifyOther notifies the other side that one has ended: at once, late, or never.
 func (c *connection) notifyOther(e *endpoint, code int, entry *Entry) {
-	other := c.other(e)
 	v := c.g.chooseFault(&occasion{at: atClose, conn: c.n, from: e.side, n: 1})
 	if v.fault != "" && c.g.count(false) > maxUnnoticed {
 		v.fault = ""
@@ -256,12 +243,12 @@ func (c *connection) notifyOther(e *endpoint, code int, entry *Entry) {
 	c.g.addEntry(entry)
 	switch {
 	case v.fault == LateClose:
-		c.later(lag, func() { other.enqueueClose(code) })
+		c.later(lag, func() { e.peer.enqueueClose(code) })
 	case v.fault == LoseClose && e == c.server:
 		c.cutClient()
 	case v.fault == LoseClose:
 	default:
-		other.enqueueClose(code)
+		e.peer.enqueueClose(code)
 	}
 	v.done()
 }
@@ -287,13 +274,13 @@ func (c *connection) watch() {
 		at, why = life, "at the end of its life"
 	}
 	if at.After(now) {
-		if !c.clientOver || !c.serverOver {
+		if !c.client.over || !c.server.over {
 			c.limit = c.g.clock.after(at.Sub(now), c.watch)
 		}
 		c.mu.Unlock()
 		return
 	}
-	unseen := c.silent || c.clientOver
+	unseen := c.silent || c.client.over
 	c.mu.Unlock()
 	c.g.addEntry(&Entry{Conn: c.n, From: FromClient, What: "close", Note: "by the gateway: " + why})
 	if unseen { // the client receives nothing any more
@@ -313,5 +300,5 @@ func (c *connection) abort() {
 func (c *connection) connected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.clientOver
+	return !c.client.over
 }

@@ -29,8 +29,11 @@ const (
 type endpoint struct {
 	side Side
 	ws   *websocket.Conn
+	peer *endpoint // the other side
 	// frames counts what came; the reader's alone.
 	frames int
+	// over is set when its reading has ended. The connection's lock guards it.
+	over bool
 
 	mu      sync.Mutex
 	changed *sync.Cond // signals changes of the queue, and the end

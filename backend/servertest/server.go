@@ -98,7 +98,9 @@ func Start(r *streamer.Router, o *Options) (*Server, error) {
 	s.close = sync.OnceValue(func() error {
 		_ = s.web.Close()
 		s.Gateway.Close()
-		err := s.server.Shutdown(endedContext())
+		noGrace, cancel := context.WithCancel(context.Background())
+		cancel()
+		err := s.server.Shutdown(noGrace)
 		s.served.Wait()
 		return err
 	})
@@ -122,13 +124,6 @@ func (s *Server) listen(pipes bool) (net.Listener, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}
 	return l, nil
-}
-
-// endedContext returns a context that has ended, for a shutdown without grace.
-func endedContext() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
 }
 
 // Close cuts all connections, ends the server without grace for handlers, and waits
