@@ -111,7 +111,9 @@ func eachField(m *model.Model, in string, fields []model.Field, visit func(in st
 // eachValue calls visit with the value of each field of the messages in a vector,
 // and of the records in a field for which visit returns true. The value of an absent
 // field is nil. Messages of unknown types are skipped.
-func (v *vector) eachValue(m *model.Model, d *model.Direction, visit func(in string, f *model.Field, text json.RawMessage) bool) {
+func (v *vector) eachValue(
+	m *model.Model, d *model.Direction, visit func(in string, f *model.Field, text json.RawMessage) bool,
+) {
 	var each func(in string, fields []model.Field, object map[string]json.RawMessage)
 	each = func(in string, fields []model.Field, object map[string]json.RawMessage) {
 		for _, f := range fields {

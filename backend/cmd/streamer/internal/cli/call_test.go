@@ -30,7 +30,8 @@ func TestCallReadsItsPayload(t *testing.T) {
 	assert.Equal(t, "{}", string(got), "without the space around the JSON")
 	file := writeFile(t, `"file"`)
 	assert.Equal(t, `"file"`+"\n", d.output("call", "echo", "@"+file))
-	mustContain(t, d.output("call", "whoami", "--metadata", `{"a":1}`), `"tenant":"demo"`, `"subject":"developer"`, `"metadata":{"a":1}`)
+	identity := d.output("call", "whoami", "--metadata", `{"a":1}`)
+	mustContain(t, identity, `"tenant":"demo"`, `"subject":"developer"`, `"metadata":{"a":1}`)
 	assert.Equal(t, "null\n", d.output("call", "echo"), "without a payload")
 }
 
@@ -124,7 +125,7 @@ func TestExitCodes(t *testing.T) {
 			assert.Empty(t, p.out.String(), c.args)
 		}
 		last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]
-		assert.True(t, strings.HasPrefix(last, "streamer: "), "%v prints %q, which does not end with one line beginning with streamer:", c.args, text)
+		assert.Regexp(t, `^streamer: `, last, "the last line of %v", c.args)
 	}
 }
 

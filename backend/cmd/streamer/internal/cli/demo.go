@@ -81,22 +81,24 @@ func (k *demoCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{app: a, admin: &http.Server{
-		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-	}, grace: k.Grace, serve: s.Serve}
 	b := banner{
-		url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token, startup: time.Since(started),
+		url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token,
+		startup: time.Since(started),
 	}
 	err = b.print(a)
+	serve := s.Serve
 	if err == nil && k.Hostile.set {
-		d.serve, err = k.serveHostile(a, s)
+		serve, err = k.serveHostile(a, s)
 	}
 	if err != nil {
 		noGrace, cancel := context.WithCancel(context.Background())
 		cancel()
 		return errors.Join(outputFailure(err), s.Shutdown(noGrace))
 	}
-	return d.run(listener, admin)
+	operators := &http.Server{
+		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	return k.serve(a, func(ctx context.Context) error { return serve(ctx, listener) }, operators, admin)
 }
 
 // ensureFolder makes the demo's folder and its secret if they do not exist.
@@ -160,28 +162,19 @@ func (k *demoCommand) newServer(a *App, authenticator auth.Authenticator) (*serv
 	return s, nil
 }
 
-// demo is a running server.
-type demo struct {
-	app   *App
-	admin *http.Server
-	grace time.Duration
-	// serve serves until its context ends, then shuts down.
-	serve func(context.Context, net.Listener) error
-}
-
-// run serves until the first interrupt, then shuts down; at the second it
-// returns at once.
-func (d *demo) run(listener, admin net.Listener) error {
+// serve serves until the first interrupt, then shuts down; at the second it returns
+// at once. run serves clients until its context ends, then shuts down.
+func (k *demoCommand) serve(a *App, run func(context.Context) error, operators *http.Server, admin net.Listener) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served, adminServed := make(chan error, 1), make(chan error, 1)
-	go func() { served <- d.serve(ctx, listener) }()
-	go func() { adminServed <- d.admin.Serve(admin) }()
+	go func() { served <- run(ctx) }()
+	go func() { adminServed <- operators.Serve(admin) }()
 	var err error
 	select {
-	case <-d.app.Interrupts:
-		st := d.app.errStyle()
-		_, _ = fmt.Fprintln(d.app.Stderr, st.dim("stopping: running handlers have "+formatDuration(d.grace)+"; Ctrl-C again stops at once"))
+	case <-a.Interrupts:
+		note := "stopping: running handlers have " + formatDuration(k.Grace) + "; Ctrl-C again stops at once"
+		_, _ = fmt.Fprintln(a.Stderr, a.errStyle().dim(note))
 	case err = <-served:
 		served <- nil // it has ended
 	case err = <-adminServed:
@@ -190,14 +183,14 @@ func (d *demo) run(listener, admin net.Listener) error {
 	stop()
 	soon, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if d.admin.Shutdown(soon) != nil {
-		_ = d.admin.Close()
+	if operators.Shutdown(soon) != nil {
+		_ = operators.Close()
 	}
 	<-adminServed // the error is that of Shutdown, or known already
 	select {
 	case serveErr := <-served:
 		err = errors.Join(err, serveErr)
-	case <-d.app.Interrupts:
+	case <-a.Interrupts:
 		return &failure{exit: exitInterrupted, text: "stopped at once", err: errInterrupted}
 	}
 	if err != nil {
