@@ -140,7 +140,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeWait)
 	defer cancel()
 	s.Gateway.Shutdown(soon)
-	return errors.Join(err, s.Close()) //nolint:contextcheck // what is left after the grace period gets none
+	return errors.Join(err, s.Close()) // what is left after the grace period gets none
 }
 
 // Token returns a token that the server accepts for a day from now on. A
