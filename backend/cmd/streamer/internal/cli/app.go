@@ -20,7 +20,8 @@ import (
 // App is what a command uses of the process that it runs in. It is for one Run
 // at a time.
 type App struct {
-	Stdin          io.Reader
+	Stdin io.Reader
+	// Stdout and Stderr receive whole lines, from several goroutines at a time.
 	Stdout, Stderr io.Writer
 	// StdoutTerminal and StderrTerminal report whether the stream is a terminal.
 	StdoutTerminal, StderrTerminal bool

@@ -137,7 +137,7 @@ func (k *demoCommand) newServer(a *App, authenticator auth.Authenticator) (*serv
 	router := streamer.NewRouter(nil)
 	actions.Register(router)
 	if !k.Quiet {
-		router.Use((&activity{app: a}).middleware)
+		router.Use(a.showAttempts)
 	}
 	level := slog.LevelError
 	if k.Verbose {
