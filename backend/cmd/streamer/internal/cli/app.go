@@ -21,7 +21,7 @@ import (
 // at a time.
 type App struct {
 	Stdin io.Reader
-	// Stdout and Stderr receive whole lines, from several goroutines at a time.
+	// Stdout and Stderr are written to by several goroutines at a time.
 	Stdout, Stderr io.Writer
 	// StdoutTerminal and StderrTerminal report whether the stream is a terminal.
 	StdoutTerminal, StderrTerminal bool
