@@ -380,26 +380,20 @@ func (r *recorder) Read(b []byte) (int, error) {
 func TestLongMessagesAreFragmented(t *testing.T) {
 	s := New(t, router(), nil)
 	var raw *recorder
-	d := websocket.Dialer{
-		Subprotocols: []string{"streamer.v1"},
-		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := s.DialContext(ctx, network, address)
-			raw = &recorder{Conn: conn}
-			return raw, err
-		},
+	connect := s.dial
+	s.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := connect(ctx, network, address)
+		raw = &recorder{Conn: conn}
+		return raw, err
 	}
-	ws, response, err := d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
-	require.NoError(t, err)
-	_ = response.Body.Close()
-	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":90000,"mode":"async"}`
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
+	p := dial(t, s)
+	p.request(`"action":"big","payload":90000`)
 	total := 0
 	for total < 90_000 {
-		_, message, err := ws.ReadMessage()
-		require.NoError(t, err)
-		total += len(message)
+		total += len(p.frame())
 	}
-	require.NoError(t, ws.Close())
+	require.NoError(t, p.ws.Close())
+	p.end()
 	_, frames, _ := bytes.Cut(raw.read.Bytes(), []byte("\r\n\r\n"))
 	var lengths []int
 	for sum := 0; sum < total; {
