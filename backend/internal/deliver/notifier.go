@@ -62,7 +62,8 @@ func (n *Notifier) Disconnect(ctx context.Context, a Address) ([]Change, error) 
 }
 
 // Subscribe makes a connection follow a stream, or changes how it does. The
-// change is First if the stream is Watched and had no other subscriber.
+// change is First if the stream is Watched and had no other subscriber, and Last if
+// it is Watched, the connection has ended meanwhile, and no other follows it.
 func (n *Notifier) Subscribe(ctx context.Context, sub store.Subscription) (Change, error) {
 	sub.Since = time.Now()
 	added, err := n.subscriptions.Subscribe(ctx, sub)

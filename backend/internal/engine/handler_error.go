@@ -35,8 +35,8 @@ func (e *handlerError) Error() string { return e.text }
 func (e *handlerError) Unwrap() error { return e.cause }
 
 // sanitize takes from an error of a handler what decides the outcome and what is
-// logged. The methods of the error are the user's, and may panic: that makes the
-// error an internal one, as a nil pointer in it does.
+// logged. The methods of the error are the user's, and may panic, as those of a nil
+// pointer do: then the error counts as an internal one.
 func sanitize(err error) (out error) {
 	if err == nil {
 		return nil

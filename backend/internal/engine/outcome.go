@@ -18,6 +18,8 @@ type verdict struct {
 	// fatal is what ended the attempt for good: Sink.Fail.
 	fatal    error
 	failures int
+	// last says that the call cannot be stored, so no other attempt follows.
+	last     bool
 	action   *core.Action
 	now      time.Time
 	deadline time.Time
@@ -65,7 +67,7 @@ func (v *verdict) failure(err error, after time.Duration, own bool) store.Outcom
 		after = v.action.Backoff.Delay(v.failures + 1)
 	}
 	due := v.now.Add(after)
-	if v.failures >= v.action.Retries || !due.Before(v.deadline) {
+	if v.last || v.failures >= v.action.Retries || !due.Before(v.deadline) {
 		end.DeadLetter = v.action.Retries > 0
 		o := ended(end)
 		o.Failure = true

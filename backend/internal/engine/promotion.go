@@ -23,7 +23,7 @@ func (a *Attempt) promote() {
 		return
 	}
 	a.e.calls.promote(a)
-	if errors.Is(a.runner.why(), core.ErrCancelled) {
+	if a.isCancelled() {
 		a.storeCancel(&got.State)
 	}
 	a.answerPromoted(&got.State)

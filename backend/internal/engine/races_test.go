@@ -186,7 +186,10 @@ func TestCancelMeetsPromotion(t *testing.T) {
 		r := w.request("fails", wire.ModeAuto)
 		w.submit(r)
 		a := w.e.calls.findInline(r.Key)
-		a.cancel(core.ErrCancelled) // as Cancel does before the promotion begins
+		a.mu.Lock() // as Cancel does before the promotion begins
+		a.cancelled = true
+		a.mu.Unlock()
+		a.cancel(core.ErrCancelled)
 		w.after(time.Minute)
 		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
 		require.EqualValues(w, 1, runs.Load())

@@ -30,8 +30,8 @@ type Ran struct {
 // says when it is due. After ErrUnavailable the request may be claimed; see
 // Options.Lease for when that ends.
 func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, error) {
-	if !e.calls.beginClaim(k) {
-		return Ran{}, store.ErrClosed
+	if err := e.calls.beginClaim(k); err != nil {
+		return Ran{}, err
 	}
 	w, err := e.Store.Claim(e.ctx, k, *e.claimant(quarantine))
 	if err != nil {
@@ -102,8 +102,8 @@ func (e *Engine) prepare(w *store.ClaimedRequest) (*Attempt, store.Outcome) {
 	return a, store.Outcome{}
 }
 
-// endStoreOp ends a storeOp that no attempt came of. It reports whether the call
-// has ended meanwhile.
+// endStoreOp ends a storeOp that no attempt came of. It reports whether it has
+// published that a cancel ended the call.
 func (e *Engine) endStoreOp(k store.Key) (ended bool) {
 	met, _ := e.calls.endStoreOp(k, nil)
 	if met.ended {
@@ -200,12 +200,13 @@ func (e *Engine) reconcileLater(h store.Hint) bool {
 func (e *Engine) reconcile(h store.Hint) {
 	var state store.State
 	err := e.persist(func(ctx context.Context) (err error) {
-		switch runs, inFlight := e.calls.find(h.Key); {
+		switch runs, inFlight := e.calls.beginReconcile(h.Key); {
 		case runs:
 			return store.ErrFenced
 		case inFlight:
 			return store.ErrUnavailable // again, when that is over
 		}
+		defer e.endStoreOp(h.Key)
 		f := store.Fence{Key: h.Key, Fence: h.Fence + 1}
 		state, err = e.Store.Finish(ctx, f, store.Outcome{Due: time.Now(), Code: core.CodeWorkerLost})
 		return err
@@ -214,6 +215,6 @@ func (e *Engine) reconcile(h store.Hint) {
 	case err == nil && !state.Status.Ended():
 		e.Dispatcher.Enqueue(state.Hint())
 	case err != nil && !h.Due.IsZero():
-		e.Dispatcher.Enqueue(h) // it was not claimed
+		e.Dispatcher.Enqueue(h) // it was not claimed, or runs
 	}
 }

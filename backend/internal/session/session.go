@@ -42,8 +42,7 @@ type Session struct {
 // Replier takes the answer to a command.
 type Replier interface {
 	// Reply is called once for a command, possibly from another goroutine than
-	// Handle's, and for a request that joins a run after Handle has returned. It
-	// does not block.
+	// Handle's, and for a request that joins a run after Handle has returned.
 	Reply(cmd *Command, m wire.ServerMessage)
 }
 
