@@ -205,7 +205,7 @@ func TestSlowReaderUnsubscribesAndFetchesLater(t *testing.T) {
 	f.expectCommand(Unsubscribe, 0)
 	f.stream.Pausable = false
 	f.expectCommand(Nothing, 0) // without a subscriber it may be cancelled
-	f.stream.OnUnsubscribed()
+	f.stream.Live = false
 	f.expectEvents("c2", "c3", "c4")
 	f.expectCommand(Subscribe, 4)
 	f.receivePage(5, 9, true, chunkMsg(5), chunkMsg(6), chunkMsg(7), chunkMsg(8)) // a whole page is buffered
@@ -243,7 +243,7 @@ func TestOtherEpochRestartsReader(t *testing.T) {
 	f.stream.OnEvent(f.now, &late, false) // it comes before the page, and may be of either epoch
 	f.receivePage(6, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1, Epoch: 6}, chunkMsg(2))
 	f.expectEvents("restart/2", "c2")
-	require.EqualValues(t, 6, f.stream.Epoch())
+	require.EqualValues(t, 6, f.stream.Epoch)
 	f.receive(chunkMsg(3), resultMsg(4))
 	f.expectEvents("c3", "end")
 }
@@ -269,7 +269,7 @@ func TestLatePagesAreHarmless(t *testing.T) {
 	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, More: &less, Events: []wire.ServerMessage{chunkMsg(2)}}, false, true)
 	f.expectCommand(Nothing, 0)
 	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 4, LastSeq: 9, More: &less}, false, true)
-	require.EqualValues(t, 5, f.stream.Epoch())
+	require.EqualValues(t, 5, f.stream.Epoch)
 	f.expectCommand(Subscribe, 3) // the page may mean that the epoch has changed
 	f.receivePage(5, 3, false)
 	f.expectCommand(Nothing, 0)
@@ -348,8 +348,8 @@ func TestWaitEndDropsUnreadBuffer(t *testing.T) {
 func TestFailEndsReader(t *testing.T) {
 	f := newFixture(t, 1000)
 	f.receive(chunkMsg(2))
-	f.stream.Fail(&wire.ServerMessage{Code: "gone"})
-	f.stream.Fail(&wire.ServerMessage{Code: "again"})
+	f.reader.Fail(&wire.ServerMessage{Code: "gone"})
+	f.reader.Fail(&wire.ServerMessage{Code: "again"})
 	f.receive(chunkMsg(3), resultMsg(4))
 	f.expectEvents("c2", "gone")
 	require.False(t, f.reader.SetReading(true))

@@ -149,7 +149,7 @@ const CodeDetached = "detached"
 // NextEvent returns the next event of a call.
 func (m *Machine) NextEvent(now time.Duration, c *Call) (follow.Event, bool) {
 	e, ok := c.Reader.NextEvent()
-	if ok && (c.Reader.CanResume() || !c.stream.IsLive()) {
+	if ok && (c.Reader.CanResume() || !c.stream.Live) {
 		m.update(now, c.stream)
 	}
 	return e, ok
@@ -169,10 +169,10 @@ func (m *Machine) SetReading(now time.Duration, c *Call, reading bool) {
 			c.Reader.Fail(err)
 			return
 		}
-		if s.Epoch() == 0 {
-			s.SetEpoch(c.stream.Epoch())
+		if s.Epoch == 0 {
+			s.Epoch = c.stream.Epoch
 			s.Known, s.State = true, c.stream.State
-		} else if s.Epoch() != c.stream.Epoch() {
+		} else if s.Epoch != c.stream.Epoch {
 			c.Reader.Restart(s.State.Attempt)
 		}
 		c.stream = s

@@ -72,7 +72,7 @@ func (m *Machine) onOK(now time.Duration, c *conn, pending *message) {
 		m.onAuthAnswer(now, c, nil)
 	case unsubscribe:
 		if c == m.conn {
-			pending.stream.OnUnsubscribed()
+			pending.stream.Live = false
 			pending.stream.conn = nil
 		}
 		m.update(now, pending.stream)
@@ -94,10 +94,10 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	switch {
 	case pending == nil && msg.Type == wire.TypeAck:
 		// An old one. Only its epoch is of use, if that is not known yet.
-		if s.Epoch() == 0 {
-			s.SetEpoch(msg.Epoch)
+		if s.Epoch == 0 {
+			s.Epoch = msg.Epoch
 		}
-		if s.Epoch() != msg.Epoch {
+		if s.Epoch != msg.Epoch {
 			return
 		}
 		s.OnEvent(now, msg, true)
@@ -252,7 +252,7 @@ func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *w
 		m.onAuthAnswer(now, c, msg)
 	case unsubscribe:
 		m.forget(pending)
-		pending.stream.OnUnsubscribed()
+		pending.stream.Live = false
 		m.update(now, pending.stream)
 	case subscribe:
 		switch {
