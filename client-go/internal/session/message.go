@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/follow"
@@ -40,7 +41,8 @@ type message struct {
 
 // sendWithRef gives a message a ref and sends it.
 func (m *Machine) sendWithRef(now time.Duration, msg *message, c *wire.ClientMessage) {
-	c.Ref = m.newRef()
+	m.lastRef++
+	c.Ref = strconv.Itoa(m.lastRef)
 	msg.ref, msg.order = c.Ref, m.nextOrder()
 	msg.body = c.Append(nil)
 	msg.timer.owner = msg

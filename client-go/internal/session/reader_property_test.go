@@ -3,6 +3,8 @@ package session
 import (
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -169,8 +171,10 @@ func (s *simulation) injectFaults() {
 					s.server.resetCalls()
 				}
 				s.closeConn(c.gen, 0)
-				for _, o := range s.machine.draining {
-					s.closeConn(o.gen, 0)
+				for _, gen := range slices.Sorted(maps.Keys(s.machine.conns)) {
+					if gen != c.gen {
+						s.closeConn(gen, 0)
+					}
 				}
 			default:
 				s.closeConn(c.gen, 0)

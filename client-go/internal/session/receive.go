@@ -9,7 +9,7 @@ import (
 
 // Received handles the messages of a frame. They are not kept.
 func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage) {
-	c := m.findConn(gen)
+	c := m.conns[gen]
 	if c == nil {
 		return
 	}
@@ -21,7 +21,7 @@ func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage
 
 // OnForeignFrame handles a frame that is not a message of the protocol.
 func (m *Machine) OnForeignFrame(now time.Duration, gen int) {
-	if c := m.findConn(gen); c != nil {
+	if c := m.conns[gen]; c != nil {
 		c.framesReceived++
 		m.scheduleForeignResend(now, c)
 	}
