@@ -30,10 +30,10 @@ func (c *Client) submit(r *session.Request) (*subscriber, error) {
 }
 
 // attach follows a call by its id.
-func (c *Client) attach(id string, endOnly bool) (*subscriber, error) {
+func (c *Client) attach(id string) (*subscriber, error) {
 	now := c.lockMachine()
 	defer c.unlockMachine()
-	call, err := c.machine.Attach(now, id, endOnly)
+	call, err := c.machine.Attach(now, id)
 	if err != nil {
 		return nil, errorOf(err, id)
 	}

@@ -68,8 +68,8 @@ func (m *Machine) Submit(now time.Duration, r *Request) (*Call, *wire.ServerMess
 	if s.requested && s.hash != r.Hash {
 		return nil, localError(wire.CodeConflict, "the id is in use for another action or payload", true)
 	}
-	c := m.addCall(s, follow.NewReader(m.cfg.Buffer, r.EndOnly))
-	c.submitted = true
+	c := &Call{Reader: follow.NewReader(m.cfg.Buffer, r.EndOnly), submitted: true}
+	m.addCall(s, c)
 	if !s.requested {
 		s.requested, s.hash, s.Pausable = true, r.Hash, r.Pausable
 		msg := &message{kind: request, body: r.Body, stream: s, sync: r.Sync, order: m.nextOrder()}
@@ -87,12 +87,13 @@ func (m *Machine) Submit(now time.Duration, r *Request) (*Call, *wire.ServerMess
 }
 
 // Attach follows a call by its id.
-func (m *Machine) Attach(now time.Duration, id string, endOnly bool) (*Call, *wire.ServerMessage) {
+func (m *Machine) Attach(now time.Duration, id string) (*Call, *wire.ServerMessage) {
 	s, err := m.openStream(id)
 	if err != nil {
 		return nil, err
 	}
-	c := m.addCall(s, follow.NewReader(m.cfg.Buffer, endOnly))
+	c := &Call{Reader: follow.NewReader(m.cfg.Buffer, false)}
+	m.addCall(s, c)
 	m.update(now, s)
 	return c, nil
 }
@@ -114,12 +115,11 @@ func (m *Machine) openStream(id string) (*stream, *wire.ServerMessage) {
 	return s, nil
 }
 
-func (m *Machine) addCall(s *stream, r *follow.Reader) *Call {
-	c := &Call{Reader: r, stream: s}
-	s.AddReader(r)
+func (m *Machine) addCall(s *stream, c *Call) {
+	c.stream = s
+	s.AddReader(c.Reader)
 	s.calls = append(s.calls, c)
 	m.calls++
-	return c
 }
 
 // Detach stops following. The call continues, unless its request was never
@@ -175,10 +175,7 @@ func (m *Machine) SetReading(now time.Duration, c *Call, reading bool) {
 		} else if s.Epoch != c.stream.Epoch {
 			c.Reader.Restart(s.State.Attempt)
 		}
-		c.stream = s
-		s.AddReader(c.Reader)
-		s.calls = append(s.calls, c)
-		m.calls++
+		m.addCall(s, c)
 	}
 	m.update(now, c.stream)
 }
@@ -210,11 +207,8 @@ func (m *Machine) Cancel(now time.Duration, c *Call) *Reply {
 }
 
 func (m *Machine) sendCancel(now time.Duration, id string, r *Reply) {
-	msg := &message{kind: cancel, reply: r}
-	if r != nil {
-		r.msg = msg
-	}
-	m.sendWithRef(now, msg, &wire.ClientMessage{Type: wire.TypeCancel, ID: id})
+	r.msg = &message{kind: cancel, reply: r}
+	m.sendWithRef(now, r.msg, &wire.ClientMessage{Type: wire.TypeCancel, ID: id})
 }
 
 // List asks for a page of the caller's own calls.

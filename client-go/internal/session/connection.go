@@ -255,8 +255,7 @@ func (m *Machine) scheduleForeignResend(now time.Duration, c *conn) {
 func (c *conn) onForeign(m *Machine, now time.Duration) {
 	for _, msg := range m.unansweredMessages() {
 		if msg.conn == c && !msg.sync && msg.resends < maxResends {
-			msg.resends++
-			m.transmit(now, msg)
+			m.resend(now, msg)
 		}
 	}
 }

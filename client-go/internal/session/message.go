@@ -89,6 +89,12 @@ func (m *Machine) sendNow(now time.Duration, c *conn, body []byte) {
 	m.addOutput(Output{Verb: Send, Conn: c.gen, Body: body})
 }
 
+// resend sends a message again.
+func (m *Machine) resend(now time.Duration, msg *message) {
+	msg.resends++
+	m.transmit(now, msg)
+}
+
 // resendLater sends a message again after a wait.
 func (m *Machine) resendLater(now time.Duration, msg *message, atLeast time.Duration) {
 	msg.resends++
@@ -111,8 +117,7 @@ func (msg *message) onTimer(m *Machine, now time.Duration) {
 			m.failUnanswered(now, msg, "the server did not answer in time")
 			return
 		}
-		msg.resends++
-		m.transmit(now, msg)
+		m.resend(now, msg)
 	}
 }
 
@@ -310,8 +315,8 @@ func (m *Machine) failStream(s *stream, err *wire.ServerMessage) {
 		c.Reader.Fail(err)
 		s.RemoveReader(c.Reader)
 		c.Signal.Notify()
-		m.calls--
 	}
+	m.calls -= len(s.calls)
 	s.calls = nil
 	m.removeStream(s)
 }

@@ -69,7 +69,7 @@ func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 func TestForeignFrameResendsAfterASecond(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	id, call := s.submit(1, false)
-	other, err := s.machine.Attach(s.now, wire.NewIDAt(time.UnixMilli(2)), false)
+	other, err := s.machine.Attach(s.now, wire.NewIDAt(time.UnixMilli(2)))
 	require.Nil(t, err)
 	s.collect()
 	require.Len(t, s.takeSent(1), 2)
@@ -155,7 +155,7 @@ func TestOnePendingMessagePerID(t *testing.T) {
 	s.expectNothingSent(1) // the request has no answer yet
 	s.receive(1, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 5})
 	m := s.expectSent(1, wire.TypeUnsubscribe)
-	again, err := s.machine.Attach(s.now, id, false)
+	again, err := s.machine.Attach(s.now, id)
 	require.Nil(t, err)
 	s.collect()
 	s.expectNothingSent(1) // and neither does the unsubscribe
@@ -270,7 +270,7 @@ func TestCancel(t *testing.T) {
 
 func TestSubscribeRefusedForNow(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	call, err := s.machine.Attach(s.now, wire.NewID(), false)
+	call, err := s.machine.Attach(s.now, wire.NewID())
 	require.Nil(t, err)
 	s.collect()
 	for range 4 { // a stream that was never known fails
@@ -324,7 +324,7 @@ func TestTooManyCallsAndClosed(t *testing.T) {
 	s.machine.Close(s.now)
 	requireFailed(t, call, CodeClosed)
 	require.Equal(t, CodeClosed, list.Err.Code)
-	_, err = s.machine.Attach(s.now, "x", false)
+	_, err = s.machine.Attach(s.now, "x")
 	require.Equal(t, CodeClosed, err.Code)
 	require.Equal(t, CodeClosed, s.machine.List(s.now, wire.ClientMessage{}).Err.Code)
 	require.Equal(t, CodeClosed, s.machine.Cancel(s.now, call).Err.Code)

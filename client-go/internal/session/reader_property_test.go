@@ -73,13 +73,13 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 	case 0: // a second reader attaches once the server has the call
 		readers++
 		s.whenKnown(id, func() {
-			call, err := s.machine.Attach(s.now, id, false)
+			call, err := s.machine.Attach(s.now, id)
 			require.Nil(s.t, err)
 			s.readCall(fmt.Sprintf("call %d, attached", i), call, false)
 		})
 	case 1: // a second reader attaches and detaches
 		s.whenKnown(id, func() {
-			call, err := s.machine.Attach(s.now, id, false)
+			call, err := s.machine.Attach(s.now, id)
 			require.Nil(s.t, err)
 			s.schedule(s.randomBelow(4*time.Second), func() { s.machine.Detach(s.now, call) })
 		})

@@ -48,25 +48,24 @@ func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMess
 			s.OnLag(now, msg.LastSeq)
 			m.update(now, s)
 		}
-	case wire.TypeOK:
+	case wire.TypeOK, wire.TypeCalls:
 		if pending := m.refs[msg.Ref]; pending != nil {
-			m.markAnswered(c)
-			m.forget(pending)
-			m.onOK(now, c, pending)
-		}
-	case wire.TypeCalls:
-		if pending := m.refs[msg.Ref]; pending != nil {
-			m.markAnswered(c)
-			m.forget(pending)
-			pending.reply.complete(msg, nil)
+			m.onAnswered(c, pending)
+			m.onOK(now, c, pending, msg)
 		}
 	case wire.TypeClosing:
 		m.onClosing(now, c, msg)
 	}
 }
 
-// onOK handles an ok.
-func (m *Machine) onOK(now time.Duration, c *conn, pending *message) {
+// onAnswered forgets a message that was answered on a connection.
+func (m *Machine) onAnswered(c *conn, pending *message) {
+	m.markAnswered(c)
+	m.forget(pending)
+}
+
+// onOK handles an ok, or the answer to a list.
+func (m *Machine) onOK(now time.Duration, c *conn, pending *message, msg *wire.ServerMessage) {
 	switch pending.kind {
 	case auth:
 		m.onAuthAnswer(now, c, nil)
@@ -77,7 +76,7 @@ func (m *Machine) onOK(now time.Duration, c *conn, pending *message) {
 		}
 		m.update(now, pending.stream)
 	default:
-		pending.reply.complete(nil, nil)
+		pending.reply.complete(msg, nil)
 	}
 }
 
@@ -104,8 +103,7 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	case pending == nil:
 		s.OnEvent(now, msg, c == s.conn)
 	default:
-		m.markAnswered(c)
-		m.forget(pending)
+		m.onAnswered(c, pending)
 		if msg.Seq == 0 {
 			s.OnEvent(now, msg, true)
 			break
@@ -125,9 +123,8 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 // server had already received, or to a cancel after the end.
 func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	isAnswer := false
-	if pending := m.refs[msg.Ref]; pending != nil && msg.Ref != "" {
-		m.markAnswered(c)
-		m.forget(pending)
+	if pending := m.refs[msg.Ref]; pending != nil {
+		m.onAnswered(c, pending)
 		isAnswer = pending.kind == subscribe
 		pending.reply.complete(nil, nil)
 	}
@@ -140,8 +137,7 @@ func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage
 		return
 	}
 	if pending := s.pending; pending != nil && pending.kind == request && msg.Ref == "" {
-		m.markAnswered(c)
-		m.forget(pending)
+		m.onAnswered(c, pending)
 		isAnswer = true
 		if s.id != msg.ID {
 			s, isAnswer = m.moveToCall(now, s, msg.ID)
@@ -163,7 +159,7 @@ func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage
 func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream, isAnswer bool) {
 	delete(m.streams, s.id)
 	if s.cancelSent {
-		m.sendCancel(now, id, nil)
+		m.sendCancel(now, id, &Reply{})
 	}
 	target := m.streams[id]
 	if target == nil {
@@ -172,11 +168,9 @@ func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream
 		return s, true
 	}
 	for _, c := range s.calls {
-		s.RemoveReader(c.Reader)
-		target.AddReader(c.Reader)
-		c.stream = target
+		m.calls-- // addCall counts it again
+		m.addCall(target, c)
 	}
-	target.calls = append(target.calls, s.calls...)
 	s.calls = nil
 	m.timers.stop(&s.timer)
 	s.removed = true
@@ -209,8 +203,12 @@ func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 // isTransient says whether a refusal is temporary: then the client sends the
 // message again.
 func isTransient(msg *wire.ServerMessage) bool {
-	return msg.Final != nil && !*msg.Final && msg.Retryable != nil && *msg.Retryable
+	return isNotFinal(msg) && isRetryable(msg)
 }
+
+func isNotFinal(msg *wire.ServerMessage) bool { return msg.Final != nil && !*msg.Final }
+
+func isRetryable(msg *wire.ServerMessage) bool { return msg.Retryable != nil && *msg.Retryable }
 
 func retryAfter(msg *wire.ServerMessage) time.Duration {
 	return time.Duration(min(msg.RetryAfterMs, maxClosingMs)) * time.Millisecond
@@ -222,9 +220,8 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, m
 	s := pending.stream
 	switch {
 	case msg.Code == wire.CodeTokenExpired && pending.resends < maxResends && m.onTokenExpired(c):
-		pending.resends++
-		m.waitForToken(now, pending)
-	case msg.Code == wire.CodeSuperseded && msg.Final != nil && !*msg.Final:
+		m.resend(now, pending) // once there is a fresh token
+	case msg.Code == wire.CodeSuperseded && isNotFinal(msg):
 		m.forget(pending) // the server has stored another run of it: follow that
 		s.Known = true
 		m.update(now, s)
@@ -234,13 +231,6 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, m
 		m.forget(pending)
 		m.failRequest(now, pending, msg)
 	}
-}
-
-// waitForToken sends a message again once there is a fresh token.
-func (m *Machine) waitForToken(now time.Duration, pending *message) {
-	m.timers.stop(&pending.timer)
-	pending.conn = nil
-	m.transmit(now, pending)
 }
 
 // onRefused handles the refusal of a message with a ref.
@@ -259,7 +249,7 @@ func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *w
 		case expired:
 			m.forget(pending)
 			m.update(now, pending.stream)
-		case msg.Retryable != nil && *msg.Retryable:
+		case isRetryable(msg):
 			m.onSubscribeFailed(now, pending, msg, retryAfter(msg))
 		default:
 			m.failStream(pending.stream, msg)
@@ -267,9 +257,8 @@ func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *w
 	default:
 		switch {
 		case expired && pending.resends < maxResends:
-			pending.resends++
-			m.waitForToken(now, pending)
-		case msg.Retryable != nil && *msg.Retryable && pending.resends < maxResends:
+			m.resend(now, pending) // once there is a fresh token
+		case isRetryable(msg) && pending.resends < maxResends:
 			m.resendLater(now, pending, retryAfter(msg))
 		default:
 			m.forget(pending)
