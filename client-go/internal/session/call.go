@@ -72,15 +72,8 @@ func (m *Machine) Submit(now time.Duration, r *Request) (*Call, *wire.ServerMess
 	m.addCall(s, c)
 	if !s.requested {
 		s.requested, s.hash, s.Pausable = true, r.Hash, r.Pausable
-		msg := &message{kind: request, body: r.Body, stream: s, sync: r.Sync, order: m.nextOrder()}
-		msg.timer.owner = msg
-		if s.pending == nil {
-			s.pending = msg
-			m.transmit(now, msg)
-		} else {
-			s.queued = msg
-		}
-		return c, nil
+		s.queued = &message{kind: request, body: r.Body, stream: s, sync: r.Sync, order: m.nextOrder()}
+		s.queued.timer.owner = s.queued
 	}
 	m.update(now, s)
 	return c, nil

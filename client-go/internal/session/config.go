@@ -105,6 +105,5 @@ func randomBelow(d time.Duration) time.Duration {
 // server.
 func localError(code, text string, final bool) *wire.ServerMessage {
 	m := wire.ErrorMessage(code, text, final)
-	m.Hint = wire.Codes[code].Hint
 	return &m
 }

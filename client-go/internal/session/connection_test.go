@@ -226,7 +226,7 @@ func TestOpenedTooLate(t *testing.T) {
 	require.Equal(t, []int{gen}, s.closedConns)
 	s.receive(gen, pongMsg)
 	s.loseConn(gen, 0)
-	s.machine.OnForeignFrame(s.now, gen)
+	s.receive(gen, wire.ServerMessage{})
 	s.machine.TokenFetched(s.now, "t", noDeadline, false, false)
 	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "", false), false)
 	require.Equal(t, noDeadline, s.machine.NextDeadline())

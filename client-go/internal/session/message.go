@@ -124,19 +124,17 @@ func (msg *message) onTimer(m *Machine, now time.Duration) {
 // failUnanswered fails a message with the code unavailable.
 func (m *Machine) failUnanswered(now time.Duration, msg *message, text string) {
 	err := localError(wire.CodeUnavailable, text, false)
+	m.forget(msg)
 	switch msg.kind {
 	case request:
 		m.failRequest(now, msg, err)
 	case subscribe:
 		m.onSubscribeFailed(now, msg, err, 0)
 	case unsubscribe:
-		m.forget(msg)
 		m.update(now, msg.stream)
 	case auth:
-		m.forget(msg)
 		m.scheduleTokenRetry(now)
 	default:
-		m.forget(msg)
 		msg.reply.complete(nil, err)
 	}
 }
@@ -154,11 +152,10 @@ func (m *Machine) failRequest(now time.Duration, msg *message, err *wire.ServerM
 	m.update(now, s)
 }
 
-// onSubscribeFailed handles a subscribe that got no page. It is sent again
+// onSubscribeFailed handles a subscribe that got no page. Another is sent
 // later; a stream that the server was never known to hold fails in the end.
 func (m *Machine) onSubscribeFailed(now time.Duration, msg *message, err *wire.ServerMessage, atLeast time.Duration) {
 	s := msg.stream
-	m.forget(msg)
 	if s.refusals++; !s.Known && s.refusals > maxResends {
 		m.failStream(s, err)
 		return
@@ -183,28 +180,23 @@ func (m *Machine) forget(msg *message) {
 	}
 }
 
-// requeue lets the messages that a lost connection carried wait for another
-// one. Subscribes and unsubscribes are not sent again: each stream is asked
-// for its next command instead.
+// requeue lets the requests, cancels and lists that a lost connection carried
+// wait for another one. Subscribes and unsubscribes are not sent again: each
+// stream is asked for its next command instead.
 func (m *Machine) requeue(now time.Duration, c *conn) {
 	for _, msg := range m.unansweredMessages() {
 		if msg.conn != c {
 			continue
 		}
 		msg.conn = nil
-		switch msg.kind {
-		case subscribe, unsubscribe, auth:
+		s := msg.stream
+		nobodyWaits := msg.kind == request && len(s.calls) == 0
+		if nobodyWaits || msg.kind == subscribe || msg.kind == unsubscribe || msg.kind == auth {
 			m.forget(msg)
-			if msg.stream != nil {
-				m.update(now, msg.stream)
+			if s != nil {
+				m.update(now, s)
 			}
 			continue
-		case request:
-			if len(msg.stream.calls) == 0 { // nobody waits for it: it is not sent again
-				m.forget(msg)
-				m.update(now, msg.stream)
-				continue
-			}
 		}
 		msg.resends = 0
 		if msg.connLosses++; msg.connLosses > maxLosses {

@@ -47,7 +47,7 @@ func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	id, call := s.submit(1, true)
 	s.takeSent(1)
-	s.machine.OnForeignFrame(s.now, 1)
+	s.receive(1, wire.ServerMessage{})
 	s.advance(5 * time.Second)
 	s.expectNothingSent(1)
 	s.loseConn(1, 0)

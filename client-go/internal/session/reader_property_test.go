@@ -161,7 +161,7 @@ func (s *simulation) injectFaults() {
 		if c := s.machine.conn; c != nil {
 			switch s.random.IntN(6) {
 			case 0:
-				s.machine.OnForeignFrame(s.now, c.gen)
+				s.machine.Received(s.now, c.gen, []wire.ServerMessage{{}})
 			case 1:
 				again := true
 				s.toClient(c.gen, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &again, AfterMs: 2000})

@@ -7,7 +7,8 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Received handles the messages of a frame. They are not kept.
+// Received handles the messages of a frame: an empty one if the frame is not a
+// message of the protocol. They are not kept.
 func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage) {
 	c := m.conns[gen]
 	if c == nil {
@@ -16,14 +17,6 @@ func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage
 	c.framesReceived++
 	for i := range msgs {
 		m.handleMessage(now, c, &msgs[i])
-	}
-}
-
-// OnForeignFrame handles a frame that is not a message of the protocol.
-func (m *Machine) OnForeignFrame(now time.Duration, gen int) {
-	if c := m.conns[gen]; c != nil {
-		c.framesReceived++
-		m.scheduleForeignResend(now, c)
 	}
 }
 
@@ -228,7 +221,6 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, m
 	case isTransient(msg) && !pending.sync && pending.resends < maxResends && len(s.calls) > 0:
 		m.resendLater(now, pending, retryAfter(msg))
 	default:
-		m.forget(pending)
 		m.failRequest(now, pending, msg)
 	}
 }
@@ -236,25 +228,7 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, m
 // onRefused handles the refusal of a message with a ref.
 func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *wire.ServerMessage) {
 	expired := msg.Code == wire.CodeTokenExpired && m.onTokenExpired(c)
-	switch pending.kind {
-	case auth:
-		m.forget(pending)
-		m.onAuthAnswer(now, c, msg)
-	case unsubscribe:
-		m.forget(pending)
-		pending.stream.Live = false
-		m.update(now, pending.stream)
-	case subscribe:
-		switch {
-		case expired:
-			m.forget(pending)
-			m.update(now, pending.stream)
-		case isRetryable(msg):
-			m.onSubscribeFailed(now, pending, msg, retryAfter(msg))
-		default:
-			m.failStream(pending.stream, msg)
-		}
-	default:
+	if pending.reply != nil { // a cancel or a list
 		switch {
 		case expired && pending.resends < maxResends:
 			m.resend(now, pending) // once there is a fresh token
@@ -266,5 +240,20 @@ func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *w
 			refusal.Details = bytes.Clone(msg.Details)
 			pending.reply.complete(nil, &refusal)
 		}
+		return
+	}
+	m.forget(pending)
+	switch s := pending.stream; {
+	case pending.kind == auth:
+		m.onAuthAnswer(now, c, msg)
+	case pending.kind == unsubscribe:
+		s.Live = false
+		m.update(now, s)
+	case expired:
+		m.update(now, s)
+	case isRetryable(msg):
+		m.onSubscribeFailed(now, pending, msg, retryAfter(msg))
+	default:
+		m.failStream(s, msg)
 	}
 }
