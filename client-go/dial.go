@@ -34,7 +34,7 @@ func (c *Client) connect(gen int) {
 		go func() { _ = ws.Close() }()
 		return
 	}
-	c.everConnected = true
+	c.everConnected.Store(true)
 	c.token = token
 	s := newSocket(c, gen, ws)
 	c.sockets[gen] = s
@@ -65,11 +65,10 @@ func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token stri
 	}
 	token, tokenExpiry, err := c.fetchToken(ctx)
 	switch {
-	case err != nil && isFatal(err):
-		var e *Error
-		errors.As(err, &e)
-		return nil, "", 0, newDialError(e.Code, e.Message, true)
 	case err != nil:
+		if e, ok := errors.AsType[*Error](err); ok && wire.Codes[e.Code].Fatal {
+			return nil, "", 0, newDialError(e.Code, e.Message, true)
+		}
 		return nil, "", 0, newDialError(wire.CodeUnavailable, "the token could not be fetched: "+err.Error(), false)
 	case token != "":
 		header.Set("Authorization", "Bearer "+token)
@@ -82,10 +81,7 @@ func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token stri
 	case err == nil:
 		return ws, token, tokenExpiry, nil
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
-		c.mu.Lock()
-		everConnected := c.everConnected
-		c.mu.Unlock()
-		return nil, "", 0, handshakeError(resp, everConnected)
+		return nil, "", 0, handshakeError(resp, c.everConnected.Load())
 	}
 	return nil, "", 0, newDialError(wire.CodeUnavailable, "no connection: "+err.Error(), false)
 }

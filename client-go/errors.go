@@ -2,7 +2,6 @@ package client
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/session"
@@ -110,10 +109,4 @@ func errorOf(m *wire.ServerMessage, id string) *Error {
 // breaks a rule.
 func invalidRequest(field, text string) *Error {
 	return &Error{Code: CodeInvalidMessage, Message: text, Field: field, Final: true, Hint: "Fix the request."}
-}
-
-// isFatal says whether an error of the Token function ends the client.
-func isFatal(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && wire.Codes[e.Code].Fatal
 }

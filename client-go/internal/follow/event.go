@@ -14,11 +14,11 @@ import (
 // Kind is the type of an [Event].
 type Kind uint8
 
-// Kinds of events.
+// Kinds of events, in the order of those of package client.
 const (
 	Chunk Kind = iota + 1
-	AttemptMark
 	Progress
+	AttemptMark
 	End
 	ack
 )

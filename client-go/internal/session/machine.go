@@ -40,7 +40,7 @@ type Output struct {
 // Phase is the state of a client's connection.
 type Phase uint8
 
-// Phases.
+// Phases, in the order of those of package client.
 const (
 	Connecting Phase = iota
 	Open
