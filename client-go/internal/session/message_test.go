@@ -45,8 +45,7 @@ func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 
 func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, true)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, true)
 	s.receive(1, wire.ServerMessage{})
 	s.advance(5 * time.Second)
 	s.expectNothingSent(1)
@@ -57,8 +56,7 @@ func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 	s.receive(2, errorMsg(id, "", wire.CodeOverloaded, false))
 	requireFailed(t, call, wire.CodeOverloaded)
 
-	_, call = s.submit(2, true)
-	s.takeSent(2)
+	_, call = s.submitSent(2, 2, true)
 	s.advance(20 * time.Second)
 	s.receive(2, pongMsg)
 	s.advance(10 * time.Second)
@@ -69,12 +67,10 @@ func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 func TestForeignFrameResendsAfterASecond(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	id, call := s.submit(1, false)
-	other, err := s.machine.Attach(s.now, wire.NewIDAt(time.UnixMilli(2)))
-	require.Nil(t, err)
-	s.collect()
+	other := s.attach(wire.NewIDAt(time.UnixMilli(2)))
 	require.Len(t, s.takeSent(1), 2)
 	s.receive(1, wire.ServerMessage{})
-	require.Equal(t, 1, s.warnings)
+	require.Equal(t, 1, s.out().warnings)
 	s.advance(time.Second - 1)
 	s.expectNothingSent(1)
 	s.advance(1)
@@ -89,8 +85,7 @@ func TestForeignFrameResendsAfterASecond(t *testing.T) {
 
 func TestRefusedForNowIsSentAgain(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	m := errorMsg(id, "", wire.CodeOverloaded, false)
 	m.RetryAfterMs = 3000
 	for range 3 {
@@ -103,8 +98,7 @@ func TestRefusedForNowIsSentAgain(t *testing.T) {
 	s.receive(1, m)
 	requireFailed(t, call, wire.CodeOverloaded)
 
-	id, call = s.submit(2, false)
-	s.takeSent(1)
+	id, call = s.submitSent(1, 2, false)
 	m.ID, m.Final = id, new(bool)
 	*m.Final = true
 	s.receive(1, m)
@@ -148,19 +142,14 @@ func TestRequestThatLosesConnectionsFails(t *testing.T) {
 
 func TestOnePendingMessagePerID(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	s.machine.Detach(s.now, call)
-	s.collect()
 	s.expectNothingSent(1) // the request has no answer yet
 	s.receive(1, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 5})
 	m := s.expectSent(1, wire.TypeUnsubscribe)
-	again, err := s.machine.Attach(s.now, id)
-	require.Nil(t, err)
-	s.collect()
+	again := s.attach(id)
 	s.expectNothingSent(1) // and neither does the unsubscribe
 	require.NotNil(t, s.machine.Cancel(s.now, again))
-	s.collect()
 	s.expectSent(1, wire.TypeCancel) // only a cancel may be sent before the answer
 	s.receive(1, wire.ServerMessage{Type: wire.TypeOK, Ref: m.Ref})
 	s.expectSent(1, wire.TypeSubscribe)
@@ -168,11 +157,9 @@ func TestOnePendingMessagePerID(t *testing.T) {
 
 func TestSameIDJoinsTheCall(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, first := s.submit(1, false)
-	s.takeSent(1)
+	id, first := s.submitSent(1, 1, false)
 	second, err := s.machine.Submit(s.now, &Request{ID: id, Hash: 1})
 	require.Nil(t, err)
-	s.collect()
 	s.expectNothingSent(1)
 	_, err = s.machine.Submit(s.now, &Request{ID: id, Hash: 2})
 	require.Equal(t, wire.CodeConflict, err.Code)
@@ -183,8 +170,7 @@ func TestSameIDJoinsTheCall(t *testing.T) {
 
 func TestSuperseded(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	s.receive(1, errorMsg(id, "", wire.CodeSuperseded, false))
 	m := s.expectSent(1, wire.TypeSubscribe)
 	s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2, Payload: []byte(`2`)}))
@@ -202,8 +188,7 @@ func TestLateInlineAnswerOfAStoredCall(t *testing.T) {
 
 func TestEventAcceptsTheRequest(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: id, Seq: 2, Attempt: 1, Data: []byte(`1`)}) // it comes before the ack
 	require.True(t, call.Accepted())
 	s.advance(100 * time.Millisecond)
@@ -222,10 +207,8 @@ func TestEventAcceptsTheRequest(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	r := s.machine.Cancel(s.now, call)
-	s.collect()
 	m := s.expectSent(1, wire.TypeCancel)
 	s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
 	s.advance(time.Second)
@@ -246,7 +229,6 @@ func TestCancel(t *testing.T) {
 	// After the end a snapshot answers.
 	id, call = s.submitAccepted(1, 2)
 	r = s.machine.Cancel(s.now, call)
-	s.collect()
 	m = s.expectSent(1, wire.TypeCancel)
 	s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
 	require.True(t, r.Done)
@@ -255,7 +237,6 @@ func TestCancel(t *testing.T) {
 	// The caller has stopped waiting.
 	_, call = s.submitAccepted(1, 3)
 	r = s.machine.Cancel(s.now, call)
-	s.collect()
 	s.machine.DropReply(r)
 	require.Empty(t, s.machine.refs)
 	// The server does not answer.
@@ -270,9 +251,7 @@ func TestCancel(t *testing.T) {
 
 func TestSubscribeRefusedForNow(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	call, err := s.machine.Attach(s.now, wire.NewID())
-	require.Nil(t, err)
-	s.collect()
+	call := s.attach(wire.NewID())
 	for range 4 { // a stream that was never known fails
 		m := s.expectSent(1, wire.TypeSubscribe)
 		s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
@@ -329,6 +308,5 @@ func TestTooManyCallsAndClosed(t *testing.T) {
 	require.Equal(t, CodeClosed, s.machine.List(s.now, wire.ClientMessage{}).Err.Code)
 	require.Equal(t, CodeClosed, s.machine.Cancel(s.now, call).Err.Code)
 	require.Equal(t, noDeadline, s.machine.NextDeadline(), "no timer is left")
-	s.collect()
-	require.Equal(t, []int{1}, s.closedConns)
+	require.Equal(t, []int{1}, s.out().closedConns)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -25,9 +26,7 @@ type modelCall struct {
 
 func (c *modelCall) lastSeq() uint64 { return uint64(len(c.events)) }
 
-func (c *modelCall) ended() bool {
-	return len(c.events) > 0 && (c.events[len(c.events)-1].Type == wire.TypeResult || c.events[len(c.events)-1].Type == wire.TypeError)
-}
+func (c *modelCall) ended() bool { return c.events[len(c.events)-1].Type == wire.TypeResult }
 
 // isDiscarded says whether a later attempt mark covers the event.
 func (c *modelCall) isDiscarded(seq uint64) bool {
@@ -68,14 +67,12 @@ func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.Serve
 	if c.ended() {
 		m.Status = "succeeded"
 	}
-	more := false
-	for i := range c.events {
-		e := c.events[i]
+	m.More = new(bool)
+	for _, e := range c.events {
 		if e.Seq <= after || c.isDiscarded(e.Seq) {
 			continue
 		}
-		if len(m.Events) == limit {
-			more = true
+		if *m.More = len(m.Events) == limit; *m.More {
 			break
 		}
 		if e.ID = ""; e.Type == wire.TypeAttempt {
@@ -83,7 +80,6 @@ func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.Serve
 		}
 		m.Events = append(m.Events, e)
 	}
-	m.More = &more
 	return m
 }
 
@@ -93,7 +89,6 @@ type modelServer struct {
 	calls     map[string]*modelCall
 	keyOwners map[string]string // the call that has the idempotency key of a request
 	subs      map[int]map[string]bool
-	runs      map[string]int // of inline actions
 	epoch     int64
 }
 
@@ -145,7 +140,6 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 	sim, subs := s.sim, s.subs[conn]
 	if m.Mode == wire.ModeSync || m.Action == "inline" {
-		s.runs[m.ID]++
 		sim.schedule(sim.randomBelow(time.Second), func() {
 			if s.subs[conn] != nil {
 				sim.toClient(conn, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: json.RawMessage(`"inline"`)})
@@ -205,14 +199,13 @@ func (s *modelServer) runStep(c *modelCall) {
 	}
 	switch n := rnd.IntN(20); {
 	case n == 0:
-		mark := wire.ServerMessage{Type: wire.TypeAttempt, Attempt: c.attempt + 1, Keep: c.keep, Code: wire.CodeWorkerLost}
-		mark.From = c.lastSeq() + 1
+		from := c.lastSeq() + 1
 		if rnd.IntN(2) == 0 {
-			mark.From = c.keep + 1
+			from = c.keep + 1
 		}
 		c.attempt++
 		c.rev = 0
-		s.appendEvent(c, mark)
+		s.appendEvent(c, wire.ServerMessage{Type: wire.TypeAttempt, Attempt: c.attempt, Keep: c.keep, From: from, Code: wire.CodeWorkerLost})
 	case n == 1:
 		if seqs := c.chunks(); len(seqs) > 0 {
 			c.keep = seqs[len(seqs)-1]
@@ -235,12 +228,7 @@ func (s *modelServer) appendEvent(c *modelCall, m wire.ServerMessage) {
 
 func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 	m.ID = id
-	conns := make([]int, 0, len(s.subs))
-	for conn := range s.subs {
-		conns = append(conns, conn)
-	}
-	slices.Sort(conns)
-	for _, conn := range conns {
+	for _, conn := range slices.Sorted(maps.Keys(s.subs)) {
 		live, follows := s.subs[conn][id]
 		switch {
 		case !follows || durable && !live:
@@ -256,12 +244,7 @@ func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 // resetCalls begins a new history of every call that has not ended, as if the
 // server had lost its data.
 func (s *modelServer) resetCalls() {
-	ids := make([]string, 0, len(s.calls))
-	for id := range s.calls {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(s.calls)) {
 		if c := s.calls[id]; !c.ended() {
 			c.generation++
 			s.accept(id)

@@ -32,16 +32,10 @@ func TestReaderSeesWhatTheServerHas(t *testing.T) {
 }
 
 func runSimulation(t *testing.T, seed uint64) {
-	timing := Timing{Ping: 5 * time.Second}
-	if seed%4 < 2 {
-		timing.MaxAge, timing.MaxAgeSpread = 20*time.Second, 10*time.Second
-	}
-	s := newSimulation(t, seed, Config{Buffer: 1000, MaxCalls: 1000, Timing: timing})
-	calls := 1 + s.random.IntN(5)
+	s := newSimulation(t, seed)
 	readers := 0
-	for i := range calls {
-		id := wire.NewIDAt(time.UnixMilli(int64(i)))
-		readers += s.startCall(i, id)
+	for i := range 1 + s.random.IntN(5) {
+		readers += s.startCall(i, wire.NewIDAt(time.UnixMilli(int64(i))))
 	}
 	s.injectFaults()
 	s.run(readers)
@@ -69,18 +63,19 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 	if action == "inline" {
 		return readers
 	}
-	switch s.random.IntN(5) {
-	case 0: // a second reader attaches once the server has the call
-		readers++
-		s.whenKnown(id, func() {
+	attach := func(then func(*Call)) { // once the server has the call
+		s.when(func() bool { return s.server.calls[id] != nil }, 3*time.Second, func() {
 			call, err := s.machine.Attach(s.now, id)
 			require.Nil(s.t, err)
-			s.readCall(fmt.Sprintf("call %d, attached", i), call, false)
+			then(call)
 		})
+	}
+	switch s.random.IntN(5) {
+	case 0: // a second reader attaches
+		readers++
+		attach(func(call *Call) { s.readCall(fmt.Sprintf("call %d, attached", i), call, false) })
 	case 1: // a second reader attaches and detaches
-		s.whenKnown(id, func() {
-			call, err := s.machine.Attach(s.now, id)
-			require.Nil(s.t, err)
+		attach(func(call *Call) {
 			s.schedule(s.randomBelow(4*time.Second), func() { s.machine.Detach(s.now, call) })
 		})
 	case 2: // the same id is submitted again
@@ -101,7 +96,8 @@ func (s *simulation) readCall(name string, call *Call, endOnly bool) {
 		s.schedule(0, func() { s.waitForEnd(name, call) })
 	case s.random.IntN(4) == 0: // first the end, then the events
 		s.machine.WaitEnd(s.now, call)
-		s.whenEnded(call, func() {
+		s.when(func() bool { return call.Reader.End() != nil }, time.Second, func() {
+			require.Nil(s.t, call.Reader.End().Err)
 			s.machine.SetReading(s.now, call, true)
 			r.readSome()
 		})
@@ -111,26 +107,15 @@ func (s *simulation) readCall(name string, call *Call, endOnly bool) {
 	}
 }
 
-// whenKnown does something once the server has the call.
-func (s *simulation) whenKnown(id string, do func()) {
-	s.schedule(s.randomBelow(3*time.Second), func() {
-		if s.server.calls[id] == nil {
-			s.whenKnown(id, do)
-			return
+// when does something once a condition is true; it looks at random times, at
+// least once in a pause.
+func (s *simulation) when(condition func() bool, pause time.Duration, do func()) {
+	s.schedule(s.randomBelow(pause), func() {
+		if condition() {
+			do()
+		} else {
+			s.when(condition, pause, do)
 		}
-		do()
-	})
-}
-
-// whenEnded does something once the call's end is known.
-func (s *simulation) whenEnded(call *Call, do func()) {
-	s.schedule(s.randomBelow(time.Second), func() {
-		if call.Reader.End() == nil {
-			s.whenEnded(call, do)
-			return
-		}
-		require.Nil(s.t, call.Reader.End().Err)
-		do()
 	})
 }
 
