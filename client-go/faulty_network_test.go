@@ -3,7 +3,10 @@ package client
 import (
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 const (
@@ -15,31 +18,27 @@ const (
 // break and frames are duplicated, reordered and left out.
 func TestManyCallsOverFaultyNetwork(t *testing.T) {
 	h := newServer(t)
-	auto := newAutoServer(h, true)
-	timing := fastTiming
-	timing.Foreign = time.Millisecond
-	c := h.newClient(&Options{timing: timing})
+	server := &faultyServer{calls: map[string][]wire.ServerMessage{}}
+	h.serve(server.serveConn)
+	c := h.newClient(nil)
 	var wg sync.WaitGroup
 	for i := range 300 {
 		wg.Go(func() {
 			n, err := inline.With(i).Await(testContext(t), c)
-			if err != nil || n != i {
-				t.Errorf("inline %d: %d, %v", i, n, err)
-			}
+			assert.NoError(t, err, "inline")
+			assert.Equal(t, i, n, "inline")
 		})
 		wg.Go(func() {
+			var want []int
+			for k := range i % 40 {
+				want = append(want, k)
+			}
 			n, chunks, err := stream.With(i%40).Collect(testContext(t), c)
-			if err != nil || n != i%40 || len(chunks) != n {
-				t.Errorf("stream of %d: %d with %v, %v", i%40, n, chunks, err)
-				return
-			}
-			for k, v := range chunks {
-				if k != v {
-					t.Errorf("stream of %d: %v", n, chunks)
-				}
-			}
+			assert.NoError(t, err, "stream")
+			assert.Equal(t, i%40, n, "stream")
+			assert.Equal(t, want, chunks, "stream")
 		})
 	}
 	wg.Wait()
-	t.Logf("%d broken connections", auto.broken.Load())
+	require.NotZero(t, server.broken.Load())
 }

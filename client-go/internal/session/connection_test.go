@@ -74,6 +74,7 @@ func TestReplacementOverlapsOldConnection(t *testing.T) {
 	s := newConnectedHarness(t, Config{Timing: Timing{MaxAge: 20 * time.Second, MaxAgeSpread: 10 * time.Second}})
 	a, callA := s.submitAccepted(1, 1)
 	b, callB := s.submitSent(1, 2, false)
+	inline, callInline := s.submitSent(1, 3, true)
 	s.advance(10 * time.Second)
 	gen := s.takeDial()
 	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
@@ -87,7 +88,9 @@ func TestReplacementOverlapsOldConnection(t *testing.T) {
 	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: a, LastSeq: 9}) // on the old connection: it is ignored
 	s.receive(3, snapshotMsg(m.Ref, a, 1, false))
 	s.advance(time.Second)
-	require.Empty(t, s.out().closedConns, "b has no answer yet")
+	require.Empty(t, s.out().closedConns, "b and inline have no answer yet")
+	s.receive(1, wire.ServerMessage{Type: wire.TypeResult, ID: inline})
+	require.NotNil(t, callInline.Reader.End())
 	s.receive(1, wire.ServerMessage{Type: wire.TypeAck, ID: b, Seq: 1, Epoch: 5})
 	m = s.expectSent(3, wire.TypeSubscribe) // accepted on the old connection, followed on the new one
 	require.Equal(t, b, m.ID)
@@ -97,7 +100,9 @@ func TestReplacementOverlapsOldConnection(t *testing.T) {
 	require.Equal(t, []int{1}, s.out().closedConns)
 	s.receive(3, wire.ServerMessage{Type: wire.TypeResult, ID: a, Seq: 2}, wire.ServerMessage{Type: wire.TypeResult, ID: b, Seq: 3})
 	require.NotNil(t, callA.Reader.End())
-	require.NotNil(t, callB.Reader.End())
+	chunk, _ := s.machine.NextEvent(s.now, callB)
+	end, _ := s.machine.NextEvent(s.now, callB)
+	require.Equal(t, []uint64{2, 3}, []uint64{chunk.Seq, end.Seq}, "what both connections deliver is read once")
 	require.Len(t, s.machine.conns, 1)
 }
 

@@ -45,14 +45,15 @@ func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 
 func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submitSent(1, 1, true)
+	id, call := s.submit(1, true)
+	request := s.expectSent(1, wire.TypeRequest)
 	s.receive(1, wire.ServerMessage{})
 	s.advance(5 * time.Second)
 	s.expectNothingSent(1)
 	s.loseConn(1, 0)
 	s.advance(time.Second)
 	s.connect(noDeadline)
-	require.Equal(t, id, s.expectSent(2, wire.TypeRequest).ID)
+	require.Equal(t, request, s.expectSent(2, wire.TypeRequest))
 	s.receive(2, errorMsg(id, "", wire.CodeOverloaded, false))
 	requireFailed(t, call, wire.CodeOverloaded)
 
