@@ -19,9 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fastTiming keeps the waits before a reconnect short.
-var fastTiming = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
-
 // waitForPhase waits until the client is in a phase.
 func waitForPhase(t *testing.T, c *Client, want Phase) State {
 	t.Helper()
@@ -202,7 +199,7 @@ func TestSubmitWhileDisconnected(t *testing.T) {
 func TestUnsentTimeout(t *testing.T) {
 	h := newServer(t)
 	h.server.Close()
-	c := h.newClient(&Options{UnsentTimeout: 20 * time.Millisecond, timing: fastTiming})
+	c := h.newClient(&Options{UnsentTimeout: 20 * time.Millisecond})
 	_, err := greet.With(params{}).Await(testContext(t), c)
 	require.ErrorIs(t, err, &Error{Code: CodeUnavailable})
 }
@@ -241,9 +238,7 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 		h := newServerInBubble(t)
 		var n atomic.Int32
 		fresh := newJWT("fresh", time.Now().Add(time.Hour))
-		timing := fastTiming
-		timing.Refresh = time.Hour
-		c, p := h.connect(&Options{timing: timing, Token: func(context.Context) (string, error) {
+		c, p := h.connect(&Options{timing: session.Timing{Refresh: time.Hour}, Token: func(context.Context) (string, error) {
 			if n.Add(1) == 1 {
 				return newJWT("old", time.Now().Add(2*time.Second)), nil
 			}
@@ -261,7 +256,7 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 func TestTokenExpired(t *testing.T) {
 	h := newServer(t)
 	var n atomic.Int32
-	c, p := h.connect(&Options{timing: fastTiming, Token: func(context.Context) (string, error) { return fmt.Sprint("t", n.Add(1)), nil }})
+	c, p := h.connect(&Options{Token: func(context.Context) (string, error) { return fmt.Sprint("t", n.Add(1)), nil }})
 	greeting := greetInBackground(t, c, "")
 	q := p.expect(wire.TypeRequest)
 	p.send(errorMsg(q.ID, "", CodeTokenExpired, false))
@@ -290,9 +285,7 @@ func TestTokenExpiredWithoutRefresh(t *testing.T) {
 func TestForeignFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServerInBubble(t)
-		timing := fastTiming
-		timing.Foreign = 10 * time.Millisecond
-		c, p := h.connect(&Options{timing: timing})
+		c, p := h.connect(&Options{timing: session.Timing{Foreign: 10 * time.Millisecond}})
 		sync := inBackground(t, func() (string, error) { return greet.With(params{"sync"}).Sync().Await(testContext(t), c) })
 		s := p.expect(wire.TypeRequest)
 		auto := greetInBackground(t, c, "auto")
@@ -334,26 +327,24 @@ func TestCallbacksMayBlockAndUseClient(t *testing.T) {
 	slow.requireResult("slow")
 }
 
-// stateReader is a log handler that reads the client's state.
-type stateReader struct {
-	slog.Handler
-	c     *atomic.Pointer[Client]
-	lines *atomic.Int32
-}
+// onWrite is a writer that calls a function.
+type onWrite func()
 
-func (n stateReader) Handle(_ context.Context, r slog.Record) error {
-	if c := n.c.Load(); c != nil {
-		_ = c.State()
-	}
-	n.lines.Add(1)
-	return nil
+func (f onWrite) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
 }
 
 func TestLoggerMayUseClient(t *testing.T) {
 	h := newServer(t)
 	var held atomic.Pointer[Client]
 	var lines atomic.Int32
-	c, p := h.connect(&Options{timing: fastTiming, Logger: slog.New(stateReader{slog.NewTextHandler(io.Discard, nil), &held, &lines})})
+	c, p := h.connect(&Options{Logger: slog.New(slog.NewTextHandler(onWrite(func() {
+		if c := held.Load(); c != nil {
+			_ = c.State()
+		}
+		lines.Add(1)
+	}), nil))})
 	held.Store(c)
 	p.sendRaw([]byte(`{"message":"foreign"}`))
 	p.sendRaw([]byte(`not JSON`))
@@ -368,7 +359,7 @@ func TestCloseEndsWaiting(t *testing.T) {
 	var c *Client
 	closed := make(chan error, 1)
 	ready := make(chan struct{})
-	c, p := h.connect(&Options{timing: fastTiming, OnState: func(s State) {
+	c, p := h.connect(&Options{OnState: func(s State) {
 		if s.Phase == Open {
 			<-ready
 			closed <- c.Close(context.Background()) // from within a callback

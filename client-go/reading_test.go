@@ -13,7 +13,7 @@ import (
 // startLarge starts a call on a client that buffers 16 KiB, and returns all
 // its events: an ack, ten chunks of 4 KiB, and a result.
 func startLarge(t *testing.T) (call *Call[string, string], p *serverConn, events []wire.ServerMessage) {
-	c, p := connect(t, &Options{Buffer: 1, timing: fastTiming})
+	c, p := connect(t, &Options{Buffer: 1})
 	call, err := Action[params, string, string]("large").With(params{}).Start(testContext(t), c)
 	require.NoError(t, err)
 	id := p.expect(wire.TypeRequest).ID
@@ -133,7 +133,7 @@ func TestAttachedIsNotFound(t *testing.T) {
 }
 
 func TestTooManyCalls(t *testing.T) {
-	c, p := connect(t, &Options{MaxCalls: 1, timing: fastTiming})
+	c, p := connect(t, &Options{MaxCalls: 1})
 	startReport(t, c, p)
 	_, err := report.With(params{}).Start(testContext(t), c)
 	require.ErrorIs(t, err, &Error{Code: CodeOverloaded})

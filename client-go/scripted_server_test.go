@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -144,23 +143,17 @@ func (s *scriptedServer) connect(opts *Options) (*Client, *serverConn) {
 	return c, s.acceptConn()
 }
 
+// newClient returns a client of the server that connects again at once.
 func (s *scriptedServer) newClient(opts *Options) *Client {
 	s.t.Helper()
-	o := Options{}
+	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	if o.timing == (session.Timing{}) {
-		o.timing = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
-	}
-	for _, d := range []*time.Duration{&o.timing.AnswerRequest, &o.timing.Answer, &o.timing.PingWait} {
-		if *d == 0 { // a busy machine may be slow
-			*d = 10 * time.Minute
-		}
-	}
-	if o.DialContext == nil {
-		o.DialContext = s.dialContext
-	}
+	o.timing.BackoffBase, o.timing.BackoffMax = time.Millisecond, 5*time.Millisecond
+	// A busy machine may be slow.
+	o.timing.AnswerRequest, o.timing.Answer, o.timing.PingWait = 10*time.Minute, 10*time.Minute, 10*time.Minute
+	o.DialContext = s.dialContext
 	c, err := New(s.server.URL, &o)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() {
@@ -193,19 +186,21 @@ func (c *serverConn) waitClosed() int {
 }
 
 // send sends messages in one frame.
-func (c *serverConn) send(msgs ...wire.ServerMessage) {
+func (c *serverConn) send(msgs ...wire.ServerMessage) { c.sendRaw(appendFrame(nil, msgs)) }
+
+// appendFrame appends a frame: one message as it is, several as a batch.
+func appendFrame(frame []byte, msgs []wire.ServerMessage) []byte {
 	if len(msgs) == 1 {
-		c.sendRaw(msgs[0].Append(nil))
-		return
+		return msgs[0].Append(frame)
 	}
-	frame := []byte{'['}
+	frame = append(frame, '[')
 	for i := range msgs {
 		if i > 0 {
 			frame = append(frame, ',')
 		}
 		frame = msgs[i].Append(frame)
 	}
-	c.sendRaw(append(frame, ']'))
+	return append(frame, ']')
 }
 
 func (c *serverConn) sendRaw(frame []byte) {
