@@ -207,24 +207,17 @@ func TestUnsentTimeout(t *testing.T) {
 func TestClosing(t *testing.T) {
 	h := newServer(t)
 	c, old := h.connect(nil)
-	reconnect, noReconnect := true, false
-	old.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &reconnect, AfterMs: 20})
+	old.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: new(true), AfterMs: 20})
 	p := h.acceptConn()
 	greeting := greetInBackground(t, c, "")
 	p.send(resultMsg(p.expect(wire.TypeRequest).ID, 0, `"x"`))
 	greeting.requireResult("x")
 	old.waitClosed()
 
-	p.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: &noReconnect})
-	p.closeWith(wire.CloseTryLater)
-	require.ErrorIs(t, waitForPhase(t, c, Closed).Err, &Error{Code: CodeUnavailable})
-
-	c, p = h.connect(nil)
-	waitForPhase(t, c, Open)
 	p.closeWith(wire.CloseRestart)
 	p = h.acceptConn()
 	p.closeWith(wire.CloseUnsupportedData) // a code after which a client must not reconnect
-	waitForPhase(t, c, Closed)
+	require.ErrorIs(t, waitForPhase(t, c, Closed).Err, &Error{Code: CodeUnavailable})
 }
 
 // newJWT returns a token that expires at a time.

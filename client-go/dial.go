@@ -52,8 +52,7 @@ type dialError struct {
 }
 
 func newDialError(code, text string, fatal bool) *dialError {
-	m := wire.ErrorMessage(code, text, fatal)
-	return &dialError{&m, fatal}
+	return &dialError{new(wire.ErrorMessage(code, text, fatal)), fatal}
 }
 
 // dialServer fetches a token and opens a connection with it. tokenExpiry is

@@ -77,23 +77,6 @@ func TestResultWithoutReading(t *testing.T) {
 	require.EqualValues(t, 12, all[10].Seq)
 }
 
-func TestLagIsFetched(t *testing.T) {
-	c, p := connect(t, nil)
-	collected := inBackground(t, func() ([]row, error) {
-		_, rows, err := report.With(params{}).Collect(testContext(t), c)
-		return rows, err
-	})
-	id := p.expect(wire.TypeRequest).ID
-	p.send(ackMsg(id), chunkMsg(id, 2, `{"n":1}`), wire.ServerMessage{Type: wire.TypeLag, ID: id, LastSeq: 4})
-	m := p.expect(wire.TypeSubscribe)
-	require.EqualValues(t, 2, m.After)
-	p.send(snapshotMsg(m.Ref, id, 4, true, chunkMsg(id, 3, `{"n":2}`)))
-	m = p.expect(wire.TypeSubscribe)
-	require.EqualValues(t, 3, m.After)
-	p.send(snapshotMsg(m.Ref, id, 5, false, chunkMsg(id, 4, `{"n":3}`), resultMsg(id, 5, `"x"`)))
-	collected.requireResult([]row{{1}, {2}, {3}})
-}
-
 func TestReadingIsExclusiveAndContinues(t *testing.T) {
 	c, p := connect(t, nil)
 	call, id := startReport(t, c, p)

@@ -104,6 +104,5 @@ func randomBelow(d time.Duration) time.Duration {
 // localError returns an error of the client in the form of one from the
 // server.
 func localError(code, text string, final bool) *wire.ServerMessage {
-	m := wire.ErrorMessage(code, text, final)
-	return &m
+	return new(wire.ErrorMessage(code, text, final))
 }

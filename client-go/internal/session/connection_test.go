@@ -119,9 +119,8 @@ func TestDrainIsBounded(t *testing.T) {
 }
 
 func TestClosing(t *testing.T) {
-	yes, no := true, false
 	s := newConnectedHarness(t, Config{})
-	s.receive(1, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &yes, AfterMs: 5000})
+	s.receive(1, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: new(true), AfterMs: 5000})
 	_, call := s.submit(1, false)
 	s.expectNothingSent(1) // requests wait for the next connection
 	s.loseConn(1, wire.CloseRestart)
@@ -130,7 +129,7 @@ func TestClosing(t *testing.T) {
 	s.advance(1)
 	s.connect(noDeadline)
 	s.expectSent(2, wire.TypeRequest)
-	s.receive(2, wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: &no})
+	s.receive(2, wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: new(false)})
 	s.advance(time.Minute)
 	require.Empty(t, s.out().dials)
 	s.loseConn(2, wire.CloseTryLater)

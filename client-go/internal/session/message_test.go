@@ -14,16 +14,12 @@ var pongMsg = wire.ServerMessage{Type: wire.TypePong}
 
 func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	require.Equal(t, id, s.expectSent(1, wire.TypeRequest).ID)
+	id, call := s.submitSent(1, 1, false)
 	require.True(t, call.RequestSent())
-	s.advance(30*time.Second - 1)
-	s.expectNothingSent(1)
-	at := []time.Duration{30 * time.Second}
-	for n, backoff := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second} {
-		for s.now < at[n] {
-			s.advance(time.Millisecond)
-		}
+	for n, backoff := range []time.Duration{0, 500 * time.Millisecond, time.Second} {
+		s.advance(30*time.Second + backoff - 1)
+		s.expectNothingSent(1)
+		s.advance(1)
 		got := s.takeSent(1)
 		if n != 1 { // nothing was received since the request was sent: the connection is checked
 			require.Equal(t, wire.TypePing, got[0].Type)
@@ -32,12 +28,11 @@ func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 		}
 		require.Len(t, got, 1)
 		require.Equal(t, id, got[0].ID)
-		at = append(at, s.now+30*time.Second+backoff)
-		s.advance(at[n+1] - s.now - time.Millisecond)
-		s.expectNothingSent(1)
 	}
+	s.advance(32*time.Second - 1)
+	s.expectNothingSent(1)
 	require.Nil(t, call.Reader.End())
-	s.advance(time.Millisecond)
+	s.advance(1)
 	requireFailed(t, call, wire.CodeUnavailable)
 	require.Empty(t, s.machine.streams)
 	require.Zero(t, s.machine.calls)
@@ -100,8 +95,7 @@ func TestRefusedForNowIsSentAgain(t *testing.T) {
 	requireFailed(t, call, wire.CodeOverloaded)
 
 	id, call = s.submitSent(1, 2, false)
-	m.ID, m.Final = id, new(bool)
-	*m.Final = true
+	m.ID, m.Final = id, new(true)
 	s.receive(1, m)
 	requireFailed(t, call, wire.CodeOverloaded) // final: it is not sent again
 }

@@ -148,8 +148,7 @@ func (s *simulation) injectFaults() {
 			case 0:
 				s.machine.Received(s.now, c.gen, []wire.ServerMessage{{}})
 			case 1:
-				again := true
-				s.toClient(c.gen, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &again, AfterMs: 2000})
+				s.toClient(c.gen, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: new(true), AfterMs: 2000})
 				s.schedule(s.randomBelow(4*time.Second), func() { s.closeConn(c.gen, wire.CloseRestart) })
 			case 2: // the server loses its data, if frames keep their order
 				if !s.lossy {
