@@ -80,14 +80,14 @@ func (m *Machine) Opened(now time.Duration, gen int, tokenExpiry time.Duration) 
 	m.resume(now)
 }
 
-// DialFailed reports that a connection could not be opened. fatal means that
+// DialFailed reports that a connection could not be opened. why is final if
 // trying again cannot help.
-func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage, fatal bool) {
+func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage) {
 	if gen != m.dialing {
 		return
 	}
 	m.dialing = 0
-	if fatal {
+	if *why.Final {
 		m.shutDown(now, why)
 		return
 	}

@@ -11,7 +11,7 @@ import (
 func TestBackoffGrowsUntilAConnectionAnswers(t *testing.T) {
 	s := newHarness(t, Config{})
 	for _, want := range []time.Duration{250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000} {
-		s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnavailable, "no", false), false)
+		s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnavailable, "no", false))
 		phase, why := s.machine.Phase()
 		require.Equal(t, Reconnecting, phase)
 		require.Equal(t, wire.CodeUnavailable, why.Code)
@@ -34,11 +34,11 @@ func TestBackoffGrowsUntilAConnectionAnswers(t *testing.T) {
 	// The server says how long to wait.
 	m := localError(wire.CodeUnavailable, "full", false)
 	m.RetryAfterMs = 100_000
-	s.machine.DialFailed(s.now, s.takeDial(), m, false)
+	s.machine.DialFailed(s.now, s.takeDial(), m)
 	s.advance(100*time.Second - 1)
 	require.Empty(t, s.out().dials)
 	s.advance(1)
-	s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnauthorized, "no", true), true)
+	s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnauthorized, "no", true))
 	phase, why := s.machine.Phase()
 	require.Equal(t, Closed, phase)
 	require.Equal(t, wire.CodeUnauthorized, why.Code)
@@ -77,7 +77,7 @@ func TestReplacementOverlapsOldConnection(t *testing.T) {
 	inline, callInline := s.submitSent(1, 3, true)
 	s.advance(10 * time.Second)
 	gen := s.takeDial()
-	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
+	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false))
 	phase, _ := s.machine.Phase()
 	require.Equal(t, Open, phase, "the old connection is still in use")
 	s.advance(time.Second)
@@ -197,7 +197,7 @@ func TestExpiredToken(t *testing.T) {
 	m = s.expectSent(2, wire.TypeAuth)
 	s.receive(2, errorMsg("", m.Ref, wire.CodeUnauthorized, false))
 	s.advance(time.Minute)
-	s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnauthorized, "no", true), true)
+	s.machine.DialFailed(s.now, s.takeDial(), localError(wire.CodeUnauthorized, "no", true))
 	requireFailed(t, call, wire.CodeUnauthorized)
 }
 
@@ -219,7 +219,7 @@ func TestOpenedTooLate(t *testing.T) {
 	s.loseConn(gen, 0)
 	s.receive(gen, wire.ServerMessage{})
 	s.machine.TokenFetched(s.now, "t", noDeadline, false, false)
-	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "", false), false)
+	s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "", false))
 	require.Equal(t, noDeadline, s.machine.NextDeadline())
 }
 

@@ -133,7 +133,7 @@ func (s *simulation) applyOutputs() {
 			gen := o.Conn
 			s.schedule(s.randomBelow(300*time.Millisecond), func() {
 				if s.faulty() && s.random.IntN(4) == 0 {
-					s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
+					s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false))
 					return
 				}
 				s.server.subs[gen] = map[string]bool{}
