@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 )
 
 // NoDeadline is the deadline of something that is not due.
-const NoDeadline = time.Duration(1<<63 - 1)
+const NoDeadline = time.Duration(math.MaxInt64)
 
 // Verb is the type of a [Command].
 type Verb uint8
@@ -78,8 +79,10 @@ func (s *Stream) RemoveReader(r *Reader) {
 	}
 }
 
-// noteActivity records that something was received for the stream.
-func (s *Stream) noteActivity(now time.Duration) { s.lastActivity, s.silenceLimit = now, minSilence }
+// noteActivity records that something was received for the stream, isSilent
+// says whether nothing was for too long.
+func (s *Stream) noteActivity(now time.Duration)  { s.lastActivity, s.silenceLimit = now, minSilence }
+func (s *Stream) isSilent(now time.Duration) bool { return now >= s.lastActivity+s.silenceLimit }
 
 // OnAck handles the ack of a request. live says that it came on the connection
 // in use.
@@ -147,11 +150,8 @@ func (s *Stream) setRunning(attempt int) {
 
 // Ended says whether the call has ended.
 func (s *Stream) Ended() bool {
-	switch s.State.Status {
-	case "succeeded", "failed", "cancelled":
-		return true
-	}
-	return false
+	status := s.State.Status
+	return status == "succeeded" || status == "failed" || status == "cancelled"
 }
 
 // OnProgress handles a progress message.
@@ -265,7 +265,7 @@ func (s *Stream) Postpone(now, atLeast time.Duration) {
 // lowestPosition returns the lowest position of the readers that can take a
 // page.
 func (s *Stream) lowestPosition() uint64 {
-	low := uint64(1<<64 - 1)
+	low := uint64(math.MaxUint64)
 	for _, r := range s.readers {
 		if !r.finished && r.canTakePage() {
 			low = min(low, r.position)
@@ -297,7 +297,7 @@ func (s *Stream) OnAccepted(live bool) {
 
 // OnCommandSent says that a command of the stream was sent.
 func (s *Stream) OnCommandSent(now time.Duration, w Command) {
-	if w.Verb == Subscribe && s.Live && now >= s.lastActivity+s.silenceLimit {
+	if w.Verb == Subscribe && s.Live && s.isSilent(now) {
 		s.lastActivity, s.silenceLimit = now, min(maxSilence, 2*max(s.silenceLimit, minSilence))
 	}
 }
@@ -305,26 +305,21 @@ func (s *Stream) OnCommandSent(now time.Duration, w Command) {
 // NextCommand returns what to send for the stream now. It may be sent once
 // everything that was sent before for the stream is answered.
 func (s *Stream) NextCommand(now time.Duration) Command {
-	after, need, full, ready := uint64(1<<64-1), !s.Live, false, 0
+	need, full, ready := !s.Live || s.isSilent(now), false, false
 	for _, r := range s.readers {
 		switch {
 		case r.finished:
 		case !r.canTakePage():
 			full = full || r.behind
 		default:
-			ready++
+			ready = true
 			need = need || r.needsPage(now)
-			after = min(after, r.position)
 		}
 	}
-	silent := s.Live && now >= s.lastActivity+s.silenceLimit
 	switch {
-	case ready > 0 && (need || silent):
-		if now < s.retryAt {
-			return Command{}
-		}
-		return Command{Subscribe, after, s.Epoch}
-	case ready == 0 && full && s.Live && s.Pausable:
+	case ready && need && now >= s.retryAt:
+		return Command{Subscribe, s.lowestPosition(), s.Epoch}
+	case !ready && full && s.Live && s.Pausable:
 		return Command{Verb: Unsubscribe}
 	}
 	return Command{}
