@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/client-go/internal/follow"
 	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
@@ -175,7 +176,7 @@ func checkHeader(h http.Header) error {
 	return nil
 }
 
-const noDeadline = time.Duration(1<<63 - 1)
+const noDeadline = follow.NoDeadline
 
 // lockMachine takes the lock and returns the time.
 func (c *Client) lockMachine() time.Duration {

@@ -244,14 +244,7 @@ func (m *Machine) onClosing(now time.Duration, c *conn, msg *wire.ServerMessage)
 // maxClosingMs bounds how long a server may tell the client to wait.
 const maxClosingMs = 10 * 60 * 1000
 
-// scheduleForeignResend handles an error of a gateway. It does not say which
-// message it is about, so all unanswered ones are sent again a little later.
-func (m *Machine) scheduleForeignResend(now time.Duration, c *conn) {
-	if c.foreign.index == 0 {
-		m.timers.reset(&c.foreign, now+m.timing.Foreign)
-	}
-}
-
+// onForeign sends unanswered messages again after a foreign frame.
 func (c *conn) onForeign(m *Machine, now time.Duration) {
 	for _, msg := range m.unansweredMessages() {
 		if msg.conn == c && !msg.sync && msg.resends < maxResends {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -227,18 +228,14 @@ func (m *Machine) update(now time.Duration, s *stream) {
 	if s.removed {
 		return
 	}
-	kept := s.calls[:0]
 	for _, c := range s.calls {
+		c.Signal.Notify()
 		if c.Reader.Finished() {
 			s.RemoveReader(c.Reader)
 			m.calls--
-		} else {
-			kept = append(kept, c)
 		}
-		c.Signal.Notify()
 	}
-	clear(s.calls[len(kept):])
-	s.calls = kept
+	s.calls = slices.DeleteFunc(s.calls, func(c *Call) bool { return c.Reader.Finished() })
 	if s.pending != nil {
 		m.timers.stop(&s.timer)
 		return

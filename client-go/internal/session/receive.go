@@ -24,7 +24,11 @@ func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMess
 	switch msg.Type {
 	case "":
 		m.addOutput(Output{Verb: LogWarning, Text: "received a frame that is not a message of the protocol"})
-		m.scheduleForeignResend(now, c)
+		// A gateway's error does not say which message it is about, so all
+		// unanswered ones are sent again a little later.
+		if c.foreign.index == 0 {
+			m.timers.reset(&c.foreign, now+m.timing.Foreign)
+		}
 	case wire.TypeAck, wire.TypeChunk, wire.TypeAttempt, wire.TypeResult:
 		m.onEvent(now, c, msg)
 	case wire.TypeProgress:
@@ -193,12 +197,6 @@ func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	}
 }
 
-// isTransient says whether a refusal is temporary: then the client sends the
-// message again.
-func isTransient(msg *wire.ServerMessage) bool {
-	return isNotFinal(msg) && isRetryable(msg)
-}
-
 func isNotFinal(msg *wire.ServerMessage) bool { return msg.Final != nil && !*msg.Final }
 
 func isRetryable(msg *wire.ServerMessage) bool { return msg.Retryable != nil && *msg.Retryable }
@@ -218,7 +216,7 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, m
 		m.forget(pending) // the server has stored another run of it: follow that
 		s.Known = true
 		m.update(now, s)
-	case isTransient(msg) && !pending.sync && pending.resends < maxResends && len(s.calls) > 0:
+	case isNotFinal(msg) && isRetryable(msg) && !pending.sync && pending.resends < maxResends && len(s.calls) > 0:
 		m.resendLater(now, pending, retryAfter(msg))
 	default:
 		m.failRequest(now, pending, msg)
