@@ -86,7 +86,7 @@ func TestReplacementOverlapsOldConnection(t *testing.T) {
 	require.EqualValues(t, 1, m.After)
 	require.Equal(t, a, m.ID)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeLag, ID: a, LastSeq: 9}) // on the old connection: it is ignored
-	s.receive(3, snapshotMsg(m.Ref, a, 1, false))
+	s.receive(3, snapshotMsg(m.Ref, a, 1))
 	s.advance(time.Second)
 	require.Empty(t, s.out().closedConns, "b and inline have no answer yet")
 	s.receive(1, wire.ServerMessage{Type: wire.TypeResult, ID: inline})
@@ -95,7 +95,7 @@ func TestReplacementOverlapsOldConnection(t *testing.T) {
 	m = s.expectSent(3, wire.TypeSubscribe) // accepted on the old connection, followed on the new one
 	require.Equal(t, b, m.ID)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: b, Seq: 2, Attempt: 1, Data: []byte(`1`)})
-	s.receive(3, snapshotMsg(m.Ref, b, 2, false, wire.ServerMessage{Type: wire.TypeChunk, Seq: 2, Attempt: 1, Data: []byte(`1`)}))
+	s.receive(3, snapshotMsg(m.Ref, b, 2, wire.ServerMessage{Type: wire.TypeChunk, Seq: 2, Attempt: 1, Data: []byte(`1`)}))
 	s.advance(time.Second)
 	require.Equal(t, []int{1}, s.out().closedConns)
 	s.receive(3, wire.ServerMessage{Type: wire.TypeResult, ID: a, Seq: 2}, wire.ServerMessage{Type: wire.TypeResult, ID: b, Seq: 3})

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -27,12 +28,8 @@ type outputs struct {
 }
 
 func newHarness(t *testing.T, cfg Config) *harness {
-	if cfg.Buffer == 0 {
-		cfg.Buffer = 100_000
-	}
-	if cfg.MaxCalls == 0 {
-		cfg.MaxCalls = 100
-	}
+	cfg.Buffer = 100_000
+	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, 100)
 	cfg.Jitter = func(d time.Duration) time.Duration { return d }
 	h := &harness{t: t, machine: New(cfg), outputs: outputs{sent: map[int][]wire.ClientMessage{}}}
 	h.machine.Start(0)
@@ -176,6 +173,9 @@ func errorMsg(id, ref, code string, final bool) wire.ServerMessage {
 	return m
 }
 
-func snapshotMsg(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMessage) wire.ServerMessage {
-	return wire.ServerMessage{Type: wire.TypeSnapshot, Ref: ref, ID: id, Epoch: 5, Status: "running", Attempt: 1, LastSeq: lastSeq, More: &more, Events: events}
+func snapshotMsg(ref, id string, lastSeq uint64, events ...wire.ServerMessage) wire.ServerMessage {
+	return wire.ServerMessage{
+		Type: wire.TypeSnapshot, Ref: ref, ID: id, Epoch: 5, Status: "running", Attempt: 1,
+		LastSeq: lastSeq, More: new(false), Events: events,
+	}
 }

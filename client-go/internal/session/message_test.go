@@ -168,7 +168,7 @@ func TestSuperseded(t *testing.T) {
 	id, call := s.submitSent(1, 1, false)
 	s.receive(1, errorMsg(id, "", wire.CodeSuperseded, false))
 	m := s.expectSent(1, wire.TypeSubscribe)
-	s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2, Payload: []byte(`2`)}))
+	s.receive(1, snapshotMsg(m.Ref, id, 2, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2, Payload: []byte(`2`)}))
 	require.Equal(t, "2", string(call.Reader.End().Data))
 }
 
@@ -214,7 +214,7 @@ func TestCancel(t *testing.T) {
 
 	// The idempotency key belongs to another call: that one is cancelled.
 	other := wire.NewIDAt(time.UnixMilli(9))
-	hit := snapshotMsg("", other, 1, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1})
+	hit := snapshotMsg("", other, 1, wire.ServerMessage{Type: wire.TypeAck, Seq: 1})
 	hit.For = id
 	s.receive(1, hit)
 	m = s.expectSent(1, wire.TypeCancel)
@@ -225,7 +225,7 @@ func TestCancel(t *testing.T) {
 	id, call = s.submitAccepted(1, 2)
 	r = s.machine.Cancel(s.now, call)
 	m = s.expectSent(1, wire.TypeCancel)
-	s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
+	s.receive(1, snapshotMsg(m.Ref, id, 2, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
 	require.True(t, r.Done)
 	require.NotNil(t, call.Reader.End())
 
@@ -263,7 +263,7 @@ func TestSubscribeRefusedForNow(t *testing.T) {
 			if asked++; asked < 20 {
 				s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
 			} else {
-				s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
+				s.receive(1, snapshotMsg(m.Ref, id, 2, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
 			}
 		}
 		s.advance(10 * time.Millisecond)
@@ -281,7 +281,7 @@ func TestEmptyPagesAreNotAskedForInALoop(t *testing.T) {
 		for _, m := range s.takeSent(1) {
 			if m.Type == wire.TypeSubscribe {
 				n++
-				s.receive(1, snapshotMsg(m.Ref, id, 9, false)) // a page without the events that it announces
+				s.receive(1, snapshotMsg(m.Ref, id, 9)) // a page without the events that it announces
 			}
 		}
 	}

@@ -13,15 +13,13 @@ import (
 // modelCall is a call on the model server, with all its events, also the
 // discarded ones.
 type modelCall struct {
-	id              string
-	epoch           int64
-	events          []wire.ServerMessage
-	keep            uint64
-	attempt         int
-	rev             uint64
-	cancelRequested bool
-	steps           int
-	generation      int // counts resets: steps of an earlier generation do nothing
+	id      string
+	epoch   int64
+	events  []wire.ServerMessage
+	keep    uint64
+	attempt int
+	rev     uint64
+	steps   int
 }
 
 func (c *modelCall) lastSeq() uint64 { return uint64(len(c.events)) }
@@ -56,7 +54,7 @@ func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.Serve
 	}
 	m = wire.ServerMessage{
 		Type: wire.TypeSnapshot, ID: c.id, Epoch: c.epoch, Action: "a", Status: "running",
-		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(), CancelRequested: c.cancelRequested,
+		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(),
 	}
 	if !recovered {
 		m.Recovered = new(bool)
@@ -125,21 +123,12 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 	case wire.TypeUnsubscribe:
 		delete(subs, m.ID)
 		answer(wire.ServerMessage{Type: wire.TypeOK})
-	case wire.TypeCancel:
-		if c != nil && c.ended() {
-			answer(c.snapshot(0, 0, 5))
-			return
-		}
-		if c != nil {
-			c.cancelRequested = true
-		}
-		answer(wire.ServerMessage{Type: wire.TypeOK})
 	}
 }
 
 func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 	sim, subs := s.sim, s.subs[conn]
-	if m.Mode == wire.ModeSync || m.Action == "inline" {
+	if m.Action == "inline" {
 		sim.schedule(sim.randomBelow(time.Second), func() {
 			if s.subs[conn] != nil {
 				sim.toClient(conn, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: json.RawMessage(`"inline"`)})
@@ -177,17 +166,16 @@ func (s *modelServer) accept(id string) *modelCall {
 
 // scheduleStep schedules the next step of a call's handler.
 func (s *modelServer) scheduleStep(c *modelCall) {
-	sim, generation := s.sim, c.generation
+	sim := s.sim
 	pause := sim.randomBelow(time.Duration(1+sim.random.IntN(1000)) * time.Millisecond)
 	if sim.random.IntN(3) == 0 {
 		pause = 0
 	}
 	sim.schedule(pause, func() {
-		if c.generation != generation || c.ended() {
-			return
+		if s.calls[c.id] == c && !c.ended() { // resetCalls replaces calls
+			s.runStep(c)
+			s.scheduleStep(c)
 		}
-		s.runStep(c)
-		s.scheduleStep(c)
 	})
 }
 
@@ -245,8 +233,7 @@ func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 // server had lost its data.
 func (s *modelServer) resetCalls() {
 	for _, id := range slices.Sorted(maps.Keys(s.calls)) {
-		if c := s.calls[id]; !c.ended() {
-			c.generation++
+		if !s.calls[id].ended() {
 			s.accept(id)
 		}
 	}
