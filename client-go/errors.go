@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -87,20 +88,15 @@ func (e *DetachedError) Unwrap() error { return e.Err }
 
 // errorOf converts an error message.
 func errorOf(m *wire.ServerMessage, id string) *Error {
+	known := wire.Codes[m.Code] // nothing is known of a code that the handler has chosen
 	e := &Error{
-		Code: m.Code, Message: m.Message, Field: m.Field, Hint: m.Hint, Details: m.Details, CallID: id,
+		Code: m.Code, Message: m.Message, Field: m.Field, Hint: cmp.Or(m.Hint, known.Hint), Details: m.Details, CallID: id,
 		RetryAfter: time.Duration(m.RetryAfterMs) * time.Millisecond,
+		Retryable:  known.Retryable,
+		Final:      m.Seq > 0 || m.Final != nil && *m.Final,
 	}
-	known, ok := wire.Codes[m.Code]
-	switch {
-	case m.Retryable != nil:
+	if m.Retryable != nil {
 		e.Retryable = *m.Retryable
-	case ok:
-		e.Retryable = known.Retryable
-	}
-	e.Final = m.Seq > 0 || m.Final != nil && *m.Final
-	if e.Hint == "" {
-		e.Hint = known.Hint
 	}
 	return e
 }

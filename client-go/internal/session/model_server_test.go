@@ -48,16 +48,12 @@ func (c *modelCall) chunks() (seqs []uint64) {
 
 // snapshot returns the answer to a subscribe, with at most limit events.
 func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.ServerMessage) {
-	recovered := epoch == 0 || epoch == c.epoch
-	if !recovered {
-		after = 0
-	}
 	m = wire.ServerMessage{
 		Type: wire.TypeSnapshot, ID: c.id, Epoch: c.epoch, Action: "a", Status: "running",
-		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(),
+		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(), More: new(false),
 	}
-	if !recovered {
-		m.Recovered = new(bool)
+	if epoch != 0 && epoch != c.epoch {
+		after, m.Recovered = 0, new(false)
 	}
 	if c.rev > 0 {
 		m.Progress = &wire.Progress{Attempt: c.attempt, Rev: c.rev}
@@ -65,7 +61,6 @@ func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.Serve
 	if c.ended() {
 		m.Status = "succeeded"
 	}
-	m.More = new(bool)
 	for _, e := range c.events {
 		if e.Seq <= after || c.isDiscarded(e.Seq) {
 			continue
