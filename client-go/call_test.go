@@ -72,14 +72,10 @@ func TestRequestFields(t *testing.T) {
 	_, err := greet.With(params{"Ada"}).ID(id).IdempotencyKey("k").Async().Timeout(time.Second).Delay(2*time.Second).
 		CancelAfter(0).Metadata(map[string]int{"a": 1}).Start(testContext(t), c)
 	require.NoError(t, err)
-	m := p.expect(wire.TypeRequest)
-	require.Equal(t, id, m.ID)
-	require.Equal(t, "k", m.IdempotencyKey)
-	require.Equal(t, wire.ModeAsync, m.Mode)
-	require.EqualValues(t, 1000, m.TimeoutMs)
-	require.EqualValues(t, 2000, m.DelayMs)
-	require.Zero(t, *m.CancelAfterMs)
-	require.JSONEq(t, `{"a":1}`, string(m.Metadata))
+	require.Equal(t, wire.ClientMessage{
+		Type: wire.TypeRequest, ID: id, Action: "greet", Payload: json.RawMessage(`{"name":"Ada"}`), IdempotencyKey: "k",
+		Mode: wire.ModeAsync, TimeoutMs: 1000, DelayMs: 2000, CancelAfterMs: new(int64(0)), Metadata: json.RawMessage(`{"a":1}`),
+	}, p.expect(wire.TypeRequest))
 }
 
 func TestInvalidRequests(t *testing.T) {
