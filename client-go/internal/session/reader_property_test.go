@@ -33,25 +33,23 @@ func TestReaderSeesWhatTheServerHas(t *testing.T) {
 
 func runSimulation(t *testing.T, seed uint64) {
 	s := newSimulation(t, seed)
-	readers := 0
 	for i := range 1 + s.random.IntN(5) {
-		readers += s.startCall(i, wire.NewIDAt(time.UnixMilli(int64(i))))
+		s.startCall(i, wire.NewIDAt(time.UnixMilli(int64(i))))
 	}
 	s.injectFaults()
-	s.run(readers)
+	s.run()
 	require.Empty(t, s.machine.streams, "streams remain")
 	require.Zero(t, s.machine.calls)
 }
 
-// startCall starts a call, perhaps with other readers, at random times. It
-// returns how many readers there will be.
-func (s *simulation) startCall(i int, id string) (readers int) {
+// startCall starts a call, perhaps with other readers, at random times.
+func (s *simulation) startCall(i int, id string) {
 	action := "a"
 	if s.random.IntN(6) == 0 {
 		action = "inline"
 	}
 	start := func(name, id string, endOnly bool) {
-		readers++
+		s.readers++
 		s.schedule(s.randomBelow(5*time.Second), func() {
 			c := wire.ClientMessage{Type: wire.TypeRequest, ID: id, Action: action}
 			call, err := s.machine.Submit(s.now, &Request{ID: id, Body: c.Append(nil), EndOnly: endOnly, Pausable: i%2 == 0})
@@ -61,7 +59,7 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 	}
 	start(fmt.Sprintf("call %d", i), id, s.random.IntN(5) == 0)
 	if action == "inline" {
-		return readers
+		return
 	}
 	attach := func(then func(*Call)) { // once the server has the call
 		s.when(func() bool { return s.server.calls[id] != nil }, 3*time.Second, func() {
@@ -72,7 +70,7 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 	}
 	switch s.random.IntN(5) {
 	case 0: // a second reader attaches
-		readers++
+		s.readers++
 		attach(func(call *Call) { s.readCall(fmt.Sprintf("call %d, attached", i), call, false) })
 	case 1: // a second reader attaches and detaches
 		attach(func(call *Call) {
@@ -85,7 +83,6 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 		s.server.keyOwners[other] = id
 		start(fmt.Sprintf("call %d, by key", i), other, false)
 	}
-	return readers
 }
 
 // readCall reads a call in one of the possible ways.
@@ -121,11 +118,7 @@ func (s *simulation) when(condition func() bool, pause time.Duration, do func())
 
 // waitForEnd waits for the end only, as Await does.
 func (s *simulation) waitForEnd(name string, call *Call) {
-	for {
-		e, ok := s.machine.NextEvent(s.now, call)
-		if !ok {
-			break
-		}
+	for e, ok := s.machine.NextEvent(s.now, call); ok; e, ok = s.machine.NextEvent(s.now, call) {
 		if e.Kind == follow.End {
 			require.Nil(s.t, e.Err, name)
 			s.ends++

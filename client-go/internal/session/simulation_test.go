@@ -26,12 +26,12 @@ type simulation struct {
 
 	machine *Machine
 	server  *modelServer
-	ends    int
-	sent    int
+	readers int // how many there will be
+	ends    int // how many of them have their end
+	sent    int // messages to the server
 	// lossy means that frames may be lost, duplicated and reordered.
 	lossy bool
-	// faultInterval is about how long it takes until the next fault of a
-	// connection.
+	// faultInterval is the longest time until the next fault of a connection.
 	faultInterval time.Duration
 	// lastArrival is when the last frame in each direction arrives.
 	lastArrival map[string]time.Duration
@@ -145,10 +145,10 @@ func (s *simulation) applyOutputs() {
 
 // run runs the simulation until all readers of the test have their end and the
 // client has no streams.
-func (s *simulation) run(want int) {
+func (s *simulation) run() {
 	s.machine.Start(s.now)
 	s.applyOutputs()
-	for s.ends < want || len(s.machine.streams) > 0 {
+	for s.ends < s.readers || len(s.machine.streams) > 0 {
 		next := s.machine.NextDeadline()
 		if len(s.events) > 0 && s.events[0].at <= next {
 			e := s.events[0]
@@ -161,7 +161,7 @@ func (s *simulation) run(want int) {
 			s.machine.RunTimers(s.now)
 		}
 		s.applyOutputs()
-		require.Less(s.t, s.now, 2*time.Hour, "%d of %d calls have ended", s.ends, want)
+		require.Less(s.t, s.now, 2*time.Hour, "%d of %d readers have their end", s.ends, s.readers)
 		require.Less(s.t, s.sent, 200_000, "too many messages were sent")
 	}
 }
