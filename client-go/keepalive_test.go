@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,7 +43,7 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 		c, err := Dial(t.Context(), h.server.URL, &Options{DialContext: h.dialContext})
 		require.NoError(t, err)
 		go func() {
-			for s := range c.States(context.Background()) { // until the client is closed
+			for s := range c.States(t.Context()) { // until the client is closed
 				mu.Lock()
 				if s.Phase != Open {
 					disconnects++
@@ -74,6 +73,6 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 		require.NotEmpty(t, ages, "a connection without an answer to a ping within 10 s is closed")
 		require.Equal(t, 1, open, "and replaced")
 		mu.Unlock()
-		require.NoError(t, c.Close(context.Background()))
+		require.NoError(t, c.Close(t.Context()))
 	})
 }
