@@ -74,7 +74,7 @@ func (s *scriptedServer) handleConnect(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer ws.Close()
+	defer func() { _ = ws.Close() }()
 	c := &serverConn{t: s.t, ws: ws, header: r.Header, messages: make(chan wire.ClientMessage, 4096), closed: make(chan int, 1)}
 	s.accepted <- c
 	c.closed <- c.readMessages()
