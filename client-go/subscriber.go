@@ -130,8 +130,8 @@ func (c *Client) awaitReply(ctx context.Context, reply *session.Reply, id string
 	return nil
 }
 
-// waitUntil waits until a condition is true. It is called with the lock held,
-// and again after each notification of the signal.
+// waitUntil waits until a condition is true. The condition is checked with the
+// lock held, at first and after each notification of the signal.
 func (c *Client) waitUntil(ctx context.Context, signal *session.Signal, condition func(now time.Duration) bool) error {
 	for {
 		now := c.lockMachine()
