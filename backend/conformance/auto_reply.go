@@ -44,14 +44,14 @@ func (p *player) autoReply(c *connection, m json.RawMessage) (replied bool, err 
 			return true, nil // it came before the end, and no reply can be sent
 		}
 		frame, err := try.expand(reply.with)
-		if err != nil {
+		switch {
+		case err != nil:
 			return false, err
+		case typeOf(m) == wire.TypePing:
+			_, err = c.sendFrame(frame) // not worth a line of the log
+			return true, err
 		}
-		if typeOf(m) != wire.TypePing {
-			return true, p.sendFrame(c, frame)
-		}
-		_, err = c.sendFrame(frame)
-		return true, err
+		return true, p.sendFrame(c, frame)
 	}
 	return false, nil
 }
@@ -82,7 +82,11 @@ func (p *player) replyToAll(ctx context.Context) error {
 // advance moves the target's clock. A client gets its automatic replies in
 // between.
 func (p *player) advance(ctx context.Context, s *Step) error {
-	clock, d := p.target.(Clock), milliseconds(s.Arg)
+	clock, ok := p.target.(Clock)
+	if !ok {
+		return errNoRole
+	}
+	d := milliseconds(s.Arg)
 	if p.client == nil {
 		return clock.Advance(ctx, d)
 	}

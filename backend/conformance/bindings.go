@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,8 +18,9 @@ type bindings struct {
 	values map[string]json.RawMessage
 	// ids holds, for ids that are not made yet, how many milliseconds from now
 	// their times are.
-	ids   map[string]int64
-	now   func() time.Time
+	ids map[string]int64
+	now func() time.Time
+	// token makes a token of an identity; nil: there are none.
 	token func(identity string) (string, error)
 }
 
@@ -42,49 +44,27 @@ func (b *bindings) lookup(name string) (json.RawMessage, bool) {
 	if !ok {
 		return nil, false
 	}
-	v := encode(wire.NewIDAt(b.now().Add(time.Duration(offset) * time.Millisecond)))
-	b.values[name] = v
-	return v, true
+	b.values[name] = encode(wire.NewIDAt(b.now().Add(time.Duration(offset) * time.Millisecond)))
+	return b.values[name], true
 }
 
 // expand replaces names and operators by their values.
 func (b *bindings) expand(n json.RawMessage) (json.RawMessage, error) {
-	switch kindOf(n) {
-	case "string":
-		text := stringOf(n)
-		if name, ok := variable(text); ok {
-			value, bound := b.lookup(name)
-			if !bound {
-				return nil, fmt.Errorf("nothing is bound to $%s", name)
-			}
-			return value, nil
+	text := stringOf(n)
+	if name, ok := variable(text); ok {
+		value, bound := b.lookup(name)
+		if !bound {
+			return nil, fmt.Errorf("nothing is bound to $%s", name)
 		}
-		if strings.HasPrefix(text, "$$") {
-			return encode(text[1:]), nil
-		}
-	case "array":
-		list := elements(n)
-		for i := range list {
-			var err error
-			if list[i], err = b.expand(list[i]); err != nil {
-				return nil, err
-			}
-		}
-		return encodeArray(list), nil
-	case "object":
-		if name, arg, ok := operator(n); ok {
-			return b.compute(name, arg)
-		}
-		fields := members(n)
-		for i := range fields {
-			var err error
-			if fields[i].value, err = b.expand(fields[i].value); err != nil {
-				return nil, err
-			}
-		}
-		return encodeObject(fields), nil
+		return value, nil
 	}
-	return n, nil
+	if strings.HasPrefix(text, "$$") {
+		return encode(text[1:]), nil
+	}
+	if name, arg, ok := operator(n); ok {
+		return b.compute(name, arg)
+	}
+	return replaceMembers(n, b.expand)
 }
 
 // compute returns the value of an operator. Its argument was checked when the
@@ -94,11 +74,18 @@ func (b *bindings) compute(name string, arg json.RawMessage) (json.RawMessage, e
 	case "$raw":
 		return json.RawMessage(stringOf(arg)), nil
 	case "$plus":
-		sum, err := b.evaluateSum(arg)
-		return encode(sum), err
+		var sum int64
+		for _, term := range elements(arg) {
+			n, err := b.integer(term)
+			if err != nil {
+				return nil, err
+			}
+			sum += n
+		}
+		return encode(sum), nil
 	case "$token":
 		if b.token == nil {
-			return nil, fmt.Errorf("%s is for transcripts that test servers", name)
+			return nil, errors.New("$token is for transcripts that test servers")
 		}
 		token, err := b.token(stringOf(arg))
 		if err != nil {
@@ -109,7 +96,7 @@ func (b *bindings) compute(name string, arg json.RawMessage) (json.RawMessage, e
 		text, n, _ := repetition(arg)
 		return encode(strings.Repeat(stringOf(text), n)), nil
 	case "$times":
-		return b.expand(repeated(arg))
+		return b.expand(encodeArray(repeated(arg)))
 	}
 	return nil, fmt.Errorf("%s cannot be sent; it is for patterns only", name)
 }
@@ -124,22 +111,10 @@ func repetition(arg json.RawMessage) (what json.RawMessage, n int, ok bool) {
 	return pair[0], int(count), ok && count >= 0 && count <= 1<<20
 }
 
-// repeated returns an array that holds what n times, for [what, n].
-func repeated(arg json.RawMessage) json.RawMessage {
+// repeated returns what, n times, for [what, n].
+func repeated(arg json.RawMessage) []json.RawMessage {
 	what, n, _ := repetition(arg)
-	return encodeArray(slices.Repeat([]json.RawMessage{what}, n))
-}
-
-// evaluateSum adds up a list of numbers and of names of numbers.
-func (b *bindings) evaluateSum(arg json.RawMessage) (sum int64, err error) {
-	for _, term := range elements(arg) {
-		n, err := b.integer(term)
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return sum, nil
+	return slices.Repeat([]json.RawMessage{what}, n)
 }
 
 // integer returns the value of a number, of the name of one, or of a sum.

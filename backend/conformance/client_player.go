@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,20 +18,15 @@ func (p *player) dial(ctx context.Context, s *Step) (Dial, error) {
 		return nil, fmt.Errorf("the client does not connect: %w", err)
 	}
 	if !slices.Contains(dial.Offered(), wire.Subprotocol) {
-		return nil, &unmet{"the client does not offer " + wire.Subprotocol, nil, fmt.Append(nil, dial.Offered())}
+		return nil, unmet("the client does not offer "+wire.Subprotocol, nil, encode(dial.Offered()))
 	}
 	if want, ok := s.with["token"]; ok {
-		came := encode(dial.Token())
-		if err := p.match(want, came); err != nil {
-			return nil, &unmet{"another token: " + err.Error(), want, came}
-		}
+		return dial, p.mustMatch("another token", want, encode(dial.Token()))
 	}
 	return dial, nil
 }
 
 func (p *player) accept(ctx context.Context, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
 	dial, err := p.dial(ctx, s)
 	if err != nil {
 		return err
@@ -50,8 +44,6 @@ func (p *player) accept(ctx context.Context, s *Step) error {
 
 // refuse refuses an attempt with {"status": …, "code": …}.
 func (p *player) refuse(ctx context.Context, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
 	dial, err := p.dial(ctx, s)
 	if err != nil {
 		return err
@@ -60,9 +52,8 @@ func (p *player) refuse(ctx context.Context, s *Step) error {
 	if err := json.Unmarshal(s.Arg, &head); err != nil || head.Status == 0 {
 		return errors.New("refuse needs a status")
 	}
-	body := slices.DeleteFunc(members(s.Arg), func(m member) bool { return m.key == "status" })
 	p.logMessage("— refused, %d", head.Status)
-	return dial.Refuse(head.Status, encodeObject(body))
+	return dial.Refuse(head.Status, withoutField(s.Arg, "status"))
 }
 
 func (p *player) noConnect(ctx context.Context, s *Step) error {
@@ -104,20 +95,10 @@ func (p *player) detach(ctx context.Context, s *Step) error { return p.client.De
 
 // take lets the reader of a call take events in the order of the patterns.
 func (p *player) take(ctx context.Context, s *Step) error {
-	list := elements(s.with["events"])
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	for i, pattern := range list {
-		e, err := p.nextEvent(ctx, s.textArg(), s.Ignoring)
-		if err == nil {
-			err = p.match(pattern, e)
-		}
-		if err != nil {
-			why := fmt.Sprintf("event %d of %d for the reader of %s: %v", i+1, len(list), s.textArg(), err)
-			return &unmet{why, pattern, e}
-		}
-	}
-	return nil
+	call := s.textArg()
+	return p.matchEach(elements(s.with["events"]), "event", " for the reader of "+call, func() (json.RawMessage, error) {
+		return p.nextEvent(ctx, call, s.ignoring)
+	})
 }
 
 // nextEvent takes the next event of a call that is not ignored.
@@ -135,7 +116,7 @@ func (p *player) nextEvent(ctx context.Context, call string, ignoring []string) 
 			return nil, fmt.Errorf("the target hands on what is no event: %w", err)
 		}
 		if !slices.Contains(ignoring, head.Event) {
-			return bytes.Clone(e), nil
+			return e, nil
 		}
 	}
 }
@@ -147,5 +128,5 @@ func (p *player) takeNothing(ctx context.Context, s *Step) error {
 	if err != nil {
 		return ignoreTimeout(ctx, err)
 	}
-	return &unmet{"the reader of " + s.textArg() + " should be handed nothing", nil, e}
+	return unmet("the reader of "+s.textArg()+" should be handed nothing", nil, e)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
@@ -77,18 +78,46 @@ func (c *connection) sendFrame(frame []byte) (note string, err error) {
 	return note, nil
 }
 
+// receive puts the messages of the next frame into the inbox. It returns errQuiet
+// when ctx is done first, or why nothing more will come.
+func (c *connection) receive(ctx context.Context) error {
+	if c.gone != nil {
+		return c.gone
+	}
+	frame, err := c.conn.Recv(ctx)
+	var closed *CloseError
+	switch {
+	case errors.As(err, &closed):
+		c.gone = closed
+		return closed
+	case err != nil && ctx.Err() != nil:
+		return errQuiet
+	case err != nil:
+		return fmt.Errorf("the target cannot receive: %w", err)
+	}
+	out, _ := c.received.apply(frame)
+	return c.deliver(out...)
+}
+
+// deliver puts the messages of frames into the inbox.
+func (c *connection) deliver(frames ...[]byte) error {
+	for _, frame := range frames {
+		if err := c.check(frame); err != nil {
+			return fmt.Errorf("a frame that the protocol forbids came: %w: %s", err, brief(frame))
+		}
+		c.inbox = append(c.inbox, messagesOf(bytes.Clone(frame))...)
+	}
+	return nil
+}
+
 // next returns the next message, errQuiet when ctx is done first, or a
-// *CloseError.
+// *CloseError. When nothing comes, a delayed frame does.
 func (c *connection) next(ctx context.Context) (json.RawMessage, error) {
 	for len(c.inbox) == 0 {
-		if c.gone != nil {
-			return nil, c.gone
-		}
-		frame, err := c.conn.Recv(ctx)
-		if err != nil {
-			err = c.onReceiveTimeout(ctx, err)
-		} else {
-			err = c.arrive(frame)
+		err := c.receive(ctx)
+		if held := c.received.held; held != nil && errors.Is(err, errQuiet) {
+			c.received.held = nil
+			err = c.deliver(held)
 		}
 		if err != nil {
 			return nil, err
@@ -97,6 +126,22 @@ func (c *connection) next(ctx context.Context) (json.RawMessage, error) {
 	m := c.inbox[0]
 	c.inbox = c.inbox[1:]
 	return m, nil
+}
+
+// receiveAll takes what has come without waiting.
+func (c *connection) receiveAll(ctx context.Context) error {
+	for c.gone == nil {
+		soon, cancel := context.WithTimeout(ctx, transitTime)
+		err := c.receive(soon)
+		cancel()
+		switch {
+		case errors.Is(err, errQuiet):
+			return nil
+		case err != nil && c.gone == nil:
+			return err
+		}
+	}
+	return nil
 }
 
 // isDuplicate reports whether a message is an event of a stream that was followed
@@ -117,68 +162,6 @@ func (c *connection) isDuplicate(m json.RawMessage) bool {
 	return head.Seq > 0 && head.Seq <= position
 }
 
-// onReceiveTimeout delivers the delayed frame, if there is one, when no other
-// came in time.
-func (c *connection) onReceiveTimeout(ctx context.Context, err error) error {
-	var closed *CloseError
-	switch held := c.received.held; {
-	case errors.As(err, &closed):
-		c.gone = closed
-		return closed
-	case ctx.Err() == nil:
-		return fmt.Errorf("the target cannot receive: %w", err)
-	case held != nil:
-		c.received.held = nil
-		return c.deliver(held)
-	}
-	return errQuiet
-}
-
-// arrive passes a frame through the faults.
-func (c *connection) arrive(frame []byte) error {
-	out, _ := c.received.apply(frame)
-	for _, frame := range out {
-		if err := c.deliver(frame); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// deliver puts a frame's messages into the inbox.
-func (c *connection) deliver(frame []byte) error {
-	if err := c.check(frame); err != nil {
-		return fmt.Errorf("a frame that the protocol forbids came: %w: %s", err, brief(frame))
-	}
-	if kindOf(frame) == "array" {
-		c.inbox = append(c.inbox, elements(frame)...)
-	} else {
-		c.inbox = append(c.inbox, bytes.Clone(frame))
-	}
-	return nil
-}
-
-// receiveAll takes what has come without waiting. Why a target cannot receive
-// is left to the next step.
-func (c *connection) receiveAll(ctx context.Context) error {
-	for c.gone == nil {
-		soon, cancel := context.WithTimeout(ctx, transitTime)
-		frame, err := c.conn.Recv(soon)
-		cancel()
-		var closed *CloseError
-		if errors.As(err, &closed) {
-			c.gone = closed
-		}
-		if err != nil {
-			return nil //nolint:nilerr // the next step says it
-		}
-		if err := c.arrive(frame); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // disconnect ends the connection from the player's side.
 func (c *connection) disconnect(why string) {
 	if c.gone == nil {
@@ -196,10 +179,8 @@ func checkClientFrame(frame []byte) error {
 	if err != nil {
 		return err
 	}
-	for i := range items {
-		if items[i].Err != nil {
-			return items[i].Err
-		}
+	if i := slices.IndexFunc(items, func(item wire.ClientItem) bool { return item.Err != nil }); i >= 0 {
+		return items[i].Err
 	}
 	return nil
 }

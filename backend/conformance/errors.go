@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -20,6 +21,11 @@ type Failure struct {
 	Conversation []string
 	// Bound holds the values of the names.
 	Bound []string
+}
+
+// unmet is the failure of an expectation.
+func unmet(why string, expected, came json.RawMessage) *Failure {
+	return &Failure{Why: why, Expected: brief(expected), Came: brief(came)}
 }
 
 func (f *Failure) Error() string {

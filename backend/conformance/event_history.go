@@ -11,35 +11,26 @@ import (
 // eventHistory holds every durable event that a server sent, on any connection
 // and in any order, and finds contradictions: one seq with two contents, two
 // ends, an event behind the end. So every transcript also tests these rules.
-type eventHistory struct {
-	events map[eventKey]string
-	ends   map[streamKey]uint64
-	last   map[streamKey]uint64
-}
+type eventHistory map[streamKey]*streamHistory
 
 type streamKey struct{ tenant, id string }
 
-type eventKey struct {
-	streamKey
-	seq uint64
-}
-
-func newEventHistory() *eventHistory {
-	return &eventHistory{events: map[eventKey]string{}, ends: map[streamKey]uint64{}, last: map[streamKey]uint64{}}
+// streamHistory is what was sent of one stream.
+type streamHistory struct {
+	events map[uint64]string // by seq
+	// last is the greatest seq, end that of the result or error; 0: none.
+	last, end uint64
 }
 
 // checkFrame returns what is wrong with a server's frame.
-func (h *eventHistory) checkFrame(tenant string, frame []byte) error {
+func (h eventHistory) checkFrame(tenant string, frame []byte) error {
 	if len(frame) > wire.MaxServerMessage {
 		return fmt.Errorf("a server's frame holds at most %d bytes, this one has %d", wire.MaxServerMessage, len(frame))
 	}
 	if _, err := wire.DecodeServerFrame(frame); err != nil {
 		return err
 	}
-	list := []json.RawMessage{frame}
-	if kindOf(frame) == "array" {
-		list = elements(frame)
-	}
+	list := messagesOf(frame)
 	if len(list) == 0 {
 		return errors.New("an empty batch")
 	}
@@ -52,15 +43,16 @@ func (h *eventHistory) checkFrame(tenant string, frame []byte) error {
 		if m.Type == "" {
 			return errors.New("a message without type")
 		}
-		key := streamKey{tenant, m.ID}
-		if err := h.record(key, &m); err != nil {
+		s := h[streamKey{tenant, m.ID}]
+		if s == nil {
+			s = &streamHistory{events: map[uint64]string{}}
+			h[streamKey{tenant, m.ID}] = s
+		}
+		if err := s.record(&m); err != nil {
 			return err
 		}
 		for i := range m.Events {
-			if err := checkPage(&m, i); err != nil {
-				return err
-			}
-			if err := h.record(key, &m.Events[i]); err != nil {
+			if err := errors.Join(checkPage(&m, i), s.record(&m.Events[i])); err != nil {
 				return err
 			}
 		}
@@ -93,7 +85,7 @@ func firstSeq(e *wire.ServerMessage) uint64 {
 }
 
 // record adds an event, and refuses one that contradicts others.
-func (h *eventHistory) record(s streamKey, m *wire.ServerMessage) error {
+func (s *streamHistory) record(m *wire.ServerMessage) error {
 	if m.Seq == 0 {
 		return nil // no durable event
 	}
@@ -101,21 +93,20 @@ func (h *eventHistory) record(s streamKey, m *wire.ServerMessage) error {
 	// A snapshot states the id once, and an attempt may replace more than it
 	// did when it was sent first.
 	content.ID, content.From = "", 0
-	text, key := string(content.Append(nil)), eventKey{s, m.Seq}
-	if before, seen := h.events[key]; seen && before != text {
+	text := string(content.Append(nil))
+	if before, seen := s.events[m.Seq]; seen && before != text {
 		return fmt.Errorf("seq %d was %s before", m.Seq, brief([]byte(before)))
 	}
-	h.events[key] = text
-	h.last[s] = max(h.last[s], m.Seq)
-	end, ended := h.ends[s]
+	s.events[m.Seq] = text
+	s.last = max(s.last, m.Seq)
 	if m.Type == wire.TypeResult || m.Type == wire.TypeError {
-		if ended && end != m.Seq {
-			return fmt.Errorf("a second end: the first had seq %d", end)
+		if s.end != 0 && s.end != m.Seq {
+			return fmt.Errorf("a second end: the first had seq %d", s.end)
 		}
-		h.ends[s], end, ended = m.Seq, m.Seq, true
+		s.end = m.Seq
 	}
-	if ended && h.last[s] > end {
-		return fmt.Errorf("the event %d is behind the end, %d", h.last[s], end)
+	if s.end != 0 && s.last > s.end {
+		return fmt.Errorf("the event %d is behind the end, %d", s.last, s.end)
 	}
 	return nil
 }

@@ -15,11 +15,10 @@ import (
 // and not how many of them are replayed and how many are live.
 type streamReader struct {
 	*player
-	step  *Step
-	conn  *connection
-	id    json.RawMessage
-	epoch json.RawMessage // nil: not sent
-	ref   string
+	step *Step
+	conn *connection
+	id   json.RawMessage
+	ref  string
 	// position is the seq of the last event that was taken, held are events
 	// behind a gap by their first seq.
 	position uint64
@@ -27,36 +26,30 @@ type streamReader struct {
 	// complete reports that the last page has come; lagged, that the stream is
 	// not live any more.
 	complete, lagged bool
-	// pending are the patterns that no event has matched yet.
-	pending []json.RawMessage
-	total   int
+	// patterns are those of the step, and matched how many of them an event has
+	// matched.
+	patterns []json.RawMessage
+	matched  int
 }
 
 // follow subscribes from a position and takes events until all patterns have
 // matched.
 func (p *player) follow(ctx context.Context, c *connection, s *Step) (err error) {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	f := &streamReader{player: p, step: s, conn: c, held: map[uint64]json.RawMessage{}, pending: elements(s.with["events"])}
-	f.total = len(f.pending)
+	after, _ := integerOf(s.with["after"])
+	f := &streamReader{
+		player: p, step: s, conn: c, position: uint64(after), held: map[uint64]json.RawMessage{}, patterns: elements(s.with["events"]),
+	}
 	if f.id, err = p.expand(s.Arg); err != nil {
 		return err
 	}
-	if epoch, ok := s.with["epoch"]; ok {
-		if f.epoch, err = p.expand(epoch); err != nil {
-			return err
-		}
-	}
-	after, _ := integerOf(s.with["after"])
-	f.position = uint64(after)
 	if err := f.subscribe(); err != nil {
 		return err
 	}
-	for len(f.pending) > 0 || !f.complete {
+	for f.matched < len(f.patterns) || !f.complete {
 		m, err := p.nextMessage(ctx, c, []string{wire.TypeProgress}, false)
 		if err != nil {
-			why := fmt.Sprintf("%d of %d events came, snapshot %t: %v", f.total-len(f.pending), f.total, f.complete, err)
-			return &unmet{why, encodeArray(f.pending), nil}
+			why := fmt.Sprintf("%d of %d events came, snapshot %t: %v", f.matched, len(f.patterns), f.complete, err)
+			return unmet(why, encodeArray(f.patterns[f.matched:]), nil)
 		}
 		if err := f.takeMessage(m); err != nil {
 			return err
@@ -70,11 +63,15 @@ func (p *player) follow(ctx context.Context, c *connection, s *Step) (err error)
 func (f *streamReader) subscribe() error {
 	f.subscribes++
 	f.ref = fmt.Sprintf("follow-%d", f.subscribes)
-	m := []member{{"type", encode(wire.TypeSubscribe)}, {"ref", encode(f.ref)}, {"id", f.id}, {"after", encode(f.position)}}
-	if f.epoch != nil {
-		m = append(m, member{"epoch", f.epoch})
+	fields := []member{{"type", encode(wire.TypeSubscribe)}, {"ref", encode(f.ref)}, {"id", f.id}, {"after", encode(f.position)}}
+	if epoch, ok := f.step.with["epoch"]; ok {
+		value, err := f.expand(epoch)
+		if err != nil {
+			return err
+		}
+		fields = append(fields, member{"epoch", value})
 	}
-	return f.sendFrame(f.conn, encodeObject(m))
+	return f.sendFrame(f.conn, encodeObject(fields))
 }
 
 // takeMessage takes a snapshot, a lag or a live event.
@@ -91,12 +88,14 @@ func (f *streamReader) takeMessage(m json.RawMessage) error {
 	}
 	snapshot := head.Type == wire.TypeSnapshot
 	if !equalJSON(f.id, head.ID) || snapshot != (head.Ref == f.ref) {
-		return &unmet{"a message that is not of the stream that is followed", f.id, m}
+		return unmet("a message that is not of the stream that is followed", f.id, m)
 	}
 	switch {
 	case head.Type == wire.TypeLag:
 		f.lagged = true
-	case snapshot:
+	case !snapshot: // a live event: without its id it looks as it does in a snapshot
+		return f.takeEvent(withoutField(m, "id"))
+	default:
 		for _, e := range head.Events {
 			if err := f.takeEvent(e); err != nil {
 				return err
@@ -106,8 +105,6 @@ func (f *streamReader) takeMessage(m json.RawMessage) error {
 			return f.subscribe()
 		}
 		f.complete = true
-	default: // a live event: without its id it looks as it does in a snapshot
-		return f.takeEvent(encodeObject(slices.DeleteFunc(members(m), func(m member) bool { return m.key == "id" })))
 	}
 	if f.lagged && f.complete {
 		f.lagged, f.complete = false, false
@@ -124,22 +121,22 @@ func (f *streamReader) takeEvent(e json.RawMessage) error {
 	}
 	switch first := firstSeq(&head); {
 	case head.Seq == 0:
-		return &unmet{"an event without seq", nil, e}
+		return unmet("an event without seq", nil, e)
 	case head.Seq <= f.position:
 		return nil
 	case first > f.position+1:
 		f.held[first] = e
 		return nil
 	}
-	if !slices.Contains(f.step.Ignoring, head.Type) {
-		if len(f.pending) == 0 {
-			return &unmet{"one event more than expected", nil, e}
+	if !slices.Contains(f.step.ignoring, head.Type) {
+		if f.matched == len(f.patterns) {
+			return unmet("one event more than expected", nil, e)
 		}
-		if err := f.match(f.pending[0], e); err != nil {
-			why := fmt.Sprintf("event %d of %d: %v", f.total-len(f.pending)+1, f.total, err)
-			return &unmet{why, f.pending[0], e}
+		wrong := fmt.Sprintf("event %d of %d", f.matched+1, len(f.patterns))
+		if err := f.mustMatch(wrong, f.patterns[f.matched], e); err != nil {
+			return err
 		}
-		f.pending = f.pending[1:]
+		f.matched++
 	}
 	f.position = head.Seq
 	for first, held := range f.held {

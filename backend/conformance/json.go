@@ -4,34 +4,38 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
 // JSON values of transcripts and of messages stay text, so that what is sent
 // and what is shown reads like the file. The functions here take valid JSON
 // text without white space around it.
 
-// member is one field of an object.
+// member is a field of an object or, without a key, an element of an array.
 type member struct {
 	key   string
 	value json.RawMessage
 }
 
-// members returns an object's fields in the order in which they are written.
-func members(object json.RawMessage) []member {
-	d := json.NewDecoder(bytes.NewReader(object))
-	_, _ = d.Token() // the errors are those of invalid JSON
-	var out []member
+// members returns an object's fields or an array's elements, in the order in
+// which they are written. Other values have none.
+func members(value json.RawMessage) (out []member) {
+	d := json.NewDecoder(bytes.NewReader(value))
+	open, _ := d.Token() // the errors are those of invalid JSON
 	for d.More() {
-		key, err := d.Token()
 		var m member
-		if err != nil || d.Decode(&m.value) != nil {
+		if open == json.Delim('{') {
+			key, _ := d.Token()
+			m.key, _ = key.(string)
+		}
+		if d.Decode(&m.value) != nil {
 			return out
 		}
-		m.key, _ = key.(string)
 		out = append(out, m)
 	}
 	return out
@@ -43,29 +47,55 @@ func elements(array json.RawMessage) (out []json.RawMessage) {
 	return out
 }
 
+// messagesOf returns a batch's elements, or the one message.
+func messagesOf(frame []byte) []json.RawMessage {
+	if kindOf(frame) == "array" {
+		return elements(frame)
+	}
+	return []json.RawMessage{frame}
+}
+
+// replaceMembers returns an array or an object with each value replaced, and
+// other values as they are.
+func replaceMembers(value json.RawMessage, by func(json.RawMessage) (json.RawMessage, error)) (json.RawMessage, error) {
+	kind := kindOf(value)
+	if kind != "array" && kind != "object" {
+		return value, nil
+	}
+	list := members(value)
+	values := make([]json.RawMessage, len(list))
+	for i := range list {
+		var err error
+		if list[i].value, err = by(list[i].value); err != nil {
+			return nil, err
+		}
+		values[i] = list[i].value
+	}
+	if kind == "array" {
+		return encodeArray(values), nil
+	}
+	return encodeObject(list), nil
+}
+
+// withoutField returns an object without one of its fields.
+func withoutField(object json.RawMessage, key string) json.RawMessage {
+	return encodeObject(slices.DeleteFunc(members(object), func(m member) bool { return m.key == key }))
+}
+
 // checkJSON refuses what is not one JSON value, and duplicate keys in it.
 func checkJSON(data []byte) error {
 	var value json.RawMessage
 	if err := json.Unmarshal(data, &value); err != nil {
 		return err
 	}
-	switch kindOf(value) {
-	case "array":
-		for _, e := range elements(value) {
-			if err := checkJSON(e); err != nil {
-				return err
-			}
+	isObject, seen := kindOf(value) == "object", map[string]bool{}
+	for _, m := range members(value) {
+		if isObject && seen[m.key] {
+			return fmt.Errorf("duplicate key %q", m.key)
 		}
-	case "object":
-		seen := map[string]bool{}
-		for _, m := range members(value) {
-			if seen[m.key] {
-				return fmt.Errorf("duplicate key %q", m.key)
-			}
-			seen[m.key] = true
-			if err := checkJSON(m.value); err != nil {
-				return err
-			}
+		seen[m.key] = true
+		if err := checkJSON(m.value); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -119,68 +149,53 @@ func encode(v any) json.RawMessage {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// encodeObject writes an object.
 func encodeObject(fields []member) json.RawMessage {
-	out := []byte{'{'}
+	texts := make([]string, len(fields))
 	for i, m := range fields {
-		if i > 0 {
-			out = append(out, ", "...)
-		}
-		out = append(append(out, encode(m.key)...), ": "...)
-		out = append(out, m.value...)
+		texts[i] = string(encode(m.key)) + ": " + string(m.value)
 	}
-	return append(out, '}')
+	return json.RawMessage("{" + strings.Join(texts, ", ") + "}")
 }
 
-// encodeArray writes an array.
 func encodeArray(list []json.RawMessage) json.RawMessage {
-	out := []byte{'['}
+	texts := make([]string, len(list))
 	for i, e := range list {
-		if i > 0 {
-			out = append(out, ", "...)
-		}
-		out = append(out, e...)
+		texts[i] = string(e)
 	}
-	return append(out, ']')
+	return json.RawMessage("[" + strings.Join(texts, ", ") + "]")
 }
 
-// equalJSON reports whether two JSON texts mean the same value.
+// equalJSON reports whether two JSON texts mean the same value. Numbers may be
+// written differently: 1 and 1.0.
 func equalJSON(a, b json.RawMessage) bool {
-	var x, y any
-	return decodeNumbers(a, &x) == nil && decodeNumbers(b, &y) == nil && equalValues(x, y)
+	x, errX := decodeExact(a)
+	y, errY := decodeExact(b)
+	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
 }
 
-func decodeNumbers(text json.RawMessage, into *any) error {
+// decodeExact decodes JSON with the exact values of its numbers: as floats,
+// 2^53 and 2^53 + 1 would be equal.
+func decodeExact(text json.RawMessage) (value any, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	return d.Decode(into)
+	err = d.Decode(&value)
+	return exactNumbers(value), err
 }
 
-func equalValues(a, b any) bool {
-	switch v := a.(type) {
+func exactNumbers(value any) any {
+	switch v := value.(type) {
 	case json.Number:
-		w, ok := b.(json.Number)
-		return ok && equalNumbers(v, w)
+		return jsonscan.ParseDecimal(v.String())
 	case []any:
-		w, ok := b.([]any)
-		return ok && slices.EqualFunc(v, w, equalValues)
+		for i := range v {
+			v[i] = exactNumbers(v[i])
+		}
 	case map[string]any:
-		w, ok := b.(map[string]any)
-		return ok && maps.EqualFunc(v, w, equalValues)
+		for key := range v {
+			v[key] = exactNumbers(v[key])
+		}
 	}
-	return a == b
-}
-
-// equalNumbers compares numbers that may be written differently: 1 and 1.0.
-func equalNumbers(a, b json.Number) bool {
-	m, errA := a.Int64()
-	n, errB := b.Int64()
-	if errA == nil && errB == nil {
-		return m == n // as floats, 2^53 and 2^53 + 1 would be equal
-	}
-	f, errA := a.Float64()
-	g, errB := b.Float64()
-	return errA == nil && errB == nil && f == g
+	return value
 }
 
 // brief shortens a text for a report.
@@ -204,9 +219,6 @@ func variable(text string) (name string, ok bool) {
 
 // operator returns the name and the argument of {"$name": argument}.
 func operator(value json.RawMessage) (name string, arg json.RawMessage, ok bool) {
-	if kindOf(value) != "object" {
-		return "", nil, false
-	}
 	fields := members(value)
 	if len(fields) != 1 || len(fields[0].key) < 2 || fields[0].key[0] != '$' {
 		return "", nil, false

@@ -31,15 +31,15 @@ func ParseKnownFailures(data []byte, transcripts []*Transcript) (KnownFailures, 
 	return k, nil
 }
 
-// Interpret says what the result of Run or RunClient means when some failures are
-// known. It returns a *KnownFailure when the transcript failed as expected, an
-// *UnexpectedPassError when it passed though it should not, and otherwise err.
-func (k KnownFailures) Interpret(t *Transcript, err error) error {
+// interpret says what the result of Run or RunClient means when some failures are
+// known: a *KnownFailure when the transcript failed as expected, an error when it
+// passed though it should not, and otherwise err.
+func (k KnownFailures) interpret(t *Transcript, err error) error {
 	reason, known := k[t.Name]
 	var failure *Failure
 	switch {
 	case known && err == nil:
-		return &UnexpectedPassError{t.Name, reason}
+		return fmt.Errorf("transcript %s passes, and is listed as a known failure (%s): remove it from the list", t.Name, reason)
 	case known && errors.As(err, &failure):
 		return &KnownFailure{reason, failure}
 	}
@@ -57,16 +57,5 @@ func (k *KnownFailure) Error() string {
 	return fmt.Sprintf("KNOWN FAILURE (%s): %v", k.Reason, k.Failure)
 }
 
+// Unwrap returns the failure.
 func (k *KnownFailure) Unwrap() error { return k.Failure }
-
-// UnexpectedPassError reports that a transcript passed which is listed as a known
-// failure.
-type UnexpectedPassError struct {
-	Transcript string
-	// Reason is the one in the list.
-	Reason string
-}
-
-func (e *UnexpectedPassError) Error() string {
-	return fmt.Sprintf("transcript %s passes, and is listed as a known failure (%s): remove it from the list", e.Transcript, e.Reason)
-}

@@ -47,7 +47,7 @@ func TestKnownFailures(t *testing.T) {
 // What is not a failure of the transcript is not a known failure.
 func TestKnownFailuresAreFailures(t *testing.T) {
 	broken := errors.New("the target broke")
-	require.ErrorIs(t, KnownFailures{"example": "x"}.Interpret(pingPong(t), broken), broken)
+	require.ErrorIs(t, KnownFailures{"example": "x"}.interpret(pingPong(t), broken), broken)
 }
 
 func TestParseKnownFailures(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
 // rest is the key, or the last element, that allows more.
@@ -33,25 +35,23 @@ func mismatch(path, format string, args ...any) error {
 }
 
 func (b *bindings) matchAt(path string, pattern, value json.RawMessage) error {
-	want := pattern
+	text := stringOf(pattern)
+	if name, ok := variable(text); ok {
+		return b.matchName(path, name, value)
+	}
+	if strings.HasPrefix(text, "$$") {
+		return matchValue(path, encode(text[1:]), value)
+	}
+	if name, arg, ok := operator(pattern); ok {
+		return b.matchOperator(path, name, arg, value)
+	}
 	switch kindOf(pattern) {
 	case "object":
-		if name, arg, ok := operator(pattern); ok {
-			return b.matchOperator(path, name, arg, value)
-		}
 		return b.matchObject(path, members(pattern), value)
 	case "array":
 		return b.matchArray(path, elements(pattern), value)
-	case "string":
-		text := stringOf(pattern)
-		if name, ok := variable(text); ok {
-			return b.matchName(path, name, value)
-		}
-		if strings.HasPrefix(text, "$$") {
-			want = encode(text[1:])
-		}
 	}
-	return matchValue(path, want, value)
+	return matchValue(path, pattern, value)
 }
 
 func matchValue(path string, want, value json.RawMessage) error {
@@ -81,36 +81,38 @@ func (b *bindings) matchName(path, name string, value json.RawMessage) error {
 }
 
 func (b *bindings) matchObject(path string, pattern []member, value json.RawMessage) error {
-	var fields map[string]json.RawMessage
-	if kindOf(value) != "object" || json.Unmarshal(value, &fields) != nil {
+	var left map[string]json.RawMessage // the fields that no pattern was for yet
+	if kindOf(value) != "object" || json.Unmarshal(value, &left) != nil {
 		return mismatch(path, "expected an object, came %s", brief(value))
 	}
 	open := false
 	for _, m := range pattern {
-		if m.key == rest {
-			open = true
-			continue
-		}
-		field, present := fields[m.key]
-		delete(fields, m.key)
+		field, present := left[m.key]
 		at := path + "." + m.key
-		name, _, _ := operator(m.value)
-		switch optional := name == "$optional" || stringOf(m.value) == "$absent"; {
-		case !present && optional:
-			continue
-		case !present:
+		switch {
+		case m.key == rest:
+			open = true
+		case !present && !isOptional(m.value):
 			return mismatch(at, "is absent, expected %s", brief(m.value))
-		}
-		if err := b.matchAt(at, m.value, field); err != nil {
-			return err
+		case present:
+			if err := b.matchAt(at, m.value, field); err != nil {
+				return err
+			}
+			delete(left, m.key)
 		}
 	}
 	for _, m := range members(value) {
-		if _, left := fields[m.key]; left && !open {
+		if _, ok := left[m.key]; ok && !open {
 			return mismatch(path+"."+m.key, "was not expected, is %s", brief(m.value))
 		}
 	}
 	return nil
+}
+
+// isOptional reports whether a field with this pattern may be absent.
+func isOptional(pattern json.RawMessage) bool {
+	name, _, _ := operator(pattern)
+	return name == "$optional" || stringOf(pattern) == "$absent"
 }
 
 func (b *bindings) matchArray(path string, pattern []json.RawMessage, value json.RawMessage) error {
@@ -145,12 +147,9 @@ func (b *bindings) matchOperator(path, name string, arg, value json.RawMessage) 
 			return mismatch(path, "expected any %s, came %s", want, brief(value))
 		}
 	case "$oneOf":
-		for _, choice := range elements(arg) {
-			if b.match(choice, value) == nil {
-				return nil
-			}
+		if !slices.ContainsFunc(elements(arg), func(choice json.RawMessage) bool { return b.match(choice, value) == nil }) {
+			return mismatch(path, "expected one of %s, came %s", brief(arg), brief(value))
 		}
-		return mismatch(path, "expected one of %s, came %s", brief(arg), brief(value))
 	case "$between":
 		return b.matchBetween(path, elements(arg), value)
 	case "$contains":
@@ -158,13 +157,11 @@ func (b *bindings) matchOperator(path, name string, arg, value json.RawMessage) 
 			return mismatch(path, "expected a text with %s in it, came %s", arg, brief(value))
 		}
 	case "$length":
-		switch kind {
-		case "string":
-			return b.matchAt(path+" (its length)", arg, encode(len(stringOf(value))))
-		case "array":
-			return b.matchAt(path+" (its length)", arg, encode(len(elements(value))))
+		length := len(stringOf(value)) + len(elements(value)) // one of them is 0
+		if kind != "string" && kind != "array" {
+			return mismatch(path, "expected a text or an array, came %s", brief(value))
 		}
-		return mismatch(path, "expected a text or an array, came %s", brief(value))
+		return b.matchAt(path+" (its length)", arg, encode(length))
 	case "$raw":
 		if want := stringOf(arg); string(bytes.TrimSpace(value)) != want {
 			return mismatch(path, "expected the bytes %s, came %s", want, brief(value))
@@ -172,7 +169,7 @@ func (b *bindings) matchOperator(path, name string, arg, value json.RawMessage) 
 	case "$optional":
 		return b.matchAt(path, arg, value)
 	case "$times":
-		return b.matchArray(path, elements(repeated(arg)), value)
+		return b.matchArray(path, repeated(arg), value)
 	default:
 		want, err := b.compute(name, arg)
 		if err != nil {
@@ -184,19 +181,18 @@ func (b *bindings) matchOperator(path, name string, arg, value json.RawMessage) 
 }
 
 func (b *bindings) matchBetween(path string, bounds []json.RawMessage, value json.RawMessage) error {
-	var limits [2]int64
-	for i, bound := range bounds {
-		var err error
-		if limits[i], err = b.integer(bound); err != nil {
-			return mismatch(path, "the pattern is wrong: %v", err)
-		}
+	low, errLow := b.integer(bounds[0])
+	high, errHigh := b.integer(bounds[1])
+	if err := errors.Join(errLow, errHigh); err != nil {
+		return mismatch(path, "the pattern is wrong: %v", err)
 	}
-	var n float64
-	if !slices.Contains([]string{"integer", "number"}, kindOf(value)) || json.Unmarshal(value, &n) != nil {
+	if kind := kindOf(value); kind != "integer" && kind != "number" {
 		return mismatch(path, "expected a number, came %s", brief(value))
 	}
-	if n < float64(limits[0]) || n > float64(limits[1]) {
-		return mismatch(path, "expected %d to %d, came %s", limits[0], limits[1], value)
+	decimal := func(text json.RawMessage) jsonscan.Decimal { return jsonscan.ParseDecimal(string(text)) }
+	n := decimal(value)
+	if n.Compare(decimal(encode(low))) < 0 || n.Compare(decimal(encode(high))) > 0 {
+		return mismatch(path, "expected %d to %d, came %s", low, high, value)
 	}
 	return nil
 }

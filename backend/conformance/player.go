@@ -46,13 +46,13 @@ type TB interface {
 // test is skipped, and says why. It closes the target.
 func Play(tb TB, t *Transcript, target Target, known KnownFailures) {
 	tb.Helper()
-	report(tb, known.Interpret(t, Run(tb.Context(), t, target, nil)))
+	report(tb, known.interpret(t, Run(tb.Context(), t, target, nil)))
 }
 
 // PlayClient does with a client what Play does with a server.
 func PlayClient(tb TB, t *Transcript, target ClientTarget, known KnownFailures) {
 	tb.Helper()
-	report(tb, known.Interpret(t, RunClient(tb.Context(), t, target, nil)))
+	report(tb, known.interpret(t, RunClient(tb.Context(), t, target, nil)))
 }
 
 func report(tb TB, err error) {
@@ -71,15 +71,15 @@ func report(tb TB, err error) {
 // *UnsupportedError when the target lacks an ability, a *Failure when the
 // transcript failed, or what closing returned.
 func Run(ctx context.Context, t *Transcript, target Target, o *Options) error {
-	p := &player{transcript: t, target: target, server: target, history: newEventHistory()}
-	return errors.Join(p.runSteps(ctx, Server, target.Abilities(), o), target.Close())
+	p := &player{transcript: t, target: target, server: target, history: eventHistory{}}
+	return errors.Join(p.play(ctx, Server, target.Abilities(), o), target.Close())
 }
 
 // RunClient plays a transcript against a client, and closes it. Errors are
 // those of Run.
 func RunClient(ctx context.Context, t *Transcript, target ClientTarget, o *Options) error {
 	p := &player{transcript: t, target: target, client: target}
-	return errors.Join(p.runSteps(ctx, Client, target.Abilities(), o), target.Close())
+	return errors.Join(p.play(ctx, Client, target.Abilities(), o), target.Close())
 }
 
 // player plays one transcript: the clients of a server, or the server of a
@@ -95,7 +95,7 @@ type player struct {
 	// connections holds the newest connection of each name, opened all.
 	connections map[string]*connection
 	opened      []*connection
-	history     *eventHistory
+	history     eventHistory
 	// exact reports that the target's clock moves only when all that is due has
 	// been done. Only then do the transcript's times say what must happen
 	// within a time, and what must not: on other targets a busy machine can
@@ -105,17 +105,21 @@ type player struct {
 	log        []string
 }
 
-// runSteps runs the steps, and then makes sure that nothing more comes.
-func (p *player) runSteps(ctx context.Context, side Side, abilities []Ability, o *Options) error {
+// realTimer is a target whose time passes by itself, even if it has the ability
+// Clock.
+type realTimer interface{ realTime() }
+
+// errNoRole is for targets that have an ability without what it is used by.
+var errNoRole = errors.New("the target has the ability, but does not implement its role: Clock or Controller")
+
+// play plays the steps, and then makes sure that nothing more comes.
+func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Options) error {
 	t := p.transcript
 	if t.Tests != side {
 		return fmt.Errorf("transcript %s tests a %s", t.Name, t.Tests)
 	}
 	if lacked := missing(t.Needs, abilities); len(lacked) > 0 {
 		return &UnsupportedError{t.Name, lacked}
-	}
-	if err := checkRoles(p.target, t.Needs); err != nil {
-		return err
 	}
 	now := time.Now
 	if c, ok := p.target.(Clock); ok {
@@ -135,13 +139,12 @@ func (p *player) runSteps(ctx context.Context, side Side, abilities []Ability, o
 	}
 	defer p.dropAll("the transcript has ended")
 	for i := range t.Steps {
-		s := &t.Steps[i]
-		err := verbs[s.Verb].run(p, ctx, s)
+		err := p.playStep(ctx, &t.Steps[i])
 		if ctx.Err() != nil {
 			err = ctx.Err() // otherwise its end would be taken for silence
 		}
 		if err != nil {
-			return p.failure(i+1, s.source, err)
+			return p.failure(i+1, t.Steps[i].source, err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.connections)) {
@@ -154,27 +157,36 @@ func (p *player) runSteps(ctx context.Context, side Side, abilities []Ability, o
 	return nil
 }
 
-// realTimer is a target whose time passes by itself, even if it has the ability
-// Clock.
-type realTimer interface{ realTime() }
-
-// unmet is an expectation that was not met.
-type unmet struct {
-	why      string
-	expected []byte
-	came     []byte
+// playStep plays a step. Where time passes by itself its time only catches what
+// never comes.
+func (p *player) playStep(ctx context.Context, s *Step) error {
+	v := verbs[s.Verb]
+	if !v.unlimited {
+		limit := cmp.Or(s.within, p.options.MaxWait)
+		if !p.exact {
+			limit = max(limit, p.options.MaxWait)
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	if v.on == nil {
+		return v.run(p, ctx, s)
+	}
+	c, ok := p.connections[s.on]
+	if !ok {
+		return fmt.Errorf("there is no connection %q", s.on)
+	}
+	return v.on(p, ctx, c, s)
 }
 
-func (u *unmet) Error() string { return u.why }
-
+// failure completes what is known of a failure.
 func (p *player) failure(step int, source string, err error) *Failure {
-	f := &Failure{
-		Transcript: p.transcript.Name, Step: step, Of: len(p.transcript.Steps), Source: source, Why: err.Error(), Conversation: p.log,
+	var f *Failure
+	if !errors.As(err, &f) {
+		f = &Failure{Why: err.Error()}
 	}
-	var u *unmet
-	if errors.As(err, &u) {
-		f.Expected, f.Came = brief(u.expected), brief(u.came)
-	}
+	f.Transcript, f.Step, f.Of, f.Source, f.Conversation = p.transcript.Name, step, len(p.transcript.Steps), source, p.log
 	for _, name := range slices.Sorted(maps.Keys(p.values)) {
 		f.Bound = append(f.Bound, "$"+name+" = "+brief(p.values[name]))
 	}
@@ -218,16 +230,6 @@ func (p *player) dropAll(why string) {
 	}
 }
 
-// within returns a context for the time that a step may take. Where time passes
-// by itself it only catches what never comes.
-func (p *player) within(ctx context.Context, s *Step) (context.Context, context.CancelFunc) {
-	d := cmp.Or(s.Within, p.options.MaxWait)
-	if !p.exact {
-		d = max(d, p.options.MaxWait)
-	}
-	return context.WithTimeout(ctx, d)
-}
-
 // send sends what a step says.
 func (p *player) send(_ context.Context, c *connection, s *Step) error {
 	var frame []byte
@@ -235,17 +237,15 @@ func (p *player) send(_ context.Context, c *connection, s *Step) error {
 	switch s.Verb {
 	case "sendHex", "sendBinary":
 		frame, err = hex.DecodeString(s.textArg())
-	case "sendText":
-		var text json.RawMessage
-		text, err = p.expand(s.Arg)
-		frame = []byte(stringOf(text))
 	default:
 		frame, err = p.expand(s.Arg)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if s.Verb == "sendBinary" {
+	case s.Verb == "sendText":
+		frame = []byte(stringOf(frame))
+	case s.Verb == "sendBinary":
 		p.logMessage("→ %s: binary %x", c.name, frame)
 		return c.conn.SendBinary(frame)
 	}
@@ -259,7 +259,7 @@ func (p *player) sendFrame(c *connection, frame []byte) error {
 }
 
 // injectFault lets something happen to the next frame of a direction.
-func (p *player) injectFault(_ context.Context, c *connection, s *Step) error {
+func (*player) injectFault(_ context.Context, c *connection, s *Step) error {
 	f := &c.sent
 	if s.textArg() == received {
 		f = &c.received

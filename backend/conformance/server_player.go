@@ -33,29 +33,22 @@ func (p *player) identity(name string) Identity {
 
 // connect opens a connection, or expects that it is refused.
 func (p *player) connect(ctx context.Context, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
 	who := p.identity(s.textArg())
 	conn, err := p.server.Connect(ctx, who)
 	want, refused := s.with["refused"]
-	switch {
-	case !refused && err != nil:
-		return fmt.Errorf("connecting as %s: %w", s.textArg(), err)
-	case !refused:
-		return p.addConnection(s.On, conn, func(frame []byte) error { return p.history.checkFrame(who.Tenant, frame) })
-	case err == nil:
-		conn.Cut()
-		return &unmet{"the handshake was not refused", want, nil}
-	}
 	var r *Refusal
-	if !errors.As(err, &r) {
-		return err
+	switch {
+	case refused && err == nil:
+		conn.Cut()
+		return unmet("the handshake was not refused", want, nil)
+	case refused && errors.As(err, &r):
+		return p.mustMatch("refused differently", want, encodeObject([]member{
+			{"status", encode(r.Status)}, {"code", encode(r.Code)}, {"retryAfter", encode(r.RetryAfter)},
+		}))
+	case err != nil:
+		return fmt.Errorf("connecting as %s: %w", s.textArg(), err)
 	}
-	came := encodeObject([]member{{"status", encode(r.Status)}, {"code", encode(r.Code)}, {"retryAfter", encode(r.RetryAfter)}})
-	if err := p.match(want, came); err != nil {
-		return &unmet{"refused differently: " + err.Error(), want, came}
-	}
-	return nil
+	return p.addConnection(s.on, conn, func(frame []byte) error { return p.history.checkFrame(who.Tenant, frame) })
 }
 
 // pollInterval is how long poll waits before it asks again.
@@ -63,16 +56,14 @@ const pollInterval = 20 * time.Millisecond
 
 // poll sends a message again and again, until the answer matches.
 func (p *player) poll(ctx context.Context, c *connection, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
 	until := s.with["until"]
 	for {
 		if err := p.send(ctx, c, s); err != nil {
 			return err
 		}
-		m, err := p.nextMessage(ctx, c, s.Ignoring, false)
+		m, err := p.nextMessage(ctx, c, s.ignoring, false)
 		if err != nil {
-			return &unmet{"no answer" + c.suffix + ": " + err.Error(), until, nil}
+			return unmet("no answer"+c.suffix+": "+err.Error(), until, nil)
 		}
 		if err = p.match(until, m); err == nil {
 			return nil
@@ -80,50 +71,41 @@ func (p *player) poll(ctx context.Context, c *connection, s *Step) error {
 		select {
 		case <-time.After(pollInterval):
 		case <-ctx.Done():
-			return &unmet{"no answer" + c.suffix + " has matched in time: " + err.Error(), until, m}
+			return unmet("no answer"+c.suffix+" has matched in time: "+err.Error(), until, m)
 		}
 	}
 }
 
-// kill kills the process. No connection can be used afterwards.
-func (p *player) kill(ctx context.Context, s *Step) error {
-	when := When(s.textArg())
-	if err := p.target.(Controller).Kill(ctx, when); err != nil || when != Now {
-		return err
+// control controls the server's process. After a kill and a restart no
+// connection can be used.
+func (p *player) control(ctx context.Context, s *Step) error {
+	target, ok := p.target.(Controller)
+	if !ok {
+		return errNoRole
 	}
-	p.logMessage("— killed")
-	p.dropAll("its server is gone")
-	return nil
-}
-
-// restart starts a new process; the connections of the one before are gone.
-func (p *player) restart(ctx context.Context, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	if err := p.target.(Controller).Restart(ctx); err != nil {
-		return err
+	arg := s.textArg()
+	switch s.Verb {
+	case "await":
+		return target.Await(ctx, arg)
+	case "release":
+		target.Release(arg)
+		return nil
+	case "shutdown":
+		return target.Shutdown(ctx)
+	case "handOver":
+		return target.HandOver(ctx)
+	case "kill":
+		if err := target.Kill(ctx, When(arg)); err != nil || When(arg) != Now {
+			return err
+		}
+		p.logMessage("— killed")
+	case "restart":
+		if err := target.Restart(ctx); err != nil {
+			return err
+		}
+		p.logMessage("— restarted")
 	}
-	p.logMessage("— restarted")
 	p.dropAll("its server is gone")
-	return nil
-}
-
-func (p *player) shutdown(ctx context.Context, _ *Step) error {
-	return p.target.(Controller).Shutdown(ctx)
-}
-
-func (p *player) handOver(ctx context.Context, _ *Step) error {
-	return p.target.(Controller).HandOver(ctx)
-}
-
-func (p *player) await(ctx context.Context, s *Step) error {
-	ctx, cancel := p.within(ctx, s)
-	defer cancel()
-	return p.target.(Controller).Await(ctx, s.textArg())
-}
-
-func (p *player) release(_ context.Context, s *Step) error {
-	p.target.(Controller).Release(s.textArg())
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -29,12 +30,12 @@ type Socket struct {
 	why     *CloseError // why it has; set before frames is closed
 	onFrame func(frame []byte)
 	done    chan struct{} // closed by Cut
-	once    sync.Once
-
+	cut     func()        // closes done, once
 	writing sync.Mutex
-
-	mu      sync.Mutex
-	resumed chan struct{} // closed unless reading is stalled
+	stalled atomic.Bool
+	// flowing has room for one value, which the reader sends and takes back before
+	// it passes a frame on. Stall fills it.
+	flowing chan struct{}
 }
 
 // NewSocket takes a connection over. onFrame, if it is not nil, is called with
@@ -44,8 +45,11 @@ func NewSocket(ws *websocket.Conn, onFrame func(frame []byte)) *Socket {
 	if onFrame == nil {
 		onFrame = func([]byte) {}
 	}
-	s := &Socket{ws: ws, frames: make(chan []byte, socketFrames), onFrame: onFrame, done: make(chan struct{}), resumed: make(chan struct{})}
-	close(s.resumed)
+	done := make(chan struct{})
+	s := &Socket{
+		ws: ws, frames: make(chan []byte, socketFrames), onFrame: onFrame, flowing: make(chan struct{}, 1),
+		done: done, cut: sync.OnceFunc(func() { close(done) }),
+	}
 	go s.readLoop()
 	return s
 }
@@ -67,11 +71,9 @@ func (s *Socket) readLoop() {
 		if kind == websocket.BinaryMessage {
 			data = []byte(`{"type": "a binary frame"}`) // which nothing expects
 		}
-		s.mu.Lock()
-		resumed := s.resumed
-		s.mu.Unlock()
 		select {
-		case <-resumed:
+		case s.flowing <- struct{}{}:
+			<-s.flowing
 		case <-s.done:
 		}
 		select {
@@ -123,34 +125,20 @@ func (s *Socket) Close(code int) error {
 
 // Cut ends the connection without a close frame. It may be called again.
 func (s *Socket) Cut() {
-	s.once.Do(func() { close(s.done) })
+	s.cut()
 	_ = s.ws.NetConn().Close()
 }
 
 // Stall stops reading: what the peer sends stays in the network.
 func (s *Socket) Stall() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flowing() {
-		s.resumed = make(chan struct{})
+	if s.stalled.CompareAndSwap(false, true) {
+		s.flowing <- struct{}{}
 	}
 }
 
 // Resume continues reading.
 func (s *Socket) Resume() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.flowing() {
-		close(s.resumed)
-	}
-}
-
-// flowing reports whether frames are read. The caller holds mu.
-func (s *Socket) flowing() bool {
-	select {
-	case <-s.resumed:
-		return true
-	default:
-		return false
+	if s.stalled.CompareAndSwap(true, false) {
+		<-s.flowing
 	}
 }

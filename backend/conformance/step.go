@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,12 +18,12 @@ type Step struct {
 	// Verb is what is done, and Arg its argument.
 	Verb string
 	Arg  json.RawMessage
-	// On names the connection.
-	On string
-	// Ignoring are types of messages that are ignored.
-	Ignoring []string
-	// Within is how long to wait. Zero: Options.Patience.
-	Within time.Duration
+	// on names the connection.
+	on string
+	// ignoring are types of messages that are ignored.
+	ignoring []string
+	// within is how long to wait. Zero: Options.MaxWait.
+	within time.Duration
 	// with holds all modifiers.
 	with map[string]json.RawMessage
 	// source is the step as it is written in the file.
@@ -36,7 +37,7 @@ func isText(n json.RawMessage) bool   { return stringOf(n) != "" }
 func isString(n json.RawMessage) bool { return kindOf(n) == "string" }
 func isTrue(n json.RawMessage) bool   { return string(n) == "true" }
 func isObject(n json.RawMessage) bool { return kindOf(n) == "object" }
-func isList(n json.RawMessage) bool   { return kindOf(n) == "array" && len(elements(n)) > 0 }
+func isList(n json.RawMessage) bool   { return len(elements(n)) > 0 }
 func isAny(json.RawMessage) bool      { return true }
 
 func isCount(n json.RawMessage) bool {
@@ -44,16 +45,15 @@ func isCount(n json.RawMessage) bool {
 	return ok && i >= 0
 }
 
-func isMessages(n json.RawMessage) bool { return isObject(n) || isList(n) }
-
-func isStringOrObject(n json.RawMessage) bool { return isString(n) || isObject(n) }
-
-// listOf reports whether all elements of an array pass a check.
-func listOf(n json.RawMessage, is check) bool {
-	return kindOf(n) == "array" && !slices.ContainsFunc(elements(n), func(e json.RawMessage) bool { return !is(e) })
+func either(is, or check) check {
+	return func(n json.RawMessage) bool { return is(n) || or(n) }
 }
 
-func isTexts(n json.RawMessage) bool { return listOf(n, isText) }
+func listOf(is check) check {
+	return func(n json.RawMessage) bool {
+		return kindOf(n) == "array" && !slices.ContainsFunc(elements(n), func(e json.RawMessage) bool { return !is(e) })
+	}
+}
 
 func oneOf(words ...string) check {
 	return func(n json.RawMessage) bool { return slices.Contains(words, stringOf(n)) }
@@ -73,11 +73,11 @@ var operators = map[string]check{
 	"$any":      oneOf("string", "integer", "number", "boolean", "object", "array", "null"),
 	"$optional": isAny,
 	"$oneOf":    isList,
-	"$between":  func(n json.RawMessage) bool { return listOf(n, isTerm) && len(elements(n)) == 2 },
+	"$between":  func(n json.RawMessage) bool { return listOf(isTerm)(n) && len(elements(n)) == 2 },
 	"$contains": isText,
 	"$length":   isAny,
 	"$raw":      func(n json.RawMessage) bool { return json.Valid([]byte(stringOf(n))) },
-	"$plus":     func(n json.RawMessage) bool { return listOf(n, isTerm) },
+	"$plus":     listOf(isTerm),
 	"$repeat":   func(n json.RawMessage) bool { what, _, ok := repetition(n); return ok && isString(what) },
 	"$times":    func(n json.RawMessage) bool { _, _, ok := repetition(n); return ok },
 	"$token":    isText,
@@ -94,17 +94,8 @@ func checkOperators(n json.RawMessage) error {
 			return fmt.Errorf("%s cannot take %s", name, brief(arg))
 		}
 	}
-	var inner []json.RawMessage
-	switch kindOf(n) {
-	case "array":
-		inner = elements(n)
-	case "object":
-		for _, m := range members(n) {
-			inner = append(inner, m.value)
-		}
-	}
-	for _, e := range inner {
-		if err := checkOperators(e); err != nil {
+	for _, m := range members(n) {
+		if err := checkOperators(m.value); err != nil {
 			return err
 		}
 	}
@@ -113,65 +104,65 @@ func checkOperators(n json.RawMessage) error {
 
 // modifiers holds what each modifier takes. Every verb may have a note.
 var modifiers = map[string]check{
-	"note": isText, "on": isText, "ignoring": isTexts, "withinMs": isCount, "refused": isObject, "token": isStringOrObject, "pick": isString,
-	"request": isObject, "id": isText, "events": isList, "forMs": isCount, "with": isObject, "after": isCount, "epoch": isText, "until": isObject,
+	"note": isText, "on": isText, "ignoring": listOf(isText), "withinMs": isCount, "refused": isObject,
+	"token": either(isString, isObject), "pick": isString, "request": isObject, "id": isText, "events": isList,
+	"forMs": isCount, "with": isObject, "after": isCount, "epoch": isText, "until": isObject,
 }
 
 // parseStep reads a step of a transcript that tests a side.
 func parseStep(side Side, raw json.RawMessage) (Step, error) {
-	if kindOf(raw) != "object" {
-		return Step{}, errors.New("a step is an object")
+	s := Step{with: map[string]json.RawMessage{}, source: string(raw)}
+	if !isObject(raw) {
+		return s, errors.New("a step is an object")
 	}
 	if err := checkOperators(raw); err != nil {
-		return Step{}, err
+		return s, err
 	}
-	s := Step{On: mainConnection, with: map[string]json.RawMessage{}, source: string(raw)}
 	for _, m := range members(raw) {
 		v, isVerb := verbs[m.key]
-		isVerb = isVerb && (v.side == "" || v.side == side)
 		takes, isModifier := modifiers[m.key]
-		switch {
+		switch isVerb = isVerb && (v.side == "" || v.side == side); {
 		case isVerb && s.Verb != "":
-			return Step{}, fmt.Errorf("%s and %s in one step", s.Verb, m.key)
+			return s, fmt.Errorf("%s and %s in one step", s.Verb, m.key)
 		case isVerb && !v.takes(m.value):
-			return Step{}, fmt.Errorf("%s cannot take this", m.key)
+			return s, fmt.Errorf("%s cannot take this", m.key)
 		case isVerb:
 			s.Verb, s.Arg = m.key, m.value
 		case !isModifier:
-			return Step{}, fmt.Errorf("%q is no verb of a transcript for a %s, and no modifier", m.key, side)
+			return s, fmt.Errorf("%q is no verb of a transcript for a %s, and no modifier", m.key, side)
 		case !takes(m.value):
-			return Step{}, fmt.Errorf("%s cannot be this", m.key)
+			return s, fmt.Errorf("%s cannot be this", m.key)
 		default:
 			s.with[m.key] = m.value
 		}
 	}
 	if s.Verb == "" {
-		return Step{}, errors.New("a step without a verb")
+		return s, errors.New("a step without a verb")
 	}
-	return s, s.readModifiers()
+	s.on = cmp.Or(stringOf(s.with["on"]), mainConnection)
+	switch s.Verb {
+	case "cut", "stall", "resume":
+		s.on = s.textArg()
+	}
+	s.within = milliseconds(s.with["withinMs"])
+	_ = json.Unmarshal(s.with["ignoring"], &s.ignoring) // nil if there is none
+	return s, s.checkModifiers()
 }
 
-// readModifiers sets the fields that modifiers set, and refuses what the verb
-// does not have, or must have.
-func (s *Step) readModifiers() error {
-	allowed := strings.Fields(verbs[s.Verb].with)
-	for _, name := range allowed {
+// checkModifiers refuses modifiers that the verb does not have, and misses those
+// that it must have.
+func (s *Step) checkModifiers() error {
+	allowed := []string{"note"}
+	for _, name := range strings.Fields(verbs[s.Verb].with) {
 		name, must := strings.CutSuffix(name, "!")
 		if _, ok := s.with[name]; must && !ok {
 			return fmt.Errorf("%s needs %s", s.Verb, name)
 		}
+		allowed = append(allowed, name)
 	}
-	for name, value := range s.with {
-		if name != "note" && !slices.Contains(allowed, name) && !slices.Contains(allowed, name+"!") {
+	for name := range s.with {
+		if !slices.Contains(allowed, name) {
 			return fmt.Errorf("%s has no %s", s.Verb, name)
-		}
-		switch name {
-		case "on":
-			s.On = stringOf(value)
-		case "ignoring":
-			_ = json.Unmarshal(value, &s.Ignoring)
-		case "withinMs":
-			s.Within = milliseconds(value)
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ type Entry struct {
 	Transcript *Transcript
 	Outcome    Outcome
 	// Err is the reason, unless it passed: a *Failure, *UnsupportedError,
-	// *KnownFailure, *UnexpectedPassError, or why it could not be played.
+	// *KnownFailure, that a known failure has passed, or why it could not be played.
 	Err  error
 	Took time.Duration
 }
@@ -50,19 +50,6 @@ type Verdict struct {
 // OK reports whether all failures were known, and something was played.
 func (v *Verdict) OK() bool { return v.Failed == 0 && v.Passed+v.Known > 0 }
 
-func (v *Verdict) count(o Outcome) {
-	switch o {
-	case Passed:
-		v.Passed++
-	case Failed:
-		v.Failed++
-	case NotPlayed:
-		v.NotPlayed++
-	case Known:
-		v.Known++
-	}
-}
-
 // Suite plays transcripts, several at a time.
 type Suite struct {
 	Transcripts []*Transcript
@@ -78,30 +65,26 @@ type Suite struct {
 // time, ended in the order in which the transcripts end. When ctx ends, those
 // that have not begun are not played.
 func (s *Suite) Run(ctx context.Context, started func(*Transcript), ended func(*Entry)) Verdict {
-	var verdict Verdict
-	var mu sync.Mutex // held while started and ended are called
+	counts := map[Outcome]int{}
+	var mu sync.Mutex // guards counts, and is held while started and ended are called
 	var wg sync.WaitGroup
-	next := make(chan *Transcript)
-	for range max(1, s.Parallel) {
+	playing := make(chan struct{}, max(1, s.Parallel))
+	for _, t := range s.Transcripts {
+		playing <- struct{}{}
 		wg.Go(func() {
-			for t := range next {
-				mu.Lock()
-				started(t)
-				mu.Unlock()
-				e := s.playOne(ctx, t)
-				mu.Lock()
-				verdict.count(e.Outcome)
-				ended(e)
-				mu.Unlock()
-			}
+			defer func() { <-playing }()
+			mu.Lock()
+			started(t)
+			mu.Unlock()
+			e := s.playOne(ctx, t)
+			mu.Lock()
+			defer mu.Unlock()
+			counts[e.Outcome]++
+			ended(e)
 		})
 	}
-	for _, t := range s.Transcripts {
-		next <- t
-	}
-	close(next)
 	wg.Wait()
-	return verdict
+	return Verdict{counts[Passed], counts[Failed], counts[NotPlayed], counts[Known]}
 }
 
 func (s *Suite) playOne(ctx context.Context, t *Transcript) *Entry {
@@ -110,7 +93,7 @@ func (s *Suite) playOne(ctx context.Context, t *Transcript) *Entry {
 		return e
 	}
 	began := time.Now()
-	e.Err = s.Known.Interpret(t, s.Play(ctx, t))
+	e.Err = s.Known.interpret(t, s.Play(ctx, t))
 	e.Took = time.Since(began)
 	var known *KnownFailure
 	switch {

@@ -131,20 +131,6 @@ type Controller interface {
 	Release(gate string)
 }
 
-// checkRoles refuses a target that has abilities without being a Clock or a
-// Controller.
-func checkRoles(target any, needs []Ability) error {
-	_, isClock := target.(Clock)
-	_, isController := target.(Controller)
-	for _, a := range needs {
-		controlled := slices.Contains([]Ability{AbilityKill, AbilityRestart, AbilityShutdown, AbilityGates, AbilityHandover}, a)
-		if a == AbilityClock && !isClock || controlled && !isController {
-			return fmt.Errorf("the target has the ability %s, but does not implement its role", a)
-		}
-	}
-	return nil
-}
-
 // missing returns which of the abilities that a transcript needs are lacking.
 func missing(need, have []Ability) []Ability {
 	return slices.DeleteFunc(slices.Clone(need), func(a Ability) bool { return slices.Contains(have, a) })
