@@ -43,25 +43,24 @@ type ClientOptions struct {
 // readers are handed: see contract/sessions/CLIENTS.md. Each transcript gets a
 // process of its own.
 type ClientProcess struct {
-	name      string
-	abilities []Ability
-	waiting   waitingClock
-	endTime   time.Duration
-	listener  *Listener
-	web       *http.Server
-	cmd       *exec.Cmd
-	input     io.WriteCloser
-	stderr    *tail
+	waitingClock
+	name     string
+	have     []Ability
+	endTime  time.Duration
+	listener *Listener
+	web      *http.Server
+	cmd      *exec.Cmd
+	input    io.WriteCloser
+	output   io.ReadCloser
+	stderr   *tail
 	// lines are those of the standard output, closed at its end; ended is why
 	// it has ended, and set before.
 	lines chan []byte
 	ended error
+	// exited gets the result of the process.
+	exited chan error
 	// commands counts the commands.
 	commands int
-	// withdrawn is the take that was withdrawn and has no answer yet, and
-	// taken the answer when it has come.
-	withdrawn int
-	taken     *answer
 	// offset is by how much the client's clock was moved.
 	offset time.Duration
 }
@@ -78,8 +77,8 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 		return nil, err
 	}
 	c := &ClientProcess{
-		listener: NewListener(), lines: make(chan []byte), stderr: &tail{limit: clientErrorBytes}, waiting: newWaitingClock(t, o.Wait),
-		endTime: cmp.Or(o.End, time.Minute),
+		waitingClock: newWaitingClock(t, o.Wait), listener: NewListener(), endTime: cmp.Or(o.End, time.Minute),
+		lines: make(chan []byte), exited: make(chan error, 1), stderr: &tail{limit: clientErrorBytes},
 	}
 	c.web = &http.Server{Handler: c.listener, ReadHeaderTimeout: clientAnswerTime}
 	if err := c.startProcess(o.Command); err != nil {
@@ -96,19 +95,19 @@ func (c *ClientProcess) startProcess(argv []string) error {
 	c.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // the user's own command line
 	c.cmd.Stderr = c.stderr
 	c.cmd.WaitDelay = c.endTime // for processes that inherited its standard error
-	in, err := c.cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
+	var errIn, errOut error
+	c.input, errIn = c.cmd.StdinPipe()
+	c.output, errOut = c.cmd.StdoutPipe()
+	if err := errors.Join(errIn, errOut); err != nil {
 		return err
 	}
 	if err := c.cmd.Start(); err != nil {
 		return err
 	}
-	c.input = in
-	go c.readLines(out)
+	go func() {
+		c.readLines(c.output)
+		c.exited <- c.cmd.Wait()
+	}()
 	return nil
 }
 
@@ -135,7 +134,7 @@ func (c *ClientProcess) handshake(ctx context.Context, url string, tokens []stri
 			return fmt.Errorf("a client has the ability %q or %q, not %q", AbilityClock, AbilityHandshake, a)
 		}
 	}
-	c.name, c.abilities = hello.Client, hello.Abilities
+	c.name, c.have = hello.Client, hello.Abilities
 	return c.execute(ctx, &command{Command: "open", URL: url, Tokens: tokens})
 }
 
@@ -144,20 +143,16 @@ func (c *ClientProcess) Name() string { return c.name }
 
 // Abilities returns those of the client, and Clock if it can be waited for.
 func (c *ClientProcess) Abilities() []Ability {
-	return slices.Concat(c.abilities, c.waiting.abilities())
+	return slices.Concat(c.have, c.waitingClock.abilities())
 }
 
 // Now returns the client's time.
-func (c *ClientProcess) Now() time.Time {
-	return time.Now().Add(c.offset)
-}
-
-func (*ClientProcess) realTime() {} // also that of a client with a clock
+func (c *ClientProcess) Now() time.Time { return time.Now().Add(c.offset) }
 
 // Advance moves the client's clock, or waits.
 func (c *ClientProcess) Advance(ctx context.Context, d time.Duration) error {
-	if !slices.Contains(c.abilities, AbilityClock) {
-		return c.waiting.Advance(ctx, d)
+	if !slices.Contains(c.have, AbilityClock) {
+		return c.waitingClock.Advance(ctx, d)
 	}
 	c.offset += d
 	return c.execute(ctx, &command{Command: "advance", Ms: d.Milliseconds()})
@@ -198,17 +193,6 @@ func (c *ClientProcess) Detach(ctx context.Context, call string) error {
 	return c.execute(ctx, &command{Command: "detach", Call: call})
 }
 
-// execute sends a command, and waits for its answer.
-func (c *ClientProcess) execute(ctx context.Context, what *command) error {
-	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
-	defer cancel()
-	err := c.writeCommand(what)
-	if err == nil {
-		_, err = c.answerTo(ctx, what)
-	}
-	return c.explain(err)
-}
-
 // Next lets the reader of a call take one event. When ctx ends before there is
 // one, the take is withdrawn, so that nothing is taken between two calls.
 func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage, error) {
@@ -219,14 +203,7 @@ func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage,
 	a, err := c.answerTo(ctx, take)
 	ended := ctx.Err()
 	if ended != nil && errors.Is(err, ended) {
-		c.withdrawn, c.taken = take.N, nil
-		// An untake is answered after the take that it withdraws.
-		if err := c.execute(context.WithoutCancel(ctx), &command{Command: "untake", Take: take.N}); err != nil {
-			return nil, err
-		}
-		if a, err = c.taken, nil; a == nil {
-			return nil, errors.New("the client does not answer a take that was withdrawn")
-		}
+		a, err = c.withdraw(context.WithoutCancel(ctx), take)
 	}
 	switch {
 	case err != nil:
@@ -237,6 +214,22 @@ func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage,
 		return nil, ended
 	}
 	return nil, fmt.Errorf("the client answers a take of %s with no event, though it was not withdrawn", call)
+}
+
+// withdraw withdraws a take, and returns its answer, which comes before that of
+// the untake.
+func (c *ClientProcess) withdraw(ctx context.Context, take *command) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
+	defer cancel()
+	untake := &command{Command: "untake", Take: take.N}
+	if err := c.writeCommand(untake); err != nil {
+		return nil, err
+	}
+	a, err := c.answerTo(ctx, take)
+	if err == nil {
+		_, err = c.answerTo(ctx, untake)
+	}
+	return a, err
 }
 
 // explain adds the client's standard error to an error.
@@ -255,39 +248,34 @@ func (c *ClientProcess) Close() error { return c.endProcess(false) }
 func (c *ClientProcess) endProcess(kill bool) error {
 	var err error
 	if kill {
-		_ = c.cmd.Process.Kill()
+		c.kill()
 	} else {
 		err = c.execute(context.Background(), &command{Command: "close"})
 	}
 	_ = c.input.Close()
-	killed, drained := make(chan struct{}), make(chan struct{})
-	late := time.AfterFunc(c.endTime, func() {
-		_ = c.cmd.Process.Kill()
-		close(killed)
-	})
-	go func() {
-		defer close(drained)
-		for open := true; open; {
-			_, open = <-c.lines
-		}
-	}()
-	select { // Wait closes the pipe, so its end must have been read
-	case <-drained:
-	case <-killed: // another process may hold the pipe open
+	late := time.AfterFunc(c.endTime, c.kill)
+	for range c.lines {
+		// What the client still says is of no use.
 	}
-	waited := c.cmd.Wait()
+	exit := <-c.exited
 	inTime := late.Stop()
-	<-drained
 	_ = c.web.Close()
 	switch {
 	case kill:
 		return nil
 	case !inTime:
 		return errors.Join(err, fmt.Errorf("the client did not end within %s", c.endTime))
-	case waited != nil:
-		return errors.Join(err, c.explain(fmt.Errorf("the client ended badly: %w", waited)))
+	case exit != nil:
+		return errors.Join(err, c.explain(fmt.Errorf("the client ended badly: %w", exit)))
 	}
 	return err
+}
+
+// kill ends the process, and the reading of its output: another process may hold
+// the pipe open.
+func (c *ClientProcess) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.output.Close()
 }
 
 // tail keeps the end of what is written to it.

@@ -72,6 +72,17 @@ func (c *ClientProcess) receive(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// execute sends a command, and waits for its answer.
+func (c *ClientProcess) execute(ctx context.Context, what *command) error {
+	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
+	defer cancel()
+	err := c.writeCommand(what)
+	if err == nil {
+		_, err = c.answerTo(ctx, what)
+	}
+	return c.explain(err)
+}
+
 // writeCommand numbers and writes a command.
 func (c *ClientProcess) writeCommand(what *command) error {
 	c.commands++
@@ -87,24 +98,20 @@ func (c *ClientProcess) writeCommand(what *command) error {
 }
 
 // answerTo waits for the answer to a command. What a client cannot do is an
-// error. The answer to the take that was withdrawn may come before.
+// error.
 func (c *ClientProcess) answerTo(ctx context.Context, what *command) (*answer, error) {
-	for {
-		line, err := c.receive(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("the client does not answer %s: %w", what.Command, err)
-		}
-		var a answer
-		switch err := json.Unmarshal(line, &a); {
-		case err != nil || a.N != what.N && a.N != c.withdrawn || a.N == 0:
-			return nil, unexpectedLine(line)
-		case a.Error != "":
-			return nil, fmt.Errorf("the client cannot %s: %s", what.Command, brief([]byte(a.Error)))
-		case a.N == what.N:
-			return &a, nil
-		}
-		c.withdrawn, c.taken = 0, &a
+	line, err := c.receive(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the client does not answer %s: %w", what.Command, err)
 	}
+	var a answer
+	switch err := json.Unmarshal(line, &a); {
+	case err != nil || a.N != what.N:
+		return nil, unexpectedLine(line)
+	case a.Error != "":
+		return nil, fmt.Errorf("the client cannot %s: %s", what.Command, brief([]byte(a.Error)))
+	}
+	return &a, nil
 }
 
 // unexpectedLine says what is wrong with a line that nothing waits for.
