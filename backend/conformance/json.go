@@ -16,7 +16,7 @@ import (
 // and what is shown reads like the file. The functions here take valid JSON
 // text without white space around it.
 
-// member is a field of an object or, without a key, an element of an array.
+// member is a field of an object, or an element of an array, whose key is "[0]".
 type member struct {
 	key   string
 	value json.RawMessage
@@ -28,7 +28,7 @@ func members(value json.RawMessage) (out []member) {
 	d := json.NewDecoder(bytes.NewReader(value))
 	open, _ := d.Token() // the errors are those of invalid JSON
 	for d.More() {
-		var m member
+		m := member{key: fmt.Sprintf("[%d]", len(out))}
 		if open == json.Delim('{') {
 			key, _ := d.Token()
 			m.key, _ = key.(string)
@@ -88,9 +88,9 @@ func checkJSON(data []byte) error {
 	if err := json.Unmarshal(data, &value); err != nil {
 		return err
 	}
-	isObject, seen := kindOf(value) == "object", map[string]bool{}
+	seen := map[string]bool{}
 	for _, m := range members(value) {
-		if isObject && seen[m.key] {
+		if seen[m.key] {
 			return fmt.Errorf("duplicate key %q", m.key)
 		}
 		seen[m.key] = true

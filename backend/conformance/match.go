@@ -45,11 +45,8 @@ func (b *bindings) matchAt(path string, pattern, value json.RawMessage) error {
 	if name, arg, ok := operator(pattern); ok {
 		return b.matchOperator(path, name, arg, value)
 	}
-	switch kindOf(pattern) {
-	case "object":
-		return b.matchObject(path, members(pattern), value)
-	case "array":
-		return b.matchArray(path, elements(pattern), value)
+	if kind := kindOf(pattern); kind == "object" || kind == "array" {
+		return b.matchMembers(path, pattern, value)
 	}
 	return matchValue(path, pattern, value)
 }
@@ -80,61 +77,39 @@ func (b *bindings) matchName(path, name string, value json.RawMessage) error {
 	return nil
 }
 
-func (b *bindings) matchObject(path string, pattern []member, value json.RawMessage) error {
-	var left map[string]json.RawMessage // the fields that no pattern was for yet
-	if kindOf(value) != "object" || json.Unmarshal(value, &left) != nil {
-		return mismatch(path, "expected an object, came %s", brief(value))
+// matchMembers matches an object field by field, an array element by element.
+func (b *bindings) matchMembers(path string, pattern, value json.RawMessage) error {
+	kind := kindOf(pattern)
+	if kindOf(value) != kind {
+		return mismatch(path, "expected an %s, came %s", kind, brief(value))
 	}
-	open := false
-	for _, m := range pattern {
+	if kind == "object" {
+		path += "."
+	}
+	came, left := members(value), map[string]json.RawMessage{}
+	for _, m := range came {
+		left[m.key] = m.value
+	}
+	list, open := members(pattern), false
+	for i, m := range list {
 		field, present := left[m.key]
-		at := path + "." + m.key
-		switch {
-		case m.key == rest:
+		name, _, _ := operator(m.value)
+		switch at := path + m.key; {
+		case m.key == rest, kind == "array" && i == len(list)-1 && stringOf(m.value) == rest:
 			open = true
-		case !present && !isOptional(m.value):
-			return mismatch(at, "is absent, expected %s", brief(m.value))
 		case present:
 			if err := b.matchAt(at, m.value, field); err != nil {
 				return err
 			}
 			delete(left, m.key)
+		case name != "$optional" && stringOf(m.value) != "$absent":
+			return mismatch(at, "is absent, expected %s", brief(m.value))
 		}
 	}
-	for _, m := range members(value) {
+	for _, m := range came {
 		if _, ok := left[m.key]; ok && !open {
-			return mismatch(path+"."+m.key, "was not expected, is %s", brief(m.value))
+			return mismatch(path+m.key, "was not expected, is %s", brief(m.value))
 		}
-	}
-	return nil
-}
-
-// isOptional reports whether a field with this pattern may be absent.
-func isOptional(pattern json.RawMessage) bool {
-	name, _, _ := operator(pattern)
-	return name == "$optional" || stringOf(pattern) == "$absent"
-}
-
-func (b *bindings) matchArray(path string, pattern []json.RawMessage, value json.RawMessage) error {
-	if kindOf(value) != "array" {
-		return mismatch(path, "expected an array, came %s", brief(value))
-	}
-	list := elements(value)
-	open := len(pattern) > 0 && stringOf(pattern[len(pattern)-1]) == rest
-	if open {
-		pattern = pattern[:len(pattern)-1]
-	}
-	for i, e := range pattern {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		if i >= len(list) {
-			return mismatch(at, "is absent, expected %s", brief(e))
-		}
-		if err := b.matchAt(at, e, list[i]); err != nil {
-			return err
-		}
-	}
-	if len(list) > len(pattern) && !open {
-		return mismatch(fmt.Sprintf("%s[%d]", path, len(pattern)), "was not expected, is %s", brief(list[len(pattern)]))
 	}
 	return nil
 }
@@ -169,7 +144,7 @@ func (b *bindings) matchOperator(path, name string, arg, value json.RawMessage) 
 	case "$optional":
 		return b.matchAt(path, arg, value)
 	case "$times":
-		return b.matchArray(path, repeated(arg), value)
+		return b.matchMembers(path, encodeArray(repeated(arg)), value)
 	default:
 		want, err := b.compute(name, arg)
 		if err != nil {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,12 +58,12 @@ func (r *Remote) Abilities() []Ability {
 func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	token, err := "", error(nil)
+	token := ""
 	if who.Defect != Missing && r.options.Mint != nil {
-		token, err = r.mintToken(ctx, who)
-	}
-	if err != nil {
-		return nil, err
+		var err error
+		if token, err = r.mintToken(ctx, who); err != nil {
+			return nil, err
+		}
 	}
 	ws, err := DialAs(ctx, nil, r.options.URL, &who, token)
 	if err != nil {
@@ -76,12 +77,9 @@ func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 // sent. A nil dialer is gorilla's. Errors: a *Refusal when the server refused
 // the handshake.
 func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Identity, token string) (*websocket.Conn, error) {
-	if dialer == nil {
-		dialer = websocket.DefaultDialer
-	}
-	d := *dialer
+	d := *cmp.Or(dialer, websocket.DefaultDialer)
 	d.Subprotocols = slices.Clone(who.Offers)
-	if len(d.Subprotocols) == 0 {
+	if len(who.Offers) == 0 {
 		d.Subprotocols = []string{wire.Subprotocol}
 	}
 	header := http.Header{}
@@ -93,31 +91,24 @@ func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Iden
 		header.Set("Authorization", "Bearer "+token)
 	}
 	ws, response, err := d.DialContext(ctx, url, header)
-	if response != nil {
-		defer func() { _ = response.Body.Close() }()
-	}
-	if err != nil {
-		return nil, readRefusal(response, err)
-	}
-	if got := ws.Subprotocol(); got != wire.Subprotocol {
+	switch {
+	case errors.Is(err, websocket.ErrBadHandshake) && response != nil:
+		return nil, readRefusal(response)
+	case err != nil:
+		return nil, err
+	case ws.Subprotocol() != wire.Subprotocol:
 		_ = ws.Close()
-		return nil, fmt.Errorf("the server picked the subprotocol %q, expected %q", got, wire.Subprotocol)
+		return nil, fmt.Errorf("the server picked the subprotocol %q, expected %q", ws.Subprotocol(), wire.Subprotocol)
 	}
 	return ws, nil
 }
 
 // readRefusal returns why a handshake was refused.
-func readRefusal(response *http.Response, err error) error {
-	if response == nil || !errors.Is(err, websocket.ErrBadHandshake) {
-		return err
-	}
-	body, readErr := io.ReadAll(io.LimitReader(response.Body, refusalBytes))
-	if readErr != nil {
-		return readErr
-	}
-	var refusal struct{ Code string }
-	_ = json.Unmarshal(body, &refusal) // without a code no pattern matches
-	return &Refusal{Status: response.StatusCode, Code: refusal.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
+func readRefusal(response *http.Response) error {
+	var body struct{ Code string }
+	_ = json.NewDecoder(io.LimitReader(response.Body, refusalBytes)).Decode(&body) // without a code no pattern matches
+	_ = response.Body.Close()
+	return &Refusal{Status: response.StatusCode, Code: body.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
 }
 
 // Token returns a new token.
@@ -144,17 +135,15 @@ func (r *Remote) mintToken(ctx context.Context, who Identity) (string, error) {
 // change the last character would not be enough: some of its bits may mean
 // nothing.
 func forge(token string) string {
-	b := []byte(token)
-	if len(b) < 8 {
+	if len(token) < 8 {
 		return "forged"
 	}
-	at := len(b) - 8
-	if b[at] == 'A' {
-		b[at] = 'B'
-	} else {
-		b[at] = 'A'
+	at := len(token) - 8
+	other := "A"
+	if token[at] == 'A' {
+		other = "B"
 	}
-	return string(b)
+	return token[:at] + other + token[at+1:]
 }
 
 // Close does nothing: the server continues, and the player has cut its

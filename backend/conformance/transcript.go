@@ -77,16 +77,13 @@ const (
 	ViaSubprotocol = "subprotocol"
 )
 
-// DefaultExpiry is for how long tokens are valid that say nothing else.
-const DefaultExpiry = time.Hour
-
 // Identity is what a token says, and how its owner connects.
 type Identity struct {
 	Tenant  string   `json:"tenant"`
 	Subject string   `json:"subject"`
 	Scopes  []string `json:"scopes"`
 	// ExpiresInMs is the time from the token's making to its expiry; may be
-	// negative. Default: DefaultExpiry.
+	// negative. Default: 1 h.
 	ExpiresInMs int64 `json:"expiresInMs"`
 	// Defect is what is wrong with the token. Default: nothing.
 	Defect TokenDefect `json:"flaw"`
@@ -100,7 +97,7 @@ type Identity struct {
 // Expiry returns how long a token of the identity holds from its making on.
 func (i *Identity) Expiry() time.Duration {
 	if i.ExpiresInMs == 0 {
-		return DefaultExpiry
+		return time.Hour
 	}
 	return time.Duration(i.ExpiresInMs) * time.Millisecond
 }
@@ -119,56 +116,56 @@ func (t *Transcript) Waits() time.Duration {
 
 // Load reads all transcripts (*.json) of a directory, by name.
 func Load(dir fs.FS) ([]*Transcript, error) {
-	files, err := fs.Glob(dir, "*.json")
+	files, err := fs.Glob(dir, "*.json") // in the order of their names
 	if err != nil {
 		return nil, err
 	}
 	if len(files) == 0 {
 		return nil, errors.New("no transcripts: the directory holds no *.json")
 	}
-	out := make([]*Transcript, len(files))
-	for i, file := range files { // in the order of their names
+	var list []*Transcript
+	for _, file := range files {
 		data, err := fs.ReadFile(dir, file)
-		if err == nil {
-			out[i], err = Parse(strings.TrimSuffix(file, ".json"), data)
-		}
 		if err != nil {
 			return nil, err
 		}
+		t, err := Parse(strings.TrimSuffix(file, ".json"), data)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
 	}
-	return out, nil
+	return list, nil
 }
 
 // Parse reads one transcript. Its errors begin with the name.
 func Parse(name string, data []byte) (*Transcript, error) {
-	t, err := parse(data)
-	if err != nil {
+	t := &Transcript{Name: name}
+	if err := t.parse(data); err != nil {
 		return nil, fmt.Errorf("transcript %s: %w", name, err)
 	}
-	t.Name = name
 	return t, nil
 }
 
-func parse(data []byte) (*Transcript, error) {
-	if err := checkJSON(data); err != nil {
-		return nil, err
-	}
-	var file struct {
-		Transcript
+func (t *Transcript) parse(data []byte) error {
+	file := struct {
+		*Transcript
 		Steps []json.RawMessage `json:"steps"`
+	}{Transcript: t}
+	if err := checkJSON(data); err != nil {
+		return err
 	}
 	if err := decodeStrict(data, &file); err != nil {
-		return nil, err
+		return err
 	}
-	t := &file.Transcript
 	for i, raw := range file.Steps {
 		s, err := parseStep(t.Tests, raw)
 		if err != nil {
-			return nil, fmt.Errorf("step %d: %w: %s", i+1, err, raw)
+			return fmt.Errorf("step %d: %w: %s", i+1, err, raw)
 		}
 		t.Steps = append(t.Steps, s)
 	}
-	return t, t.check()
+	return t.check()
 }
 
 // decodeStrict decodes JSON and refuses unknown fields.
@@ -191,40 +188,32 @@ func (t *Transcript) check() error {
 		return errors.New("identities are for servers, tokens for clients")
 	}
 	for name := range t.IDs {
-		if name == "any" || name == "absent" || name == "" {
+		if slices.Contains([]string{"", "any", "absent"}, name) {
 			return fmt.Errorf("no id may be called %q: the word has a meaning of its own", name)
 		}
 	}
 	for name, who := range t.Identities {
-		if who.Via != "" && who.Via != ViaHeader && who.Via != ViaSubprotocol {
+		if !slices.Contains([]string{"", ViaHeader, ViaSubprotocol}, who.Via) {
 			return fmt.Errorf("%s cannot bring a token via %q", name, who.Via)
 		}
 	}
-	for i := range t.Steps {
-		who := t.Steps[i].textArg()
-		if _, ok := t.Identities[who]; !ok && t.Steps[i].Verb == "connect" {
-			return fmt.Errorf("step %d: there is no identity %q", i+1, who)
-		}
-	}
-	return t.checkNeeds()
-}
-
-// checkNeeds compares the abilities that are named with those that the steps
-// need. Frames, Clock and Beside may also be named without such a step: for
-// frames that are too big, transcripts that are too long to be waited for, and
-// runs beside each other.
-func (t *Transcript) checkNeeds() error {
-	var derived []Ability
+	var needed []Ability
 	if t.Settings != (Settings{}) {
-		derived = append(derived, AbilitySettings)
+		needed = append(needed, AbilitySettings)
 	}
 	for i := range t.Steps {
-		derived = append(derived, t.Steps[i].needs()...)
+		s := &t.Steps[i]
+		if _, ok := t.Identities[s.textArg()]; !ok && s.Verb == "connect" {
+			return fmt.Errorf("step %d: there is no identity %q", i+1, s.textArg())
+		}
+		needed = append(needed, s.needs()...)
 	}
-	if surplus := missing(t.Needs, append(derived, AbilityFrames, AbilityClock, AbilityBeside)); len(surplus) > 0 {
+	// These may also be named without such a step: for frames that are too big,
+	// transcripts that are too long to be waited for, and runs beside each other.
+	if surplus := missing(t.Needs, append(needed, AbilityFrames, AbilityClock, AbilityBeside)); len(surplus) > 0 {
 		return fmt.Errorf("no step needs %q", surplus)
 	}
-	if unnamed := missing(derived, t.Needs); len(unnamed) > 0 {
+	if unnamed := missing(needed, t.Needs); len(unnamed) > 0 {
 		return fmt.Errorf("needs must name %q", slices.Compact(unnamed))
 	}
 	return nil
