@@ -2,7 +2,10 @@ package conformance
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -60,3 +63,54 @@ func (u *UnsupportedError) Error() string {
 	}
 	return fmt.Sprintf("transcript %s NOT PLAYED: the target lacks %s", u.Transcript, strings.Join(names, ", "))
 }
+
+// KnownFailures are transcripts that a target does not pass yet, and why, by
+// name. They are played all the same; one that passes must be removed.
+type KnownFailures map[string]string
+
+// ParseKnownFailures reads a JSON object of names and reasons. Each must be the
+// name of one of the transcripts, and have a reason.
+func ParseKnownFailures(data []byte, transcripts []*Transcript) (KnownFailures, error) {
+	var k KnownFailures
+	if err := json.Unmarshal(data, &k); err != nil {
+		return nil, fmt.Errorf("known failures are one JSON object of transcripts and reasons: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(k)) {
+		if !slices.ContainsFunc(transcripts, func(t *Transcript) bool { return t.Name == name }) {
+			return nil, fmt.Errorf("there is no transcript %q to be a known failure", name)
+		}
+		if strings.TrimSpace(k[name]) == "" {
+			return nil, fmt.Errorf("the known failure of %s has no reason", name)
+		}
+	}
+	return k, nil
+}
+
+// interpret says what the result of Run or RunClient means when some failures are
+// known: a *KnownFailure when the transcript failed as expected, an error when it
+// passed though it should not, and otherwise err.
+func (k KnownFailures) interpret(t *Transcript, err error) error {
+	reason, known := k[t.Name]
+	var failure *Failure
+	switch {
+	case known && err == nil:
+		return fmt.Errorf("transcript %s passes, and is listed as a known failure (%s): remove it from the list", t.Name, reason)
+	case known && errors.As(err, &failure):
+		return &KnownFailure{reason, failure}
+	}
+	return err
+}
+
+// KnownFailure reports that a transcript failed as expected.
+type KnownFailure struct {
+	// Reason is the one in the list.
+	Reason string
+	*Failure
+}
+
+func (k *KnownFailure) Error() string {
+	return fmt.Sprintf("KNOWN FAILURE (%s): %v", k.Reason, k.Failure)
+}
+
+// Unwrap returns the failure.
+func (k *KnownFailure) Unwrap() error { return k.Failure }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -23,7 +22,7 @@ const (
 
 // Socket is a Conn on a WebSocket connection, at either end of it. A goroutine
 // reads frames until the connection ends; [Socket.Cut] ends it, and must be
-// called in the end. It is safe for concurrent use.
+// called in the end. Cut may be called by any goroutine, the other methods by one.
 type Socket struct {
 	ws      *websocket.Conn
 	frames  chan []byte // closed when reading has ended
@@ -31,8 +30,7 @@ type Socket struct {
 	onFrame func(frame []byte)
 	done    chan struct{} // closed by Cut
 	cut     func()        // closes done, once
-	writing sync.Mutex
-	stalled atomic.Bool
+	stalled bool
 	// flowing has room for one value, which the reader sends and takes back before
 	// it passes a frame on. Stall fills it.
 	flowing chan struct{}
@@ -94,8 +92,6 @@ func (s *Socket) Send(frame []byte) error { return s.write(websocket.TextMessage
 func (s *Socket) SendBinary(frame []byte) error { return s.write(websocket.BinaryMessage, frame) }
 
 func (s *Socket) write(kind int, frame []byte) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
 	_ = s.ws.SetWriteDeadline(time.Now().Add(socketWriteTime))
 	_ = s.ws.WriteMessage(kind, frame)
 	return nil
@@ -131,14 +127,16 @@ func (s *Socket) Cut() {
 
 // Stall stops reading: what the peer sends stays in the network.
 func (s *Socket) Stall() {
-	if s.stalled.CompareAndSwap(false, true) {
+	if !s.stalled {
+		s.stalled = true
 		s.flowing <- struct{}{}
 	}
 }
 
 // Resume continues reading.
 func (s *Socket) Resume() {
-	if s.stalled.CompareAndSwap(true, false) {
+	if s.stalled {
+		s.stalled = false
 		<-s.flowing
 	}
 }
