@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"context"
-	"net"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/sessions"
-	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -20,21 +18,10 @@ import (
 // are those that the server's own target mints.
 func startRemote(t *testing.T) (*embedded, conformance.RemoteOptions) {
 	t.Helper()
-	queue := memory.New(nil)
-	var address string
-	e := newEmbedded(t, host{
-		open: inMemory(queue),
-		listen: func() (net.Listener, func(context.Context) (net.Conn, error), error) {
-			l, dial, err := listenTCP()
-			if err == nil {
-				address = l.Addr().String()
-			}
-			return l, dial, err
-		},
-	}, &conformance.Transcript{})
+	e := newEmbedded(t, place{}, conformance.Settings{})
 	t.Cleanup(func() { _ = e.Close() })
 	return e, conformance.RemoteOptions{
-		URL:  "ws://" + address + "/",
+		URL:  e.url,
 		Mint: func(_ context.Context, who conformance.Identity) (string, error) { return e.Token(who) },
 	}
 }

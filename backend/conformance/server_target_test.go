@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,64 +20,76 @@ import (
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/actions"
 	"github.com/pay-theory/streamer/backend/server"
+	"github.com/pay-theory/streamer/backend/servertest"
+	"github.com/pay-theory/streamer/backend/store"
+	sqlite "github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
 )
 
-// host is where an embedded server lives: with its store and its network.
-type host struct {
-	// open opens the store, or opens it again.
-	open func() (roles, error)
-	// closeStore closes it; nil: there is nothing to close.
-	closeStore func(roles) error
-	// listen makes a network: where the server listens, and how it is dialled.
-	listen func() (net.Listener, func(ctx context.Context) (net.Conn, error), error)
-	// bubble reports that all of it is in a bubble, whose time can be moved.
+// place says where an embedded server lives.
+type place struct {
+	// bubble: in a bubble, whose time can be moved, behind a network of pipes.
+	// Otherwise it is reached by TCP.
 	bubble bool
-}
-
-// inMemory opens a store in memory for a process. It voids the leases of the
-// process before, as opening the file does for SQLite.
-func inMemory(s *memory.Store) func() (roles, error) {
-	return func() (roles, error) {
-		s.VoidLeases()
-		return s, nil
-	}
+	// file is that of its SQLite store. Empty: the store is in memory.
+	file string
 }
 
 // embedded is the whole embedded server as a target, reached by raw WebSocket.
 type embedded struct {
-	host     host
+	place
+	memory   *memory.Store
 	settings conformance.Settings
 	secret   []byte
 	gates    gates
-
-	mu      sync.Mutex
-	queue   roles
-	process *process
-	server  *server.Server
-	web     *http.Server
-	dial    func(ctx context.Context) (net.Conn, error)
-	conns   []*conformance.Socket
-	ended   chan struct{} // closed when the process has ended
-	endOnce *sync.Once
+	*process
 }
 
-func newEmbedded(t testing.TB, h host, tr *conformance.Transcript) *embedded {
+// process is a server's process as its store and its clients see it. Once it is
+// dead nothing of it reaches the store any more, and no answer of the store
+// reaches it: to the store, that is what being killed looks like.
+type process struct {
+	dead   atomic.Bool
+	server *server.Server
+	web    *http.Server
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	url    string
+	// end ends the process, the first time with so much grace; ended is closed
+	// when it has ended.
+	end   func(grace time.Duration)
+	ended chan struct{}
+
+	mu    sync.Mutex
+	conns []*conformance.Socket
+	// when is the moment at which it is to be killed, and endStored tells that an
+	// end became durable since that is known.
+	when      conformance.When
+	endStored bool
+}
+
+func newEmbedded(t testing.TB, where place, settings conformance.Settings) *embedded {
 	t.Helper()
-	e := &embedded{host: h, settings: tr.Settings, secret: make([]byte, 32)}
+	e := &embedded{place: where, memory: memory.New(nil), settings: settings, secret: make([]byte, 32)}
 	_, _ = rand.Read(e.secret)
-	if err := e.start(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, e.start())
 	return e
 }
 
 // start begins a process.
 func (e *embedded) start() error {
-	queue, err := e.host.open()
-	if err != nil {
-		return err
+	p := &process{ended: make(chan struct{})}
+	queue, closeStore := faultstore.Roles(e.memory), func() error { return nil }
+	if e.file == "" {
+		e.memory.VoidLeases() // of the process before, as opening the file does for SQLite
+	} else {
+		s, err := sqlite.Open(e.file, nil)
+		if err != nil {
+			return err
+		}
+		queue, closeStore = s, s.Close
 	}
 	r := streamer.NewRouter(nil)
 	actions.Register(r)
@@ -84,56 +98,112 @@ func (e *embedded) start() error {
 	if err != nil {
 		return err
 	}
-	p := &process{}
 	o := server.Options{
 		Auth: verify, Queue: p.connect(queue), Logger: slog.New(slog.DiscardHandler), MaxConnections: e.settings.MaxConnections,
 		MaxQuarantineCrashes: e.settings.MaxQuarantineCrashes,
 	}
-	if !e.host.bubble { // on a busy machine a step may take long
+	if !e.bubble { // on a busy machine a step may take long
 		o.Threshold, o.WriteTimeout = time.Minute, 10*time.Minute
 	}
-	s, err := server.New(r, &o)
+	if p.server, err = server.New(r, &o); err != nil {
+		return err
+	}
+	listener, err := p.listen(e.bubble)
 	if err != nil {
 		return err
 	}
-	l, dial, err := e.host.listen()
-	if err != nil {
-		return err
+	p.web = &http.Server{Handler: p.server.Handler(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	go func() { _ = p.web.Serve(listener) }()
+	var once sync.Once
+	p.end = func(grace time.Duration) {
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), grace)
+			defer cancel()
+			_ = p.server.Shutdown(ctx)
+			_ = p.web.Close()
+			_ = closeStore()
+			close(p.ended)
+		})
 	}
-	web := &http.Server{Handler: s.Handler(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
-	go func() { _ = web.Serve(l) }()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.queue, e.process, e.server, e.web, e.dial = queue, p, s, web, dial
-	e.conns, e.ended, e.endOnce = nil, make(chan struct{}), &sync.Once{}
+	e.process = p
 	return nil
 }
 
-// end ends the process with so much grace, once.
-func (e *embedded) end(grace time.Duration) {
-	e.endOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		_ = e.server.Shutdown(ctx)
-		_ = e.web.Close()
-		if e.host.closeStore != nil {
-			_ = e.host.closeStore(e.queue)
+// listen makes the network: where the server listens, and how it is dialled.
+func (p *process) listen(bubble bool) (net.Listener, error) {
+	if bubble {
+		l := servertest.NewListener()
+		p.dial, p.url = l.DialContext, "ws://streamer.test/"
+		return l, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p.dial, p.url = new(net.Dialer).DialContext, "ws://"+l.Addr().String()+"/"
+	return l, nil
+}
+
+// connect returns the store as the process finds it.
+func (p *process) connect(base faultstore.Roles) *faultstore.Store {
+	ifDead := func(err error) error {
+		if p.dead.Load() {
+			return store.ErrClosed
 		}
-		close(e.ended)
+		return err
+	}
+	return faultstore.New(base, faultstore.Hooks{
+		Before: func(faultstore.Op, store.Key) error { return ifDead(nil) },
+		After: func(op faultstore.Op, key store.Key, err error) error {
+			if op == faultstore.Finish && err == nil {
+				if s, _, err := base.Read(context.Background(), key, 0, 0); err == nil && s.Status.Ended() {
+					p.onEndStored()
+				}
+			}
+			return ifDead(err)
+		},
 	})
+}
+
+// onEndStored notes that an end is durable.
+func (p *process) onEndStored() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endStored = p.when == conformance.AfterNotify
+	if p.when == conformance.BeforeNotify {
+		p.killSoon()
+	}
+}
+
+// received notes that a client has received a frame: with the end, if it holds
+// one.
+func (p *process) received(frame []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end := bytes.Contains(frame, []byte(`"type":"result"`)) || bytes.Contains(frame, []byte(`"type":"error"`))
+	if end && p.endStored {
+		p.killSoon()
+	}
+}
+
+// killSoon kills the process from another goroutine. p.mu is locked.
+func (p *process) killSoon() {
+	p.when, p.endStored = "", false
+	p.dead.Store(true)
+	go p.die()
 }
 
 // die ends the process as a kill does: it writes no more to the store, and
 // its clients find their connections cut.
-func (e *embedded) die() {
-	e.process.dead.Store(true)
-	e.mu.Lock()
-	conns := slices.Clone(e.conns)
-	e.mu.Unlock()
+func (p *process) die() {
+	p.dead.Store(true)
+	p.mu.Lock()
+	conns := slices.Clone(p.conns)
+	p.mu.Unlock()
 	for _, c := range conns {
 		c.Cut()
 	}
-	e.end(0)
+	p.end(0)
 }
 
 func (e *embedded) Abilities() []conformance.Ability {
@@ -142,7 +212,7 @@ func (e *embedded) Abilities() []conformance.Ability {
 		conformance.AbilityGates, conformance.AbilityHandshake, conformance.AbilityFrames, conformance.AbilitySettings,
 		conformance.AbilityStall,
 	}
-	if e.host.bubble {
+	if e.bubble {
 		have = append(have, conformance.AbilityClock)
 	}
 	return have
@@ -157,11 +227,13 @@ func (e *embedded) Advance(_ context.Context, d time.Duration) error {
 }
 
 func (e *embedded) Kill(_ context.Context, when conformance.When) error {
-	if when != conformance.Now {
-		e.process.arm(when, e.die)
+	if when == conformance.Now {
+		e.die()
 		return nil
 	}
-	e.die()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.when = when
 	return nil
 }
 
@@ -183,7 +255,7 @@ func (e *embedded) Shutdown(context.Context) error {
 func (*embedded) HandOver(context.Context) error { return errors.ErrUnsupported }
 
 func (e *embedded) Await(ctx context.Context, gate string) error { return e.gates.await(ctx, gate) }
-func (e *embedded) Release(gate string)                          { e.gates.release(gate) }
+func (e *embedded) Release(gate string)                          { e.gates.gate(gate).open() }
 
 func (e *embedded) Close() error {
 	e.die()
@@ -219,12 +291,11 @@ func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (confo
 			return nil, err
 		}
 	}
-	d := websocket.Dialer{NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) }}
-	ws, err := conformance.DialAs(ctx, &d, "ws://streamer.test/", &who, token)
+	ws, err := conformance.DialAs(ctx, &websocket.Dialer{NetDialContext: e.dial}, e.url, &who, token)
 	if err != nil {
 		return nil, err
 	}
-	c := conformance.NewSocket(ws, e.process.received)
+	c := conformance.NewSocket(ws, e.received)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.conns = append(e.conns, c)

@@ -9,7 +9,6 @@ import (
 	"testing/fstest"
 
 	"github.com/pay-theory/streamer/backend/conformance"
-	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -78,11 +77,8 @@ func TestVectorsAndSchemaAgree(t *testing.T) {
 
 // vectorServer is a real server over TCP.
 func vectorServer(t *testing.T) *embedded {
-	queue := memory.New(nil)
-	target := newEmbedded(t, host{open: inMemory(queue), listen: listenTCP}, &conformance.Transcript{})
-	t.Cleanup(func() {
-		assert.NoError(t, target.Close())
-	})
+	target := newEmbedded(t, place{}, conformance.Settings{})
+	t.Cleanup(func() { assert.NoError(t, target.Close()) })
 	return target
 }
 
