@@ -1,10 +1,12 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
@@ -19,6 +21,20 @@ const (
 	barrierRef = "vector barrier"
 	barrier    = `{"type":"unsubscribe","ref":"` + barrierRef + `","id":"0190a1b2-c3d6-7000-8000-000000000000"}`
 )
+
+// vectorPlayer sends one vector and checks what comes back.
+type vectorPlayer struct {
+	conn   Conn
+	vector *Vector
+	// open counts the messages of a valid frame that are not answered yet.
+	open map[answerKey]int
+	// refused reports that the error for an invalid frame has come.
+	refused bool
+}
+
+// answerKey is what an answer is recognized by: a ref, an id, or neither, for a
+// pong.
+type answerKey struct{ ref, id string }
 
 // RunVector sends a client's vector to a server on a connection of its own, and
 // checks what comes back: an invalid frame gets exactly its error or its close
@@ -39,67 +55,32 @@ func RunVector(ctx context.Context, v *Vector, target Target) error {
 	if v.Valid {
 		p.countMessages()
 	}
-	if err := conn.Send(v.Frame); err != nil {
-		return p.failed("it could not be sent: %v", err)
-	}
-	for done := false; !done; {
-		frame, err := conn.Recv(ctx)
+	err = conn.Send(v.Frame)
+	var came []byte
+	for done := false; !done && err == nil; {
+		var frame []byte
+		frame, err = conn.Recv(ctx)
 		var closed *CloseError
 		switch {
 		case errors.As(err, &closed) && closed.Code == v.Close:
 			return nil
 		case errors.As(err, &closed):
-			return p.failed("the connection was closed with %d, not %d", closed.Code, v.Close)
-		case err != nil:
-			return p.failed("an answer did not come in time")
-		}
-		p.came = frame
-		if done, err = p.checkFrame(); err != nil {
-			return err
+			err = fmt.Errorf("the connection was closed with %d, not %d", closed.Code, v.Close)
+		case err == nil:
+			came = frame
+			done, err = p.checkFrame(frame)
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("vector %q: %w\n  sent: %s\n  came: %s", v.Name, err, brief(v.Frame), brief(came))
+	}
 	return nil
-}
-
-// VectorError reports that a server did not answer a vector as it must.
-type VectorError struct {
-	Vector *Vector
-	// What went wrong.
-	What string
-	// Came is the last frame that came; nil: none did.
-	Came []byte
-}
-
-func (e *VectorError) Error() string {
-	return fmt.Sprintf("vector %q: %s\n  sent: %s\n  came: %s", e.Vector.Name, e.What, brief(e.Vector.Frame), brief(e.Came))
-}
-
-type vectorPlayer struct {
-	conn   Conn
-	vector *Vector
-	came   []byte
-	// open counts the messages of a valid frame that are not answered yet.
-	open map[answerKey]int
-	// refused reports that the error for an invalid frame has come.
-	refused bool
-}
-
-// answerKey is what an answer is recognized by: a ref, an id, or neither, for a
-// pong.
-type answerKey struct{ ref, id string }
-
-func (p *vectorPlayer) failed(format string, args ...any) error {
-	return &VectorError{Vector: p.vector, What: fmt.Sprintf(format, args...), Came: p.came}
 }
 
 // countMessages counts the messages of a valid frame by how their answers are
 // recognized.
 func (p *vectorPlayer) countMessages() {
-	list := []json.RawMessage{p.vector.Frame}
-	if kindOf(p.vector.Frame) == "array" {
-		list = elements(p.vector.Frame)
-	}
-	for _, text := range list {
+	for _, text := range messagesOf(p.vector.Frame) {
 		var m struct{ Type, Ref, ID string }
 		_ = json.Unmarshal(text, &m) // what is not valid will not be answered
 		key := answerKey{ref: m.Ref}
@@ -110,21 +91,21 @@ func (p *vectorPlayer) countMessages() {
 	}
 }
 
-// checkFrame checks the messages of the frame that came, and reports whether it
+// checkFrame checks the messages of a frame that came, and reports whether it
 // was the last one.
-func (p *vectorPlayer) checkFrame() (done bool, err error) {
-	messages, bad := wire.DecodeServerFrame(p.came)
+func (p *vectorPlayer) checkFrame(frame []byte) (done bool, err error) {
+	messages, bad := wire.DecodeServerFrame(frame)
 	if bad != nil {
-		return false, p.failed("the answer cannot be read: %s", bad.Message)
+		return false, fmt.Errorf("the answer cannot be read: %w", bad)
 	}
 	for i := range messages {
 		m := &messages[i]
 		aboutForm := m.Type == wire.TypeError &&
-			(m.Code == wire.CodeMalformed || m.Code == wire.CodeInvalidMessage || m.Code == wire.CodeInvalidBatch)
+			slices.Contains([]string{wire.CodeMalformed, wire.CodeInvalidMessage, wire.CodeInvalidBatch}, m.Code)
 		switch {
 		case p.vector.Close != 0: // only the close counts
 		case p.vector.Valid && (aboutForm || m.Type == wire.TypeError && m.ID == "" && m.Ref == ""):
-			return false, p.failed("a valid frame was refused")
+			return false, errors.New("a valid frame was refused")
 		case p.vector.Valid:
 			p.countAnswer(m)
 		case m.Type == wire.TypeOK && m.Ref == barrierRef:
@@ -141,11 +122,8 @@ func (p *vectorPlayer) checkFrame() (done bool, err error) {
 // countAnswer takes a message off those that are not answered.
 func (p *vectorPlayer) countAnswer(m *wire.ServerMessage) {
 	key := answerKey{ref: m.Ref}
-	switch {
-	case m.Ref == "" && m.For != "":
-		key.id = m.For
-	case m.Ref == "":
-		key.id = m.ID
+	if m.Ref == "" {
+		key.id = cmp.Or(m.For, m.ID)
 	}
 	if key == (answerKey{}) && m.Type != wire.TypePong {
 		return
@@ -158,30 +136,31 @@ func (p *vectorPlayer) countAnswer(m *wire.ServerMessage) {
 // checkError compares an error with the one that must come, and sends the
 // barrier.
 func (p *vectorPlayer) checkError(m *wire.ServerMessage) error {
-	want, index, wantIndex := p.vector, -1, -1
-	if m.Index != nil {
-		index = *m.Index
-	}
-	if want.Index != nil {
-		wantIndex = *want.Index
-	}
-	switch {
-	case p.refused:
-		return p.failed("a second error came")
-	case m.Code != want.Code:
-		return p.failed("the code is %q, not %q", m.Code, want.Code)
-	case m.Field != want.Field:
-		return p.failed("the field is %q, not %q", m.Field, want.Field)
-	case index != wantIndex:
-		return p.failed("the index is %d, not %d (-1: none)", index, wantIndex)
-	case want.Ref != "" && m.Ref != want.Ref:
-		return p.failed("the ref is %q, not %q", m.Ref, want.Ref)
-	case m.Retryable == nil || *m.Retryable:
-		return p.failed("an error of form is not retryable")
+	if p.refused {
+		return errors.New("a second error came")
 	}
 	p.refused = true
-	if err := p.conn.Send([]byte(barrier)); err != nil {
-		return p.failed("the connection was closed: %v", err)
+	place := func(index *int) int {
+		if index == nil {
+			return -1
+		}
+		return *index
 	}
-	return nil
+	for _, c := range []struct {
+		what      string
+		got, want any
+	}{
+		{"code", m.Code, p.vector.Code},
+		{"field", m.Field, p.vector.Field},
+		{"index (-1: none)", place(m.Index), place(p.vector.Index)},
+		{"ref", m.Ref, cmp.Or(p.vector.Ref, m.Ref)},
+	} {
+		if c.got != c.want {
+			return fmt.Errorf("the %s is %#v, not %#v", c.what, c.got, c.want)
+		}
+	}
+	if m.Retryable == nil || *m.Retryable {
+		return errors.New("an error of form is not retryable")
+	}
+	return p.conn.Send([]byte(barrier))
 }

