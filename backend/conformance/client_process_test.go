@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -62,10 +61,9 @@ func TestClientCannotBeStarted(t *testing.T) {
 	tr := parseFile(t, clientFile("", `{"noConnectMs": 1}`))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := startProcess(ctx, t, "late", tr, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("started, or %v", err)
-	}
-	_, err := StartClient(t.Context(), tr, &ClientOptions{})
+	_, err := startProcess(ctx, t, "late", tr, 0)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = StartClient(t.Context(), tr, &ClientOptions{})
 	checkFailure(t, err, "no command")
 	_, err = StartClient(t.Context(), tr, &ClientOptions{Command: []string{"/nobody/is/here"}})
 	checkFailure(t, err, "cannot be started")
@@ -103,7 +101,5 @@ func TestTail(t *testing.T) {
 		_, _ = stderr.Write([]byte("abc\n"))
 	}
 	_, _ = stderr.Write([]byte("the end"))
-	if got := stderr.String(); got != "bc the end" {
-		t.Errorf("%q", got)
-	}
+	require.Equal(t, "bc the end", stderr.String())
 }

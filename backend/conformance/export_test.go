@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/json"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -19,39 +20,32 @@ func Sent(s Step) (out []json.RawMessage) {
 	}
 	b := newBindings(nil, time.Now)
 	b.token = func(string) (string, error) { return "token", nil }
-	list := []json.RawMessage{s.Arg}
-	if kindOf(s.Arg) == "array" {
-		list = elements(s.Arg)
-	}
-	for _, n := range list {
-		var m []member
-		for _, f := range members(n) {
-			value, err := b.expand(f.value)
+	for _, message := range messagesOf(s.Arg) {
+		var known []member
+		for _, m := range members(message) {
+			value, err := b.expand(m.value)
 			switch {
-			case f.key != "type" && f.key != "action" && f.key != "payload":
+			case m.key != "type" && m.key != "action" && m.key != "payload":
 			case err == nil:
-				m = append(m, member{f.key, value})
-			case f.key == "payload":
-				m = nil // names are bound only when it is played
+				known = append(known, member{m.key, value})
+			case m.key == "payload":
+				known = nil // names are bound only when it is played
 			}
 		}
-		out = append(out, encodeObject(m))
+		out = append(out, encodeObject(known))
 	}
 	return out
-}
-
-// Member is a field of an object.
-type Member struct {
-	Key   string
-	Value json.RawMessage
 }
 
 // Members returns an object's fields, duplicates included.
-func Members(object json.RawMessage) (out []Member) {
-	for _, m := range members(object) {
-		out = append(out, Member{m.key, m.value})
+func Members(object json.RawMessage) iter.Seq2[string, json.RawMessage] {
+	return func(yield func(string, json.RawMessage) bool) {
+		for _, m := range members(object) {
+			if !yield(m.key, m.value) {
+				return
+			}
+		}
 	}
-	return out
 }
 
 // Words returns all verbs, modifiers, operators and abilities.
@@ -72,9 +66,7 @@ func KnownOf(tb testing.TB, target string, transcripts []*Transcript) KnownFailu
 	var all map[string]json.RawMessage
 	require.NoError(tb, json.Unmarshal(data, &all))
 	known, err := ParseKnownFailures(all[target], transcripts)
-	if err != nil {
-		tb.Fatalf("known-failures.json, %s: %v", target, err)
-	}
+	require.NoError(tb, err, "known-failures.json, %s", target)
 	return known
 }
 

@@ -16,6 +16,10 @@ func testBindings() *bindings {
 	return newBindings(map[string]int64{"id": 0}, func() time.Time { return time.UnixMilli(1_700_000_000_000) })
 }
 
+func match(pattern, value string) error {
+	return testBindings().match(json.RawMessage(pattern), json.RawMessage(value))
+}
+
 // Each matcher is shown with what it takes and with what it refuses; why is a
 // part of the reason.
 func TestMatch(t *testing.T) {
@@ -67,65 +71,40 @@ func TestMatch(t *testing.T) {
 		{`{"$nonsense": 1}`, ``, `1`, "cannot be sent"},
 		{`{"a": {"b": [{"c": 1}]}}`, `{"a": {"b": [{"c": 1}]}}`, `{"a": {"b": [{"c": 2}]}}`, ".a.b[0].c: expected 1, came 2"},
 	} {
-		p := json.RawMessage(c.pattern)
 		if c.yes != "" {
-			if err := testBindings().match(p, json.RawMessage(c.yes)); err != nil {
-				t.Errorf("%s refuses %s: %v", c.pattern, c.yes, err)
-			}
+			assert.NoError(t, match(c.pattern, c.yes), "%s and %s", c.pattern, c.yes)
 		}
-		err := testBindings().match(p, json.RawMessage(c.no))
-		if err == nil {
-			t.Errorf("%s takes %s", c.pattern, c.no)
-		} else if !strings.Contains(err.Error(), c.why) {
-			t.Errorf("%s refuses %s with %q, not with %q", c.pattern, c.no, err, c.why)
-		}
+		assert.ErrorContains(t, match(c.pattern, c.no), c.why, "%s and %s", c.pattern, c.no)
 	}
 }
 
 func TestNames(t *testing.T) {
-	s := testBindings()
-	p := json.RawMessage(`{"a": "$x", "b": "$x"}`)
-	if err := s.match(p, json.RawMessage(`{"a": {"k": [1]}, "b": {"k": [2]}}`)); err == nil {
-		t.Error("a name meets two values at once")
-	}
-	if _, bound := s.values["x"]; bound {
-		t.Error("a pattern that did not match has bound a name")
-	}
-	assert.NoError(t, s.match(p, json.RawMessage(`{"a": {"k": [1]}, "b": {"k":[1.0]}}`)))
-	if err := s.match(json.RawMessage(`"$x"`), json.RawMessage(`{"k": [3]}`)); err == nil || !strings.Contains(err.Error(), "$x is bound") {
-		t.Errorf("a bound name matches something else: %v", err)
-	}
-	assert.NoError(t, s.match(json.RawMessage(`{"$oneOf": [{"a": "$y", "b": 1}, {"a": "$z", "b": 2}]}`), json.RawMessage(`{"a": 5, "b": 2}`)))
-	if _, bound := s.values["y"]; bound {
-		t.Error("the choice that did not match has bound a name")
-	}
-	if string(s.values["z"]) != "5" {
-		t.Errorf("$z is %s", s.values["z"])
-	}
+	b := testBindings()
+	match := func(pattern, value string) error { return b.match(json.RawMessage(pattern), json.RawMessage(value)) }
+	require.Error(t, match(`{"a": "$x", "b": "$x"}`, `{"a": {"k": [1]}, "b": {"k": [2]}}`), "a name meets two values at once")
+	require.NotContains(t, b.values, "x", "a pattern that did not match has bound a name")
+	require.NoError(t, match(`{"a": "$x", "b": "$x"}`, `{"a": {"k": [1]}, "b": {"k":[1.0]}}`))
+	require.ErrorContains(t, match(`"$x"`, `{"k": [3]}`), "$x is bound")
+	require.NoError(t, match(`{"$oneOf": [{"a": "$y", "b": 1}, {"a": "$z", "b": 2}]}`, `{"a": 5, "b": 2}`))
+	require.NotContains(t, b.values, "y", "the choice that did not match has bound a name")
+	require.Equal(t, "5", string(b.values["z"]))
 }
 
 func TestNamesOfIDs(t *testing.T) {
-	s := testBindings()
-	n, err := s.expand(json.RawMessage(`{"id": "$id"}`))
+	b := testBindings()
+	id, err := b.expand(json.RawMessage(`"$id"`))
 	require.NoError(t, err)
-	var got struct{ ID string }
-	if err := json.Unmarshal(n, &got); err != nil || !wire.ValidID(got.ID) {
-		t.Fatalf("%s is no id (%v)", got.ID, err)
-	}
-	if ms := wire.IDTime(got.ID).UnixMilli(); ms != 1_700_000_000_000 {
-		t.Errorf("the id's time is %d", ms)
-	}
-	assert.NoError(t, s.match(json.RawMessage(`"$id"`), json.RawMessage(`"`+got.ID+`"`)))
-	if err := s.match(json.RawMessage(`"$id"`), json.RawMessage(`"another"`)); err == nil {
-		t.Error("an id matches another")
-	}
+	require.True(t, wire.ValidID(stringOf(id)), "%s", id)
+	require.EqualValues(t, 1_700_000_000_000, wire.IDTime(stringOf(id)).UnixMilli())
+	require.NoError(t, b.match(json.RawMessage(`"$id"`), id))
+	require.Error(t, b.match(json.RawMessage(`"$id"`), json.RawMessage(`"another"`)))
 }
 
 func TestExpand(t *testing.T) {
-	s := testBindings()
-	s.values["n"] = json.RawMessage("41")
-	s.values["o"] = json.RawMessage(`{"k": true}`)
-	s.token = func(who string) (string, error) { return "token of " + who, nil }
+	b := testBindings()
+	b.values["n"] = json.RawMessage("41")
+	b.values["o"] = json.RawMessage(`{"k": true}`)
+	b.token = func(who string) (string, error) { return "token of " + who, nil }
 	for in, want := range map[string]string{
 		`{"b": 1, "a": [null, false]}`:          `{"b": 1, "a": [null, false]}`,
 		`["$n", "$$n", "$o", "$"]`:              `[41, "$n", {"k": true}, "$"]`,
@@ -138,29 +117,19 @@ func TestExpand(t *testing.T) {
 		`"<&>"`:                                 `"<&>"`,
 		`{"n": 9007199254740993, "f": 1.0e+2}`:  `{"n": 9007199254740993, "f": 1.0e+2}`,
 	} {
-		n, err := s.expand(json.RawMessage(in))
-		if err != nil {
-			t.Errorf("%s: %v", in, err)
-			continue
-		}
-		if got := string(n); got != want {
-			t.Errorf("%s became %s, not %s", in, got, want)
-		}
+		got, err := b.expand(json.RawMessage(in))
+		assert.NoError(t, err, in)
+		assert.Equal(t, want, string(got), in)
 	}
-	for _, in := range []string{
-		`"$unbound"`, `[{"a": "$unbound"}]`, `{"$any": "string"}`, `{"$plus": ["$o"]}`,
-	} {
-		if n, err := s.expand(json.RawMessage(in)); err == nil {
-			t.Errorf("%s became %s", in, n)
-		}
+	for _, in := range []string{`"$unbound"`, `[{"a": "$unbound"}]`, `{"$any": "string"}`, `{"$plus": ["$o"]}`} {
+		_, err := b.expand(json.RawMessage(in))
+		assert.Error(t, err, in)
 	}
 }
 
 func TestCheckJSON(t *testing.T) {
 	for _, in := range []string{``, `{`, `{"a": 1, "a": 2}`, `[{"b": {"a": 1, "a": 2}}]`, `1 2`, `{"a": 1}}`, `[1,]`, `nope`} {
-		if checkJSON([]byte(in)) == nil {
-			t.Errorf("%q was accepted", in)
-		}
+		assert.Error(t, checkJSON([]byte(in)), in)
 	}
 }
 
@@ -194,26 +163,11 @@ func drawValue(t *rapid.T, depth int) json.RawMessage {
 }
 
 // dollars doubles the leading dollars of a value's texts.
-func dollars(n json.RawMessage) json.RawMessage {
-	switch kindOf(n) {
-	case "string":
-		if text := stringOf(n); strings.HasPrefix(text, "$") {
-			return encode("$" + text)
-		}
-	case "array":
-		list := elements(n)
-		for i := range list {
-			list[i] = dollars(list[i])
-		}
-		return encodeArray(list)
-	case "object":
-		fields := members(n)
-		for i := range fields {
-			fields[i].value = dollars(fields[i].value)
-		}
-		return encodeObject(fields)
+func dollars(n json.RawMessage) (json.RawMessage, error) {
+	if text := stringOf(n); strings.HasPrefix(text, "$") {
+		return encode("$" + text), nil
 	}
-	return n
+	return replaceMembers(n, dollars)
 }
 
 // Any value can be read, matches itself as a pattern, is sent as it is, and
@@ -221,19 +175,16 @@ func dollars(n json.RawMessage) json.RawMessage {
 func TestAnyValue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawValue(t, 3), drawValue(t, 3)
-		if err := checkJSON(a); err != nil || !equalJSON(a, a) {
-			t.Fatalf("%s cannot be read: %v", a, err)
-		}
-		if err := testBindings().match(dollars(a), a); err != nil && !hasRest(a) {
-			t.Fatalf("%s does not match itself: %v", a, err)
-		}
-		sent, err := testBindings().expand(dollars(a))
-		if err != nil || string(sent) != string(a) {
-			t.Fatalf("%s is sent as %s (%v)", a, sent, err)
-		}
-		same := equalJSON(a, b)
-		if got := testBindings().match(dollars(a), b) == nil; got != same && !hasRest(a) {
-			t.Fatalf("%s matches %s: %v", a, b, got)
+		require.NoError(t, checkJSON(a))
+		require.True(t, equalJSON(a, a), "%s", a)
+		pattern, err := dollars(a)
+		require.NoError(t, err)
+		sent, err := testBindings().expand(pattern)
+		require.NoError(t, err)
+		require.Equal(t, string(a), string(sent))
+		if !hasRest(a) {
+			require.NoError(t, testBindings().match(pattern, a))
+			require.Equal(t, equalJSON(a, b), testBindings().match(pattern, b) == nil, "%s and %s", a, b)
 		}
 	})
 }

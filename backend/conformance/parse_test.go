@@ -2,10 +2,12 @@ package conformance
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,61 +71,49 @@ func TestParseRefuses(t *testing.T) {
 		{clientFile("", `{"accept": "main", "on": "x"}`), "accept has no on"},
 	} {
 		_, err := Parse("example", []byte(c.file))
-		if err == nil {
-			t.Errorf("accepted: %s", c.file)
-		} else if !strings.Contains(err.Error(), c.why) || !strings.HasPrefix(err.Error(), "transcript example: ") {
-			t.Errorf("refused with %q, not with %q", err, c.why)
+		if assert.ErrorContains(t, err, c.why, c.file) {
+			assert.True(t, strings.HasPrefix(err.Error(), "transcript example: "), err)
 		}
 	}
 }
 
 func TestParseTakesWhatFramesNeed(t *testing.T) {
-	for _, needs := range []string{`"frames"`, `"clock"`} {
-		if _, err := Parse("example", []byte(serverFile(needs, `{"silenceMs": 1}`))); err != nil {
-			t.Error(err)
-		}
-	}
+	parseFile(t, serverFile(`"frames"`, `{"silenceMs": 1}`))
+	parseFile(t, serverFile(`"clock"`, `{"silenceMs": 1}`))
 }
 
 func TestLoad(t *testing.T) {
 	good := &fstest.MapFile{Data: []byte(serverFile("", `{"silenceMs": 1}`))}
 	list, err := Load(fstest.MapFS{"b.json": good, "a.json": good, "README.md": {Data: []byte("# x")}})
-	if err != nil || len(list) != 2 || list[0].Name != "a" || list[1].Name != "b" {
-		t.Errorf("loaded %v, %v", list, err)
-	}
-	if _, err := Load(fstest.MapFS{"README.md": good}); err == nil {
-		t.Error("a directory without transcripts passes for one")
-	}
-	if _, err := Load(fstest.MapFS{"bad.json": {Data: []byte("{}")}}); err == nil || !strings.Contains(err.Error(), "bad") {
-		t.Errorf("a broken file: %v", err)
-	}
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.Equal(t, []string{"a", "b"}, []string{list[0].Name, list[1].Name})
+	_, err = Load(fstest.MapFS{"README.md": good})
+	require.Error(t, err, "a directory without transcripts passes for one")
+	_, err = Load(fstest.MapFS{"bad.json": {Data: []byte("{}")}})
+	require.ErrorContains(t, err, "bad")
 }
 
 // FuzzParse: no file makes Parse panic, and what it accepts keeps its promises.
 func FuzzParse(f *testing.F) {
 	NeedContract(f)
-	for _, dir := range []string{"server", "client"} {
-		root := "../../contract/sessions/" + dir
-		files, err := os.ReadDir(root)
+	files, err := filepath.Glob("../../contract/sessions/*/*.json")
+	require.NoError(f, err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
 		require.NoError(f, err)
-		for _, file := range files {
-			data, err := os.ReadFile(root + "/" + file.Name())
-			require.NoError(f, err)
-			f.Add(data)
-		}
+		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tr, err := Parse("fuzzed", data)
 		if err != nil {
 			return
 		}
-		if len(tr.Steps) == 0 || tr.Summary == "" {
-			t.Error("accepted without steps or meaning")
-		}
+		require.NotEmpty(t, tr.Steps)
+		require.NotEmpty(t, tr.Summary)
 		for _, s := range tr.Steps {
-			if v, ok := verbs[s.Verb]; !ok || v.side != "" && v.side != tr.Tests {
-				t.Errorf("accepted the verb %q", s.Verb)
-			}
+			require.Contains(t, verbs, s.Verb)
+			require.Contains(t, []Side{"", tr.Tests}, verbs[s.Verb].side, s.Verb)
 		}
 	})
 }

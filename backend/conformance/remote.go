@@ -91,6 +91,9 @@ func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Iden
 		header.Set("Authorization", "Bearer "+token)
 	}
 	ws, response, err := d.DialContext(ctx, url, header)
+	if response != nil {
+		defer func() { _ = response.Body.Close() }()
+	}
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake) && response != nil:
 		return nil, readRefusal(response)
@@ -107,7 +110,6 @@ func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Iden
 func readRefusal(response *http.Response) error {
 	var body struct{ Code string }
 	_ = json.NewDecoder(io.LimitReader(response.Body, refusalBytes)).Decode(&body) // without a code no pattern matches
-	_ = response.Body.Close()
 	return &Refusal{Status: response.StatusCode, Code: body.Code, RetryAfter: response.Header.Get("Retry-After") != ""}
 }
 

@@ -41,9 +41,7 @@ func TestSuite(t *testing.T) {
 	v := s.Run(t.Context(), func(t *Transcript) { order = append(order, t.Name) }, func(e *Entry) {
 		order = append(order, e.Transcript.Name+" "+string(e.Outcome))
 	})
-	if want := (Verdict{Passed: 1, Failed: 3, NotPlayed: 1, Known: 1}); v != want {
-		t.Errorf("%+v", v)
-	}
+	assert.Equal(t, Verdict{Passed: 1, Failed: 3, NotPlayed: 1, Known: 1}, v)
 	want := []string{
 		"good", "good passed", "bad", "bad failed", "lacking", "lacking notPlayed", "known", "known knownFailure",
 		"surprise", "surprise failed", "broken", "broken failed",
@@ -56,9 +54,7 @@ func TestVerdict(t *testing.T) {
 		{Passed: 1}: true, {Known: 1}: true, {Passed: 1, NotPlayed: 5}: true,
 		{Passed: 9, Failed: 1}: false, {NotPlayed: 5}: false, {}: false,
 	} {
-		if v.OK() != ok {
-			t.Errorf("%+v: %t", v, v.OK())
-		}
+		assert.Equal(t, ok, v.OK(), v)
 	}
 }
 
@@ -74,12 +70,9 @@ func TestSuiteInParallel(t *testing.T) {
 			return waitingClock{}.Advance(ctx, time.Second)
 		}}
 		began := time.Now()
-		if v := s.Run(t.Context(), func(*Transcript) {}, func(*Entry) {}); v.Passed != 7 {
-			t.Errorf("%+v", v)
-		}
-		if most.Load() != 3 || time.Since(began) != 3*time.Second {
-			t.Errorf("%d at a time, in %s", most.Load(), time.Since(began))
-		}
+		assert.Equal(t, Verdict{Passed: 7}, s.Run(t.Context(), func(*Transcript) {}, func(*Entry) {}))
+		assert.EqualValues(t, 3, most.Load())
+		assert.Equal(t, 3*time.Second, time.Since(began))
 	})
 }
 
@@ -93,7 +86,5 @@ func TestSuiteIsStopped(t *testing.T) {
 		}
 		return nil
 	}}
-	if v := s.Run(ctx, func(*Transcript) {}, func(*Entry) {}); v != (Verdict{Passed: 1, NotPlayed: 2}) {
-		t.Errorf("%+v", v)
-	}
+	assert.Equal(t, Verdict{Passed: 1, NotPlayed: 2}, s.Run(ctx, func(*Transcript) {}, func(*Entry) {}))
 }

@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,32 +10,51 @@ import (
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/actions"
+	"github.com/pay-theory/streamer/backend/conformance/sessions"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
-const folder = "../../contract/sessions"
+// transcriptsOf returns the files of a side's transcripts, which are the same as
+// those in contract/sessions.
+func transcriptsOf(side conformance.Side) fs.FS {
+	if side == conformance.Client {
+		return sessions.Client()
+	}
+	return sessions.Server()
+}
 
 func load(t *testing.T, side conformance.Side) []*conformance.Transcript {
 	t.Helper()
-	conformance.NeedContract(t)
-	list, err := conformance.Load(os.DirFS(filepath.Join(folder, string(side))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	list, err := conformance.Load(transcriptsOf(side))
+	require.NoError(t, err)
 	return list
+}
+
+// transcriptTexts returns the texts of all transcripts, by side and file.
+func transcriptTexts(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, side := range []conformance.Side{conformance.Server, conformance.Client} {
+		files, err := fs.Glob(transcriptsOf(side), "*.json")
+		require.NoError(t, err)
+		for _, file := range files {
+			data, err := fs.ReadFile(transcriptsOf(side), file)
+			require.NoError(t, err)
+			out[string(side)+"/"+file] = string(data)
+		}
+	}
+	return out
 }
 
 // The transcripts are well formed, and test who their directory says.
 func TestTranscripts(t *testing.T) {
 	for side, least := range map[conformance.Side]int{conformance.Server: 90, conformance.Client: 55} {
 		list := load(t, side)
-		if len(list) < least {
-			t.Errorf("only %d transcripts for a %s", len(list), side)
-		}
+		assert.GreaterOrEqual(t, len(list), least, side)
 		for _, tr := range list {
-			if tr.Tests != side {
-				t.Errorf("%s tests a %s and lies with those for a %s", tr.Name, tr.Tests, side)
-			}
+			assert.Equal(t, side, tr.Tests, tr.Name)
 		}
 	}
 }
@@ -42,27 +62,13 @@ func TestTranscripts(t *testing.T) {
 // A file has one step a line, so that a change is one line of a diff, and a
 // line that can be found.
 func TestOneStepALine(t *testing.T) {
-	conformance.NeedContract(t)
-	files, err := filepath.Glob(folder + "/*/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, steps, ok := strings.Cut(string(data), "\n  \"steps\": [\n")
+	for file, text := range transcriptTexts(t) {
+		_, steps, ok := strings.Cut(text, "\n  \"steps\": [\n")
 		steps, tail, ended := strings.Cut(steps, "\n  ]\n}\n")
-		if !ok || !ended || tail != "" {
-			t.Errorf("%s: the steps do not stand between their brackets, at the end", file)
-			continue
-		}
-		for _, line := range strings.Split(steps, "\n") {
+		require.True(t, ok && ended && tail == "", "%s: the steps do not stand between their brackets, at the end", file)
+		for line := range strings.SplitSeq(steps, "\n") {
 			step, ok := strings.CutPrefix(line, "    {")
-			if !ok || !json.Valid([]byte("{"+strings.TrimSuffix(step, ","))) {
-				t.Errorf("%s: no step of its own: %s", file, line)
-			}
+			assert.True(t, ok && json.Valid([]byte("{"+strings.TrimSuffix(step, ","))), "%s: no step of its own: %s", file, line)
 		}
 	}
 }
@@ -74,9 +80,7 @@ func TestActionsOfTranscripts(t *testing.T) {
 	actions.Register(r)
 	new(gates).register(r)
 	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	used := map[string]bool{}
 	for _, tr := range load(t, conformance.Server) {
 		for i, s := range tr.Steps {
@@ -88,55 +92,37 @@ func TestActionsOfTranscripts(t *testing.T) {
 				if json.Unmarshal(m, &msg) != nil || msg.Type != "request" {
 					continue
 				}
+				used[msg.Action] = true
 				action, ok := registry.Actions[msg.Action]
 				if !ok {
-					if tr.Name != "unknown-action" {
-						t.Errorf("%s, step %d: there is no action %q", tr.Name, i+1, msg.Action)
-					}
+					assert.Equal(t, "unknown-action", tr.Name, "step %d: there is no action %q", i+1, msg.Action)
 					continue
 				}
-				used[msg.Action] = true
-				if _, err := action.Decode(msg.Payload); err != nil && tr.Name != "invalid-payload" {
-					t.Errorf("%s, step %d: %v", tr.Name, i+1, err)
+				if _, err := action.Decode(msg.Payload); tr.Name != "invalid-payload" {
+					assert.NoError(t, err, "%s, step %d", tr.Name, i+1)
 				}
 			}
 		}
 	}
 	for name := range registry.Actions {
-		if !used[name] {
-			t.Errorf("no transcript calls %q", name)
-		}
+		assert.True(t, used[name], "no transcript calls %q", name)
 	}
 }
 
 // Every verb and every matcher is used by some transcript, so that none of them
-// is an ornament.
+// is an ornament, and README.md explains it.
 func TestEverythingIsUsed(t *testing.T) {
-	var all strings.Builder
 	conformance.NeedContract(t)
-	files, err := filepath.Glob(folder + "/*/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(data)
+	readme, err := os.ReadFile(filepath.Join(contract, "sessions/README.md"))
+	require.NoError(t, err)
+	var all strings.Builder
+	for _, text := range transcriptTexts(t) {
+		all.WriteString(text)
 	}
 	for _, word := range conformance.Words() {
-		if !strings.Contains(all.String(), `"`+word+`"`) {
-			t.Errorf("no transcript uses %q", word)
-		}
-	}
-	readme, err := os.ReadFile(folder + "/README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, word := range conformance.Words() {
-		if !strings.Contains(string(readme), "`"+word+"`") && !strings.Contains(string(readme), `"`+word+`"`) {
-			t.Errorf("README.md says nothing of %q", word)
-		}
+		quoted := `"` + word + `"`
+		assert.True(t, strings.Contains(all.String(), quoted), "no transcript uses %q", word)
+		explained := strings.Contains(string(readme), "`"+word+"`") || strings.Contains(string(readme), quoted)
+		assert.True(t, explained, "README.md says nothing of %q", word)
 	}
 }

@@ -235,12 +235,12 @@ func (o *oracle) choose(choices []any, text []byte) error {
 // eachMember goes over an object, and refuses duplicate keys.
 func eachMember(text []byte, member func(key string, value []byte) error) error {
 	seen := map[string]bool{}
-	for _, m := range conformance.Members(text) {
-		if seen[m.Key] {
-			return fmt.Errorf("duplicate key %s", m.Key)
+	for key, value := range conformance.Members(text) {
+		if seen[key] {
+			return fmt.Errorf("duplicate key %s", key)
 		}
-		seen[m.Key] = true
-		if err := member(m.Key, m.Value); err != nil {
+		seen[key] = true
+		if err := member(key, value); err != nil {
 			return err
 		}
 	}
