@@ -79,7 +79,7 @@ func (d *heldDial) Accept(subprotocol string) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewSocket(ws, nil), nil
+	return newSocket(ws, nil), nil
 }
 
 func (d *heldDial) Refuse(status int, body []byte) error {

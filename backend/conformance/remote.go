@@ -65,18 +65,17 @@ func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 			return nil, err
 		}
 	}
-	ws, err := DialAs(ctx, nil, r.options.URL, &who, token)
-	if err != nil {
-		return nil, err
-	}
-	return NewSocket(ws, nil), nil
+	return DialAs(ctx, nil, r.options.URL, &who, token, nil)
 }
 
 // DialAs opens a connection to a server the way an identity says: with its
 // subprotocols, and with its token where it brings it; an empty token is not
-// sent. A nil dialer is gorilla's. Errors: a *Refusal when the server refused
-// the handshake.
-func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Identity, token string) (*websocket.Conn, error) {
+// sent. A nil dialer is gorilla's. onFrame, if it is not nil, is called with each
+// text frame that comes, after it was put where Recv finds it. Errors: a *Refusal
+// when the server refused the handshake.
+func DialAs(
+	ctx context.Context, dialer *websocket.Dialer, url string, who *Identity, token string, onFrame func(frame []byte),
+) (Conn, error) {
 	d := *cmp.Or(dialer, websocket.DefaultDialer)
 	d.Subprotocols = slices.Clone(who.Offers)
 	if len(who.Offers) == 0 {
@@ -103,7 +102,7 @@ func DialAs(ctx context.Context, dialer *websocket.Dialer, url string, who *Iden
 		_ = ws.Close()
 		return nil, fmt.Errorf("the server picked the subprotocol %q, expected %q", ws.Subprotocol(), wire.Subprotocol)
 	}
-	return ws, nil
+	return newSocket(ws, onFrame), nil
 }
 
 // readRefusal returns why a handshake was refused.

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/conformance/sessions"
 	"github.com/stretchr/testify/assert"
@@ -116,7 +115,7 @@ func TestServerPicksAnotherSubprotocol(t *testing.T) {
 	for _, pick := range []string{"", "streamer.v2"} {
 		accepted := accept(t, l, pick)
 		who := conformance.Identity{Offers: []string{"streamer.v2", "streamer.v1"}}
-		_, err := conformance.DialAs(t.Context(), nil, url, &who, "")
+		_, err := conformance.DialAs(t.Context(), nil, url, &who, "", nil)
 		require.ErrorContains(t, err, "picked the subprotocol", pick)
 		(<-accepted).Cut()
 	}
@@ -127,13 +126,13 @@ func TestSocketStalls(t *testing.T) {
 	l := conformance.NewListener()
 	url := serve(t, l)
 	accepted := accept(t, l, "streamer.v1")
-	ws, err := conformance.DialAs(t.Context(), nil, url, &conformance.Identity{}, "token")
+	peer, err := conformance.DialAs(t.Context(), nil, url, &conformance.Identity{}, "token", nil)
 	require.NoError(t, err)
-	defer func() { _ = ws.Close() }()
+	defer peer.Cut()
 	socket := <-accepted
 	socket.Stall()
 	socket.Stall()
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte("1")))
+	require.NoError(t, peer.Send([]byte("1")))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = socket.Recv(ctx)
@@ -144,7 +143,7 @@ func TestSocketStalls(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "1", string(frame))
 	socket.Stall()
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte("2")))
+	require.NoError(t, peer.Send([]byte("2")))
 	socket.Cut() // and no goroutine is left
 }
 

@@ -63,7 +63,7 @@ type process struct {
 	ended chan struct{}
 
 	mu    sync.Mutex
-	conns []*conformance.Socket
+	conns []conformance.Conn
 	// when is the moment at which it is to be killed, and endStored tells that an
 	// end became durable since that is known.
 	when      conformance.When
@@ -291,11 +291,10 @@ func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (confo
 			return nil, err
 		}
 	}
-	ws, err := conformance.DialAs(ctx, &websocket.Dialer{NetDialContext: e.dial}, e.url, &who, token)
+	c, err := conformance.DialAs(ctx, &websocket.Dialer{NetDialContext: e.dial}, e.url, &who, token, e.received)
 	if err != nil {
 		return nil, err
 	}
-	c := conformance.NewSocket(ws, e.received)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.conns = append(e.conns, c)

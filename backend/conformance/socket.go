@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,40 +19,37 @@ const (
 	socketWriteTime = time.Minute
 )
 
-// Socket is a Conn on a WebSocket connection, at either end of it. A goroutine
-// reads frames until the connection ends; [Socket.Cut] ends it, and must be
-// called in the end. Cut may be called by any goroutine, the other methods by one.
-type Socket struct {
+// socket is a Conn on a WebSocket connection, at either end of it. A goroutine
+// reads frames until the connection ends; Cut ends it, and must be called in the
+// end. Cut may be called by any goroutine, the other methods by one.
+type socket struct {
 	ws      *websocket.Conn
 	frames  chan []byte // closed when reading has ended
 	why     *CloseError // why it has; set before frames is closed
 	onFrame func(frame []byte)
-	done    chan struct{} // closed by Cut
-	cut     func()        // closes done, once
+	done    context.Context // ended by Cut
+	end     context.CancelFunc
 	stalled bool
 	// flowing has room for one value, which the reader sends and takes back before
 	// it passes a frame on. Stall fills it.
 	flowing chan struct{}
 }
 
-// NewSocket takes a connection over. onFrame, if it is not nil, is called with
+// newSocket takes a connection over. onFrame, if it is not nil, is called with
 // each text frame after it was put where Recv finds it.
-func NewSocket(ws *websocket.Conn, onFrame func(frame []byte)) *Socket {
+func newSocket(ws *websocket.Conn, onFrame func(frame []byte)) *socket {
 	ws.SetReadLimit(socketReadLimit)
 	if onFrame == nil {
 		onFrame = func([]byte) {}
 	}
-	done := make(chan struct{})
-	s := &Socket{
-		ws: ws, frames: make(chan []byte, socketFrames), onFrame: onFrame, flowing: make(chan struct{}, 1),
-		done: done, cut: sync.OnceFunc(func() { close(done) }),
-	}
+	s := &socket{ws: ws, frames: make(chan []byte, socketFrames), onFrame: onFrame, flowing: make(chan struct{}, 1)}
+	s.done, s.end = context.WithCancel(context.Background())
 	go s.readLoop()
 	return s
 }
 
 // readLoop reads until the connection ends.
-func (s *Socket) readLoop() {
+func (s *socket) readLoop() {
 	defer close(s.frames)
 	for {
 		kind, data, err := s.ws.ReadMessage()
@@ -72,33 +68,30 @@ func (s *Socket) readLoop() {
 		select {
 		case s.flowing <- struct{}{}:
 			<-s.flowing
-		case <-s.done:
+		case <-s.done.Done():
 		}
 		select {
 		case s.frames <- data:
 			s.onFrame(data)
-		case <-s.done:
+		case <-s.done.Done():
 			s.why = &CloseError{Code: websocket.CloseAbnormalClosure, Reason: "cut"}
 			return
 		}
 	}
 }
 
-// Send sends one text frame. That the peer has closed is no error: its close
-// frame says so.
-func (s *Socket) Send(frame []byte) error { return s.write(websocket.TextMessage, frame) }
+func (s *socket) Send(frame []byte) error       { return s.write(websocket.TextMessage, frame) }
+func (s *socket) SendBinary(frame []byte) error { return s.write(websocket.BinaryMessage, frame) }
 
-// SendBinary sends one binary frame.
-func (s *Socket) SendBinary(frame []byte) error { return s.write(websocket.BinaryMessage, frame) }
-
-func (s *Socket) write(kind int, frame []byte) error {
+// write sends a frame. That the peer has closed is no error: its close frame says
+// so.
+func (s *socket) write(kind int, frame []byte) error {
 	_ = s.ws.SetWriteDeadline(time.Now().Add(socketWriteTime))
 	_ = s.ws.WriteMessage(kind, frame)
 	return nil
 }
 
-// Recv returns the next text frame; see [Conn].
-func (s *Socket) Recv(ctx context.Context) ([]byte, error) {
+func (s *socket) Recv(ctx context.Context) ([]byte, error) {
 	select {
 	case data, ok := <-s.frames:
 		if !ok {
@@ -111,7 +104,7 @@ func (s *Socket) Recv(ctx context.Context) ([]byte, error) {
 }
 
 // Close sends a close frame. That the peer has closed before is no error.
-func (s *Socket) Close(code int) error {
+func (s *socket) Close(code int) error {
 	err := s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(socketWriteTime))
 	if errors.Is(err, websocket.ErrCloseSent) {
 		return nil
@@ -119,22 +112,19 @@ func (s *Socket) Close(code int) error {
 	return err
 }
 
-// Cut ends the connection without a close frame. It may be called again.
-func (s *Socket) Cut() {
-	s.cut()
+func (s *socket) Cut() {
+	s.end()
 	_ = s.ws.NetConn().Close()
 }
 
-// Stall stops reading: what the peer sends stays in the network.
-func (s *Socket) Stall() {
+func (s *socket) Stall() {
 	if !s.stalled {
 		s.stalled = true
 		s.flowing <- struct{}{}
 	}
 }
 
-// Resume continues reading.
-func (s *Socket) Resume() {
+func (s *socket) Resume() {
 	if s.stalled {
 		s.stalled = false
 		<-s.flowing
