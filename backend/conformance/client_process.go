@@ -47,7 +47,7 @@ type ClientOptions struct {
 type ClientProcess struct {
 	waitingClock
 	name     string
-	have     []Ability
+	have     []Ability // without Clock if it can only be waited for
 	endTime  time.Duration
 	listener *Listener
 	web      *http.Server
@@ -55,16 +55,11 @@ type ClientProcess struct {
 	input    io.WriteCloser
 	output   io.ReadCloser
 	stderr   *tail
-	// lines are those of the standard output, closed at its end; ended is why
-	// it has ended, and set before.
-	lines chan []byte
-	ended error
-	// exited gets the result of the process.
-	exited chan error
-	// commands counts the commands.
-	commands int
-	// offset is by how much the client's clock was moved.
-	offset time.Duration
+	lines    chan []byte   // those of the standard output, closed at its end
+	ended    error         // why it has ended; set before lines is closed
+	exited   chan error    // gets the result of the process
+	commands int           // how many commands were written
+	offset   time.Duration // by how much the client's clock was moved
 }
 
 // StartClient starts a client for one transcript, and lets it connect to a

@@ -17,8 +17,7 @@ var errQuiet = errors.New("nothing came")
 // faults are what happens to the next frames of one direction.
 type faults struct {
 	lose, double, delay int
-	// held is a delayed frame; it is passed on behind the next one.
-	held []byte
+	held                []byte // a delayed frame; it is passed on behind the next one
 }
 
 // apply returns the frames that arrive when one is sent, and what happened to
@@ -51,17 +50,13 @@ type connection struct {
 	suffix         string // names it in a failure, unless it is the main one
 	conn           Conn
 	sent, received faults
-	// inbox holds messages that have come and were not asked for yet.
-	inbox []json.RawMessage
+	check          func(frame []byte) error // judges every frame that comes
+	inbox          []json.RawMessage        // messages that have come and were not asked for yet
+	autoReplies    []autoReply              // given to messages that no step expects
+	gone           error                    // why nothing more will come; nil: it is open
 	// followed is the position up to which a step has followed each stream, by
 	// id. The server may send events up to it once more, live.
 	followed map[string]uint64
-	// autoReplies are given to messages that no step expects.
-	autoReplies []autoReply
-	// gone is why nothing more will come; nil: it is open.
-	gone error
-	// check judges every frame that comes.
-	check func(frame []byte) error
 }
 
 // sendFrame sends a frame, and returns what happened to it on the way.

@@ -11,19 +11,13 @@ import (
 
 // Failure says at which step a transcript failed, and why.
 type Failure struct {
-	Transcript string
-	// Step counts from 1; one more than Of: after the last step.
-	Step, Of int
-	// Source is the step as it is written in the file.
-	Source string
-	// Why says what was wrong.
-	Why string
-	// Expected and Came are JSON; either may be empty.
-	Expected, Came string
-	// Conversation holds the last messages of all connections.
-	Conversation []string
-	// Bound holds the values of the names.
-	Bound []string
+	Transcript     string
+	Step, Of       int      // Step counts from 1; one more than Of: after the last step
+	Source         string   // the step as it is written in the file
+	Why            string   // what was wrong
+	Expected, Came string   // JSON; either may be empty
+	Conversation   []string // the last messages of all connections
+	Bound          []string // the values of the names
 }
 
 // unmet is the failure of an expectation.
@@ -52,8 +46,7 @@ func (f *Failure) Error() string {
 // UnsupportedError reports that a target cannot play a transcript.
 type UnsupportedError struct {
 	Transcript string
-	// Abilities are those that the target lacks.
-	Abilities []Ability
+	Abilities  []Ability // those that the target lacks
 }
 
 func (u *UnsupportedError) Error() string {
@@ -103,8 +96,7 @@ func (k KnownFailures) interpret(t *Transcript, err error) error {
 
 // KnownFailure reports that a transcript failed as expected.
 type KnownFailure struct {
-	// Reason is the one in the list.
-	Reason string
+	Reason string // the one in the list
 	*Failure
 }
 

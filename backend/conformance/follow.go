@@ -15,21 +15,16 @@ import (
 // and not how many of them are replayed and how many are live.
 type streamReader struct {
 	*player
-	step *Step
-	conn *connection
-	id   json.RawMessage
-	ref  string
-	// position is the seq of the last event that was taken, held are events
-	// behind a gap by their first seq.
-	position uint64
-	held     map[uint64]json.RawMessage
-	// complete reports that the last page has come; lagged, that the stream is
-	// not live any more.
-	complete, lagged bool
-	// patterns are those of the step, and matched how many of them an event has
-	// matched.
+	step     *Step
+	conn     *connection
+	id       json.RawMessage
+	ref      string                     // that of the last subscribe
+	position uint64                     // the seq of the last event that was taken
+	held     map[uint64]json.RawMessage // events behind a gap, by their first seq
+	complete bool                       // the last page has come
+	lagged   bool                       // the stream is not live any more
 	patterns []json.RawMessage
-	matched  int
+	matched  int // how many of the patterns an event has matched
 }
 
 // follow subscribes from a position and takes events until all patterns have

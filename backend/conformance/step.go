@@ -13,16 +13,11 @@ import (
 
 // verb is what steps can do.
 type verb struct {
-	// side is who must be under test; empty: either.
-	side Side
-	// takes checks the argument.
-	takes check
-	// with are its modifiers; those with an exclamation mark must be there.
-	with string
-	// needs is the ability without which it cannot be done; empty: none.
-	needs Ability
-	// unlimited says that Step.within does not limit how long it takes.
-	unlimited bool
+	side      Side    // who must be under test; empty: either
+	takes     check   // checks the argument
+	with      string  // its modifiers; those with an exclamation mark must be there
+	needs     Ability // without this it cannot be done; empty: nothing is needed
+	unlimited bool    // Step.within does not limit how long it takes
 	// run or on carries it out, on with the connection that the step names.
 	run func(p *player, ctx context.Context, s *Step) error
 	on  func(p *player, ctx context.Context, c *connection, s *Step) error
@@ -84,19 +79,14 @@ const mainConnection = "main"
 
 // Step is one step of a transcript: a verb with its argument, and modifiers.
 type Step struct {
-	// Verb is what is done, and Arg its argument.
-	Verb string
-	Arg  json.RawMessage
-	// on names the connection.
-	on string
-	// ignoring are types of messages that are ignored.
-	ignoring []string
-	// within is how long to wait. Zero: Options.MaxWait.
-	within time.Duration
-	// with holds all modifiers.
-	with map[string]json.RawMessage
-	// source is the step as it is written in the file.
-	source string
+	Verb string          // what is done
+	Arg  json.RawMessage // the verb's argument
+
+	on       string                     // names the connection
+	ignoring []string                   // types of messages that are ignored
+	within   time.Duration              // how long to wait. Zero: Options.MaxWait
+	with     map[string]json.RawMessage // all modifiers
+	source   string                     // the step as it is written in the file
 }
 
 // check reports whether a verb, a modifier or an operator takes an argument.

@@ -12,22 +12,20 @@ type Outcome string
 
 // The outcomes.
 const (
-	Passed Outcome = "passed"
-	Failed Outcome = "failed"
-	// NotPlayed: the target lacks an ability, or the run was stopped before.
-	NotPlayed Outcome = "notPlayed"
-	// Known: it failed, and the failure is listed.
-	Known Outcome = "knownFailure"
+	Passed    Outcome = "passed"
+	Failed    Outcome = "failed"
+	NotPlayed Outcome = "notPlayed"    // the target lacks an ability, or the run was stopped before
+	Known     Outcome = "knownFailure" // it failed, and the failure is listed
 )
 
 // Entry is the result of one transcript of a suite.
 type Entry struct {
 	Transcript *Transcript
 	Outcome    Outcome
+	Took       time.Duration
 	// Err is the reason, unless it passed: a *Failure, *UnsupportedError,
 	// *KnownFailure, that a known failure has passed, or why it could not be played.
-	Err  error
-	Took time.Duration
+	Err error
 }
 
 // Lacks returns the missing abilities because of which it was not played.
@@ -53,12 +51,11 @@ func (v *Verdict) OK() bool { return v.Failed == 0 && v.Passed+v.Known > 0 }
 // Suite plays transcripts, several at a time.
 type Suite struct {
 	Transcripts []*Transcript
+	Known       KnownFailures
+	Parallel    int // how many are played at a time. Default 1
 	// Play plays one of them against a target of its own, by Run or RunClient.
 	// It is called from several goroutines.
-	Play  func(ctx context.Context, t *Transcript) error
-	Known KnownFailures
-	// Parallel is how many are played at a time. Default 1.
-	Parallel int
+	Play func(ctx context.Context, t *Transcript) error
 }
 
 // Run plays all, and returns the counts. started and ended are called one at a

@@ -69,20 +69,16 @@ type Conn interface {
 
 // Refusal is a handshake that was refused.
 type Refusal struct {
-	// Status is HTTP's: 401, 403, 503.
-	Status int
-	// Code is the error code in the body.
-	Code string
-	// RetryAfter reports that the header Retry-After stood in the answer.
-	RetryAfter bool
+	Status     int    // HTTP's: 401, 403, 503
+	Code       string // the error code in the body
+	RetryAfter bool   // the header Retry-After stood in the answer
 }
 
 func (r *Refusal) Error() string { return fmt.Sprintf("refused: %d %s", r.Status, r.Code) }
 
 // CloseError reports that the peer has closed a connection.
 type CloseError struct {
-	// Code is the close code; 1006 if there was no close frame.
-	Code   int
+	Code   int // the close code; 1006 if there was no close frame
 	Reason string
 }
 

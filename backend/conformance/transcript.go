@@ -21,41 +21,26 @@ const (
 )
 
 // Transcript is what a program plays: what is sent, what must come back, and
-// what goes wrong in between.
+// what goes wrong in between. contract/sessions/README.md describes its fields.
 type Transcript struct {
-	// Name is the file's, without its ending.
-	Name string `json:"-"`
-	// Tests says who is under test; the player is the other side.
-	Tests Side `json:"tests"`
-	// Summary says in a sentence what it is about.
-	Summary string `json:"shows"`
-	// Covers are the rules of PROTOCOL.md (R-one-end) and the invariants of the
-	// engine (I1 to I14) that it shows.
-	Covers []string `json:"covers"`
-	// Needs are the abilities without which it cannot be played.
-	Needs []Ability `json:"needs"`
-	// Settings are how the server must be made.
-	Settings Settings `json:"settings"`
-	// Identities are who connects, by name. Servers only.
-	Identities map[string]Identity `json:"identities"`
-	// Tokens is what a client's token function returns, one after the other.
-	Tokens []string `json:"tokens"`
-	// Secrets are texts that no frame from the side under test may hold.
-	Secrets []string `json:"secrets"`
-	// IDs are names of request ids, and how many milliseconds from now their
-	// times are.
-	IDs   map[string]int64 `json:"ids"`
-	Steps []Step           `json:"-"`
+	Name       string              `json:"-"`          // the file's, without its ending
+	Tests      Side                `json:"tests"`      // who is under test; the player is the other side
+	Summary    string              `json:"shows"`      // what it is about, in a sentence
+	Covers     []string            `json:"covers"`     // the rules (R-one-end) and invariants (I1 to I14) that it shows
+	Needs      []Ability           `json:"needs"`      // without these it cannot be played
+	Settings   Settings            `json:"settings"`   // how the server must be made
+	Identities map[string]Identity `json:"identities"` // who connects, by name; servers only
+	Tokens     []string            `json:"tokens"`     // what a client's token function returns, in turn
+	Secrets    []string            `json:"secrets"`    // texts that no frame from the side under test may hold
+	IDs        map[string]int64    `json:"ids"`        // names of request ids; their times in milliseconds from now
+	Steps      []Step              `json:"-"`
 }
 
 // Settings are what a transcript wants of its server. Zero: the default.
 type Settings struct {
-	// GraceMs is for how long handlers may run on after a shutdown.
-	GraceMs int64 `json:"graceMs"`
-	// MaxConnections is how many connections there may be.
-	MaxConnections int `json:"maxConnections"`
-	// MaxQuarantineCrashes is how many crashes in quarantine make a call a dead letter.
-	MaxQuarantineCrashes int `json:"poisonAfter"`
+	GraceMs              int64 `json:"graceMs"`        // for how long handlers may run on after a shutdown
+	MaxConnections       int   `json:"maxConnections"` // how many connections there may be
+	MaxQuarantineCrashes int   `json:"poisonAfter"`    // how many crashes in quarantine make a call a dead letter
 }
 
 // TokenDefect is what is wrong with a token.
@@ -63,35 +48,25 @@ type TokenDefect string
 
 // The defects.
 const (
-	// Missing: no token is sent.
-	Missing TokenDefect = "missing"
-	// Forged: the signature does not verify.
-	Forged TokenDefect = "forged"
+	Missing TokenDefect = "missing" // no token is sent
+	Forged  TokenDefect = "forged"  // the signature does not verify
 )
 
 // The ways by which a token can be brought.
 const (
-	// ViaHeader: by the header Authorization.
-	ViaHeader = "header"
-	// ViaSubprotocol: by a subprotocol entry, as browsers do.
-	ViaSubprotocol = "subprotocol"
+	ViaHeader      = "header"      // by the header Authorization
+	ViaSubprotocol = "subprotocol" // by a subprotocol entry, as browsers do
 )
 
 // Identity is what a token says, and how its owner connects.
 type Identity struct {
-	Tenant  string   `json:"tenant"`
-	Subject string   `json:"subject"`
-	Scopes  []string `json:"scopes"`
-	// ExpiresInMs is the time from the token's making to its expiry; may be
-	// negative. Default: 1 h.
-	ExpiresInMs int64 `json:"expiresInMs"`
-	// Defect is what is wrong with the token. Default: nothing.
-	Defect TokenDefect `json:"flaw"`
-	// Via is how the token is brought. Default: ViaHeader.
-	Via string `json:"via"`
-	// Offers are the subprotocols on offer, without the token's. Default:
-	// streamer.v1.
-	Offers []string `json:"offers"`
+	Tenant      string      `json:"tenant"`
+	Subject     string      `json:"subject"`
+	Scopes      []string    `json:"scopes"`
+	ExpiresInMs int64       `json:"expiresInMs"` // from the token's making; may be negative. Default: 1 h
+	Defect      TokenDefect `json:"flaw"`        // what is wrong with the token. Default: nothing
+	Via         string      `json:"via"`         // how the token is brought. Default: ViaHeader
+	Offers      []string    `json:"offers"`      // subprotocols, without the token's. Default: streamer.v1
 }
 
 // Expiry returns how long a token of the identity holds from its making on.
