@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // ruleID matches the id of a rule, as it follows the rule in PROTOCOL.md.
@@ -77,9 +79,7 @@ func (c *coverage) problems() (out []string) {
 func readFile(t *testing.T, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(contract, name))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return data
 }
 
@@ -97,32 +97,23 @@ func TestRulesAreCovered(t *testing.T) {
 	}
 	for _, pattern := range []string{"sessions/server/*.json", "sessions/client/*.json", "vectors/*/*.json"} {
 		files, err := filepath.Glob(filepath.Join(contract, pattern))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no files %s: %v", pattern, err)
-		}
+		require.NoError(t, err)
+		require.NotEmpty(t, files, pattern)
 		for _, file := range files {
 			name, _ := filepath.Rel(contract, file)
 			var content struct{ Covers []string }
-			if err := json.Unmarshal(readFile(t, name), &content); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
+			require.NoError(t, json.Unmarshal(readFile(t, name), &content), name)
 			c.covers[name] = content.Covers
 		}
 	}
-	if err := json.Unmarshal(readFile(t, "sessions/exceptions.json"), &c.exceptions); err != nil {
-		t.Fatal(err)
-	}
-	for _, problem := range c.problems() {
-		t.Error(problem)
-	}
+	require.NoError(t, json.Unmarshal(readFile(t, "sessions/exceptions.json"), &c.exceptions))
+	assert.Empty(t, c.problems())
 	for _, e := range c.exceptions {
-		if _, err := os.Stat(filepath.Join(contract, "..", e.Tested)); err != nil {
-			t.Errorf("exception %s: %v", e.ID, err)
-		}
+		assert.DirExists(t, filepath.Join(contract, "..", e.Tested), e.ID)
 	}
 	for n, section := range strings.Split(string(page), "\n## ")[1:] {
-		if number := n + 1; number >= 2 && number <= 13 && !ruleID.MatchString(section) {
-			t.Errorf("section %d of PROTOCOL.md has no rule with an id", number)
+		if number := n + 1; number >= 2 && number <= 13 {
+			assert.Regexp(t, ruleID, section, "section %d of PROTOCOL.md has no rule with an id", number)
 		}
 	}
 }
@@ -148,8 +139,10 @@ func TestCoverageProblems(t *testing.T) {
 		}
 		change(&c)
 		got := c.problems()
-		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], want)) {
-			t.Errorf("got the problems %q, want %q", got, want)
+		if want == "" {
+			assert.Empty(t, got)
+		} else if assert.Len(t, got, 1, want) {
+			assert.True(t, strings.HasPrefix(got[0], want), got)
 		}
 	}
 }

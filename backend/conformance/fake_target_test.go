@@ -144,9 +144,7 @@ func playFile(t *testing.T, file string, server *fakeServer) (err error) {
 	t.Helper()
 	tr := parseFile(t, file)
 	synctest.Test(t, func(t *testing.T) { err = Run(t.Context(), tr, server, nil) })
-	if !server.closed {
-		t.Error("the target was not closed")
-	}
+	require.True(t, server.closed)
 	return err
 }
 
@@ -234,8 +232,6 @@ func playClientFile(t *testing.T, file string, make func() *fakeClient) (client 
 		client = make()
 		err = RunClient(t.Context(), tr, client, nil)
 	})
-	if !client.closed {
-		t.Error("the target was not closed")
-	}
+	require.True(t, client.closed)
 	return client, err
 }

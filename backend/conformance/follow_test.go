@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
 )
 
 // snapshotFor answers a subscribe: lastSeq, whether more follow, and events.
@@ -130,9 +132,7 @@ func TestFollowLag(t *testing.T) {
 				asked++
 				c.deliver(answers[asked-1](f)...)
 			})), "")
-			if asked != 2 {
-				t.Errorf("it asked %d times", asked)
-			}
+			assert.Equal(t, 2, asked)
 		})
 	}
 }
@@ -166,7 +166,5 @@ func TestFollowSubscribes(t *testing.T) {
 		`{"type": "ping"}`,
 		`{"type": "subscribe", "ref": "follow-2", "id": "i", "after": 3, "epoch": 4}`,
 	}
-	if strings.Join(frames, "\n") != strings.Join(want, "\n") {
-		t.Errorf("sent %q", frames)
-	}
+	assert.Equal(t, want, frames)
 }

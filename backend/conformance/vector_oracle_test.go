@@ -44,9 +44,8 @@ func newOracle(t testing.TB) *oracle {
 	c := jsonschema.NewCompiler()
 	require.NoError(t, c.AddResource(schemaURL, document))
 	for def, into := range map[string]**jsonschema.Schema{"clientMessage": &o.client, "serverMessage": &o.server} {
-		if *into, err = c.Compile(schemaURL + "#/$defs/" + def); err != nil {
-			t.Fatal(err)
-		}
+		*into, err = c.Compile(schemaURL + "#/$defs/" + def)
+		require.NoError(t, err)
 	}
 	for path, into := range map[string]*int{
 		"clientFrame/x-maxBytes": &o.maxClient, "serverFrame/x-maxBytes": &o.maxServer,
