@@ -76,24 +76,27 @@ func ignoreTimeout(ctx context.Context, err error) error {
 	return err
 }
 
-func (p *player) start(ctx context.Context, s *Step) error {
+// application does what the application of the client does.
+func (p *player) application(ctx context.Context, s *Step) error {
+	call := s.textArg()
+	switch s.Verb {
+	case "cancel":
+		return p.client.Cancel(ctx, call)
+	case "detach":
+		return p.client.Detach(ctx, call)
+	case "attach":
+		id, err := p.expand(s.with["id"])
+		if err != nil {
+			return err
+		}
+		return p.client.Attach(ctx, call, stringOf(id))
+	}
 	request, err := p.expand(s.with["request"])
 	if err != nil {
 		return err
 	}
-	return p.client.Start(ctx, s.textArg(), request)
+	return p.client.Start(ctx, call, request)
 }
-
-func (p *player) attach(ctx context.Context, s *Step) error {
-	id, err := p.expand(s.with["id"])
-	if err != nil {
-		return err
-	}
-	return p.client.Attach(ctx, s.textArg(), stringOf(id))
-}
-
-func (p *player) cancel(ctx context.Context, s *Step) error { return p.client.Cancel(ctx, s.textArg()) }
-func (p *player) detach(ctx context.Context, s *Step) error { return p.client.Detach(ctx, s.textArg()) }
 
 // take lets the reader of a call take events in the order of the patterns.
 func (p *player) take(ctx context.Context, s *Step) error {

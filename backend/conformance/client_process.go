@@ -82,8 +82,12 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 		return nil, errors.Join(fmt.Errorf("the client cannot be started: %w", err), l.Close())
 	}
 	go func() { _ = c.web.Serve(l) }()
-	if err := c.handshake(ctx, "ws://"+l.Addr().String()+"/", t.Tokens); err != nil {
-		return nil, errors.Join(c.explain(err), c.endProcess(true)) //nolint:contextcheck // a process must end even if the context has ended
+	err = c.readHello(ctx)
+	if err == nil {
+		err = c.execute(ctx, &command{Command: "open", URL: "ws://" + l.Addr().String() + "/", Tokens: t.Tokens})
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.endProcess(true)) //nolint:contextcheck // a process must end even if the context has ended
 	}
 	return c, nil
 }
@@ -108,8 +112,8 @@ func (c *ClientProcess) startProcess(argv []string) error {
 	return nil
 }
 
-// handshake reads the client's hello, and tells it where to connect to.
-func (c *ClientProcess) handshake(ctx context.Context, url string, tokens []string) error {
+// readHello reads the first line, in which the client says who it is.
+func (c *ClientProcess) readHello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, clientStartTime)
 	defer cancel()
 	line, err := c.receive(ctx)
@@ -118,21 +122,20 @@ func (c *ClientProcess) handshake(ctx context.Context, url string, tokens []stri
 		Client    string    `json:"client"`
 		Abilities []Ability `json:"abilities"`
 	}
+	surplus := func() []Ability { return missing(hello.Abilities, []Ability{AbilityClock, AbilityHandshake}) }
 	switch {
 	case err != nil:
-		return fmt.Errorf("the client does not say hello: %w", err)
+		err = fmt.Errorf("the client does not say hello: %w", err)
 	case json.Unmarshal(line, &hello) != nil || hello.Version == 0:
-		return fmt.Errorf(`the first line of the client must be {"hello": %d, …}, not %s`, ClientProtocol, brief(line))
+		err = fmt.Errorf(`the first line of the client must be {"hello": %d, …}, not %s`, ClientProtocol, brief(line))
 	case hello.Version != ClientProtocol:
-		return fmt.Errorf("the client speaks version %d of the protocol for clients under test, the player version %d", hello.Version, ClientProtocol)
-	}
-	for _, a := range hello.Abilities {
-		if a != AbilityClock && a != AbilityHandshake {
-			return fmt.Errorf("a client has the ability %q or %q, not %q", AbilityClock, AbilityHandshake, a)
-		}
+		err = fmt.Errorf("the client speaks version %d of the protocol for clients under test, the player version %d",
+			hello.Version, ClientProtocol)
+	case len(surplus()) > 0:
+		err = fmt.Errorf("a client has the ability %q or %q, not %q", AbilityClock, AbilityHandshake, surplus()[0])
 	}
 	c.name, c.have = hello.Client, hello.Abilities
-	return c.execute(ctx, &command{Command: "open", URL: url, Tokens: tokens})
+	return c.explain(err)
 }
 
 // Name is what the client calls itself.
@@ -194,17 +197,14 @@ func (c *ClientProcess) Detach(ctx context.Context, call string) error {
 // one, the take is withdrawn, so that nothing is taken between two calls.
 func (c *ClientProcess) Next(ctx context.Context, call string) (json.RawMessage, error) {
 	take := &command{Command: "take", Call: call}
-	if err := c.writeCommand(take); err != nil {
-		return nil, c.explain(err)
-	}
-	a, err := c.answerTo(ctx, take)
+	a, err := c.ask(ctx, take)
 	ended := ctx.Err()
 	if ended != nil && errors.Is(err, ended) {
 		a, err = c.withdraw(context.WithoutCancel(ctx), take)
 	}
 	switch {
 	case err != nil:
-		return nil, c.explain(err)
+		return nil, err
 	case len(a.Event) > 0 && string(a.Event) != "null":
 		return a.Event, nil
 	case ended != nil:
@@ -219,7 +219,7 @@ func (c *ClientProcess) withdraw(ctx context.Context, take *command) (*answer, e
 	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
 	defer cancel()
 	untake := &command{Command: "untake", Take: take.N}
-	if err := c.writeCommand(untake); err != nil {
+	if err := c.write(untake); err != nil {
 		return nil, err
 	}
 	a, err := c.answerTo(ctx, take)
@@ -363,15 +363,20 @@ func (c *ClientProcess) receive(ctx context.Context) ([]byte, error) {
 func (c *ClientProcess) execute(ctx context.Context, what *command) error {
 	ctx, cancel := context.WithTimeout(ctx, clientAnswerTime)
 	defer cancel()
-	err := c.writeCommand(what)
-	if err == nil {
-		_, err = c.answerTo(ctx, what)
-	}
-	return c.explain(err)
+	_, err := c.ask(ctx, what)
+	return err
 }
 
-// writeCommand numbers and writes a command.
-func (c *ClientProcess) writeCommand(what *command) error {
+// ask sends a command, and returns its answer.
+func (c *ClientProcess) ask(ctx context.Context, what *command) (*answer, error) {
+	if err := c.write(what); err != nil {
+		return nil, err
+	}
+	return c.answerTo(ctx, what)
+}
+
+// write numbers a command and sends it.
+func (c *ClientProcess) write(what *command) error {
 	c.commands++
 	what.N = c.commands
 	line, err := json.Marshal(what)
@@ -379,7 +384,7 @@ func (c *ClientProcess) writeCommand(what *command) error {
 		_, err = c.input.Write(append(line, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("the command %s cannot be sent to the client: %w", what.Command, err)
+		return c.explain(fmt.Errorf("the command %s cannot be sent to the client: %w", what.Command, err))
 	}
 	return nil
 }
@@ -389,14 +394,14 @@ func (c *ClientProcess) writeCommand(what *command) error {
 func (c *ClientProcess) answerTo(ctx context.Context, what *command) (*answer, error) {
 	line, err := c.receive(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the client does not answer %s: %w", what.Command, err)
+		return nil, c.explain(fmt.Errorf("the client does not answer %s: %w", what.Command, err))
 	}
 	var a answer
 	switch err := json.Unmarshal(line, &a); {
 	case err != nil || a.N != what.N:
-		return nil, unexpectedLine(line)
+		return nil, c.explain(unexpectedLine(line))
 	case a.Error != "":
-		return nil, fmt.Errorf("the client cannot %s: %s", what.Command, brief([]byte(a.Error)))
+		return nil, c.explain(fmt.Errorf("the client cannot %s: %s", what.Command, brief([]byte(a.Error))))
 	}
 	return &a, nil
 }

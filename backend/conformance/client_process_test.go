@@ -89,7 +89,11 @@ func TestClientLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := &ClientProcess{input: nullWriter{}, lines: make(chan []byte, 9), stderr: &tail{}}
 			c.readLines(strings.NewReader(tc.out))
-			checkFailure(t, c.handshake(t.Context(), "", nil), tc.why)
+			err := c.readHello(t.Context())
+			if err == nil {
+				err = c.execute(t.Context(), &command{Command: "open"})
+			}
+			checkFailure(t, err, tc.why)
 		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
@@ -204,11 +203,8 @@ func brief(text []byte) string {
 	if len(text) <= limit {
 		return string(text)
 	}
-	cut := limit
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return fmt.Sprintf("%s… (%d bytes)", text[:cut], len(text))
+	whole := strings.ToValidUTF8(string(text[:limit]), "") // without half a character at its end
+	return fmt.Sprintf("%s… (%d bytes)", whole, len(text))
 }
 
 // variable returns the name in "$name".

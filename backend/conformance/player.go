@@ -275,16 +275,22 @@ func (*player) injectFault(_ context.Context, c *connection, s *Step) error {
 	return nil
 }
 
-func (p *player) close(_ context.Context, c *connection, s *Step) error {
-	code, _ := integerOf(s.Arg)
-	c.gone = errors.New("the player has closed it")
-	p.logMessage("— %s closed by the player, %d", c.name, code)
-	return c.conn.Close(int(code))
-}
-
-func (p *player) cut(_ context.Context, c *connection, _ *Step) error {
-	p.logMessage("— %s cut by the player", c.name)
-	c.disconnect("the player has cut it")
+// disturb stalls a connection, resumes it, or ends it.
+func (p *player) disturb(_ context.Context, c *connection, s *Step) error {
+	switch s.Verb {
+	case "stall":
+		c.conn.Stall()
+	case "resume":
+		c.conn.Resume()
+	case "cut":
+		p.logMessage("— %s cut by the player", c.name)
+		c.disconnect("the player has cut it")
+	case "close":
+		code, _ := integerOf(s.Arg)
+		p.logMessage("— %s closed by the player, %d", c.name, code)
+		c.gone = errors.New("the player has closed it")
+		return c.conn.Close(int(code))
+	}
 	return nil
 }
 

@@ -108,13 +108,3 @@ func (p *player) control(ctx context.Context, s *Step) error {
 	p.dropAll("its server is gone")
 	return nil
 }
-
-// stall stops reading from a connection, or resumes it.
-func (*player) stall(_ context.Context, c *connection, s *Step) error {
-	if s.Verb == "stall" {
-		c.conn.Stall()
-	} else {
-		c.conn.Resume()
-	}
-	return nil
-}

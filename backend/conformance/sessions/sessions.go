@@ -14,8 +14,8 @@ import (
 //go:embed server/*.json client/*.json
 var files embed.FS
 
-// Server returns the transcripts in which a server is under test, Client those
-// in which a client is, as conformance.Load reads them.
+// Server returns the transcripts in which a server is under test, as
+// conformance.Load reads them.
 func Server() fs.FS { return subfolder("server") }
 
 // Client returns the transcripts in which a client is under test.
