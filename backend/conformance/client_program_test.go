@@ -1,23 +1,20 @@
 package conformance
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // testClient is a client under test with a clock that can be moved: it starts
 // no calls, pings after 4 minutes, and hands on every message as a chunk.
 type testClient struct {
 	out    *json.Encoder
-	ws     *websocket.Conn // nil: not connected yet
-	idle   time.Duration   // for how long it has sent nothing
+	conn   Conn          // nil: not connected yet
+	idle   time.Duration // for how long it has sent nothing
 	events []json.RawMessage
 	take   int // the number of the take that waits; 0: none
 }
@@ -33,51 +30,40 @@ func runTestClient(how string) error {
 		abilities = nil
 	}
 	_ = c.out.Encode(map[string]any{"hello": ClientProtocol, "client": "test", "abilities": abilities})
-	lines, opened, frames := make(chan []byte), make(chan *websocket.Conn), make(chan []byte)
+	commands, opened, frames := make(chan *command), make(chan Conn), make(chan []byte)
 	go func() {
-		defer close(lines)
-		for s := bufio.NewScanner(os.Stdin); s.Scan(); {
-			lines <- append([]byte(nil), s.Bytes()...)
+		defer close(commands)
+		for d := json.NewDecoder(os.Stdin); ; {
+			var what command
+			if d.Decode(&what) != nil {
+				return
+			}
+			commands <- &what
 		}
 	}()
 	for {
 		select {
-		case c.ws = <-opened:
+		case c.conn = <-opened:
 		case data := <-frames:
 			c.events = append(c.events, fmt.Appendf(nil, `{"event":"chunk","data":%s}`, data))
 			c.answerTake(false)
-		case line, ok := <-lines:
-			var what command
-			switch err := json.Unmarshal(line, &what); {
-			case !ok:
+		case what, ok := <-commands:
+			if !ok {
 				return nil
-			case err != nil:
-				return err
-			case what.Command == "open":
-				go connect(&what, opened, frames)
 			}
-			c.obey(&what, how)
+			if what.Command == "open" {
+				go func() {
+					conn, err := DialAs(context.Background(), nil, what.URL, &Identity{}, what.Tokens[0], func(f []byte) { frames <- f })
+					if err == nil {
+						opened <- conn
+					}
+				}()
+			}
+			c.obey(what, how)
 			if what.Command == "close" && how == "bad exit" {
 				return errors.New("told to end badly")
 			}
 		}
-	}
-}
-
-// connect connects to the player, and passes on what it sends.
-func connect(open *command, opened chan<- *websocket.Conn, frames chan<- []byte) {
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1", "streamer.bearer." + open.Tokens[0]}}
-	ws, _, err := d.Dial(open.URL, http.Header{})
-	if err != nil {
-		return
-	}
-	opened <- ws
-	for {
-		_, data, err := ws.ReadMessage()
-		if err != nil {
-			return
-		}
-		frames <- data
 	}
 }
 
@@ -94,9 +80,9 @@ func (c *testClient) obey(what *command, how string) {
 	case "start":
 		answer["error"] = "this one starts nothing"
 	case "advance":
-		if c.idle += time.Duration(what.Ms) * time.Millisecond; c.idle >= 4*time.Minute && c.ws != nil {
+		if c.idle += time.Duration(what.Ms) * time.Millisecond; c.idle >= 4*time.Minute && c.conn != nil {
 			c.idle = 0
-			_ = c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`))
+			_ = c.conn.Send([]byte(`{"type":"ping"}`))
 		}
 	}
 	_ = c.out.Encode(answer)
