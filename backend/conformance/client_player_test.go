@@ -81,7 +81,7 @@ func otherProtocol() *fakeClient {
 func lateClient() *fakeClient {
 	c := client(nil)()
 	d := <-c.dials
-	time.AfterFunc(time.Minute, func() { d.conn.deliver(request) })
+	time.AfterFunc(time.Minute, func() { d.(*fakeDial).conn.deliver(request) })
 	c.dials <- d
 	return c
 }

@@ -116,7 +116,7 @@ func (c *ClientProcess) startProcess(argv []string) error {
 func (c *ClientProcess) readHello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, clientStartTime)
 	defer cancel()
-	line, err := c.receive(ctx)
+	line, err := c.readLine(ctx)
 	var hello struct {
 		Version   int       `json:"hello"`
 		Client    string    `json:"client"`
@@ -346,17 +346,13 @@ func (c *ClientProcess) readLines(r io.Reader) {
 	_, _ = io.Copy(io.Discard, r) // otherwise the client could block on writing
 }
 
-// receive returns the next line.
-func (c *ClientProcess) receive(ctx context.Context) ([]byte, error) {
-	select {
-	case line, ok := <-c.lines:
-		if !ok {
-			return nil, c.ended
-		}
-		return line, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// readLine returns the next line.
+func (c *ClientProcess) readLine(ctx context.Context) ([]byte, error) {
+	line, err := receive(ctx, c.lines)
+	if err == nil && line == nil {
+		return nil, c.ended
 	}
+	return line, err
 }
 
 // execute sends a command, and waits for its answer.
@@ -392,7 +388,7 @@ func (c *ClientProcess) write(what *command) error {
 // answerTo waits for the answer to a command. What a client cannot do is an
 // error.
 func (c *ClientProcess) answerTo(ctx context.Context, what *command) (*answer, error) {
-	line, err := c.receive(ctx)
+	line, err := c.readLine(ctx)
 	if err != nil {
 		return nil, c.explain(fmt.Errorf("the client does not answer %s: %w", what.Command, err))
 	}

@@ -151,12 +151,12 @@ func playFile(t *testing.T, file string, server *fakeServer) (err error) {
 // fakeClient is a client that does what a test scripts.
 type fakeClient struct {
 	fakeTarget
-	dials  chan *fakeDial
+	dials  chan Dial
 	events map[string]chan string
 }
 
 func newFakeClient(dials ...*fakeDial) *fakeClient {
-	c := &fakeClient{fakeTarget: fakeTarget{abilities: everything}, dials: make(chan *fakeDial, 10), events: map[string]chan string{}}
+	c := &fakeClient{fakeTarget: fakeTarget{abilities: everything}, dials: make(chan Dial, 10), events: map[string]chan string{}}
 	for _, d := range dials {
 		c.dials <- d
 	}
@@ -173,23 +173,12 @@ func (c *fakeClient) hand(call string, events ...string) {
 	}
 }
 
-func (c *fakeClient) Accept(ctx context.Context) (Dial, error) {
-	select {
-	case d := <-c.dials:
-		return d, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
+func (c *fakeClient) Accept(ctx context.Context) (Dial, error) { return receive(ctx, c.dials) }
 
 func (c *fakeClient) Next(ctx context.Context, call string) (json.RawMessage, error) {
 	c.hand(call)
-	select {
-	case e := <-c.events[call]:
-		return json.RawMessage(e), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	e, err := receive(ctx, c.events[call])
+	return json.RawMessage(e), err
 }
 
 func (c *fakeClient) Start(_ context.Context, call string, request json.RawMessage) error {

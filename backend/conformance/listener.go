@@ -14,11 +14,11 @@ import (
 // until the player decides on it. Its Accept is that of a ClientTarget. It is
 // safe for concurrent use.
 type Listener struct {
-	dials chan *heldDial
+	dials chan Dial
 }
 
 // NewListener returns a listener.
-func NewListener() *Listener { return &Listener{dials: make(chan *heldDial)} }
+func NewListener() *Listener { return &Listener{dials: make(chan Dial)} }
 
 // ServeHTTP gives an attempt to the player, and waits for the decision.
 func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -35,12 +35,16 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Accept waits for the next attempt to connect.
-func (l *Listener) Accept(ctx context.Context) (Dial, error) {
+func (l *Listener) Accept(ctx context.Context) (Dial, error) { return receive(ctx, l.dials) }
+
+// receive returns the next value of a channel, the zero value if it is closed, or
+// the error of ctx when that is done first.
+func receive[T any](ctx context.Context, values <-chan T) (value T, err error) {
 	select {
-	case d := <-l.dials:
-		return d, nil
+	case value = <-values:
+		return value, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return value, ctx.Err()
 	}
 }
 

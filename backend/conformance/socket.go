@@ -92,15 +92,11 @@ func (s *socket) write(kind int, frame []byte) error {
 }
 
 func (s *socket) Recv(ctx context.Context) ([]byte, error) {
-	select {
-	case data, ok := <-s.frames:
-		if !ok {
-			return nil, s.why
-		}
-		return data, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	frame, err := receive(ctx, s.frames)
+	if err == nil && frame == nil { // no frame is nil: the channel is closed
+		return nil, s.why
 	}
+	return frame, err
 }
 
 // Close sends a close frame. That the peer has closed before is no error.
