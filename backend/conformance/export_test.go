@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// MessagesOf returns a batch's elements, or the one message.
+func MessagesOf(frame []byte) []json.RawMessage { return messagesOf(frame) }
+
 // Sent returns the messages that a step sends, as far as that is known before
 // it is played: with type, action and payload.
 func Sent(s Step) (out []json.RawMessage) {

@@ -13,27 +13,18 @@ import (
 // Vector is one frame of contract/vectors, and what becomes of it.
 // contract/README.md describes the format.
 type Vector struct {
-	// Name is unique within all vectors.
-	Name string `json:"name"`
-	// From is who sends the frame.
-	From Side `json:"-"`
-	// Valid frames are those that the schema allows.
-	Valid bool `json:"-"`
-	// Frame is sent as one text frame, whether it is UTF-8 or not.
-	Frame []byte `json:"-"`
-	// By is what refuses an invalid one. Default: BySchema.
-	By Detector `json:"by"`
-	// Close is the close code that an invalid frame of a client's gets; 0: the
-	// connection stays open, and an error comes.
-	Close int `json:"close"`
+	Name  string   `json:"name"`  // unique within all vectors
+	From  Side     `json:"-"`     // who sends the frame
+	Valid bool     `json:"-"`     // the schema allows it
+	Frame []byte   `json:"-"`     // sent as one text frame, whether it is UTF-8 or not
+	By    Detector `json:"by"`    // what refuses an invalid one. Default: BySchema
+	Close int      `json:"close"` // the close code for a client's invalid frame; 0: an error comes
 	// Code and Field are the error's, or what a client finds in a malformed
 	// frame of a server's. An empty Field: it has none.
 	Code  string `json:"code"`
 	Field string `json:"field"`
-	// Ref is the error's; empty: any.
-	Ref string `json:"ref"`
-	// Index is the place in the batch; nil: the error has none.
-	Index *int `json:"index"`
+	Ref   string `json:"ref"`   // the error's; empty: any
+	Index *int   `json:"index"` // the place in the batch; nil: the error has none
 	// Types are what a client finds in a server's frame, message by message:
 	// the type; "?": of no use to it; nil: a foreign frame. Nil if malformed.
 	Types []*string `json:"types"`
@@ -44,12 +35,9 @@ type Detector string
 
 // The judges.
 const (
-	// BySchema: JSON Schema alone.
-	BySchema Detector = "schema"
-	// ByRule: one of the schema's own keywords, which begin with x-.
-	ByRule Detector = "rule"
-	// ByGrammar: it is no JSON text in UTF-8.
-	ByGrammar Detector = "grammar"
+	BySchema  Detector = "schema"  // JSON Schema alone
+	ByRule    Detector = "rule"    // one of the schema's own keywords, which begin with x-
+	ByGrammar Detector = "grammar" // it is no JSON text in UTF-8
 )
 
 // vectorEntry is a vector as it is written: with its frame, or the parts of it.

@@ -96,7 +96,7 @@ func (o *oracle) clientFrame(frame []byte) (whole *refusal, messages []*refusal)
 	if whole = o.text(frame); whole != nil {
 		return whole, nil
 	}
-	list := messagesOf(frame)
+	list := conformance.MessagesOf(frame)
 	if isArray(frame) && (slices.ContainsFunc(list, isArray) || len(list) == 0 || len(list) > o.maxBatch) {
 		return &refusal{conformance.BySchema, "invalid_batch", "nested, empty or too long", -1}, nil
 	}
@@ -112,7 +112,7 @@ func (o *oracle) serverFrame(frame []byte) *refusal {
 	if r := o.text(frame); r != nil {
 		return r
 	}
-	list := messagesOf(frame)
+	list := conformance.MessagesOf(frame)
 	switch {
 	case len(frame) > o.maxServer:
 		return &refusal{conformance.ByRule, "", "too big", -1}
@@ -213,15 +213,10 @@ func (o *oracle) walkArray(s map[string]any, text []byte) error {
 
 // choose goes on with the definition whose type the message has.
 func (o *oracle) choose(choices []any, text []byte) error {
+	var fields map[string]json.RawMessage
 	kind := ""
-	if err := eachMember(text, func(key string, value []byte) error {
-		if key == "type" {
-			_ = json.Unmarshal(value, &kind)
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
+	_ = json.Unmarshal(text, &fields)
+	_ = json.Unmarshal(fields["type"], &kind)
 	for _, c := range choices {
 		s := o.resolved(c.(map[string]any))
 		if s["properties"].(map[string]any)["type"].(map[string]any)["const"] == kind {
@@ -279,14 +274,6 @@ func depth(text []byte) (deepest int) {
 	}
 }
 
-// messagesOf returns a batch's elements, or the one message.
-func messagesOf(frame []byte) (list []json.RawMessage) {
-	if !isArray(frame) || json.Unmarshal(frame, &list) != nil {
-		return []json.RawMessage{frame}
-	}
-	return list
-}
-
 func isArray(text json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) }
 
 // firstDefect returns the first thing wrong with a vector, or nil. What is too deep
@@ -314,7 +301,7 @@ func (o *oracle) firstDefect(v *conformance.Vector) (found *refusal) {
 		found.by = conformance.ByGrammar
 		return found
 	}
-	for i, m := range messagesOf(v.Frame) {
+	for i, m := range conformance.MessagesOf(v.Frame) {
 		if r := o.message(schema, def, m, i); r != nil {
 			found.by = r.by
 			break
