@@ -208,16 +208,12 @@ func (p *player) replyToAll(ctx context.Context) error {
 // advance moves the target's clock. A client gets its automatic replies in
 // between.
 func (p *player) advance(ctx context.Context, s *Step) error {
-	clock, ok := p.target.(Clock)
-	if !ok {
-		return errNoRole
-	}
 	d := milliseconds(s.Arg)
 	if p.client == nil {
-		return clock.Advance(ctx, d)
+		return p.clock.Advance(ctx, d)
 	}
 	for ; d > 0; d -= replyInterval {
-		if err := clock.Advance(ctx, min(d, replyInterval)); err != nil {
+		if err := p.clock.Advance(ctx, min(d, replyInterval)); err != nil {
 			return err
 		}
 		if err := p.replyToAll(ctx); err != nil {

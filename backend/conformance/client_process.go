@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,10 +30,6 @@ const (
 type ClientOptions struct {
 	// Command is a program with its arguments. It is not given to a shell.
 	Command []string
-	// Wait is for how long one transcript may wait instead of moving the
-	// clock, for clients without the ability Clock. Zero: transcripts that
-	// move it are not played.
-	Wait time.Duration
 	// End is how long a client may take to end when it was told to. Default
 	// 60 s.
 	End time.Duration
@@ -45,21 +40,20 @@ type ClientOptions struct {
 // readers are handed: see contract/sessions/CLIENTS.md. Each transcript gets a
 // process of its own.
 type ClientProcess struct {
-	waitingClock
-	name     string
-	have     []Ability // without Clock if it can only be waited for
-	endTime  time.Duration
-	listener *Listener
-	web      *http.Server
-	cmd      *exec.Cmd
-	input    io.WriteCloser
-	output   io.ReadCloser
-	stderr   *tail
-	lines    chan []byte   // those of the standard output, closed at its end
-	ended    error         // why it has ended; set before lines is closed
-	exited   chan error    // gets the result of the process
-	commands int           // how many commands were written
-	offset   time.Duration // by how much the client's clock was moved
+	name      string
+	abilities []Ability
+	endTime   time.Duration
+	listener  *Listener
+	web       *http.Server
+	cmd       *exec.Cmd
+	input     io.WriteCloser
+	output    io.ReadCloser
+	stderr    *tail
+	lines     chan []byte   // those of the standard output, closed at its end
+	ended     error         // why it has ended; set before lines is closed
+	exited    chan error    // gets the result of the process
+	commands  int           // how many commands were written
+	offset    time.Duration // by how much the client's clock was moved
 }
 
 // StartClient starts a client for one transcript, and lets it connect to a
@@ -74,7 +68,7 @@ func StartClient(ctx context.Context, t *Transcript, o *ClientOptions) (*ClientP
 		return nil, err
 	}
 	c := &ClientProcess{
-		waitingClock: newWaitingClock(t, o.Wait), listener: NewListener(), endTime: cmp.Or(o.End, time.Minute),
+		listener: NewListener(), endTime: cmp.Or(o.End, time.Minute),
 		lines: make(chan []byte), exited: make(chan error, 1), stderr: &tail{limit: clientErrorBytes},
 	}
 	c.web = &http.Server{Handler: c.listener, ReadHeaderTimeout: clientAnswerTime}
@@ -134,26 +128,23 @@ func (c *ClientProcess) readHello(ctx context.Context) error {
 	case len(surplus()) > 0:
 		err = fmt.Errorf("a client has the ability %q or %q, not %q", AbilityClock, AbilityHandshake, surplus()[0])
 	}
-	c.name, c.have = hello.Client, hello.Abilities
+	c.name, c.abilities = hello.Client, hello.Abilities
 	return c.explain(err)
 }
 
 // Name is what the client calls itself.
 func (c *ClientProcess) Name() string { return c.name }
 
-// Abilities returns those of the client, and Clock if it can be waited for.
-func (c *ClientProcess) Abilities() []Ability {
-	return slices.Concat(c.have, c.waitingClock.abilities())
-}
+// Abilities returns those of the client.
+func (c *ClientProcess) Abilities() []Ability { return c.abilities }
 
 // Now returns the client's time.
 func (c *ClientProcess) Now() time.Time { return time.Now().Add(c.offset) }
 
-// Advance moves the client's clock, or waits.
+func (*ClientProcess) realTime() {} // its clock runs on by itself
+
+// Advance moves the client's clock.
 func (c *ClientProcess) Advance(ctx context.Context, d time.Duration) error {
-	if !slices.Contains(c.have, AbilityClock) {
-		return c.waitingClock.Advance(ctx, d)
-	}
 	c.offset += d
 	return c.execute(ctx, &command{Command: "advance", Ms: d.Milliseconds()})
 }

@@ -14,19 +14,19 @@ import (
 func playProcess(t *testing.T, how string, wait time.Duration, file string) error {
 	t.Helper()
 	tr := parseFile(t, file)
-	target, err := startProcess(t.Context(), t, how, tr, wait)
+	target, err := startProcess(t.Context(), t, how, tr)
 	if err != nil {
 		return err
 	}
-	return RunClient(t.Context(), tr, target, nil)
+	return RunClient(t.Context(), tr, target, &Options{Wait: wait})
 }
 
-func startProcess(ctx context.Context, t *testing.T, how string, tr *Transcript, wait time.Duration) (*ClientProcess, error) {
+func startProcess(ctx context.Context, t *testing.T, how string, tr *Transcript) (*ClientProcess, error) {
 	t.Helper()
 	t.Setenv(clientVariable, how)
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	return StartClient(ctx, tr, &ClientOptions{Command: []string{exe}, Wait: wait})
+	return StartClient(ctx, tr, &ClientOptions{Command: []string{exe}})
 }
 
 // The protocol for clients in a process of their own, and what violates it.
@@ -61,7 +61,7 @@ func TestClientCannotBeStarted(t *testing.T) {
 	tr := parseFile(t, clientFile("", `{"noConnectMs": 1}`))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := startProcess(ctx, t, "late", tr, 0)
+	_, err := startProcess(ctx, t, "late", tr)
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = StartClient(t.Context(), tr, &ClientOptions{})
 	checkFailure(t, err, "no command")

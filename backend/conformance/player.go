@@ -27,6 +27,10 @@ type Options struct {
 	// MaxWait is how long an expected message may take. Default 60 s: it only
 	// catches what never comes.
 	MaxWait time.Duration
+	// Wait is for how long a transcript may wait instead of moving the clock, on a
+	// target without the ability Clock. Default: transcripts that move it are not
+	// played.
+	Wait time.Duration
 	// Prefix is put before the name of each tenant, so that a transcript can
 	// be played against a server that was used before. Servers only. Default
 	// none.
@@ -95,6 +99,7 @@ type player struct {
 	// connections holds the newest connection of each name, opened all.
 	connections map[string]*connection
 	opened      []*connection
+	clock       Clock
 	history     eventHistory
 	// exact reports that the target's clock moves only when all that is due has
 	// been done. Only then do the transcript's times say what must happen
@@ -105,12 +110,36 @@ type player struct {
 	log        []string
 }
 
-// realTimer is a target whose time passes by itself, even if it has the ability
-// Clock.
-type realTimer interface{ realTime() }
-
 // errNoRole is for targets that have an ability without what it is used by.
 var errNoRole = errors.New("the target has the ability, but does not implement its role: Clock or Controller")
+
+// waitingClock is the Clock for targets whose time cannot be moved: it waits.
+type waitingClock struct{}
+
+func (waitingClock) Now() time.Time { return time.Now() }
+
+func (waitingClock) Advance(ctx context.Context, d time.Duration) error {
+	_, err := receive(ctx, time.After(d))
+	return err
+}
+
+// chooseClock takes the target's clock if it has one that can be moved.
+func (p *player) chooseClock(abilities []Ability) error {
+	p.clock = waitingClock{}
+	if !slices.Contains(abilities, AbilityClock) {
+		return nil
+	}
+	clock, ok := p.target.(Clock)
+	switch {
+	case ok:
+		// A target with this method is one whose time also passes by itself.
+		_, realTime := p.target.(interface{ realTime() })
+		p.clock, p.exact = clock, !realTime
+	case slices.Contains(p.transcript.Needs, AbilityClock):
+		return errNoRole
+	}
+	return nil
+}
 
 // play plays the steps, and then makes sure that nothing more comes.
 func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Options) error {
@@ -118,22 +147,22 @@ func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Op
 	if t.Tests != side {
 		return fmt.Errorf("transcript %s tests a %s", t.Name, t.Tests)
 	}
-	if lacked := missing(t.Needs, abilities); len(lacked) > 0 {
-		return &UnsupportedError{t.Name, lacked}
-	}
-	now := time.Now
-	if c, ok := p.target.(Clock); ok {
-		now = c.Now
-	}
-	_, realTime := p.target.(realTimer)
-	p.exact = slices.Contains(abilities, AbilityClock) && !realTime
 	if o != nil {
 		p.options = *o
 	}
 	if p.options.MaxWait <= 0 {
 		p.options.MaxWait = time.Minute
 	}
-	p.bindings, p.connections = newBindings(t.IDs, now), map[string]*connection{}
+	if err := p.chooseClock(abilities); err != nil {
+		return err
+	}
+	if d := t.Waits(); d > 0 && d <= p.options.Wait {
+		abilities = append(slices.Clone(abilities), AbilityClock) // it can be waited for
+	}
+	if lacked := missing(t.Needs, abilities); len(lacked) > 0 {
+		return &UnsupportedError{t.Name, lacked}
+	}
+	p.bindings, p.connections = newBindings(t.IDs, p.clock.Now), map[string]*connection{}
 	if side == Server {
 		p.bindIdentities()
 	}

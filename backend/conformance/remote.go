@@ -29,29 +29,20 @@ type RemoteOptions struct {
 	// Mint makes a valid token of an identity; the target forges it if need
 	// be. Nil: all connect without a token.
 	Mint func(ctx context.Context, who Identity) (string, error)
-	// Wait is for how long one transcript may wait instead of moving the
-	// clock. Zero: transcripts that move it are not played.
-	Wait time.Duration
 }
 
 // Remote is a server that is reached by its URL, as a target. It has the
-// abilities Handshake, Frames and Stall, and Clock for transcripts that are
-// short enough to be waited for. The server may have been used before: give
+// abilities Handshake, Frames and Stall. The server may have been used before: give
 // each transcript its own tenants by Options.Prefix. It is safe for concurrent
 // use.
-type Remote struct {
-	waitingClock
-	options RemoteOptions
-}
+type Remote struct{ options RemoteOptions }
 
-// NewRemote returns a target for one transcript. It does not connect.
-func NewRemote(t *Transcript, o *RemoteOptions) *Remote {
-	return &Remote{options: *o, waitingClock: newWaitingClock(t, o.Wait)}
-}
+// NewRemote returns a target. It does not connect.
+func NewRemote(o *RemoteOptions) *Remote { return &Remote{*o} }
 
 // Abilities returns what can be done to a server from outside.
 func (r *Remote) Abilities() []Ability {
-	return append(r.waitingClock.abilities(), AbilityHandshake, AbilityFrames, AbilityStall)
+	return []Ability{AbilityHandshake, AbilityFrames, AbilityStall}
 }
 
 // Connect opens a connection.
@@ -150,34 +141,3 @@ func forge(token string) string {
 // Close does nothing: the server continues, and the player has cut its
 // connections.
 func (*Remote) Close() error { return nil }
-
-// waitingClock is the Clock of targets whose time cannot be moved: it waits.
-type waitingClock struct{ allowed bool }
-
-// newWaitingClock reports whether a transcript may be waited for.
-func newWaitingClock(t *Transcript, limit time.Duration) waitingClock {
-	d := t.Waits()
-	return waitingClock{d > 0 && d <= limit}
-}
-
-func (c waitingClock) abilities() []Ability {
-	if c.allowed {
-		return []Ability{AbilityClock}
-	}
-	return nil
-}
-
-func (waitingClock) realTime() {}
-
-// Now returns the time.
-func (waitingClock) Now() time.Time { return time.Now() }
-
-// Advance waits.
-func (waitingClock) Advance(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

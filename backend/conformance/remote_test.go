@@ -34,7 +34,7 @@ func TestRemote(t *testing.T) {
 	require.NoError(t, err)
 	known := conformance.KnownOf(t, "embedded", list)
 	s := &conformance.Suite{Transcripts: list, Parallel: 16, Known: known, Play: func(ctx context.Context, tr *conformance.Transcript) error {
-		return conformance.Run(ctx, tr, conformance.NewRemote(tr, &options), &conformance.Options{Prefix: tr.Name + "-"})
+		return conformance.Run(ctx, tr, conformance.NewRemote(&options), &conformance.Options{Prefix: tr.Name + "-"})
 	}}
 	v := s.Run(t.Context(), func(*conformance.Transcript) {}, func(e *conformance.Entry) {
 		if e.Outcome == conformance.Failed {
@@ -53,16 +53,17 @@ func TestRemoteWaits(t *testing.T) {
 		"steps": [{"connect": "alice"}, {"send": {"type": "request", "id": "$call", "action": "slow", "payload": {"ms": 30}}}, {"advanceMs": 50},
 			{"expect": {"type": "result", "id": "$call", "...": true}}]}`))
 	require.NoError(t, err)
-	options.Wait = 49 * time.Millisecond
+	play := func(wait time.Duration) error {
+		return conformance.Run(t.Context(), tr, conformance.NewRemote(&options), &conformance.Options{Wait: wait})
+	}
 	var unsupported *conformance.UnsupportedError
-	require.ErrorAs(t, conformance.Run(t.Context(), tr, conformance.NewRemote(tr, &options), nil), &unsupported)
-	options.Wait = 50 * time.Millisecond
-	require.NoError(t, conformance.Run(t.Context(), tr, conformance.NewRemote(tr, &options), nil))
+	require.ErrorAs(t, play(49*time.Millisecond), &unsupported)
+	require.NoError(t, play(50*time.Millisecond))
 }
 
 func TestRemoteConnects(t *testing.T) {
 	e, options := startRemote(t)
-	r := conformance.NewRemote(&conformance.Transcript{}, &options)
+	r := conformance.NewRemote(&options)
 	alice := conformance.Identity{Tenant: "acme", Subject: "alice"}
 	for name, c := range map[string]struct {
 		who  func(*conformance.Identity)
@@ -92,7 +93,7 @@ func TestRemoteConnects(t *testing.T) {
 	require.Error(t, err, "connected to a closed server")
 	require.NoError(t, r.Close())
 	options.Mint = nil
-	_, err = conformance.NewRemote(&conformance.Transcript{}, &options).Token(alice)
+	_, err = conformance.NewRemote(&options).Token(alice)
 	require.Error(t, err, "there is nothing to make a token with")
 }
 

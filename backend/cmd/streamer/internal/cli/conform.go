@@ -159,11 +159,11 @@ func (k *conformCommand) player(ctx context.Context, a *App) (playFunc, error) {
 		return nil, usageFailure("--client: "+err.Error(), "")
 	}
 	return func(ctx context.Context, t *conformance.Transcript) error {
-		target, err := conformance.StartClient(ctx, t, &conformance.ClientOptions{Command: command, Wait: k.Wait})
+		target, err := conformance.StartClient(ctx, t, &conformance.ClientOptions{Command: command})
 		if err != nil {
 			return err
 		}
-		return conformance.RunClient(ctx, t, target, nil)
+		return conformance.RunClient(ctx, t, target, &conformance.Options{Wait: k.Wait})
 	}, nil
 }
 

@@ -49,12 +49,12 @@ func (k *conformCommand) serverPlayer(ctx context.Context, a *App) (playFunc, er
 	if err != nil {
 		return nil, err
 	}
-	options := &conformance.RemoteOptions{URL: address.String(), Mint: k.expireEarlier(mint), Wait: k.Wait}
+	options := &conformance.RemoteOptions{URL: address.String(), Mint: k.expireEarlier(mint)}
 	run := strings.ToLower(rand.Text()[:8]) // for tenants that no other run uses
 	var played atomic.Int64
 	play := func(ctx context.Context, t *conformance.Transcript) error {
 		prefix := fmt.Sprintf("conform-%s-%d-", run, played.Add(1))
-		return conformance.Run(ctx, t, conformance.NewRemote(t, options), &conformance.Options{Prefix: prefix})
+		return conformance.Run(ctx, t, conformance.NewRemote(options), &conformance.Options{Prefix: prefix, Wait: k.Wait})
 	}
 	return play, k.checkServer(ctx, options, play)
 }
@@ -83,7 +83,7 @@ func (k *conformCommand) checkServer(ctx context.Context, o *conformance.RemoteO
 	if err != nil {
 		return err
 	}
-	target := conformance.NewRemote(t, o)
+	target := conformance.NewRemote(o)
 	conn, err := target.Connect(ctx, conformance.Identity{Tenant: "conform", Subject: "probe"})
 	if err == nil {
 		conn.Cut()
