@@ -59,6 +59,7 @@ func TestVerbs(t *testing.T) {
 		"silence":                   {"", open + `{"silenceMs": 500}`, pong, ""},
 		"silence, ignoring":         {"", open + ping + `{"silenceMs": 500, "ignoring": ["pong"]}`, pong, ""},
 		"no silence":                {"", open + ping + `{"silenceMs": 500}`, lateBy(400 * time.Millisecond), "nothing should have come"},
+		"no silence, late":          {"", open + ping + `{"silenceMs": 120000}`, lateBy(90 * time.Second), "nothing should have come"},
 		"close":                     {"", open + ping + `{"expectClose": 1009}`, closing(1009), ""},
 		"any close":                 {"", open + ping + `{"expectClose": 0}`, closing(1011), ""},
 		"another close":             {"", open + ping + `{"expectClose": 1003}`, closing(1009), "another close code"},
