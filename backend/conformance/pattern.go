@@ -223,7 +223,7 @@ func (b *bindings) matchMembers(path string, pattern, value json.RawMessage) err
 				return err
 			}
 			delete(left, m.key)
-		case name != "$optional" && stringOf(m.value) != "$absent":
+		case kind == "array", name != "$optional" && stringOf(m.value) != "$absent":
 			return mismatch(at, "is absent, expected %s", brief(m.value))
 		}
 	}

@@ -90,24 +90,22 @@ func RunClient(ctx context.Context, t *Transcript, target ClientTarget, o *Optio
 // client.
 type player struct {
 	*bindings
-	transcript *Transcript
-	options    Options
-	// target is under test: server or client; the other one is nil.
-	target any
-	server Target
-	client ClientTarget
-	// connections holds the newest connection of each name, opened all.
-	connections map[string]*connection
-	opened      []*connection
+	transcript  *Transcript
+	options     Options
+	target      any // what is under test: server or client; the other one is nil
+	server      Target
+	client      ClientTarget
 	clock       Clock
+	connections map[string]*connection // the newest of each name
+	opened      []*connection          // all
 	history     eventHistory
+	subscribes  int // by follow
+	log         []string
 	// exact reports that the target's clock moves only when all that is due has
 	// been done. Only then do the transcript's times say what must happen
 	// within a time, and what must not: on other targets a busy machine can
 	// make anything late.
-	exact      bool
-	subscribes int
-	log        []string
+	exact bool
 }
 
 // errNoRole is for targets that have an ability without what it is used by.
@@ -150,9 +148,7 @@ func (p *player) play(ctx context.Context, side Side, abilities []Ability, o *Op
 	if o != nil {
 		p.options = *o
 	}
-	if p.options.MaxWait <= 0 {
-		p.options.MaxWait = time.Minute
-	}
+	p.options.MaxWait = cmp.Or(p.options.MaxWait, time.Minute)
 	if err := p.chooseClock(abilities); err != nil {
 		return err
 	}

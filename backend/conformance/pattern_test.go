@@ -45,6 +45,7 @@ func TestMatch(t *testing.T) {
 		{`[1, 2]`, `[1, 2]`, `[1, 2, 3]`, "[2]: was not expected"},
 		{`[1, 2]`, `[1, 2]`, `[2, 1]`, "[0]: expected 1"},
 		{`[1]`, `[1]`, `{"0": 1}`, "expected an array"},
+		{`[{"$optional": 1}]`, `[1]`, `[]`, "[0]: is absent"},
 		{`[1, "..."]`, `[1, 2, 3]`, `[2]`, "[0]"},
 		{`[]`, `[]`, `[0]`, "[0]: was not expected"},
 		{`{"$any": "string"}`, `"x"`, `1`, "any string"},
