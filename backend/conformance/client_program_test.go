@@ -53,7 +53,11 @@ func runTestClient(how string) error {
 			}
 			if what.Command == "open" {
 				go func() {
-					conn, err := DialAs(context.Background(), nil, what.URL, &Identity{}, what.Tokens[0], func(f []byte) { frames <- f })
+					conn, err := NewRemote(&RemoteOptions{
+						URL:     what.URL,
+						Mint:    func(context.Context, Identity) (string, error) { return what.Tokens[0], nil },
+						OnFrame: func(f []byte) { frames <- f },
+					}).Connect(context.Background(), Identity{})
 					if err == nil {
 						opened <- conn
 					}

@@ -29,6 +29,11 @@ type RemoteOptions struct {
 	// Mint makes a valid token of an identity; the target forges it if need
 	// be. Nil: all connect without a token.
 	Mint func(ctx context.Context, who Identity) (string, error)
+	// Dialer opens connections. Nil: gorilla's.
+	Dialer *websocket.Dialer
+	// OnFrame, if it is not nil, is called with each text frame that comes, after
+	// it was put where Recv finds it.
+	OnFrame func(frame []byte)
 }
 
 // Remote is a server that is reached by its URL, as a target. It has the
@@ -45,7 +50,8 @@ func (r *Remote) Abilities() []Ability {
 	return []Ability{AbilityHandshake, AbilityFrames, AbilityStall}
 }
 
-// Connect opens a connection.
+// Connect opens a connection the way an identity says: with its subprotocols, and
+// with its token where it brings it.
 func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
@@ -56,18 +62,7 @@ func (r *Remote) Connect(ctx context.Context, who Identity) (Conn, error) {
 			return nil, err
 		}
 	}
-	return DialAs(ctx, nil, r.options.URL, &who, token, nil)
-}
-
-// DialAs opens a connection to a server the way an identity says: with its
-// subprotocols, and with its token where it brings it; an empty token is not
-// sent. A nil dialer is gorilla's. onFrame, if it is not nil, is called with each
-// text frame that comes, after it was put where Recv finds it. Errors: a *Refusal
-// when the server refused the handshake.
-func DialAs(
-	ctx context.Context, dialer *websocket.Dialer, url string, who *Identity, token string, onFrame func(frame []byte),
-) (Conn, error) {
-	d := *cmp.Or(dialer, websocket.DefaultDialer)
+	d := *cmp.Or(r.options.Dialer, websocket.DefaultDialer)
 	d.Subprotocols = slices.Clone(who.Offers)
 	if len(who.Offers) == 0 {
 		d.Subprotocols = []string{wire.Subprotocol}
@@ -80,7 +75,7 @@ func DialAs(
 	default:
 		header.Set("Authorization", "Bearer "+token)
 	}
-	ws, response, err := d.DialContext(ctx, url, header)
+	ws, response, err := d.DialContext(ctx, r.options.URL, header)
 	if response != nil {
 		defer func() { _ = response.Body.Close() }()
 	}
@@ -93,7 +88,7 @@ func DialAs(
 		_ = ws.Close()
 		return nil, fmt.Errorf("the server picked the subprotocol %q, expected %q", ws.Subprotocol(), wire.Subprotocol)
 	}
-	return newSocket(ws, onFrame), nil
+	return newSocket(ws, r.options.OnFrame), nil
 }
 
 // readRefusal returns why a handshake was refused.

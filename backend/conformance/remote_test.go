@@ -19,10 +19,7 @@ func startRemote(t *testing.T) (*embedded, conformance.RemoteOptions) {
 	t.Helper()
 	e := newEmbedded(t, place{}, conformance.Settings{})
 	t.Cleanup(func() { _ = e.Close() })
-	return e, conformance.RemoteOptions{
-		URL:  e.url,
-		Mint: func(_ context.Context, who conformance.Identity) (string, error) { return e.Token(who) },
-	}
+	return e, conformance.RemoteOptions{URL: e.url, Mint: e.mint}
 }
 
 // The transcripts, played beside each other against one server, with nothing
@@ -116,7 +113,7 @@ func TestServerPicksAnotherSubprotocol(t *testing.T) {
 	for _, pick := range []string{"", "streamer.v2"} {
 		accepted := accept(t, l, pick)
 		who := conformance.Identity{Offers: []string{"streamer.v2", "streamer.v1"}}
-		_, err := conformance.DialAs(t.Context(), nil, url, &who, "", nil)
+		_, err := conformance.NewRemote(&conformance.RemoteOptions{URL: url}).Connect(t.Context(), who)
 		require.ErrorContains(t, err, "picked the subprotocol", pick)
 		(<-accepted).Cut()
 	}
@@ -127,7 +124,7 @@ func TestSocketStalls(t *testing.T) {
 	l := conformance.NewListener()
 	url := serve(t, l)
 	accepted := accept(t, l, "streamer.v1")
-	peer, err := conformance.DialAs(t.Context(), nil, url, &conformance.Identity{}, "token", nil)
+	peer, err := conformance.NewRemote(&conformance.RemoteOptions{URL: url}).Connect(t.Context(), conformance.Identity{})
 	require.NoError(t, err)
 	defer peer.Cut()
 	socket := <-accepted

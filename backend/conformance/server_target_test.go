@@ -40,6 +40,7 @@ type place struct {
 
 // embedded is the whole embedded server as a target, reached by raw WebSocket.
 type embedded struct {
+	*conformance.Remote
 	place
 	memory   *memory.Store
 	settings conformance.Settings
@@ -126,6 +127,9 @@ func (e *embedded) start() error {
 		})
 	}
 	e.process = p
+	e.Remote = conformance.NewRemote(&conformance.RemoteOptions{
+		URL: p.url, Mint: e.mint, Dialer: &websocket.Dialer{NetDialContext: p.dial}, OnFrame: p.received,
+	})
 	return nil
 }
 
@@ -263,20 +267,15 @@ func (e *embedded) Close() error {
 	return nil
 }
 
-// Token mints a token that began long enough ago to have expired, if it is to
-// be expired.
-func (e *embedded) Token(who conformance.Identity) (string, error) {
-	secret := e.secret
-	if who.Defect == conformance.Forged {
-		secret = slices.Clone(secret)
-		secret[0] ^= 1 // another secret, whatever this byte is
-	}
+// mint makes a token that began long enough ago to have expired, if it is to be
+// expired.
+func (e *embedded) mint(_ context.Context, who conformance.Identity) (string, error) {
 	ttl, now := who.Expiry(), time.Now
 	if ttl <= 0 {
 		back := time.Second - ttl
 		ttl, now = time.Second, func() time.Time { return time.Now().Add(-back) }
 	}
-	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret, Now: now})
+	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: e.secret, Now: now})
 	if err != nil {
 		return "", err
 	}
@@ -284,14 +283,7 @@ func (e *embedded) Token(who conformance.Identity) (string, error) {
 }
 
 func (e *embedded) Connect(ctx context.Context, who conformance.Identity) (conformance.Conn, error) {
-	token := ""
-	if who.Defect != conformance.Missing {
-		var err error
-		if token, err = e.Token(who); err != nil {
-			return nil, err
-		}
-	}
-	c, err := conformance.DialAs(ctx, &websocket.Dialer{NetDialContext: e.dial}, e.url, &who, token, e.received)
+	c, err := e.Remote.Connect(ctx, who)
 	if err != nil {
 		return nil, err
 	}
