@@ -134,9 +134,10 @@ func (p *player) silence(ctx context.Context, c *connection, s *Step) (err error
 
 // collect takes the messages that come within a time, are not ignored and have no
 // automatic reply.
-func (p *player) collect(ctx context.Context, c *connection, d time.Duration, ignoring []string) (came []json.RawMessage, err error) {
+func (p *player) collect(ctx context.Context, c *connection, d time.Duration, ignoring []string) ([]json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	var came []json.RawMessage
 	for {
 		m, err := p.nextMessage(ctx, c, ignoring, false)
 		switch {

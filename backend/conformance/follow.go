@@ -31,9 +31,8 @@ type streamReader struct {
 // matched.
 func (p *player) follow(ctx context.Context, c *connection, s *Step) (err error) {
 	after, _ := integerOf(s.with["after"])
-	f := &streamReader{
-		player: p, step: s, conn: c, position: uint64(after), held: map[uint64]json.RawMessage{}, patterns: elements(s.with["events"]),
-	}
+	f := &streamReader{player: p, step: s, conn: c, patterns: elements(s.with["events"])}
+	f.position, f.held = uint64(after), map[uint64]json.RawMessage{}
 	if f.id, err = p.expand(s.Arg); err != nil {
 		return err
 	}
