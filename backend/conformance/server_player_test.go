@@ -217,19 +217,20 @@ func TestHistoryOverConnections(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	file := serverFile(`"handshake"`, `{"connect": "alice", "refused": {"status": 401, "code": "unauthorized", "retryAfter": false}}`)
-	server := newFakeServer(nil)
-	server.refusal = &Refusal{Status: 401, Code: "unauthorized"}
-	checkFailure(t, playFile(t, file, server), "")
-	server = newFakeServer(nil)
-	server.refusal = &Refusal{Status: 503, Code: "unavailable", RetryAfter: true}
-	checkFailure(t, playFile(t, file, server), "refused differently")
-	server = newFakeServer(nil)
-	server.refusal = errors.New("no network")
-	checkFailure(t, playFile(t, file, server), "no network")
-	server = newFakeServer(nil)
-	server.refusal = &Refusal{Status: 401, Code: "unauthorized"}
-	checkFailure(t, playFile(t, serverFile("", `{"connect": "alice"}`), server), "connecting as alice: refused: 401")
+	refused := serverFile(`"handshake"`, `{"connect": "alice", "refused": {"status": 401, "code": "unauthorized", "retryAfter": false}}`)
+	for why, c := range map[string]struct {
+		file    string
+		refusal error
+	}{
+		"":                                  {refused, &Refusal{Status: 401, Code: "unauthorized"}},
+		"refused differently":               {refused, &Refusal{Status: 503, Code: "unavailable", RetryAfter: true}},
+		"no network":                        {refused, errors.New("no network")},
+		"connecting as alice: refused: 401": {serverFile("", `{"connect": "alice"}`), &Refusal{Status: 401, Code: "unauthorized"}},
+	} {
+		server := newFakeServer(nil)
+		server.refusal = c.refusal
+		checkFailure(t, playFile(t, c.file, server), why)
+	}
 }
 
 // A kill leaves no connection usable, whatever the target made of them.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -100,18 +101,15 @@ func TestDecoderAndSchemaAgree(t *testing.T) {
 		if rapid.IntRange(0, 7).Draw(t, "garble") == 0 {
 			text = garble(t, text)
 		}
-		if err := agree(o, []byte(text)); err != nil {
-			t.Fatalf("%v\n%q", err, text)
-		}
+		require.NoError(t, agree(o, []byte(text)), "%q", text)
 		if items, _, err := wire.DecodeClientFrame([]byte(text)); err != nil || items[0].Err != nil {
 			refused++
 		} else {
 			taken++
 		}
 	})
-	if refused == 0 || taken == 0 {
-		t.Errorf("%d were refused and %d were taken: one of the two was not tried", refused, taken)
-	}
+	require.Positive(t, refused, "refused messages")
+	require.Positive(t, taken, "messages that were taken")
 }
 
 // spoil does one thing to a message that may make it invalid.
@@ -193,21 +191,16 @@ func TestClientsReadWhatTheSchemaAllows(t *testing.T) {
 			fields = append(fields, pair{`"colour"`, rapid.SampledFrom(odd).Draw(t, "value")})
 		}
 		text := []byte(written(fields))
-		if err := o.serverFrame(text); err != nil {
-			t.Fatalf("the drawer is wrong: %v\n%s", err, text)
-		}
+		require.Nil(t, o.serverFrame(text), "the drawer is wrong: %s", text)
 		got, bad := wire.DecodeServerFrame(text)
-		if bad != nil || len(got) != 1 || got[0].Type == "" || got[0].Type == wire.TypeUnreadable {
-			t.Fatalf("%v, %+v\n%s", bad, got, text)
-		}
+		require.Nil(t, bad, "%s", text)
+		require.Len(t, got, 1)
+		require.NotContains(t, []string{"", wire.TypeUnreadable}, got[0].Type, "%s", text)
 		again := got[0].Append(nil)
-		if err := o.serverFrame(again); err != nil {
-			t.Fatalf("what was read is written against the schema: %v\n%s\n%s", err, text, again)
-		}
+		require.Nil(t, o.serverFrame(again), "what was read is written against the schema: %s\n%s", text, again)
 		var before, after map[string]json.RawMessage
-		if json.Unmarshal(text, &before) != nil || json.Unmarshal(again, &after) != nil {
-			t.Fatalf("no JSON: %s", again)
-		}
+		require.NoError(t, json.Unmarshal(text, &before))
+		require.NoError(t, json.Unmarshal(again, &after))
 		for name := range before {
 			// Zeros that are said where nothing was needed are not said again.
 			if _, kept := after[name]; !kept && name != "colour" && !zero.Match(before[name]) {
@@ -227,8 +220,6 @@ func FuzzDecoderAndSchema(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		if err := agree(o, frame); err != nil {
-			t.Fatalf("%v\n%q", err, frame)
-		}
+		require.NoError(t, agree(o, frame), "%q", frame)
 	})
 }
