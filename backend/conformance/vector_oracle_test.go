@@ -129,6 +129,7 @@ func (o *oracle) serverFrame(frame []byte) *refusal {
 
 // message judges one message.
 func (o *oracle) message(s *jsonschema.Schema, def string, text []byte, index int) *refusal {
+	text = bytes.TrimSpace(text) // walk looks at the first character
 	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return &refusal{conformance.ByGrammar, "malformed", err.Error(), index}
@@ -181,12 +182,18 @@ func (o *oracle) walk(s map[string]any, text []byte) error {
 		}
 	case '{':
 		properties, _ := s["properties"].(map[string]any)
-		return eachMember(text, func(key string, value []byte) error {
-			if p, ok := properties[key].(map[string]any); ok {
-				return o.walk(p, value)
+		seen := map[string]bool{}
+		for key, value := range conformance.Members(text) {
+			if seen[key] {
+				return fmt.Errorf("duplicate key %s", key)
 			}
-			return nil
-		})
+			seen[key] = true
+			if p, ok := properties[key].(map[string]any); ok {
+				if err := o.walk(p, value); err != nil {
+					return err
+				}
+			}
+		}
 	case '[':
 		return o.walkArray(s, text)
 	}
@@ -224,21 +231,6 @@ func (o *oracle) choose(choices []any, text []byte) error {
 		}
 	}
 	return fmt.Errorf("no message is of type %q", kind)
-}
-
-// eachMember goes over an object, and refuses duplicate keys.
-func eachMember(text []byte, member func(key string, value []byte) error) error {
-	seen := map[string]bool{}
-	for key, value := range conformance.Members(text) {
-		if seen[key] {
-			return fmt.Errorf("duplicate key %s", key)
-		}
-		seen[key] = true
-		if err := member(key, value); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 var escape = regexp.MustCompile(`\\(?:u([0-9a-fA-F]{4})|.)`)
