@@ -7,8 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 )
 
 // JSON values of transcripts and of messages stay text, so that what is sent
@@ -172,8 +170,8 @@ func equalJSON(a, b json.RawMessage) bool {
 	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
 }
 
-// decodeExact decodes JSON with the exact values of its numbers: as floats,
-// 2^53 and 2^53 + 1 would be equal.
+// decodeExact decodes JSON with integers as they are: as floats, 2^53 and 2^53 + 1
+// would be equal.
 func decodeExact(text json.RawMessage) (value any, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -184,7 +182,7 @@ func decodeExact(text json.RawMessage) (value any, err error) {
 func exactNumbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:
-		return jsonscan.ParseDecimal(v.String())
+		return exactNumber(v)
 	case []any:
 		for i := range v {
 			v[i] = exactNumbers(v[i])
@@ -195,6 +193,21 @@ func exactNumbers(value any) any {
 		}
 	}
 	return value
+}
+
+// exactNumber returns an int64 for a whole number, a float64 for another one.
+func exactNumber(number json.Number) any {
+	if n, err := number.Int64(); err == nil {
+		return n
+	}
+	f, err := number.Float64()
+	switch {
+	case err != nil:
+		return number // it is not in the range of floats
+	case float64(int64(f)) == f:
+		return int64(f) // 1.0
+	}
+	return f
 }
 
 // brief shortens a text for a report.

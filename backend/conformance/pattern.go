@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pay-theory/streamer/backend/internal/jsonscan"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 )
 
@@ -282,12 +281,11 @@ func (b *bindings) matchBetween(path string, bounds []json.RawMessage, value jso
 	if err := errors.Join(errLow, errHigh); err != nil {
 		return mismatch(path, "the pattern is wrong: %v", err)
 	}
-	if kind := kindOf(value); kind != "integer" && kind != "number" {
+	var n float64
+	if kind := kindOf(value); kind != "integer" && kind != "number" || json.Unmarshal(value, &n) != nil {
 		return mismatch(path, "expected a number, came %s", brief(value))
 	}
-	decimal := func(text json.RawMessage) jsonscan.Decimal { return jsonscan.ParseDecimal(string(text)) }
-	n := decimal(value)
-	if n.Compare(decimal(encode(low))) < 0 || n.Compare(decimal(encode(high))) > 0 {
+	if n < float64(low) || n > float64(high) {
 		return mismatch(path, "expected %d to %d, came %s", low, high, value)
 	}
 	return nil
