@@ -1,4 +1,4 @@
-package embedded_test
+package embedded
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/stretchr/testify/require"
 )
 
 var callers = []int{1, 64, 1000}
@@ -19,46 +19,31 @@ var callers = []int{1, 64, 1000}
 // bareFsync measures how long the disk takes to write and sync one page: the
 // unit that durable operations are compared with.
 func bareFsync(b *testing.B, dir string) time.Duration {
-	b.Helper()
 	f, err := os.Create(filepath.Join(dir, "yardstick"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	require.NoError(b, err)
 	defer func() { _ = f.Close() }()
 	page := make([]byte, 4096)
 	const n = 200
 	begin := time.Now()
 	for range n {
-		if _, err := f.Write(page); err != nil {
-			b.Fatal(err)
-		}
-		if err := f.Sync(); err != nil {
-			b.Fatal(err)
-		}
+		_, err := f.Write(page)
+		require.NoError(b, err)
+		require.NoError(b, f.Sync())
 	}
 	return time.Since(begin) / n
 }
 
-func openBench(b *testing.B) *embedded.Store {
-	b.Helper()
+func openBench(b *testing.B) *Store {
 	dir := b.TempDir()
 	yardstick := bareFsync(b, dir)
 	b.Cleanup(func() { b.ReportMetric(float64(yardstick.Microseconds()), "µs/bare-fsync") })
-	s, err := embedded.Open(filepath.Join(dir, "streamer.db"), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			b.Error(err)
-		}
-	})
+	s := openAt(b, filepath.Join(dir, "streamer.db"), nil)
+	b.Cleanup(func() { require.NoError(b, s.Close()) })
 	return s
 }
 
 // concurrently calls run b.N times, from the given number of goroutines.
 func concurrently(b *testing.B, callers int, run func(caller int) error) {
-	b.Helper()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
@@ -79,53 +64,52 @@ func concurrently(b *testing.B, callers int, run func(caller int) error) {
 }
 
 var (
-	input  = []byte(fmt.Sprintf(`{"account":%q,"rows":[%0200d]}`, "acc-1", 7))
-	result = []byte(fmt.Sprintf(`{"total":%0200d}`, 7))
+	account = []byte(fmt.Sprintf(`{"account":%q,"rows":[%0200d]}`, "acc-1", 7))
+	result  = []byte(fmt.Sprintf(`{"total":%0200d}`, 7))
 )
 
 func newRequest(caller int) store.Request {
 	id, _ := uuid.NewV7()
 	return store.Request{
 		Key: store.Key{Tenant: "tenant", ID: id.String()}, Subject: fmt.Sprint("subject-", caller%100), Action: "report.generate",
-		Input: input, Hash: store.Hash("report.generate", input), Deadline: time.Now().Add(time.Hour), Connection: id.String(),
+		Input: account, Hash: store.Hash("report.generate", account), Deadline: time.Now().Add(time.Hour), Connection: id.String(),
 	}
+}
+
+// newClaimed returns a request that is claimed when it is accepted.
+func newClaimed(caller int) store.Request {
+	n := newRequest(caller)
+	n.Claim = &store.Claimant{}
+	return n
 }
 
 // BenchmarkAcceptFinish accepts and ends requests, as when a worker is free: two
 // durable operations each.
-func BenchmarkAcceptFinish(b *testing.B) {
-	for _, n := range callers {
-		b.Run(fmt.Sprint(n), func(b *testing.B) { acceptFinish(b, n, newRequest) })
-	}
-}
+func BenchmarkAcceptFinish(b *testing.B) { acceptFinish(b, newClaimed) }
 
 // BenchmarkRandomIDs is the same with ids that are not ordered by time.
 func BenchmarkRandomIDs(b *testing.B) {
+	acceptFinish(b, func(caller int) store.Request {
+		n := newClaimed(caller)
+		n.ID = uuid.NewString()
+		return n
+	})
+}
+
+func acceptFinish(b *testing.B, request func(caller int) store.Request) {
 	for _, n := range callers {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			acceptFinish(b, n, func(caller int) store.Request {
-				request := newRequest(caller)
-				request.ID = uuid.NewString()
-				return request
+			s := openBench(b)
+			concurrently(b, n, func(caller int) error {
+				a, err := s.Accept(b.Context(), request(caller))
+				if err != nil {
+					return err
+				}
+				_, err = s.Finish(b.Context(), firstFence(a.State.Key), store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
+				return err
 			})
 		})
 	}
-}
-
-func acceptFinish(b *testing.B, callers int, ask func(caller int) store.Request) {
-	b.Helper()
-	s := openBench(b)
-	concurrently(b, callers, func(caller int) error {
-		request := ask(caller)
-		request.Claim = &store.Claimant{}
-		a, err := s.Accept(b.Context(), request)
-		if err != nil {
-			return err
-		}
-		_, err = s.Finish(b.Context(), store.Fence{Key: a.State.Key, Fence: 1},
-			store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
-		return err
-	})
 }
 
 // BenchmarkWholeStream takes requests through all steps: queued, claimed, three
@@ -148,7 +132,7 @@ func BenchmarkWholeStream(b *testing.B) {
 				for seq := uint64(2); seq <= 4; seq++ {
 					g.Events = append(g.Events, store.Event{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: result})
 				}
-				if _, err := s.Record(b.Context(), f, store.Report{Segment: g, Checkpoint: input, CheckpointKeep: 4}); err != nil {
+				if _, err := s.Record(b.Context(), f, store.Report{Segment: g, Checkpoint: account, CheckpointKeep: 4}); err != nil {
 					return err
 				}
 				if _, err := s.Finish(b.Context(), f, store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}}); err != nil {

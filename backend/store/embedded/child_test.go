@@ -1,4 +1,4 @@
-package embedded_test
+package embedded
 
 import (
 	"bufio"
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,7 +21,7 @@ const (
 )
 
 func child(role string) {
-	roles := map[string]func(path string) error{"hold": holdChild, "write": writeChild, "limit": limitChild}
+	roles := map[string]func(path string) error{"hold": holdChild, "write": writeChild}
 	if err := roles[role](os.Getenv(childPath)); err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
@@ -37,7 +36,6 @@ type process struct {
 
 // start starts a child process, which is killed at the end of the test.
 func start(t *testing.T, role, path string) *process {
-	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childRole+"="+role, childPath+"="+path)
 	cmd.Stderr = os.Stderr
@@ -61,14 +59,13 @@ func (p *process) kill() {
 }
 
 func (p *process) readLine(t *testing.T) string {
-	t.Helper()
 	require.True(t, p.lines.Scan(), "the child ended")
 	return p.lines.Text()
 }
 
 // holdChild opens the database and holds it until it is killed.
 func holdChild(path string) error {
-	s, err := embedded.Open(path, nil)
+	s, err := Open(path, nil)
 	if err != nil {
 		return err
 	}
@@ -80,7 +77,7 @@ func holdChild(path string) error {
 // writeChild runs requests from several goroutines and prints what was
 // confirmed, one line each: A accepted, R recorded up to a seq, F finished.
 func writeChild(path string) error {
-	s, err := embedded.Open(path, nil)
+	s, err := Open(path, nil)
 	if err != nil {
 		return err
 	}
@@ -105,30 +102,26 @@ func writeChild(path string) error {
 	return <-failed
 }
 
-func runRequest(s *embedded.Store, worker int, report func(string, ...any)) error {
-	ctx := contextBackground()
-	n := newRequest(worker)
-	n.Claim = &store.Claimant{}
-	a, err := s.Accept(ctx, n)
-	if err != nil {
+func runRequest(s *Store, worker int, report func(string, ...any)) error {
+	n := newClaimed(worker)
+	if _, err := s.Accept(bg, n); err != nil {
 		return err
 	}
 	report("A %s", n.ID)
-	f := store.Fence{Key: n.Key, Fence: a.State.Fence}
 	seq := uint64(1)
 	for range worker {
 		seq++
 		g := &store.Segment{First: seq, Last: seq, Events: []store.Event{
 			{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: []byte(chunkText(n.ID, seq))},
 		}}
-		if _, err := s.Record(ctx, f, store.Report{Segment: g, Checkpoint: []byte(n.ID), CheckpointKeep: seq}); err != nil {
+		if _, err := s.Record(bg, firstFence(n.Key), store.Report{Segment: g, Checkpoint: []byte(n.ID), CheckpointKeep: seq}); err != nil {
 			return err
 		}
 		report("R %s %d", n.ID, seq)
 	}
 	if worker%2 == 0 {
 		end := &store.End{Status: store.Succeeded, Payload: []byte(n.ID)}
-		if _, err := s.Finish(ctx, f, store.Outcome{End: end}); err != nil {
+		if _, err := s.Finish(bg, firstFence(n.Key), store.Outcome{End: end}); err != nil {
 			return err
 		}
 		report("F %s %d", n.ID, seq+1)

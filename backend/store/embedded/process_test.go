@@ -1,29 +1,22 @@
-package embedded_test
+package embedded
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/stretchr/testify/require"
 )
-
-// contextBackground returns the context of child processes, which have no test.
-func contextBackground() context.Context { return context.Background() }
 
 func TestOneOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	p := start(t, "hold", path)
 	require.Equal(t, "open", p.readLine(t))
 
-	_, err := embedded.Open(path, nil)
-	var locked *embedded.LockedError
+	_, err := Open(path, nil)
+	var locked *LockedError
 	require.ErrorAs(t, err, &locked)
 	require.Equal(t, p.Process.Pid, locked.PID)
 	require.ErrorContains(t, err, path)
@@ -31,19 +24,16 @@ func TestOneOwner(t *testing.T) {
 
 	link := filepath.Join(t.TempDir(), "link.db")
 	require.NoError(t, os.Symlink(path, link))
-	_, err = embedded.Open(link, nil)
+	_, err = Open(link, nil)
 	require.ErrorAs(t, err, &locked, "another name for the file is the same file")
 
 	p.kill()
-	s, err := embedded.Open(path, nil)
-	require.NoError(t, err, "the lock ends with its process")
-	_, err = embedded.Open(path, nil)
+	s := openAt(t, path, nil) // the lock ends with its process
+	_, err = Open(path, nil)
 	require.ErrorAs(t, err, &locked, "also within one process")
 	require.Equal(t, os.Getpid(), locked.PID)
 	require.NoError(t, s.Close())
-	s, err = embedded.Open(path, nil)
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
+	require.NoError(t, openAt(t, path, nil).Close())
 }
 
 // TestKilled repeatedly kills a process that writes, and checks that everything
@@ -61,11 +51,8 @@ func TestKilled(t *testing.T) {
 			addConfirmed(t, confirmed, p.lines.Text())
 		}
 		_ = p.Wait()
-		s, err := embedded.Open(path, nil)
-		require.NoError(t, err)
-		answer, err := s.ExecSQL("PRAGMA integrity_check")
-		require.NoError(t, err)
-		require.Equal(t, "ok", answer)
+		s := openAt(t, path, nil)
+		require.Equal(t, "ok", execSQL(t, s, "PRAGMA integrity_check"))
 		for id, l := range confirmed {
 			verify(t, s, id, l)
 		}
@@ -80,7 +67,6 @@ type confirmation struct {
 }
 
 func addConfirmed(t *testing.T, confirmed map[string]*confirmation, line string) {
-	t.Helper()
 	var kind, id string
 	var seq uint64
 	n, _ := fmt.Sscanf(line, "%s %s %d", &kind, &id, &seq)
@@ -96,8 +82,7 @@ func addConfirmed(t *testing.T, confirmed map[string]*confirmation, line string)
 	}
 }
 
-func verify(t *testing.T, s *embedded.Store, id string, l *confirmation) {
-	t.Helper()
+func verify(t *testing.T, s *Store, id string, l *confirmation) {
 	key := store.Key{Tenant: "tenant", ID: id}
 	state, events, err := s.Read(t.Context(), key, 0, 1<<20)
 	require.NoError(t, err)
@@ -118,21 +103,10 @@ func verify(t *testing.T, s *embedded.Store, id string, l *confirmation) {
 	}
 	work, err := s.Claim(t.Context(), key, store.Claimant{Quarantine: true})
 	require.NoError(t, err, "what ran is free to be taken over")
-	require.Equal(t, string(input), string(work.Input))
+	require.Equal(t, string(account), string(work.Input))
 	require.GreaterOrEqual(t, work.State.CrashCount, 1)
 	if l.seq > 1 {
 		require.Equal(t, id, string(work.Checkpoint))
 		require.GreaterOrEqual(t, work.State.Keep, l.seq)
 	}
-}
-
-// TestFileSizeLimit makes the operating system refuse writes in the middle of a
-// commit.
-func TestFileSizeLimit(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no such limit")
-	}
-	p := start(t, "limit", filepath.Join(t.TempDir(), "streamer.db"))
-	require.True(t, strings.HasPrefix(p.readLine(t), "fine "), p.lines.Text())
-	require.False(t, p.lines.Scan())
 }

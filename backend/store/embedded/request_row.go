@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
+	"zombiezen.com/go/sqlite"
 )
 
 // entry is a request as stored in its rows of requests and states.
@@ -205,4 +206,13 @@ func (r *row) progress(s *store.State) {
 	s.Progress = &store.Progress{
 		Attempt: int(r.int()), Rev: uint64(r.int()), Percent: r.float(), Message: r.text(),
 	}
+}
+
+// entries reads all rows of a statement whose columns are requestColumns.
+func entries(stmt *sqlite.Stmt, owner int64) (out []*entry, err error) {
+	err = eachRow(stmt, func(r *row) (bool, error) {
+		out = append(out, r.entry(owner))
+		return true, nil
+	})
+	return out, err
 }

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -10,6 +12,17 @@ import (
 func prepare(conn *sqlite.Conn, query string) (*sqlite.Stmt, error) {
 	stmt, err := conn.Prepare(query)
 	return stmt, asFailure(err)
+}
+
+// prepareAll prepares the statements of a connection, by their text.
+func prepareAll(conn *sqlite.Conn, statements map[string]**sqlite.Stmt) error {
+	for query, stmt := range statements {
+		var err error
+		if *stmt, err = prepare(conn, query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // execute runs a transient statement to its end.
@@ -36,6 +49,20 @@ func pragma(conn *sqlite.Conn, query string) (string, error) {
 			value = stmt.ColumnText(0)
 		}
 	}
+}
+
+// queryInt runs a transient statement, and returns the integer in the first
+// column of its first row. Without one the file is damaged.
+func queryInt(conn *sqlite.Conn, query string) (int64, error) {
+	text, err := pragma(conn, query)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, query, err)
+	}
+	return n, nil
 }
 
 // runStatement runs a statement that returns no rows, and resets it.
