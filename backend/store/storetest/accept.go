@@ -16,9 +16,7 @@ var acceptCases = []Case{
 			n.Metadata, n.Connection, n.RetryOf = []byte(`{"m":1}`), "conn", "other"
 			n.CancelAfter = new(time.Minute)
 		})
-		want := queued(&n, r.Now())
-		requireSame(r, want, r.submitFresh(n))
-		r.requireState(want)
+		requireSame(r, queued(&n, r.Now()), r.submitFresh(n))
 		r.requireEvents(n.Key, 0, "1ack")
 	}},
 	{"a request can be claimed when it is accepted", func(r *rig) {
@@ -28,7 +26,6 @@ var acceptCases = []Case{
 		s := queued(&n, r.Now())
 		s.Status, s.Fence, s.Attempt = store.Running, 1, 1
 		requireSame(r, s, r.submitFresh(n))
-		r.requireState(s)
 		r.refuseClaim(s.Key, store.ErrLeased)
 		require.Equal(r, uint64(2), r.recordChunks(s, "a").LastSeq)
 	}},

@@ -115,8 +115,9 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 	t.Run("Model", func(t *testing.T) { RunModel(t, open) })
 }
 
-// rig is a fixture with helpers for the cases. A helper whose name begins with
-// refuse requires that the store returns an error.
+// rig is a fixture with helpers for the cases. They require that the store holds
+// each state that it returns. A helper whose name begins with refuse requires that
+// the store returns an error.
 type rig struct {
 	T
 	*Fixture
@@ -169,6 +170,7 @@ func (r *rig) submitFresh(n store.Request, hint ...any) store.State {
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
 	require.True(r, a.Fresh, hint...)
+	r.requireState(a.State, hint...)
 	return a.State
 }
 
@@ -193,7 +195,7 @@ func (r *rig) accept(change ...func(*store.Request)) store.State {
 
 func (r *rig) claim(key store.Key) store.ClaimedRequest {
 	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
-	require.NoError(r, err)
+	r.stored(w.State, err)
 	return w
 }
 
@@ -204,9 +206,7 @@ func (r *rig) refuseClaim(key store.Key, want error) store.ClaimedRequest {
 }
 
 func (r *rig) cancel(key store.Key) store.State {
-	s, err := r.Queue.Cancel(r.Context(), key, subject)
-	require.NoError(r, err)
-	return s
+	return r.stored(r.Queue.Cancel(r.Context(), key, subject))
 }
 
 func (r *rig) refuseCancel(key store.Key, subject string, want error, hint ...any) store.State {
@@ -242,9 +242,7 @@ func (r *rig) recordChunks(s store.State, chunks ...string) store.State {
 }
 
 func (r *rig) record(s store.State, report store.Report) store.State {
-	next, err := r.Queue.Record(r.Context(), fence(s), report)
-	require.NoError(r, err)
-	return next
+	return r.stored(r.Queue.Record(r.Context(), fence(s), report))
 }
 
 func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
@@ -255,14 +253,12 @@ func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
 // refuseReport records and finishes with an invalid report.
 func (r *rig) refuseReport(s store.State, report store.Report, hint ...any) {
 	_, err := r.Queue.Record(r.Context(), fence(s), report)
-	requireInvalid(r, err, hint...)
+	r.requireInvalid(s, err, hint...)
 	r.refuseOutcome(s, store.Outcome{Report: report, End: succeeded(`1`).End}, hint...)
 }
 
 func (r *rig) finish(s store.State, o store.Outcome) store.State {
-	next, err := r.Queue.Finish(r.Context(), fence(s), o)
-	require.NoError(r, err)
-	return next
+	return r.stored(r.Queue.Finish(r.Context(), fence(s), o))
 }
 
 func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
@@ -273,15 +269,16 @@ func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
 // refuseOutcome finishes with an invalid outcome.
 func (r *rig) refuseOutcome(s store.State, o store.Outcome, hint ...any) {
 	_, err := r.Queue.Finish(r.Context(), fence(s), o)
-	requireInvalid(r, err, hint...)
+	r.requireInvalid(s, err, hint...)
 }
 
 // requireInvalid requires an error that is caused neither by the fence nor by
-// the availability of the store.
-func requireInvalid(t require.TestingT, err error, hint ...any) {
-	require.Error(t, err, hint...)
-	require.NotErrorIs(t, err, store.ErrFenced, hint...)
-	require.NotErrorIs(t, err, store.ErrUnavailable, hint...)
+// the availability of the store, and that the state is unchanged.
+func (r *rig) requireInvalid(s store.State, err error, hint ...any) {
+	require.Error(r, err, hint...)
+	require.NotErrorIs(r, err, store.ErrFenced, hint...)
+	require.NotErrorIs(r, err, store.ErrUnavailable, hint...)
+	r.requireState(s, hint...)
 }
 
 func succeeded(payload string, last ...*store.Segment) store.Outcome {
@@ -320,6 +317,14 @@ func (r *rig) state(key store.Key) store.State {
 	s, events, err := r.Queue.Read(r.Context(), key, 0, 0)
 	require.NoError(r, err)
 	require.Empty(r, events, "max 0 returns no events")
+	return s
+}
+
+// stored requires that an operation succeeded, and that the store holds the state
+// that it returned.
+func (r *rig) stored(s store.State, err error) store.State {
+	require.NoError(r, err)
+	r.requireState(s)
 	return s
 }
 
