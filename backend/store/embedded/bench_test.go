@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,10 +12,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-var callers = []int{1, 64, 1000}
 
 // bareFsync measures how long the disk takes to write and sync one page: the
 // unit that durable operations are compared with.
@@ -42,25 +42,29 @@ func openBench(b *testing.B) *Store {
 	return s
 }
 
-// concurrently calls run b.N times, from the given number of goroutines.
-func concurrently(b *testing.B, callers int, run func(caller int) error) {
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	var wg sync.WaitGroup
-	b.ResetTimer()
-	for caller := range callers {
-		wg.Go(func() {
-			for left.Add(-1) >= 0 {
-				if err := run(caller); err != nil {
-					b.Error(err)
-					return
-				}
+// benchmark calls run b.N times, from each of the numbers of callers.
+func benchmark(b *testing.B, run func(ctx context.Context, s *Store, caller int) error) {
+	for _, callers := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			s := openBench(b)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for caller := range callers {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						if !assert.NoError(b, run(b.Context(), s, caller)) {
+							return
+						}
+					}
+				})
 			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
 		})
 	}
-	wg.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
 }
 
 var (
@@ -97,50 +101,39 @@ func BenchmarkRandomIDs(b *testing.B) {
 }
 
 func acceptFinish(b *testing.B, request func(caller int) store.Request) {
-	for _, n := range callers {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := openBench(b)
-			concurrently(b, n, func(caller int) error {
-				a, err := s.Accept(b.Context(), request(caller))
-				if err != nil {
-					return err
-				}
-				_, err = s.Finish(b.Context(), firstFence(a.State.Key), store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
-				return err
-			})
-		})
-	}
+	benchmark(b, func(ctx context.Context, s *Store, caller int) error {
+		a, err := s.Accept(ctx, request(caller))
+		if err != nil {
+			return err
+		}
+		_, err = s.Finish(ctx, firstFence(a.State.Key), store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}})
+		return err
+	})
 }
 
 // BenchmarkWholeStream takes requests through all steps: queued, claimed, three
 // chunks in one record, a checkpoint, the end, and read once.
 func BenchmarkWholeStream(b *testing.B) {
-	for _, n := range callers {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := openBench(b)
-			concurrently(b, n, func(caller int) error {
-				request := newRequest(caller)
-				if _, err := s.Accept(b.Context(), request); err != nil {
-					return err
-				}
-				w, err := s.Claim(b.Context(), request.Key, store.Claimant{})
-				if err != nil {
-					return err
-				}
-				f := store.Fence{Key: request.Key, Fence: w.State.Fence}
-				g := &store.Segment{First: 2, Last: 4}
-				for seq := uint64(2); seq <= 4; seq++ {
-					g.Events = append(g.Events, store.Event{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: result})
-				}
-				if _, err := s.Record(b.Context(), f, store.Report{Segment: g, Checkpoint: account, CheckpointKeep: 4}); err != nil {
-					return err
-				}
-				if _, err := s.Finish(b.Context(), f, store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}}); err != nil {
-					return err
-				}
-				_, _, err = s.Read(b.Context(), request.Key, 0, 96<<10)
-				return err
-			})
-		})
-	}
+	benchmark(b, func(ctx context.Context, s *Store, caller int) error {
+		request := newRequest(caller)
+		if _, err := s.Accept(ctx, request); err != nil {
+			return err
+		}
+		if _, err := s.Claim(ctx, request.Key, store.Claimant{}); err != nil {
+			return err
+		}
+		f := firstFence(request.Key)
+		g := &store.Segment{First: 2, Last: 4}
+		for seq := uint64(2); seq <= 4; seq++ {
+			g.Events = append(g.Events, store.Event{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: result})
+		}
+		if _, err := s.Record(ctx, f, store.Report{Segment: g, Checkpoint: account, CheckpointKeep: 4}); err != nil {
+			return err
+		}
+		if _, err := s.Finish(ctx, f, store.Outcome{End: &store.End{Status: store.Succeeded, Payload: result}}); err != nil {
+			return err
+		}
+		_, _, err := s.Read(ctx, request.Key, 0, 96<<10)
+		return err
+	})
 }

@@ -3,7 +3,6 @@
 package embedded
 
 import (
-	"bytes"
 	"os/signal"
 	"syscall"
 	"testing"
@@ -25,17 +24,8 @@ func TestFileSizeLimit(t *testing.T) {
 	small := before
 	small.Cur = 2 << 20
 	setLimit(small)
-	var kept []store.Key
-	for {
-		n := newRequest(0)
-		n.Input = bytes.Repeat([]byte("x"), 30<<10)
-		if _, err := s.Accept(t.Context(), n); err != nil {
-			require.ErrorIs(t, err, store.ErrUnavailable)
-			break
-		}
-		kept = append(kept, n.Key)
-		require.Less(t, len(kept), 10_000, "the limit has no effect")
-	}
+	kept, err := fill(t, s)
+	require.ErrorIs(t, err, store.ErrUnavailable)
 	require.Error(t, s.Check(t.Context()))
 	setLimit(before)
 	for range 100 {

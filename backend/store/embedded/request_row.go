@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -61,14 +62,7 @@ const (
 
 var statuses = [...]store.Status{1: store.Queued, 2: store.Running, 3: store.Succeeded, 4: store.Failed, 5: store.Cancelled}
 
-func statusCode(s store.Status) int64 {
-	for i := 1; i < len(statuses); i++ {
-		if statuses[i] == s {
-			return int64(i)
-		}
-	}
-	return 0
-}
+func statusCode(s store.Status) int64 { return int64(slices.Index(statuses[:], s)) }
 
 func status(code int64) store.Status {
 	if code < 1 || int(code) >= len(statuses) {

@@ -93,18 +93,13 @@ func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 
 // replace deletes an expired request and inserts one with the same id.
 func (w *writer) replace(e *entry, n *store.Request) error {
-	bindTo(w.selectRequest).text(n.Tenant).text(n.ID)
-	old := int64(0)
-	if _, err := firstRow(w.selectRequest, func(r *row) { old = r.int() }); err != nil {
+	old, err := w.lookUp(n.Key)
+	if err != nil {
 		return err
 	}
-	for {
-		_, done, err := w.erase(old, expireRows)
-		if err != nil {
+	for done := old == nil; !done; {
+		if _, done, err = w.erase(old.n, expireRows); err != nil {
 			return err
-		}
-		if done {
-			break
 		}
 	}
 	fresh, err := w.insert(e, n)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -152,6 +151,23 @@ func TestClaimOutlivesItsContext(t *testing.T) {
 	require.NoError(t, <-claimed)
 }
 
+// big is larger than what fits into a page of the file.
+var big = bytes.Repeat([]byte("x"), 30<<10)
+
+// fill accepts big requests until one is refused. It returns the others, and the
+// error.
+func fill(t *testing.T, s *Store) (kept []store.Key, err error) {
+	for {
+		n := newRequest(1)
+		n.Input = big
+		if _, err = s.Accept(t.Context(), n); err != nil {
+			return kept, err
+		}
+		kept = append(kept, n.Key)
+		require.Less(t, len(kept), 1000)
+	}
+}
+
 // TestFull fills the file up to a limit: what does not fit is refused, running
 // requests are kept, and writes succeed again when there is space.
 func TestFull(t *testing.T) {
@@ -162,18 +178,7 @@ func TestFull(t *testing.T) {
 	require.NoError(t, s.Check(t.Context()))
 	execSQL(t, s, "PRAGMA max_page_count = 100")
 
-	big := []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
-	var kept []store.Key
-	var err error
-	for {
-		n := newRequest(1)
-		n.Input = big
-		if _, err = s.Accept(t.Context(), n); err != nil {
-			break
-		}
-		kept = append(kept, n.Key)
-		require.Less(t, len(kept), 1000)
-	}
+	kept, err := fill(t, s)
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	require.ErrorContains(t, err, "full")
 	require.NotEmpty(t, kept)
@@ -270,7 +275,6 @@ func TestClosed(t *testing.T) {
 func TestLogIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	s := openAt(t, path, nil)
-	big := []byte(`"` + strings.Repeat("x", 30<<10) + `"`)
 	var wg sync.WaitGroup
 	for i := range 32 {
 		wg.Go(func() {
@@ -314,7 +318,6 @@ func TestLogOfTheOwnerBefore(t *testing.T) {
 func TestShrinks(t *testing.T) {
 	clock := storetest.NewClock()
 	s := openStore(t, &Options{Now: clock.Now})
-	big := bytes.Repeat([]byte("x"), 32<<10)
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
