@@ -69,7 +69,25 @@ var acceptCases = []Case{
 		r.refuseAccept(n, store.ErrExpired)
 		r.requireNotFound(n.Key)
 	}},
-	{"an idempotency key stands for its first request", testIdempotency},
+	{"an idempotency key stands for its first request", func(r *rig) {
+		keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
+		first := r.accept(keyed)
+		r.submitKnown(first, r.newRequest(keyed))
+		r.refuseAccept(r.newRequest(keyed, func(n *store.Request) { n.Input = []byte(`2`) }), store.ErrIdempotencyConflict)
+		for name, change := range map[string]func(*store.Request){
+			"tenant":  func(n *store.Request) { n.Tenant = "another" },
+			"subject": func(n *store.Request) { n.Subject = "another" },
+			"action":  func(n *store.Request) { n.Action = "another" },
+			"key":     func(n *store.Request) { n.IdempotencyKey = "another" },
+		} {
+			r.submitFresh(r.newRequest(keyed, change), name)
+		}
+		other := r.newRequest()
+		otherState := r.submitFresh(other)
+		other.IdempotencyKey = "k"
+		r.submitKnown(otherState, other, "the id is looked up before the key")
+		r.submitKnown(first, r.newRequest(keyed, func(n *store.Request) { n.KnownOnly = true }), "a known key is known")
+	}},
 	{"an idempotency key is forgotten with its request", func(r *rig) {
 		keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
 		first := r.accept(claimed, keyed)
@@ -114,26 +132,6 @@ var acceptCases = []Case{
 			}
 		}
 	}},
-}
-
-func testIdempotency(r *rig) {
-	keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
-	first := r.accept(keyed)
-	r.submitKnown(first, r.newRequest(keyed))
-	r.refuseAccept(r.newRequest(keyed, func(n *store.Request) { n.Input = []byte(`2`) }), store.ErrIdempotencyConflict)
-	for name, change := range map[string]func(*store.Request){
-		"tenant":  func(n *store.Request) { n.Tenant = "another" },
-		"subject": func(n *store.Request) { n.Subject = "another" },
-		"action":  func(n *store.Request) { n.Action = "another" },
-		"key":     func(n *store.Request) { n.IdempotencyKey = "another" },
-	} {
-		r.submitFresh(r.newRequest(keyed, change), name)
-	}
-	other := r.newRequest()
-	otherState := r.submitFresh(other)
-	other.IdempotencyKey = "k"
-	r.submitKnown(otherState, other, "the id is looked up before the key")
-	r.submitKnown(first, r.newRequest(keyed, func(n *store.Request) { n.KnownOnly = true }), "a known key is known")
 }
 
 // requireOneFresh accepts sixteen requests at once and requires that one is

@@ -328,7 +328,7 @@ func (m *machine) watch(t *rapid.T) {
 		require.NoError(t, err)
 		r.newest = nil
 		r.setSubscribed(subscribed, m.Now())
-		if at := r.cancelAt(); !subscribed && !at.IsZero() && !at.After(m.Now()) {
+		if at := r.state.CancelAt(); !subscribed && !at.IsZero() && !at.After(m.Now()) {
 			r.cancel(m.Now())
 		}
 	}
@@ -344,7 +344,7 @@ func (m *machine) cancelUnsubscribed(t *rapid.T) {
 	if ahead {
 		watch++
 	}
-	at := r.cancelAt()
+	at := r.state.CancelAt()
 	got, err := q.CancelUnsubscribed(m.Context(), r.state.Key, watch)
 	if r.state.Status.Ended() {
 		require.ErrorIs(t, err, store.ErrEnded)
@@ -409,7 +409,7 @@ func (m *machine) compare(t *rapid.T, r *request) {
 func (m *machine) compareDue(t *rapid.T, shard int) {
 	due := map[string]bool{}
 	for _, r := range m.requests {
-		at := r.checkAt()
+		at := r.state.CheckAt()
 		if store.ShardOf(r.state.Key, m.Shards) == shard && !at.IsZero() && !at.After(m.Now()) {
 			due[r.state.ID] = true
 		}
@@ -421,11 +421,11 @@ func (m *machine) compareDue(t *rapid.T, shard int) {
 		r := m.find(func(s *store.State, _ string) bool { return s.ID == h.ID })
 		if h.Status == store.Queued {
 			require.True(t, due[h.ID], "%s is not due", h.ID)
-			require.Equal(t, r.checkAt(), h.Due)
+			require.Equal(t, r.state.CheckAt(), h.Due)
 		} else {
 			require.True(t, due[h.ID] || !r.leased, "%s is due and leased", h.ID)
 		}
-		require.Equal(t, r.cancelAt(), h.CancelAt)
+		require.Equal(t, r.state.CancelAt(), h.CancelAt)
 		require.Equal(t, r.state.Watch, h.Watch)
 		require.Equal(t, r.state.Fence, h.Fence)
 		require.False(t, h.Due.After(m.Now()))

@@ -52,25 +52,6 @@ func (r *request) stream(after uint64) (events []store.Event) {
 	return events
 }
 
-// cancelAt returns when the request must be cancelled because no connection
-// follows it.
-func (r *request) cancelAt() time.Time {
-	s := &r.state
-	if s.CancelAfter == nil || s.UnsubscribedAt.IsZero() || s.CancelRequested || s.Status.Ended() {
-		return time.Time{}
-	}
-	return s.UnsubscribedAt.Add(*s.CancelAfter)
-}
-
-// checkAt returns when the request is due, not considering leases.
-func (r *request) checkAt() time.Time {
-	at := r.cancelAt()
-	if r.state.Status == store.Queued && (at.IsZero() || r.state.Due.Before(at)) {
-		return r.state.Due
-	}
-	return at
-}
-
 func (r *request) finish(status store.Status, code string, now time.Time, e store.Event) {
 	r.state, r.leased = ended(r.state, status, code, now), false
 	e.Seq = r.state.LastSeq
