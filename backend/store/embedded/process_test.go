@@ -12,8 +12,8 @@ import (
 
 func TestOneOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	p := start(t, "hold", path)
-	require.Equal(t, "open", p.readLine(t))
+	p := start(t, path)
+	p.readLine(t) // it has opened the file
 
 	_, err := Open(path, nil)
 	var locked *LockedError
@@ -40,9 +40,9 @@ func TestOneOwner(t *testing.T) {
 // that was confirmed is stored.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	confirmed := map[string]*confirmation{}
+	confirmed := map[string]confirmation{}
 	for round := range 10 {
-		p := start(t, "write", path)
+		p := start(t, path)
 		for range 200 + 50*round {
 			addConfirmed(t, confirmed, p.readLine(t))
 		}
@@ -53,8 +53,8 @@ func TestKilled(t *testing.T) {
 		_ = p.Wait()
 		s := openAt(t, path, nil)
 		require.Equal(t, "ok", execSQL(t, s, "PRAGMA integrity_check"))
-		for id, l := range confirmed {
-			verify(t, s, id, l)
+		for id, c := range confirmed {
+			verify(t, s, id, c)
 		}
 		require.NoError(t, s.Close())
 	}
@@ -66,28 +66,20 @@ type confirmation struct {
 	ended bool
 }
 
-func addConfirmed(t *testing.T, confirmed map[string]*confirmation, line string) {
-	var kind, id string
-	var seq uint64
-	n, _ := fmt.Sscanf(line, "%s %s %d", &kind, &id, &seq)
-	switch {
-	case kind == "A" && n == 2:
-		confirmed[id] = &confirmation{seq: 1}
-	case kind == "R" && n == 3:
-		confirmed[id].seq = seq
-	case kind == "F" && n == 3:
-		confirmed[id].seq, confirmed[id].ended = seq, true
-	default:
-		require.Fail(t, "what the child says", line)
-	}
+func addConfirmed(t *testing.T, confirmed map[string]confirmation, line string) {
+	var id string
+	var c confirmation
+	_, err := fmt.Sscanf(line, "%s %d %t", &id, &c.seq, &c.ended)
+	require.NoError(t, err, line)
+	confirmed[id] = c
 }
 
-func verify(t *testing.T, s *Store, id string, l *confirmation) {
+func verify(t *testing.T, s *Store, id string, c confirmation) {
 	key := store.Key{Tenant: "tenant", ID: id}
 	state, events, err := s.Read(t.Context(), key, 0, 1<<20)
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, state.LastSeq, l.seq)
-	require.True(t, state.Status.Ended() || !l.ended)
+	require.GreaterOrEqual(t, state.LastSeq, c.seq)
+	require.True(t, state.Status.Ended() || !c.ended)
 	at := uint64(0)
 	for _, e := range events {
 		require.Equal(t, at+1, e.First())
@@ -105,8 +97,8 @@ func verify(t *testing.T, s *Store, id string, l *confirmation) {
 	require.NoError(t, err, "what ran is free to be taken over")
 	require.Equal(t, string(account), string(work.Input))
 	require.GreaterOrEqual(t, work.State.CrashCount, 1)
-	if l.seq > 1 {
+	if c.seq > 1 {
 		require.Equal(t, id, string(work.Checkpoint))
-		require.GreaterOrEqual(t, work.State.Keep, l.seq)
+		require.GreaterOrEqual(t, work.State.Keep, c.seq)
 	}
 }

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,9 +18,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(childRole); role != "" {
-		child(role)
-		return
+	if path := os.Getenv(childPath); path != "" {
+		fmt.Println("error:", child(path))
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }
