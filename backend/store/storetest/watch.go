@@ -133,7 +133,30 @@ var watchCases = []Case{
 		}
 		r.requireState(s)
 	})},
-	{"the other transitions keep who follows", withRole(testWatchIsKept)},
+	{"the other transitions keep who follows", withRole(func(r *rig, q store.Watcher) {
+		s := r.watch(q, r.accept(watched), false)
+		left := s.UnsubscribedAt
+		kept := func(s store.State) store.State {
+			require.Equal(r, uint64(1), s.Watch)
+			require.Equal(r, left, s.UnsubscribedAt)
+			return s
+		}
+		r.Advance(time.Second)
+		s = kept(r.claim(s.Key).State)
+		s = kept(r.recordChunks(s, "a"))
+		s = kept(r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1}}))
+		s = kept(r.finish(s, store.Outcome{Code: "again"}))
+		kept(r.claim(s.Key).State)
+		s = kept(r.cancel(s.Key))
+		kept(r.finish(s, store.Outcome{Code: "again"}))
+
+		s = r.accept(watched, claimed)
+		r.watch(q, s, false)
+		r.watch(q, s, true)
+		require.Equal(r, uint64(2), r.recordChunks(s, "a").Watch, "a record returns the revision")
+		require.Equal(r, uint64(3), r.watch(q, s, true).Watch)
+		require.Equal(r, uint64(3), r.finish(s, succeeded(`1`)).Watch, "and so does a finish")
+	})},
 	{"a request that is to be cancelled is due, in order", withRole(testCheckOrder)},
 	{"the time starts when the store is opened", withRole(testWatchReopened)},
 	{"a store that is opened late keeps the order", withRole(func(r *rig, q store.Watcher) {
@@ -177,31 +200,6 @@ func (r *rig) refuseWatch(q store.Watcher, key store.Key, watch uint64, want err
 	s, err := q.CancelUnsubscribed(r.Context(), key, watch)
 	require.ErrorIs(r, err, want)
 	return append(all, s)
-}
-
-func testWatchIsKept(r *rig, q store.Watcher) {
-	s := r.watch(q, r.accept(watched), false)
-	left := s.UnsubscribedAt
-	kept := func(s store.State) store.State {
-		require.Equal(r, uint64(1), s.Watch)
-		require.Equal(r, left, s.UnsubscribedAt)
-		return s
-	}
-	r.Advance(time.Second)
-	s = kept(r.claim(s.Key).State)
-	s = kept(r.recordChunks(s, "a"))
-	s = kept(r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1}}))
-	s = kept(r.finish(s, store.Outcome{Code: "again"}))
-	kept(r.claim(s.Key).State)
-	s = kept(r.cancel(s.Key))
-	kept(r.finish(s, store.Outcome{Code: "again"}))
-
-	s = r.accept(watched, claimed)
-	r.watch(q, s, false)
-	r.watch(q, s, true)
-	require.Equal(r, uint64(2), r.recordChunks(s, "a").Watch, "a record returns the revision")
-	require.Equal(r, uint64(3), r.watch(q, s, true).Watch)
-	require.Equal(r, uint64(3), r.finish(s, succeeded(`1`)).Watch, "and so does a finish")
 }
 
 // testCheckOrder checks that requests are due when they may run or must be
