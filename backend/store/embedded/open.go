@@ -173,10 +173,8 @@ func prepareFile(conn *sqlite.Conn) error {
 	case err != nil:
 		return err
 	case id == 0 && version == 0 && tables == 0:
-		for _, q := range []string{"PRAGMA page_size = " + strconv.Itoa(pageSize), "PRAGMA auto_vacuum = INCREMENTAL"} {
-			if err := execute(conn, q); err != nil {
-				return err
-			}
+		if err := execute(conn, "PRAGMA page_size = "+strconv.Itoa(pageSize), "PRAGMA auto_vacuum = INCREMENTAL"); err != nil {
+			return err
 		}
 	case id != applicationID:
 		return fmt.Errorf("%w: its application id is %#x", ErrForeign, id)
@@ -207,17 +205,16 @@ func identify(conn *sqlite.Conn) (id, version, tables int64, err error) {
 // configure sets the pragmas of a connection, and verifies those that
 // durability depends on. Cache is in KiB, negative.
 func configure(conn *sqlite.Conn, cache string) error {
-	for _, q := range []string{
+	err := execute(conn,
 		"PRAGMA journal_mode = WAL",
 		"PRAGMA synchronous = FULL",
 		"PRAGMA wal_autocheckpoint = 0",
-		"PRAGMA journal_size_limit = " + strconv.Itoa(walLimit),
+		"PRAGMA journal_size_limit = "+strconv.Itoa(walLimit),
 		"PRAGMA temp_store = MEMORY",
-		"PRAGMA cache_size = " + cache,
-	} {
-		if err := execute(conn, q); err != nil {
-			return err
-		}
+		"PRAGMA cache_size = "+cache,
+	)
+	if err != nil {
+		return err
 	}
 	if err := assertPragma(conn, "journal_mode", "wal"); err != nil {
 		return err
@@ -241,10 +238,8 @@ func migrate(conn *sqlite.Conn, version int) error {
 			if err := sqlitex.ExecuteScript(conn, migrations[version], nil); err != nil {
 				return err
 			}
-			if err := execute(conn, "PRAGMA application_id = "+strconv.Itoa(applicationID)); err != nil {
-				return err
-			}
-			return execute(conn, "PRAGMA user_version = "+strconv.Itoa(version+1))
+			return execute(conn,
+				"PRAGMA application_id = "+strconv.Itoa(applicationID), "PRAGMA user_version = "+strconv.Itoa(version+1))
 		})
 		if err != nil {
 			return fmt.Errorf("migration to version %d: %w", version+1, err)

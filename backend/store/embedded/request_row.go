@@ -150,11 +150,8 @@ func (r *row) entry(owner int64) *entry {
 	s.Tenant, s.ID, s.Subject, s.Action = r.text(), r.text(), r.text(), r.text()
 	r.fixed(s.Hash[:])
 	s.Accepted, s.Deadline, s.RetryOf = r.time(), r.time(), r.text()
-	if r.isNull() {
-		r.nextColumn()
-	} else {
-		after := time.Duration(r.int())
-		s.CancelAfter = &after
+	if !r.skipNull(1) {
+		s.CancelAfter = new(time.Duration(r.int()))
 	}
 	s.Connection, e.idempotencyKey = r.text(), r.text()
 	if r.isNull() {
@@ -177,29 +174,15 @@ func (r *row) entry(owner int64) *entry {
 	if r.bool() {
 		s.Connection = ""
 	}
-	r.attemptMark(s)
-	r.progress(s)
+	if !r.skipNull(4) {
+		s.AttemptMark = &store.AttemptMark{
+			Seq: uint64(r.int()), Attempt: s.Attempt, Keep: uint64(r.int()), From: uint64(r.int()), Code: r.text(),
+		}
+	}
+	if !r.skipNull(4) {
+		s.Progress = &store.Progress{Attempt: int(r.int()), Rev: uint64(r.int()), Percent: r.float(), Message: r.text()}
+	}
 	return e
-}
-
-func (r *row) attemptMark(s *store.State) {
-	if r.isNull() {
-		r.next += 4
-		return
-	}
-	s.AttemptMark = &store.AttemptMark{
-		Seq: uint64(r.int()), Attempt: s.Attempt, Keep: uint64(r.int()), From: uint64(r.int()), Code: r.text(),
-	}
-}
-
-func (r *row) progress(s *store.State) {
-	if r.isNull() {
-		r.next += 4
-		return
-	}
-	s.Progress = &store.Progress{
-		Attempt: int(r.int()), Rev: uint64(r.int()), Percent: r.float(), Message: r.text(),
-	}
 }
 
 // entries reads all rows of a statement whose columns are requestColumns.

@@ -25,10 +25,14 @@ func prepareAll(conn *sqlite.Conn, statements map[string]**sqlite.Stmt) error {
 	return nil
 }
 
-// execute runs a transient statement to its end.
-func execute(conn *sqlite.Conn, query string) error {
-	_, err := pragma(conn, query)
-	return err
+// execute runs transient statements to their ends.
+func execute(conn *sqlite.Conn, queries ...string) error {
+	for _, query := range queries {
+		if _, err := pragma(conn, query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pragma runs a transient statement, and returns the first column of its first
@@ -188,6 +192,15 @@ func (r *row) bool() bool { return r.stmt.ColumnInt64(r.nextColumn()) != 0 }
 func (r *row) float() float64 { return r.stmt.ColumnFloat(r.nextColumn()) }
 
 func (r *row) isNull() bool { return r.stmt.ColumnIsNull(r.next) }
+
+// skipNull skips columns if the first of them is NULL.
+func (r *row) skipNull(columns int) bool {
+	null := r.isNull()
+	if null {
+		r.next += columns
+	}
+	return null
+}
 
 // time reads milliseconds, NULL as the zero time.
 func (r *row) time() time.Time {
