@@ -399,7 +399,7 @@ func (m *machine) check(t *rapid.T) {
 func (m *machine) compare(t *rapid.T, r *request) {
 	budget := rapid.IntRange(1, 12).Draw(t, "budget")
 	after := uint64(rapid.IntRange(0, int(r.state.LastSeq)).Draw(t, "after"))
-	got := slices.Concat(eventPages(m.Context(), t, m.Queue, r.state, after, budget)...)
+	got := slices.Concat(m.eventPages(r.state, after, budget)...)
 	require.Equal(t, format(r.stream(after)), format(got))
 }
 

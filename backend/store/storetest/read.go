@@ -18,7 +18,7 @@ var readCases = []Case{
 			s = r.recordChunks(s, chunks...)
 		}
 		total := 0
-		for _, page := range eventPages(r.Context(), r, r.Queue, s, 0, 1<<20) {
+		for _, page := range r.eventPages(s, 0, 1<<20) {
 			require.LessOrEqual(r, len(page), store.PageEvents)
 			total += len(page)
 		}
@@ -57,7 +57,7 @@ var readCases = []Case{
 		require.Equal(r, big(32<<10), string(w.Input))
 		s = r.finish(w.State, succeeded(big(96<<10)))
 		for _, max := range []int{1, 64 << 10, 96 << 10, 200 << 10, 1 << 20} {
-			all, sizes := eventPages(r.Context(), r, r.Queue, s, 0, max), ""
+			all, sizes := r.eventPages(s, 0, max), ""
 			for _, e := range slices.Concat(all...) {
 				sizes += fmt.Sprint(len(e.Data)>>10, " ")
 			}
@@ -100,7 +100,7 @@ func testPages(r *rig) {
 	for after := uint64(0); after < s.LastSeq; after++ {
 		for budget := 1; budget < 24; budget++ {
 			var got []store.Event
-			for _, page := range eventPages(r.Context(), r, r.Queue, s, after, budget) {
+			for _, page := range r.eventPages(s, after, budget) {
 				size := 0
 				for i := range page {
 					size += len(page[i].Data)

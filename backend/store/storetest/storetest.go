@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -80,12 +81,8 @@ func (c Case) Run(t T, f *Fixture) {
 }
 
 func withDefaults(f *Fixture) *Fixture {
-	if f.Retention == 0 {
-		f.Retention = store.DefaultRetention
-	}
-	if f.Shards == 0 {
-		f.Shards = store.DefaultShards
-	}
+	f.Retention = cmp.Or(f.Retention, store.DefaultRetention)
+	f.Shards = cmp.Or(f.Shards, store.DefaultShards)
 	return f
 }
 
@@ -352,17 +349,17 @@ func (r *rig) requireEvents(key store.Key, after uint64, want string, hint ...an
 
 // eventPages reads the events after a position in pages of at most max bytes.
 // The store must hold this state.
-func eventPages(ctx context.Context, t require.TestingT, q store.RequestQueue, want store.State, after uint64, max int) (all [][]store.Event) {
+func (r *rig) eventPages(want store.State, after uint64, max int) (all [][]store.Event) {
 	for at := after; ; {
-		s, page, err := q.Read(ctx, want.Key, at, max)
-		require.NoError(t, err)
-		requireSame(t, want, s)
+		s, page, err := r.Queue.Read(r.Context(), want.Key, at, max)
+		require.NoError(r, err)
+		requireSame(r, want, s)
 		if at >= s.LastSeq {
-			require.Empty(t, page)
+			require.Empty(r, page)
 			return all
 		}
-		require.NotEmpty(t, page, "at least one")
-		require.Greater(t, page[len(page)-1].Seq, at, "the page does not move on")
+		require.NotEmpty(r, page, "at least one")
+		require.Greater(r, page[len(page)-1].Seq, at, "the page does not move on")
 		all, at = append(all, page), page[len(page)-1].Seq
 	}
 }
