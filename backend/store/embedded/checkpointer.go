@@ -57,17 +57,10 @@ func newCheckpointer(s *Store) (*checkpointer, error) {
 	c := &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	// A killed owner leaves its log behind. It must count: otherwise owners that
 	// are killed repeatedly would make it grow without bound.
-	c.grown(framesOnDisk(s.path))
-	return c, nil
-}
-
-// framesOnDisk returns the maximal number of frames in the log's file.
-func framesOnDisk(path string) int {
-	info, err := os.Stat(path + "-wal")
-	if err != nil {
-		return 0
+	if log, err := os.Stat(s.path + "-wal"); err == nil {
+		c.grown(int(log.Size() / pageSize))
 	}
-	return int(info.Size() / pageSize)
+	return c, nil
 }
 
 // grown adds to the estimated length of the log. The writer calls it.
