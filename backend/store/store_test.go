@@ -25,11 +25,7 @@ func TestShards(t *testing.T) {
 	} {
 		require.Equal(t, want, store.ShardOf(key, store.DefaultShards), "%+v", key)
 	}
-	seen := map[int]int{}
-	for i := range 1600 {
-		seen[store.ShardOf(store.Key{Tenant: "t", ID: fmt.Sprint(i)}, store.DefaultShards)]++
-	}
-	for _, shards := range []int{1, 3, 64} {
+	for _, shards := range []int{1, 3, store.DefaultShards, 64} {
 		counts := make([]int, shards)
 		for i := range 100 * shards {
 			counts[store.ShardOf(store.Key{Tenant: "t", ID: fmt.Sprint(i)}, shards)]++
@@ -37,10 +33,6 @@ func TestShards(t *testing.T) {
 		for shard, n := range counts {
 			require.InDelta(t, 100, n, 60, "shard %d of %d", shard, shards)
 		}
-	}
-	require.Len(t, seen, store.DefaultShards)
-	for shard, n := range seen {
-		require.InDelta(t, 100, n, 60, "shard %d", shard)
 	}
 }
 

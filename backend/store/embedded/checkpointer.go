@@ -57,17 +57,10 @@ func newCheckpointer(s *Store) (*checkpointer, error) {
 	c := &checkpointer{store: s, conn: conn, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	// A killed owner leaves its log behind. It must count: otherwise owners that
 	// are killed repeatedly would make it grow without bound.
-	c.grown(framesOnDisk(s.path))
-	return c, nil
-}
-
-// framesOnDisk returns the maximal number of frames in the log's file.
-func framesOnDisk(path string) int {
-	info, err := os.Stat(path + "-wal")
-	if err != nil {
-		return 0
+	if log, err := os.Stat(s.path + "-wal"); err == nil {
+		c.grown(int(log.Size() / pageSize))
 	}
-	return int(info.Size() / pageSize)
+	return c, nil
 }
 
 // grown adds to the estimated length of the log. The writer calls it.
@@ -92,7 +85,7 @@ func (c *checkpointer) checkpointLoop() {
 		case <-c.store.quit:
 			return
 		case <-idle.C:
-			c.checkpointHoldingWrites("RESTART")
+			c.checkpointHoldingWrites()
 			continue
 		case <-c.wake:
 		}
@@ -102,7 +95,7 @@ func (c *checkpointer) checkpointLoop() {
 		}
 		c.frames.Store(0)
 		if c.checkpointDuringWrites() >= framesHoldingWrites {
-			c.checkpointHoldingWrites("RESTART")
+			c.checkpointHoldingWrites()
 		}
 		pause.Reset(checkpointPause)
 		select {
@@ -124,11 +117,7 @@ func (c *checkpointer) checkpointLoop() {
 // cannot restart until this checkpoint is done.
 func (c *checkpointer) checkpointDuringWrites() (frames int) {
 	err := c.store.write(context.Background(), &op{name: "checkpoint", run: func(w *writer) error {
-		stmt, err := prepare(w.conn, `UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'`)
-		if err != nil {
-			return err
-		}
-		return w.execWrite(stmt)
+		return w.exec(`UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'`)
 	}})
 	switch {
 	case c.store.closed():
@@ -142,10 +131,10 @@ func (c *checkpointer) checkpointDuringWrites() (frames int) {
 
 // checkpointHoldingWrites runs a checkpoint while writes wait: it copies the
 // whole log, which then restarts from its beginning.
-func (c *checkpointer) checkpointHoldingWrites(mode string) {
+func (c *checkpointer) checkpointHoldingWrites() {
 	c.store.writeLock.Lock()
 	defer c.store.writeLock.Unlock()
-	c.checkpoint(mode)
+	c.checkpoint("RESTART")
 }
 
 // checkpoint runs a checkpoint and returns the number of frames in the log. A

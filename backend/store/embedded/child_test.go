@@ -1,52 +1,34 @@
-package embedded_test
+package embedded
 
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"sync"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/stretchr/testify/require"
 )
 
-// Some tests need another process: this binary, started with a role and a
-// database path.
-const (
-	childRole = "STREAMER_EMBEDDED_TEST_CHILD"
-	childPath = "STREAMER_EMBEDDED_TEST_PATH"
-)
-
-func child(role string) {
-	roles := map[string]func(path string) error{"hold": holdChild, "write": writeChild, "limit": limitChild}
-	if err := roles[role](os.Getenv(childPath)); err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-}
+// childPath names the variable with the path of a database. Some tests need
+// another process that writes: this binary, started with that variable.
+const childPath = "STREAMER_EMBEDDED_TEST_PATH"
 
 type process struct {
 	*exec.Cmd
 	lines *bufio.Scanner
-	stdin io.WriteCloser
 }
 
 // start starts a child process, which is killed at the end of the test.
-func start(t *testing.T, role, path string) *process {
-	t.Helper()
+func start(t *testing.T, path string) *process {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRole+"="+role, childPath+"="+path)
+	cmd.Env = append(os.Environ(), childPath+"="+path)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	p := &process{Cmd: cmd, lines: bufio.NewScanner(out), stdin: in}
+	p := &process{Cmd: cmd, lines: bufio.NewScanner(out)}
 	t.Cleanup(func() { p.kill() })
 	return p
 }
@@ -61,77 +43,54 @@ func (p *process) kill() {
 }
 
 func (p *process) readLine(t *testing.T) string {
-	t.Helper()
 	require.True(t, p.lines.Scan(), "the child ended")
 	return p.lines.Text()
 }
 
-// holdChild opens the database and holds it until it is killed.
-func holdChild(path string) error {
-	s, err := embedded.Open(path, nil)
+// child opens the database and runs requests from several goroutines until one
+// fails. It prints what was confirmed, one line each: the id, the newest seq, and
+// whether the request has ended.
+func child(path string) error {
+	s, err := Open(path, nil)
 	if err != nil {
 		return err
 	}
-	fmt.Println("open")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	return s.Close()
-}
-
-// writeChild runs requests from several goroutines and prints what was
-// confirmed, one line each: A accepted, R recorded up to a seq, F finished.
-func writeChild(path string) error {
-	s, err := embedded.Open(path, nil)
-	if err != nil {
-		return err
-	}
-	var mu sync.Mutex
-	report := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Printf(format+"\n", args...)
-	}
-	var wg sync.WaitGroup
 	failed := make(chan error, 8)
 	for worker := range 8 {
-		wg.Go(func() {
-			for {
-				if err := runRequest(s, worker, report); err != nil {
-					failed <- err
-					return
-				}
+		go func() {
+			var err error
+			for err == nil {
+				err = runRequest(s, worker)
 			}
-		})
+			failed <- err
+		}()
 	}
 	return <-failed
 }
 
-func runRequest(s *embedded.Store, worker int, report func(string, ...any)) error {
-	ctx := contextBackground()
-	n := newRequest(worker)
-	n.Claim = &store.Claimant{}
-	a, err := s.Accept(ctx, n)
-	if err != nil {
+func runRequest(s *Store, worker int) error {
+	n := newClaimed(worker)
+	if _, err := s.Accept(bg, n); err != nil {
 		return err
 	}
-	report("A %s", n.ID)
-	f := store.Fence{Key: n.Key, Fence: a.State.Fence}
+	fmt.Println(n.ID, 1, false)
 	seq := uint64(1)
 	for range worker {
 		seq++
 		g := &store.Segment{First: seq, Last: seq, Events: []store.Event{
 			{Kind: store.Chunk, Seq: seq, Attempt: 1, Data: []byte(chunkText(n.ID, seq))},
 		}}
-		if _, err := s.Record(ctx, f, store.Report{Segment: g, Checkpoint: []byte(n.ID), CheckpointKeep: seq}); err != nil {
+		if _, err := s.Record(bg, firstFence(n.Key), store.Report{Segment: g, Checkpoint: []byte(n.ID), CheckpointKeep: seq}); err != nil {
 			return err
 		}
-		report("R %s %d", n.ID, seq)
+		fmt.Println(n.ID, seq, false)
 	}
 	if worker%2 == 0 {
 		end := &store.End{Status: store.Succeeded, Payload: []byte(n.ID)}
-		if _, err := s.Finish(ctx, f, store.Outcome{End: end}); err != nil {
+		if _, err := s.Finish(bg, firstFence(n.Key), store.Outcome{End: end}); err != nil {
 			return err
 		}
-		report("F %s %d", n.ID, seq+1)
+		fmt.Println(n.ID, seq+1, true)
 	}
 	return nil
 }

@@ -36,22 +36,13 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by %s: a database file has one owner", e.Path, owner)
 }
 
-// failure is an error of SQLite during an operation. It matches
-// store.ErrUnavailable.
-type failure struct{ err error }
-
-func (f *failure) Error() string { return store.ErrUnavailable.Error() + ": " + f.err.Error() }
-
-func (f *failure) Unwrap() error { return f.err }
-
-func (f *failure) Is(target error) bool { return target == store.ErrUnavailable }
-
-// asFailure wraps an error in a failure; nil stays nil.
+// asFailure makes an error of SQLite during an operation match
+// store.ErrUnavailable; nil stays nil.
 func asFailure(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{err}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
 // openError adds the file and the matching error of this package to an error of

@@ -45,14 +45,10 @@ const listOldest = `SELECT r.n, r.accepted, s.ended FROM requests r LEFT JOIN st
 // last one that it read. More reports that there may be more.
 func (r *reader) expired(after int64, max int) (found []int64, last int64, more bool, err error) {
 	before := r.store.opt.Now().Add(-r.store.opt.Retention).UnixMilli()
-	stmt, err := prepare(r.conn, listOldest)
-	if err != nil {
-		return nil, after, false, err
-	}
-	bindTo(stmt).int(after).int(scanRows)
+	bindTo(r.listOldest).int(after).int(scanRows)
 	looked := 0
 	last = after
-	err = eachRow(stmt, func(row *row) (bool, error) {
+	err = eachRow(r.listOldest, func(row *row) (bool, error) {
 		n, accepted := row.int(), row.int()
 		if accepted > before {
 			return false, nil // all that follow are younger
@@ -112,15 +108,11 @@ func (w *writer) erase(n int64, budget int) (used int, done bool, err error) {
 		return 0, false, nil
 	}
 	for _, query := range []string{deleteSegments, deleteCheckpoint, deleteKey, deleteState, deleteRequest} {
-		stmt, err := prepare(w.conn, query)
-		if err != nil {
-			return used, false, err
-		}
-		b := bindTo(stmt).int(n)
+		args := []int64{n}
 		if query == deleteSegments {
-			b.int(int64(budget - eraseRest + 1))
+			args = append(args, int64(budget-eraseRest+1))
 		}
-		if err := w.execWrite(stmt); err != nil {
+		if err := w.exec(query, args...); err != nil {
 			return used, false, err
 		}
 		used += w.conn.Changes()
@@ -137,12 +129,9 @@ func (w *writer) cleanUp() error {
 	if err := w.expireCancels(w.store.opt.Now()); err != nil {
 		return err
 	}
-	free, err := pragma(w.conn, "PRAGMA freelist_count")
-	if err != nil {
+	free, err := queryInt(w.conn, "PRAGMA freelist_count")
+	if err != nil || free <= vacuumFree {
 		return asFailure(err)
-	}
-	if n, _ := strconv.Atoi(free); n <= vacuumFree {
-		return nil
 	}
 	w.wrote = true
 	w.frames += 2 * vacuumPages
@@ -153,30 +142,16 @@ func (w *writer) expireCancels(now time.Time) error {
 	if any, err := w.anyCancels(); err != nil || !any {
 		return err
 	}
-	stmt, err := prepare(w.conn, `DELETE FROM cancels WHERE (tenant, subject, id) IN
-		(SELECT tenant, subject, id FROM cancels WHERE until <= ? ORDER BY until LIMIT `+strconv.Itoa(expireRows)+`)`)
-	if err != nil {
-		return err
-	}
-	bindTo(stmt).time(now)
 	w.cancels = nil
-	return w.execWrite(stmt)
+	return w.exec(`DELETE FROM cancels WHERE (tenant, subject, id) IN
+		(SELECT tenant, subject, id FROM cancels WHERE until <= ? ORDER BY until LIMIT ?)`, now.UnixMilli(), expireRows)
 }
 
 // probe writes and deletes as much data as a small request has, so that it fails
 // while the disk is full.
 func (w *writer) probe() error {
-	for _, query := range []string{
-		`INSERT INTO checkpoints (n, data) VALUES (0, zeroblob(65536))`,
-		`DELETE FROM checkpoints WHERE n = 0`,
-	} {
-		stmt, err := prepare(w.conn, query)
-		if err != nil {
-			return err
-		}
-		if err := w.execWrite(stmt); err != nil {
-			return err
-		}
+	if err := w.exec(`INSERT INTO checkpoints (n, data) VALUES (0, zeroblob(65536))`); err != nil {
+		return err
 	}
-	return nil
+	return w.exec(`DELETE FROM checkpoints WHERE n = 0`)
 }

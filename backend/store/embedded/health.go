@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -55,9 +54,4 @@ func (h *health) probe() bool {
 	}
 	h.probed = time.Now()
 	return true
-}
-
-func isFailure(err error) bool {
-	var f *failure
-	return errors.As(err, &f)
 }

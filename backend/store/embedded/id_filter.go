@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -113,7 +114,7 @@ func (s *idFilter) addLayer(full *filterLayer) {
 		bits += len(l.bits) * 64
 	}
 	if keys := int64(bits / filterBitsPerKey); layers[len(layers)-1] == full && keys < filterMaxKeys {
-		above := append(append([]*filterLayer(nil), layers...), newFilterLayer(keys))
+		above := append(slices.Clone(layers), newFilterLayer(keys))
 		s.layers.Store(&above)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/stretchr/testify/require"
@@ -16,8 +15,7 @@ import (
 // after the file was opened again, and few others.
 func TestMayExist(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	s, err := Open(path, nil)
-	require.NoError(t, err)
+	s := openAt(t, path, nil)
 	for _, name := range []string{path, path + "-wal"} {
 		info, err := os.Stat(name)
 		require.NoError(t, err)
@@ -25,8 +23,9 @@ func TestMayExist(t *testing.T) {
 	}
 	key := func(n int) store.Key { return store.Key{Tenant: "acme", ID: fmt.Sprint(n)} }
 	for n := range 200 {
-		_, err := s.Accept(t.Context(), store.Request{Key: key(n), Subject: "ann", Action: "a", Deadline: time.Now().Add(time.Hour)})
-		require.NoError(t, err)
+		request := newRequest(0)
+		request.Key = key(n)
+		accept(t, s, request)
 	}
 	for range 2 {
 		wrong := 0
@@ -40,8 +39,7 @@ func TestMayExist(t *testing.T) {
 		require.Less(t, wrong, 10)
 		require.False(t, s.MayExist(store.Key{Tenant: "other", ID: "1"}))
 		require.NoError(t, s.Close())
-		s, err = Open(path, nil)
-		require.NoError(t, err)
+		s = openAt(t, path, nil)
 	}
 	require.NoError(t, s.Close())
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
-	"zombiezen.com/go/sqlite"
 )
 
 // scanRows is how many rows a read transaction of a list reads.
@@ -48,22 +47,21 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 	if q.Status != "" || q.Action != "" {
 		size = scanRows
 	}
-	page, err := s.collectSummaries(ctx, limit, size, func(r *reader) ([]*entry, error) {
+	position := func(e *entry) store.Position { return store.Position{Time: e.state.Accepted, ID: e.state.ID} }
+	found, err := s.collectEntries(ctx, limit, size, func(r *reader) ([]*entry, error) {
 		found, err := r.listEntries(&q, at, size)
 		if len(found) > 0 {
-			last := &found[len(found)-1].state
-			at = store.Position{Time: last.Accepted, ID: last.ID}
+			at = position(found[len(found)-1])
 		}
 		return found, err
-	}, func(e *entry) bool {
-		t := &e.state
+	}, func(t *store.State) bool {
 		return (q.Status == "" || t.Status == q.Status) && (q.Action == "" || t.Action == q.Action)
 	})
-	if err != nil || len(page) <= limit {
+	page, last := summaries(found, limit)
+	if err != nil || last == nil {
 		return page, "", err
 	}
-	last := &page[limit-1]
-	return page[:limit], store.Cursor(store.Position{Time: last.Accepted, ID: last.ID}, q.Filter()...), nil
+	return page, store.Cursor(position(last), q.Filter()...), nil
 }
 
 // ceilMillis returns the first whole millisecond that is not before t.
@@ -75,12 +73,11 @@ func ceilMillis(t time.Time) time.Time {
 	return ms
 }
 
-// collectSummaries collects the wanted requests, at most one more than limit.
+// collectEntries collects the wanted requests, at most one more than limit.
 // Fetch returns the next rows, fewer than size when there are no more.
-func (s *Store) collectSummaries(
-	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*entry) bool,
-) ([]store.Summary, error) {
-	var page []store.Summary
+func (s *Store) collectEntries(
+	ctx context.Context, limit, size int, fetch func(*reader) ([]*entry, error), wanted func(*store.State) bool,
+) (out []*entry, err error) {
 	for {
 		var found []*entry
 		err := s.withReader(ctx, func(r *reader) (err error) {
@@ -92,46 +89,46 @@ func (s *Store) collectSummaries(
 		}
 		now := s.opt.Now()
 		for _, e := range found {
-			if !e.state.Expired(now, s.opt.Retention) && wanted(e) {
-				page = append(page, e.state.Summary())
-				if len(page) > limit {
-					return page, nil
+			if !e.state.Expired(now, s.opt.Retention) && wanted(&e.state) {
+				if out = append(out, e); len(out) > limit {
+					return out, nil
 				}
 			}
 		}
 		if len(found) < size {
-			return page, nil
+			return out, nil
 		}
 	}
 }
 
-func (r *reader) listEntries(q *store.Query, at store.Position, max int) ([]*entry, error) {
-	query := listTenant
-	if q.Subject != "" {
-		query = listSubject
+// summaries returns the page of at most limit requests, and its last one if there
+// are more.
+func summaries(found []*entry, limit int) (page []store.Summary, last *entry) {
+	if len(found) > limit {
+		found = found[:limit]
+		last = found[limit-1]
 	}
-	stmt, err := prepare(r.conn, query)
-	if err != nil {
-		return nil, err
+	for _, e := range found {
+		page = append(page, e.state.Summary())
+	}
+	return page, last
+}
+
+func (r *reader) listEntries(q *store.Query, at store.Position, max int) ([]*entry, error) {
+	from := int64(math.MinInt64)
+	if !q.From.IsZero() {
+		from = ceilMillis(q.From).UnixMilli()
+	}
+	stmt := r.listTenant
+	if q.Subject != "" {
+		stmt = r.listSubject
 	}
 	b := bindTo(stmt).text(q.Tenant)
 	if q.Subject != "" {
 		b.text(q.Subject)
 	}
-	from := int64(math.MinInt64)
-	if !q.From.IsZero() {
-		from = ceilMillis(q.From).UnixMilli()
-	}
 	b.int(from).int(at.Time.UnixMilli()).text(at.ID).int(int64(max))
-	return r.entries(stmt)
-}
-
-func (r *reader) entries(stmt *sqlite.Stmt) (out []*entry, err error) {
-	err = eachRow(stmt, func(row *row) (bool, error) {
-		out = append(out, row.entry(r.store.incarnation))
-		return true, nil
-	})
-	return out, err
+	return entries(stmt, r.store.incarnation)
 }
 
 const deadLetterFilter = "dead letters"
@@ -150,46 +147,31 @@ func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]st
 		}
 	}
 	limit = store.PageSize(limit, 50, 100)
-	var seqs []int64 // the n of each request on the page
-	page, err := s.collectSummaries(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
-		stmt, err := prepare(r.conn, listDeadLetters)
-		if err != nil {
-			return nil, err
-		}
-		bindTo(stmt).int(ended).int(n).int(int64(limit + 1))
-		found, err := r.entries(stmt)
+	found, err := s.collectEntries(ctx, limit, limit+1, func(r *reader) ([]*entry, error) {
+		bindTo(r.listDeadLetters).int(ended).int(n).int(int64(limit + 1))
+		found, err := entries(r.listDeadLetters, s.incarnation)
 		if len(found) > 0 {
 			last := found[len(found)-1]
 			ended, n = last.state.Ended.UnixMilli(), last.n
 		}
 		return found, err
-	}, func(e *entry) bool {
-		seqs = append(seqs, e.n)
-		return true
-	})
-	if err != nil || len(page) <= limit {
+	}, func(*store.State) bool { return true })
+	page, last := summaries(found, limit)
+	if err != nil || last == nil {
 		return page, "", err
 	}
-	at := store.Position{Time: page[limit-1].Ended, ID: strconv.FormatInt(seqs[limit-1], 10)}
-	return page[:limit], store.Cursor(at, deadLetterFilter), nil
+	return page, store.Cursor(store.Position{Time: last.state.Ended, ID: strconv.FormatInt(last.n, 10)}, deadLetterFilter), nil
 }
 
 // Input implements store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
 	err = s.withReader(ctx, func(r *reader) error {
 		e, err := r.findRequest(key)
-		if err == nil && e == nil {
-			err = store.ErrNotFound
-		}
 		if err != nil {
 			return err
 		}
-		stmt, err := prepare(r.conn, selectInput)
-		if err != nil {
-			return err
-		}
-		bindTo(stmt).int(e.n)
-		_, err = firstRow(stmt, func(row *row) { input, metadata = row.bytes(), row.bytes() })
+		bindTo(r.selectInput).int(e.n)
+		_, err = firstRow(r.selectInput, func(row *row) { input, metadata = row.bytes(), row.bytes() })
 		return err
 	})
 	return input, metadata, err
@@ -202,12 +184,8 @@ func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) (o
 		return nil, fmt.Errorf("shard %d is not within 0 to %d", shard, store.DefaultShards-1)
 	}
 	err = s.withReader(ctx, func(r *reader) error {
-		stmt, err := prepare(r.conn, listDue)
-		if err != nil {
-			return err
-		}
-		bindTo(stmt).int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
-		return eachRow(stmt, func(row *row) (bool, error) {
+		bindTo(r.listDue).int(int64(shard)).int(until.UnixMilli()).int(s.incarnation).int(int64(max))
+		return eachRow(r.listDue, func(row *row) (bool, error) {
 			out = append(out, row.entry(s.incarnation).state.Hint())
 			return true, nil
 		})

@@ -105,15 +105,11 @@ func (s *Store) openConnections() error {
 		return err
 	}
 	// An upper bound of the number of requests, because n counts up.
-	oldest, err := pragma(conn, "SELECT coalesce(min(n), 0) FROM requests")
+	oldest, err := queryInt(conn, "SELECT coalesce(min(n), 0) FROM requests")
 	if err != nil {
 		return err
 	}
-	from, err := strconv.ParseInt(oldest, 10, 64)
-	if err != nil {
-		return err
-	}
-	s.idFilter = newIDFilter(s.writer.next - from)
+	s.idFilter = newIDFilter(s.writer.next - oldest)
 	if err := s.idFilter.loadKeys(conn); err != nil {
 		return err
 	}
@@ -177,35 +173,29 @@ func prepareFile(conn *sqlite.Conn) error {
 	case err != nil:
 		return err
 	case id == 0 && version == 0 && tables == 0:
-		for _, q := range []string{"PRAGMA page_size = " + strconv.Itoa(pageSize), "PRAGMA auto_vacuum = INCREMENTAL"} {
-			if err := execute(conn, q); err != nil {
-				return err
-			}
+		if err := execute(conn, "PRAGMA page_size = "+strconv.Itoa(pageSize), "PRAGMA auto_vacuum = INCREMENTAL"); err != nil {
+			return err
 		}
 	case id != applicationID:
 		return fmt.Errorf("%w: its application id is %#x", ErrForeign, id)
-	case version > len(migrations):
+	case version > int64(len(migrations)):
 		return fmt.Errorf("%w: %d; this program knows version %d", ErrNewer, version, len(migrations))
 	}
 	if err := configure(conn, "-32768"); err != nil {
 		return err
 	}
-	if err := migrate(conn, version); err != nil {
+	if err := migrate(conn, int(version)); err != nil {
 		return err
 	}
 	return assertPragma(conn, "auto_vacuum", "2")
 }
 
 // identify reads the pragmas that identify the file.
-func identify(conn *sqlite.Conn) (id, version, tables int, err error) {
-	for query, out := range map[string]*int{
+func identify(conn *sqlite.Conn) (id, version, tables int64, err error) {
+	for query, out := range map[string]*int64{
 		"PRAGMA application_id": &id, "PRAGMA user_version": &version, "SELECT count(*) FROM sqlite_schema": &tables,
 	} {
-		text, err := pragma(conn, query)
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		if *out, err = strconv.Atoi(text); err != nil {
+		if *out, err = queryInt(conn, query); err != nil {
 			return 0, 0, 0, err
 		}
 	}
@@ -215,17 +205,16 @@ func identify(conn *sqlite.Conn) (id, version, tables int, err error) {
 // configure sets the pragmas of a connection, and verifies those that
 // durability depends on. Cache is in KiB, negative.
 func configure(conn *sqlite.Conn, cache string) error {
-	for _, q := range []string{
+	err := execute(conn,
 		"PRAGMA journal_mode = WAL",
 		"PRAGMA synchronous = FULL",
 		"PRAGMA wal_autocheckpoint = 0",
-		"PRAGMA journal_size_limit = " + strconv.Itoa(walLimit),
+		"PRAGMA journal_size_limit = "+strconv.Itoa(walLimit),
 		"PRAGMA temp_store = MEMORY",
-		"PRAGMA cache_size = " + cache,
-	} {
-		if err := execute(conn, q); err != nil {
-			return err
-		}
+		"PRAGMA cache_size = "+cache,
+	)
+	if err != nil {
+		return err
 	}
 	if err := assertPragma(conn, "journal_mode", "wal"); err != nil {
 		return err
@@ -249,10 +238,8 @@ func migrate(conn *sqlite.Conn, version int) error {
 			if err := sqlitex.ExecuteScript(conn, migrations[version], nil); err != nil {
 				return err
 			}
-			if err := execute(conn, "PRAGMA application_id = "+strconv.Itoa(applicationID)); err != nil {
-				return err
-			}
-			return execute(conn, "PRAGMA user_version = "+strconv.Itoa(version+1))
+			return execute(conn,
+				"PRAGMA application_id = "+strconv.Itoa(applicationID), "PRAGMA user_version = "+strconv.Itoa(version+1))
 		})
 		if err != nil {
 			return fmt.Errorf("migration to version %d: %w", version+1, err)
@@ -264,24 +251,16 @@ func migrate(conn *sqlite.Conn, version int) error {
 // begin increments the incarnation, which ends all leases: running requests are
 // due now. No connection follows anything.
 func (s *Store) begin(w *writer) error {
-	return transact(w.conn, func() error {
-		text, err := pragma(w.conn, "UPDATE meta SET value = value + 1 WHERE name = 'incarnation' RETURNING value")
+	return transact(w.conn, func() (err error) {
+		s.incarnation, err = queryInt(w.conn, "UPDATE meta SET value = value + 1 WHERE name = 'incarnation' RETURNING value")
 		if err != nil {
 			return err
-		}
-		if s.incarnation, err = strconv.ParseInt(text, 10, 64); err != nil {
-			return fmt.Errorf("%w: the incarnation is missing", ErrCorrupt)
 		}
 		if err := w.resume(); err != nil {
 			return err
 		}
-		stmt, err := w.conn.Prepare("UPDATE states SET due = ?, run_at = NULL WHERE due IS NOT NULL AND status = 2")
-		if err != nil {
-			return err
-		}
 		now := s.opt.Now()
-		bindTo(stmt).int(now.UnixMilli())
-		if err := runStatement(stmt); err != nil {
+		if err := w.exec("UPDATE states SET due = ?, run_at = NULL WHERE due IS NOT NULL AND status = 2", now.UnixMilli()); err != nil {
 			return err
 		}
 		return w.unsubscribe(now)
@@ -296,11 +275,7 @@ func (w *writer) unsubscribe(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	var found []*entry
-	err = eachRow(stmt, func(r *row) (bool, error) {
-		found = append(found, r.entry(w.store.incarnation))
-		return true, nil
-	})
+	found, err := entries(stmt, w.store.incarnation)
 	for _, e := range found {
 		to := e.state
 		if err == nil && to.UnsubscribedAt.IsZero() {
@@ -316,21 +291,15 @@ func (w *writer) unsubscribe(now time.Time) error {
 // resume continues the numbering of requests, and writes the missing rows of
 // those that were running when the file was open last.
 func (w *writer) resume() error {
-	text, err := pragma(w.conn, "SELECT coalesce(max(n), 0) + 1 FROM requests")
-	if err == nil {
-		w.next, err = strconv.ParseInt(text, 10, 64)
-	}
+	last, err := queryInt(w.conn, "SELECT coalesce(max(n), 0) FROM requests")
 	if err != nil {
 		return err
 	}
-	if text, err = pragma(w.conn, "SELECT value FROM meta WHERE name = 'written_below'"); err != nil {
+	writtenBelow, err := queryInt(w.conn, "SELECT value FROM meta WHERE name = 'written_below'")
+	if err != nil {
 		return err
 	}
-	writtenBelow, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return fmt.Errorf("%w: written_below is missing", ErrCorrupt)
-	}
-	w.next = max(w.next, writtenBelow)
+	w.next = max(last+1, writtenBelow)
 	w.unwrittenRows = newUnwrittenRows(w.store.opt.block, w.next)
 	if err := w.writeRows(writtenBelow, w.next, w.store.incarnation-1); err != nil {
 		return err
@@ -342,16 +311,11 @@ func (w *writer) resume() error {
 }
 
 // transact runs f in a transaction.
-func transact(conn *sqlite.Conn, f func() error) error {
-	if err := execute(conn, "BEGIN IMMEDIATE"); err != nil {
+func transact(conn *sqlite.Conn, f func() error) (err error) {
+	end, err := sqlitex.ImmediateTransaction(conn)
+	if err != nil {
 		return err
 	}
-	err := f()
-	if err == nil {
-		err = execute(conn, "COMMIT")
-	}
-	if err != nil && !conn.AutocommitEnabled() {
-		return errors.Join(err, execute(conn, "ROLLBACK"))
-	}
-	return err
+	defer end(&err)
+	return f()
 }

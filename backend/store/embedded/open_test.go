@@ -1,4 +1,4 @@
-package embedded_test
+package embedded
 
 import (
 	"fmt"
@@ -8,24 +8,19 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/stretchr/testify/require"
 	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
 func TestFilePragmas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
 	for range 2 {
-		s, err := embedded.Open(path, nil)
-		require.NoError(t, err)
+		s := openAt(t, path, nil)
 		for name, want := range map[string]string{
 			"page_size": "4096", "auto_vacuum": "2", "journal_mode": "wal", "synchronous": "2",
-			"application_id": "1398035021", "user_version": fmt.Sprint(embedded.Version()), "wal_autocheckpoint": "0",
+			"application_id": "1398035021", "user_version": fmt.Sprint(len(migrations)), "wal_autocheckpoint": "0",
 		} {
-			got, err := s.ExecSQL("PRAGMA " + name)
-			require.NoError(t, err)
-			require.Equal(t, want, got, name)
+			require.Equal(t, want, execSQL(t, s, "PRAGMA "+name), name)
 		}
 		require.NoError(t, s.Close())
 	}
@@ -36,12 +31,11 @@ func TestFilePragmas(t *testing.T) {
 
 // createSQLiteFile creates an SQLite file with the given statements.
 func createSQLiteFile(t *testing.T, statements ...string) string {
-	t.Helper()
 	path := filepath.Join(t.TempDir(), "other.db")
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	require.NoError(t, err)
 	for _, q := range statements {
-		require.NoError(t, sqlitex.ExecuteTransient(conn, q, nil))
+		mustPragma(t, conn, q)
 	}
 	require.NoError(t, conn.Close())
 	return path
@@ -61,8 +55,8 @@ func TestForeignFiles(t *testing.T) {
 	} {
 		before, err := os.ReadFile(path)
 		require.NoError(t, err)
-		_, err = embedded.Open(path, nil)
-		require.ErrorIs(t, err, embedded.ErrForeign, name)
+		_, err = Open(path, nil)
+		require.ErrorIs(t, err, ErrForeign, name)
 		require.ErrorContains(t, err, path)
 		after, err := os.ReadFile(path)
 		require.NoError(t, err)
@@ -75,20 +69,18 @@ func TestForeignFiles(t *testing.T) {
 
 func TestNewerFile(t *testing.T) {
 	path := createSQLiteFile(t, "PRAGMA application_id = 1398035021", "PRAGMA user_version = 99", "CREATE TABLE t (a)")
-	_, err := embedded.Open(path, nil)
-	require.ErrorIs(t, err, embedded.ErrNewer)
+	_, err := Open(path, nil)
+	require.ErrorIs(t, err, ErrNewer)
 	require.ErrorContains(t, err, "99")
 }
 
 func TestEmptyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "empty.db")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	s, err := embedded.Open(path, nil)
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
-	_, err = embedded.Open("", nil)
+	require.NoError(t, openAt(t, path, nil).Close())
+	_, err := Open("", nil)
 	require.ErrorContains(t, err, "path")
-	_, err = embedded.Open(filepath.Join(t.TempDir(), "nowhere", "x.db"), nil)
+	_, err = Open(filepath.Join(t.TempDir(), "nowhere", "x.db"), nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -96,14 +88,10 @@ func TestEmptyFile(t *testing.T) {
 // that reads the page, must report the damage.
 func TestDamagedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	s, err := embedded.Open(path, nil)
-	require.NoError(t, err)
+	s := openAt(t, path, nil)
 	var keys []store.Key
 	for range 50 {
-		n := newRequest(0)
-		keys = append(keys, n.Key)
-		_, err := s.Accept(t.Context(), n)
-		require.NoError(t, err)
+		keys = append(keys, accept(t, s, newRequest(0)).Key)
 	}
 	require.NoError(t, s.Close())
 	whole, err := os.ReadFile(path)
@@ -113,9 +101,9 @@ func TestDamagedFile(t *testing.T) {
 		damaged := append([]byte{}, whole...)
 		copy(damaged[at:at+4096], strings.Repeat("\xff", 4096))
 		require.NoError(t, os.WriteFile(path, damaged, 0o600))
-		s, err := embedded.Open(path, nil)
+		s, err := Open(path, nil)
 		if err != nil {
-			require.ErrorIs(t, err, embedded.ErrCorrupt)
+			require.ErrorIs(t, err, ErrCorrupt)
 			refused++
 			continue
 		}
@@ -131,10 +119,9 @@ func TestDamagedFile(t *testing.T) {
 	}
 	require.Positive(t, refused)
 
-	require.NoError(t, os.WriteFile(path, append([]byte("SQLite format 3\x00"), make([]byte, 8176)...), 0o600))
-	_, err = embedded.Open(path, nil)
-	require.Error(t, err)
-	require.NoError(t, os.WriteFile(path, whole[:len(whole)/2], 0o600))
-	_, err = embedded.Open(path, nil)
-	require.Error(t, err)
+	for _, content := range [][]byte{append([]byte("SQLite format 3\x00"), make([]byte, 8176)...), whole[:len(whole)/2]} {
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		_, err = Open(path, nil)
+		require.Error(t, err)
+	}
 }

@@ -1,29 +1,22 @@
-package embedded_test
+package embedded
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/stretchr/testify/require"
 )
 
-// contextBackground returns the context of child processes, which have no test.
-func contextBackground() context.Context { return context.Background() }
-
 func TestOneOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	p := start(t, "hold", path)
-	require.Equal(t, "open", p.readLine(t))
+	p := start(t, path)
+	p.readLine(t) // it has opened the file
 
-	_, err := embedded.Open(path, nil)
-	var locked *embedded.LockedError
+	_, err := Open(path, nil)
+	var locked *LockedError
 	require.ErrorAs(t, err, &locked)
 	require.Equal(t, p.Process.Pid, locked.PID)
 	require.ErrorContains(t, err, path)
@@ -31,28 +24,25 @@ func TestOneOwner(t *testing.T) {
 
 	link := filepath.Join(t.TempDir(), "link.db")
 	require.NoError(t, os.Symlink(path, link))
-	_, err = embedded.Open(link, nil)
+	_, err = Open(link, nil)
 	require.ErrorAs(t, err, &locked, "another name for the file is the same file")
 
 	p.kill()
-	s, err := embedded.Open(path, nil)
-	require.NoError(t, err, "the lock ends with its process")
-	_, err = embedded.Open(path, nil)
+	s := openAt(t, path, nil) // the lock ends with its process
+	_, err = Open(path, nil)
 	require.ErrorAs(t, err, &locked, "also within one process")
 	require.Equal(t, os.Getpid(), locked.PID)
 	require.NoError(t, s.Close())
-	s, err = embedded.Open(path, nil)
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
+	require.NoError(t, openAt(t, path, nil).Close())
 }
 
 // TestKilled repeatedly kills a process that writes, and checks that everything
 // that was confirmed is stored.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamer.db")
-	confirmed := map[string]*confirmation{}
+	confirmed := map[string]confirmation{}
 	for round := range 10 {
-		p := start(t, "write", path)
+		p := start(t, path)
 		for range 200 + 50*round {
 			addConfirmed(t, confirmed, p.readLine(t))
 		}
@@ -61,13 +51,10 @@ func TestKilled(t *testing.T) {
 			addConfirmed(t, confirmed, p.lines.Text())
 		}
 		_ = p.Wait()
-		s, err := embedded.Open(path, nil)
-		require.NoError(t, err)
-		answer, err := s.ExecSQL("PRAGMA integrity_check")
-		require.NoError(t, err)
-		require.Equal(t, "ok", answer)
-		for id, l := range confirmed {
-			verify(t, s, id, l)
+		s := openAt(t, path, nil)
+		require.Equal(t, "ok", execSQL(t, s, "PRAGMA integrity_check"))
+		for id, c := range confirmed {
+			verify(t, s, id, c)
 		}
 		require.NoError(t, s.Close())
 	}
@@ -79,30 +66,20 @@ type confirmation struct {
 	ended bool
 }
 
-func addConfirmed(t *testing.T, confirmed map[string]*confirmation, line string) {
-	t.Helper()
-	var kind, id string
-	var seq uint64
-	n, _ := fmt.Sscanf(line, "%s %s %d", &kind, &id, &seq)
-	switch {
-	case kind == "A" && n == 2:
-		confirmed[id] = &confirmation{seq: 1}
-	case kind == "R" && n == 3:
-		confirmed[id].seq = seq
-	case kind == "F" && n == 3:
-		confirmed[id].seq, confirmed[id].ended = seq, true
-	default:
-		require.Fail(t, "what the child says", line)
-	}
+func addConfirmed(t *testing.T, confirmed map[string]confirmation, line string) {
+	var id string
+	var c confirmation
+	_, err := fmt.Sscanf(line, "%s %d %t", &id, &c.seq, &c.ended)
+	require.NoError(t, err, line)
+	confirmed[id] = c
 }
 
-func verify(t *testing.T, s *embedded.Store, id string, l *confirmation) {
-	t.Helper()
+func verify(t *testing.T, s *Store, id string, c confirmation) {
 	key := store.Key{Tenant: "tenant", ID: id}
 	state, events, err := s.Read(t.Context(), key, 0, 1<<20)
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, state.LastSeq, l.seq)
-	require.True(t, state.Status.Ended() || !l.ended)
+	require.GreaterOrEqual(t, state.LastSeq, c.seq)
+	require.True(t, state.Status.Ended() || !c.ended)
 	at := uint64(0)
 	for _, e := range events {
 		require.Equal(t, at+1, e.First())
@@ -118,21 +95,10 @@ func verify(t *testing.T, s *embedded.Store, id string, l *confirmation) {
 	}
 	work, err := s.Claim(t.Context(), key, store.Claimant{Quarantine: true})
 	require.NoError(t, err, "what ran is free to be taken over")
-	require.Equal(t, string(input), string(work.Input))
+	require.Equal(t, string(account), string(work.Input))
 	require.GreaterOrEqual(t, work.State.CrashCount, 1)
-	if l.seq > 1 {
+	if c.seq > 1 {
 		require.Equal(t, id, string(work.Checkpoint))
-		require.GreaterOrEqual(t, work.State.Keep, l.seq)
+		require.GreaterOrEqual(t, work.State.Keep, c.seq)
 	}
-}
-
-// TestFileSizeLimit makes the operating system refuse writes in the middle of a
-// commit.
-func TestFileSizeLimit(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no such limit")
-	}
-	p := start(t, "limit", filepath.Join(t.TempDir(), "streamer.db"))
-	require.True(t, strings.HasPrefix(p.readLine(t), "fine "), p.lines.Text())
-	require.False(t, p.lines.Scan())
 }

@@ -16,8 +16,10 @@ type reader struct {
 
 	begin, end *sqlite.Stmt
 
-	selectRequest, selectEnd           *sqlite.Stmt
-	selectMark, selectCut, selectAfter *sqlite.Stmt
+	selectRequest, selectInput, selectEnd *sqlite.Stmt
+	selectMark, selectCut, selectAfter    *sqlite.Stmt
+	listTenant, listSubject               *sqlite.Stmt
+	listDeadLetters, listDue, listOldest  *sqlite.Stmt
 }
 
 // Of all segments that cover a position, the one written last counts. Segments
@@ -44,14 +46,14 @@ func newReader(s *Store) (*reader, error) {
 	if err == nil {
 		err = execute(conn, "PRAGMA query_only = ON")
 	}
-	for query, stmt := range map[string]**sqlite.Stmt{
-		"BEGIN": &r.begin, "COMMIT": &r.end,
-		selectRequest: &r.selectRequest, selectEnd: &r.selectEnd,
-		selectMark: &r.selectMark, selectCut: &r.selectCut, selectAfter: &r.selectAfter,
-	} {
-		if err == nil {
-			*stmt, err = prepare(conn, query)
-		}
+	if err == nil {
+		err = prepareAll(conn, map[string]**sqlite.Stmt{
+			"BEGIN": &r.begin, "COMMIT": &r.end,
+			selectRequest: &r.selectRequest, selectInput: &r.selectInput, selectEnd: &r.selectEnd,
+			selectMark: &r.selectMark, selectCut: &r.selectCut, selectAfter: &r.selectAfter,
+			listTenant: &r.listTenant, listSubject: &r.listSubject,
+			listDeadLetters: &r.listDeadLetters, listDue: &r.listDue, listOldest: &r.listOldest,
+		})
 	}
 	if err != nil {
 		_ = conn.Close()
@@ -89,12 +91,13 @@ func (r *reader) checkReadable() error {
 	return asFailure(err)
 }
 
-// findRequest returns a request; nil if there is none, or it has expired.
+// findRequest returns a request, and store.ErrNotFound if there is none or it has
+// expired.
 func (r *reader) findRequest(k store.Key) (e *entry, err error) {
 	bindTo(r.selectRequest).text(k.Tenant).text(k.ID)
-	_, err = firstRow(r.selectRequest, func(row *row) { e = row.entry(r.store.incarnation) })
-	if e != nil && e.state.Expired(r.store.opt.Now(), r.store.opt.Retention) {
-		e = nil
+	found, err := firstRow(r.selectRequest, func(row *row) { e = row.entry(r.store.incarnation) })
+	if err == nil && (!found || e.state.Expired(r.store.opt.Now(), r.store.opt.Retention)) {
+		err = store.ErrNotFound
 	}
 	return e, err
 }
@@ -107,9 +110,6 @@ func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) 
 		e, err := r.findRequest(key)
 		if err != nil {
 			return err
-		}
-		if e == nil {
-			return store.ErrNotFound
 		}
 		state = e.state
 		if max <= 0 {

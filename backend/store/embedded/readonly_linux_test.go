@@ -1,21 +1,19 @@
-package embedded_test
+package embedded
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
 
-	"github.com/pay-theory/streamer/backend/store/embedded"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // asNobody runs f on a thread without root's access to files. The thread ends
 // with it.
-func asNobody(t *testing.T, f func()) {
-	t.Helper()
+func asNobody(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -36,17 +34,9 @@ func TestReadOnly(t *testing.T) {
 	}
 	path := filepath.Join(dir, "streamer.db")
 	refused := func(what string) {
-		t.Helper()
-		asNobody(t, func() {
-			_, err := embedded.Open(path, nil)
-			if err == nil {
-				t.Errorf("%s: opened", what)
-				return
-			}
-			t.Log(err)
-			if !errors.Is(err, embedded.ErrReadOnly) {
-				t.Errorf("%s: %v", what, err)
-			}
+		asNobody(func() {
+			_, err := Open(path, nil)
+			assert.ErrorIs(t, err, ErrReadOnly, what)
 		})
 	}
 	require.NoError(t, os.Chmod(dir, 0o555))
@@ -54,9 +44,7 @@ func TestReadOnly(t *testing.T) {
 	refused("a directory that cannot be written, without a file")
 
 	require.NoError(t, os.Chmod(dir, 0o755))
-	s, err := embedded.Open(path, nil)
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
+	require.NoError(t, openAt(t, path, nil).Close())
 	require.NoError(t, os.Chmod(path, 0o444))
 	require.NoError(t, os.Chmod(dir, 0o555))
 	refused("a directory that cannot be written, with a file")

@@ -1,9 +1,11 @@
 package embedded
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
+	"zombiezen.com/go/sqlite"
 )
 
 // entry is a request as stored in its rows of requests and states.
@@ -60,14 +62,7 @@ const (
 
 var statuses = [...]store.Status{1: store.Queued, 2: store.Running, 3: store.Succeeded, 4: store.Failed, 5: store.Cancelled}
 
-func statusCode(s store.Status) int64 {
-	for i := 1; i < len(statuses); i++ {
-		if statuses[i] == s {
-			return int64(i)
-		}
-	}
-	return 0
-}
+func statusCode(s store.Status) int64 { return int64(slices.Index(statuses[:], s)) }
 
 func status(code int64) store.Status {
 	if code < 1 || int(code) >= len(statuses) {
@@ -155,11 +150,8 @@ func (r *row) entry(owner int64) *entry {
 	s.Tenant, s.ID, s.Subject, s.Action = r.text(), r.text(), r.text(), r.text()
 	r.fixed(s.Hash[:])
 	s.Accepted, s.Deadline, s.RetryOf = r.time(), r.time(), r.text()
-	if r.isNull() {
-		r.nextColumn()
-	} else {
-		after := time.Duration(r.int())
-		s.CancelAfter = &after
+	if !r.skipNull(1) {
+		s.CancelAfter = new(time.Duration(r.int()))
 	}
 	s.Connection, e.idempotencyKey = r.text(), r.text()
 	if r.isNull() {
@@ -182,27 +174,22 @@ func (r *row) entry(owner int64) *entry {
 	if r.bool() {
 		s.Connection = ""
 	}
-	r.attemptMark(s)
-	r.progress(s)
+	if !r.skipNull(4) {
+		s.AttemptMark = &store.AttemptMark{
+			Seq: uint64(r.int()), Attempt: s.Attempt, Keep: uint64(r.int()), From: uint64(r.int()), Code: r.text(),
+		}
+	}
+	if !r.skipNull(4) {
+		s.Progress = &store.Progress{Attempt: int(r.int()), Rev: uint64(r.int()), Percent: r.float(), Message: r.text()}
+	}
 	return e
 }
 
-func (r *row) attemptMark(s *store.State) {
-	if r.isNull() {
-		r.next += 4
-		return
-	}
-	s.AttemptMark = &store.AttemptMark{
-		Seq: uint64(r.int()), Attempt: s.Attempt, Keep: uint64(r.int()), From: uint64(r.int()), Code: r.text(),
-	}
-}
-
-func (r *row) progress(s *store.State) {
-	if r.isNull() {
-		r.next += 4
-		return
-	}
-	s.Progress = &store.Progress{
-		Attempt: int(r.int()), Rev: uint64(r.int()), Percent: r.float(), Message: r.text(),
-	}
+// entries reads all rows of a statement whose columns are requestColumns.
+func entries(stmt *sqlite.Stmt, owner int64) (out []*entry, err error) {
+	err = eachRow(stmt, func(r *row) (bool, error) {
+		out = append(out, r.entry(owner))
+		return true, nil
+	})
+	return out, err
 }

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -12,10 +14,25 @@ func prepare(conn *sqlite.Conn, query string) (*sqlite.Stmt, error) {
 	return stmt, asFailure(err)
 }
 
-// execute runs a transient statement to its end.
-func execute(conn *sqlite.Conn, query string) error {
-	_, err := pragma(conn, query)
-	return err
+// prepareAll prepares the statements of a connection, by their text.
+func prepareAll(conn *sqlite.Conn, statements map[string]**sqlite.Stmt) error {
+	for query, stmt := range statements {
+		var err error
+		if *stmt, err = prepare(conn, query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// execute runs transient statements to their ends.
+func execute(conn *sqlite.Conn, queries ...string) error {
+	for _, query := range queries {
+		if _, err := pragma(conn, query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pragma runs a transient statement, and returns the first column of its first
@@ -36,6 +53,20 @@ func pragma(conn *sqlite.Conn, query string) (string, error) {
 			value = stmt.ColumnText(0)
 		}
 	}
+}
+
+// queryInt runs a transient statement, and returns the integer in the first
+// column of its first row. Without one the file is damaged.
+func queryInt(conn *sqlite.Conn, query string) (int64, error) {
+	text, err := pragma(conn, query)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrCorrupt, query, err)
+	}
+	return n, nil
 }
 
 // runStatement runs a statement that returns no rows, and resets it.
@@ -161,6 +192,15 @@ func (r *row) bool() bool { return r.stmt.ColumnInt64(r.nextColumn()) != 0 }
 func (r *row) float() float64 { return r.stmt.ColumnFloat(r.nextColumn()) }
 
 func (r *row) isNull() bool { return r.stmt.ColumnIsNull(r.next) }
+
+// skipNull skips columns if the first of them is NULL.
+func (r *row) skipNull(columns int) bool {
+	null := r.isNull()
+	if null {
+		r.next += columns
+	}
+	return null
+}
 
 // time reads milliseconds, NULL as the zero time.
 func (r *row) time() time.Time {

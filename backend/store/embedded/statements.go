@@ -34,7 +34,7 @@ const (
 )
 
 func (w *writer) prepare() error {
-	for query, stmt := range map[string]**sqlite.Stmt{
+	return prepareAll(w.conn, map[string]**sqlite.Stmt{
 		"BEGIN IMMEDIATE": &w.begin,
 		"COMMIT":          &w.end,
 		"ROLLBACK":        &w.rollback,
@@ -65,13 +65,7 @@ func (w *writer) prepare() error {
 		`SELECT count(*) FROM cancels WHERE tenant = ? AND subject = ? AND id = ? AND until > ?`: &w.selectCancel,
 		`INSERT OR REPLACE INTO cancels (tenant, subject, id, until) VALUES (?, ?, ?, ?)`:        &w.replaceCancel,
 		`DELETE FROM cancels WHERE tenant = ? AND subject = ? AND id = ?`:                        &w.removeCancel,
-	} {
-		var err error
-		if *stmt, err = prepare(w.conn, query); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // lookUp reads a request from the file; nil if there is none.
@@ -99,18 +93,13 @@ func (w *writer) insert(e *entry, n *store.Request) (fresh bool, err error) {
 
 // replace deletes an expired request and inserts one with the same id.
 func (w *writer) replace(e *entry, n *store.Request) error {
-	bindTo(w.selectRequest).text(n.Tenant).text(n.ID)
-	old := int64(0)
-	if _, err := firstRow(w.selectRequest, func(r *row) { old = r.int() }); err != nil {
+	old, err := w.lookUp(n.Key)
+	if err != nil {
 		return err
 	}
-	for {
-		_, done, err := w.erase(old, expireRows)
-		if err != nil {
+	for done := old == nil; !done; {
+		if _, done, err = w.erase(old.n, expireRows); err != nil {
 			return err
-		}
-		if done {
-			break
 		}
 	}
 	fresh, err := w.insert(e, n)
@@ -223,12 +212,15 @@ func (w *writer) putReport(n int64, fence uint64, r *store.Report) error {
 	return nil
 }
 
-func (w *writer) hasSegment(n int64, fence uint64, g *store.Segment) (has bool, err error) {
-	bindTo(w.selectSegment).int(n).int(int64(g.Last))
-	_, err = firstRow(w.selectSegment, func(r *row) {
-		has = uint64(r.int()) == g.First && uint64(r.int()) == fence
-	})
-	return has, err
+// repeated returns nil if the store holds the segment that a report repeats.
+func (w *writer) repeated(e *entry, fence uint64, g *store.Segment) error {
+	has := false
+	bindTo(w.selectSegment).int(e.n).int(int64(g.Last))
+	_, err := firstRow(w.selectSegment, func(r *row) { has = uint64(r.int()) == g.First && uint64(r.int()) == fence })
+	if err == nil && !has {
+		err = e.state.OverlapError(g)
+	}
+	return err
 }
 
 // idOfKey returns the id of the request with an idempotency key; empty if there

@@ -11,6 +11,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,12 +95,8 @@ func Open(path string, options *Options) (*Store, error) {
 	if s.opt.Retention <= 0 {
 		s.opt.Retention = store.DefaultRetention
 	}
-	if s.opt.block <= 0 {
-		s.opt.block = unwrittenBlock
-	}
-	if s.opt.Logger == nil {
-		s.opt.Logger = slog.New(slog.DiscardHandler)
-	}
+	s.opt.block = cmp.Or(s.opt.block, unwrittenBlock)
+	s.opt.Logger = cmp.Or(s.opt.Logger, slog.New(slog.DiscardHandler))
 	var err error
 	if s.path, err = locate(path); err != nil {
 		return nil, err

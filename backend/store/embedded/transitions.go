@@ -3,7 +3,6 @@ package embedded
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -12,18 +11,8 @@ import (
 // Accept implements store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	s.idFilter.insert(n.Key) // before it can be stored
-	var a store.Acceptance
-	err := s.write(ctx, &op{
-		name: "accept", size: len(n.Input) + len(n.Metadata), held: n.Claim != nil,
-		run: func(w *writer) (err error) {
-			a, err = w.accept(&n)
-			return err
-		},
-	})
-	if err != nil {
-		return store.Acceptance{}, err
-	}
-	return a, nil
+	o := &op{name: "accept", size: len(n.Input) + len(n.Metadata), held: n.Claim != nil}
+	return writeResult(ctx, s, o, func(w *writer) (store.Acceptance, error) { return w.accept(&n) })
 }
 
 func (w *writer) accept(n *store.Request) (store.Acceptance, error) {
@@ -77,10 +66,7 @@ func (w *writer) known(n *store.Request) (*entry, error) {
 		return nil, err
 	}
 	if e != nil {
-		if err := e.state.CheckDuplicate(n); err != nil {
-			return nil, err
-		}
-		return e, nil
+		return e, e.state.CheckDuplicate(n)
 	}
 	if n.IdempotencyKey == "" {
 		return nil, nil
@@ -128,30 +114,14 @@ func (w *writer) insertRelated(e *entry, n *store.Request, cancelled bool) error
 
 // Claim implements store.RequestQueue.
 func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
-	var work store.ClaimedRequest
-	err := s.write(ctx, &op{name: "claim", held: true, run: func(w *writer) (err error) {
-		work, err = w.claim(key, by)
-		return err
-	}})
-	if err != nil && !isRefusal(err) {
-		return store.ClaimedRequest{}, err
-	}
-	return work, err
-}
-
-// isRefusal reports whether an error comes with the state that it is about.
-func isRefusal(err error) bool {
-	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrNotDue) ||
-		errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrQuarantined)
+	o := &op{name: "claim", held: true}
+	return writeResult(ctx, s, o, func(w *writer) (store.ClaimedRequest, error) { return w.claim(key, by) })
 }
 
 func (w *writer) claim(k store.Key, by store.Claimant) (store.ClaimedRequest, error) {
-	e, err := w.findRequest(k)
+	e, err := w.findOrFail(k, store.ErrNotFound)
 	if err != nil {
 		return store.ClaimedRequest{}, err
-	}
-	if e == nil {
-		return store.ClaimedRequest{}, store.ErrNotFound
 	}
 	next, err := e.state.Claim(by, w.store.opt.Now(), e.lease == w.store.incarnation)
 	if err != nil {
@@ -168,15 +138,8 @@ func (w *writer) claim(k store.Key, by store.Claimant) (store.ClaimedRequest, er
 
 // Record implements store.RequestQueue.
 func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	var state store.State
-	err := s.write(ctx, &op{name: "record", size: sizeOf(&r), run: func(w *writer) (err error) {
-		state, err = w.record(f, &r)
-		return err
-	}})
-	if err != nil {
-		return store.State{}, err
-	}
-	return state, nil
+	o := &op{name: "record", size: sizeOf(&r)}
+	return writeResult(ctx, s, o, func(w *writer) (store.State, error) { return w.record(f, &r) })
 }
 
 func sizeOf(r *store.Report) int {
@@ -190,12 +153,9 @@ func sizeOf(r *store.Report) int {
 }
 
 func (w *writer) record(f store.Fence, r *store.Report) (store.State, error) {
-	e, err := w.findRequest(f.Key)
+	e, err := w.findOrFail(f.Key, store.ErrFenced)
 	if err != nil {
 		return store.State{}, err
-	}
-	if e == nil {
-		return store.State{}, store.ErrFenced
 	}
 	next, repeated, err := e.state.Record(f.Fence, r)
 	if err != nil {
@@ -216,24 +176,13 @@ func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (sto
 	if o.End != nil {
 		size += len(o.End.Payload)
 	}
-	var state store.State
-	err := s.write(ctx, &op{name: "finish", size: size, run: func(w *writer) (err error) {
-		state, err = w.finish(f, &o)
-		return err
-	}})
-	if err != nil {
-		return store.State{}, err
-	}
-	return state, nil
+	return writeResult(ctx, s, &op{name: "finish", size: size}, func(w *writer) (store.State, error) { return w.finish(f, &o) })
 }
 
 func (w *writer) finish(f store.Fence, o *store.Outcome) (store.State, error) {
-	e, err := w.findRequest(f.Key)
+	e, err := w.findOrFail(f.Key, store.ErrFenced)
 	if err != nil {
 		return store.State{}, err
-	}
-	if e == nil {
-		return store.State{}, store.ErrFenced
 	}
 	next, end, repeated, again, err := e.state.Finish(f.Fence, o, w.store.opt.Now())
 	switch {
@@ -263,17 +212,13 @@ func (e *entry) inputBut(checkpoint []byte) *input {
 
 // Cancel implements store.RequestQueue.
 func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (store.State, error) {
-	var state store.State
 	missing := false
-	err := s.write(ctx, &op{name: "cancel", run: func(w *writer) (err error) {
+	state, err := writeResult(ctx, s, &op{name: "cancel"}, func(w *writer) (state store.State, err error) {
 		state, missing, err = w.cancel(key, subject)
-		return err
-	}})
-	switch {
-	case err != nil && !isRefusal(err):
-		return store.State{}, err
-	case err == nil && missing:
-		return store.State{}, store.ErrNotFound
+		return state, err
+	})
+	if err == nil && missing {
+		err = store.ErrNotFound
 	}
 	return state, err
 }
@@ -295,10 +240,7 @@ func (w *writer) cancel(k store.Key, subject string) (state store.State, missing
 	if err != nil {
 		return e.state, false, err
 	}
-	if end == nil && next.CancelRequested == e.state.CancelRequested {
-		return next, false, nil
-	}
-	return next, false, w.change(change{from: e, to: next, lease: e.lease, input: e.input, end: end})
+	return next, false, w.stepFrom(e, next, end)
 }
 
 // findRequest returns a request; nil if there is none, or it has expired.
@@ -317,13 +259,13 @@ func (w *writer) findRequest(k store.Key) (*entry, error) {
 	return e, nil
 }
 
-// repeated returns nil if the store holds the segment that a report repeats.
-func (w *writer) repeated(e *entry, fence uint64, g *store.Segment) error {
-	has, err := w.hasSegment(e.n, fence, g)
-	if err == nil && !has {
-		err = e.state.OverlapError(g)
+// findOrFail returns a request, and the error missing if there is none.
+func (w *writer) findOrFail(k store.Key, missing error) (*entry, error) {
+	e, err := w.findRequest(k)
+	if err == nil && e == nil {
+		err = missing
 	}
-	return err
+	return e, err
 }
 
 // sameEnd returns nil if the store holds the end that an outcome repeats.

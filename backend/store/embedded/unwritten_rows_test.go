@@ -1,14 +1,11 @@
 package embedded
 
 import (
-	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,21 +15,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// bg is the context of properties, which have none of their own.
-var bg = context.Background()
-
 // copyFile copies a database and its log, as a crash would leave them while
 // nothing is written.
 func copyFile(t require.TestingT, from, to string) {
 	for _, suffix := range []string{"", "-wal"} {
-		in, err := os.Open(from + suffix)
+		data, err := os.ReadFile(from + suffix)
 		require.NoError(t, err)
-		out, err := os.Create(to + suffix)
-		require.NoError(t, err)
-		_, err = io.Copy(out, in)
-		require.NoError(t, err)
-		require.NoError(t, in.Close())
-		require.NoError(t, out.Close())
+		require.NoError(t, os.WriteFile(to+suffix, data, 0o600))
 	}
 }
 
@@ -66,45 +55,39 @@ func TestUnwrittenRows(t *testing.T) {
 		dir := filepath.Join(all, fmt.Sprint(round))
 		require.NoError(rt, os.Mkdir(dir, 0o700))
 		path := filepath.Join(dir, "a.db")
-		s, err := Open(path, &Options{block: 2})
-		require.NoError(rt, err)
+		s := openAt(rt, path, &Options{block: 2})
 		defer func() { require.NoError(rt, s.Close()) }()
 		open := map[string]store.Status{}
 		count, crashes := 0, 0
-		finish := func(id string, o store.Outcome) {
-			_, err := s.Finish(bg, store.Fence{Key: store.Key{Tenant: "t", ID: id}, Fence: 1}, o)
-			require.NoError(rt, err)
-		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept": func(rt *rapid.T) {
-				n := store.Request{Key: store.Key{Tenant: "t", ID: fmt.Sprint(count)}, Action: "a", Deadline: time.Now().Add(time.Hour)}
+				n := newRequest(0)
+				n.ID = fmt.Sprint(count)
 				count++
 				open[n.ID] = store.Queued
 				if rapid.Bool().Draw(rt, "claimed") {
 					n.Claim, open[n.ID] = &store.Claimant{}, store.Running
 				}
-				_, err := s.Accept(bg, n)
-				require.NoError(rt, err)
+				accept(rt, s, n)
 			},
 			"end": func(rt *rapid.T) {
 				if id := drawID(rt, open, store.Running); id != "" {
-					finish(id, store.Outcome{End: &store.End{Status: store.Succeeded}})
+					finish(rt, s, store.Key{Tenant: "tenant", ID: id}, succeeded)
 					delete(open, id)
 				}
 			},
 			"retry": func(rt *rapid.T) {
 				if id := drawID(rt, open, store.Running); id != "" {
-					finish(id, store.Outcome{Code: "again"})
+					finish(rt, s, store.Key{Tenant: "tenant", ID: id}, store.Outcome{Code: "again"})
 					open[id] = store.Queued
 				}
 			},
-			"roll back": func(*rapid.T) { require.Error(rt, s.RunFailingOp(bg)) },
+			"roll back": func(*rapid.T) { require.Error(rt, runFailingOp(s)) },
 			"crash": func(rt *rapid.T) {
 				to := filepath.Join(dir, fmt.Sprint("crash", crashes, ".db"))
 				crashes++
 				copyFile(rt, path, to)
-				again, err := Open(to, nil)
-				require.NoError(rt, err)
+				again := openAt(rt, to, nil)
 				defer func() { require.NoError(rt, again.Close()) }()
 				require.Equal(rt, open, dueStatuses(rt, again))
 			},
@@ -130,29 +113,18 @@ func drawID(rt *rapid.T, open map[string]store.Status, in store.Status) string {
 // TestWrittenBelow checks that written_below follows the newest requests, so
 // that opening the file does not read it from its beginning.
 func TestWrittenBelow(t *testing.T) {
-	s, err := Open(filepath.Join(t.TempDir(), "a.db"), &Options{block: 4})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, s.Close()) }()
+	s := openStore(t, &Options{block: 4})
+	var keys []store.Key
 	for i := range 100 {
-		n := store.Request{Key: store.Key{Tenant: "t", ID: fmt.Sprint(i)}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{}}
-		_, err := s.Accept(t.Context(), n)
-		require.NoError(t, err)
-		if i%10 == 3 {
-			continue // it keeps running
+		keys = append(keys, accept(t, s, newClaimed(0)).Key)
+		if i%10 != 3 { // the others keep running
+			finish(t, s, keys[i], succeeded)
 		}
-		_, err = s.Finish(t.Context(), store.Fence{Key: n.Key, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
-		require.NoError(t, err)
 	}
-	text, err := s.ExecSQL("SELECT value FROM meta WHERE name = 'written_below'")
-	require.NoError(t, err)
-	require.Equal(t, "84", text, "four blocks of four lag behind, and the newest")
-	text, err = s.ExecSQL("SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM states)")
-	require.NoError(t, err)
-	require.Equal(t, "0", text)
+	require.Equal(t, "84", execSQL(t, s, "SELECT value FROM meta WHERE name = 'written_below'"), "four blocks of four lag behind, and the newest")
+	require.Equal(t, "0", execSQL(t, s, "SELECT count(*) FROM requests WHERE n < 84 AND n NOT IN (SELECT n FROM states)"))
 	require.Less(t, len(s.writer.unwrittenRows.counts), 10)
-	_, err = s.Finish(t.Context(), store.Fence{Key: store.Key{Tenant: "t", ID: "3"}, Fence: 1},
-		store.Outcome{End: &store.End{Status: store.Succeeded}})
-	require.NoError(t, err, "a request whose row was written while it ran ends like any other")
+	finish(t, s, keys[3], succeeded) // its row was written while it ran
 }
 
 // TestRolledBackEnds rolls back a transaction with an end: it must not be
@@ -160,40 +132,25 @@ func TestWrittenBelow(t *testing.T) {
 // crash.
 func TestRolledBackEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
-	s, err := Open(path, &Options{block: 4})
-	require.NoError(t, err)
+	s := openAt(t, path, &Options{block: 4})
 	defer func() { require.NoError(t, s.Close()) }()
-	accept := func(id string) {
-		_, err := s.Accept(t.Context(), store.Request{
-			Key: store.Key{Tenant: "t", ID: id}, Deadline: time.Now().Add(time.Hour), Claim: &store.Claimant{},
-		})
-		require.NoError(t, err)
+	var block []store.Key
+	for range 3 { // all of the first block
+		block = append(block, accept(t, s, newClaimed(0)).Key)
 	}
-	finish := func(id string) {
-		_, err := s.Finish(bg, store.Fence{Key: store.Key{Tenant: "t", ID: id}, Fence: 1}, store.Outcome{End: &store.End{Status: store.Succeeded}})
+	held := holdWriter(s, func() {
+		_, err := s.Finish(bg, firstFence(block[0]), succeeded)
 		assert.NoError(t, err)
-	}
-	for _, id := range []string{"a", "b", "c"} { // all of the first block
-		accept(id)
-	}
-	took := s.TakenCount()
-	release := s.HoldWriter()
-	var wg sync.WaitGroup
-	wg.Go(func() { finish("a") })
-	s.AwaitTaken(took)
-	wg.Go(func() { assert.Error(t, s.RunFailingOp(bg)) })
-	s.AwaitWaiting(1)
-	release()
-	wg.Wait()
-	finish("b")
-	for i := range 40 {
-		accept(fmt.Sprint(i))
-		finish(fmt.Sprint(i))
+	})
+	held.add(func() { assert.Error(t, runFailingOp(s)) })
+	held.release()
+	finish(t, s, block[1], succeeded)
+	for range 40 {
+		finish(t, s, accept(t, s, newClaimed(0)).Key, succeeded)
 	}
 	to := filepath.Join(t.TempDir(), "b.db")
 	copyFile(t, path, to)
-	again, err := Open(to, nil)
-	require.NoError(t, err)
-	require.Equal(t, map[string]store.Status{"c": store.Running}, dueStatuses(t, again))
+	again := openAt(t, to, nil)
+	require.Equal(t, map[string]store.Status{block[2].ID: store.Running}, dueStatuses(t, again))
 	require.NoError(t, again.Close())
 }

@@ -14,7 +14,6 @@ import (
 // openRaw opens a connection with a cache so small that transactions spill into
 // the log before they are committed.
 func openRaw(t *testing.T, path string) *sqlite.Conn {
-	t.Helper()
 	conn, err := connect(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
 	require.NoError(t, err)
 	require.NoError(t, configure(conn, "10"))
@@ -27,14 +26,8 @@ func openRaw(t *testing.T, path string) *sqlite.Conn {
 func TestGather(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a b?%23#.db") // names are escaped
 	ours, other := openRaw(t, path), openRaw(t, path)
-	_, err := os.Stat(path + "-wal")
-	require.NoError(t, err)
-	ask := func(conn *sqlite.Conn, query string) string {
-		t.Helper()
-		text, err := pragma(conn, query)
-		require.NoError(t, err)
-		return text
-	}
+	require.FileExists(t, path+"-wal")
+	ask := func(conn *sqlite.Conn, query string) string { return mustPragma(t, conn, query) }
 	ask(ours, "CREATE TABLE things (n INTEGER PRIMARY KEY, data BLOB)")
 	for round, end := range []string{"COMMIT", "ROLLBACK", "COMMIT"} {
 		before := ask(other, "SELECT count(*) || ' ' || coalesce(sum(n), 0) FROM things")
@@ -66,34 +59,25 @@ func TestLogGrowsAhead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	conn := openRaw(t, path)
 	sizes := map[int64]int{}
-	_, err := pragma(conn, "CREATE TABLE things (data BLOB)")
-	require.NoError(t, err)
+	mustPragma(t, conn, "CREATE TABLE things (data BLOB)")
 	for range 500 { // of two or three pages each
-		_, err := pragma(conn, "INSERT INTO things VALUES (randomblob(3000))")
-		require.NoError(t, err)
-		info, err := os.Stat(path + "-wal")
-		require.NoError(t, err)
-		sizes[info.Size()]++
+		mustPragma(t, conn, "INSERT INTO things VALUES (randomblob(3000))")
+		sizes[fileSize(t, path+"-wal")]++
 	}
 	require.Less(t, len(sizes), 9, "it seldom grew")
 	for size := range sizes {
 		require.LessOrEqual(t, size, int64(16<<20))
 	}
-	_, err = pragma(conn, "PRAGMA wal_checkpoint(TRUNCATE)")
-	require.NoError(t, err)
-	_, err = pragma(conn, "INSERT INTO things VALUES (1)")
-	require.NoError(t, err)
-	info, err := os.Stat(path + "-wal")
-	require.NoError(t, err)
-	require.Equal(t, int64(growMin), info.Size(), "a truncated log grows again")
+	mustPragma(t, conn, "PRAGMA wal_checkpoint(TRUNCATE)")
+	mustPragma(t, conn, "INSERT INTO things VALUES (1)")
+	require.Equal(t, int64(growMin), fileSize(t, path+"-wal"), "a truncated log grows again")
 }
 
 // TestLogErrors makes the operating system refuse the collected data.
 func TestLogErrors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	conn := openRaw(t, path)
-	_, err := pragma(conn, "CREATE TABLE things (data BLOB)")
-	require.NoError(t, err)
+	mustPragma(t, conn, "CREATE TABLE things (data BLOB)")
 	var log *logFile
 	vfs.logs.Range(func(_, v any) bool {
 		name, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", v.(*logFile).fd))
@@ -103,20 +87,16 @@ func TestLogErrors(t *testing.T) {
 		return log == nil
 	})
 	require.NotNil(t, log, "the log is opened through this file system")
-	fd := log.fd
-	log.fd = -1
-	_, err = pragma(conn, "INSERT INTO things VALUES (1)")
-	require.Equal(t, sqlite.ResultIOErrWrite, sqlite.ErrCode(err))
 	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, full.Close()) }()
-	log.fd = int(full.Fd())
-	_, err = pragma(conn, "INSERT INTO things VALUES (1)")
-	require.Equal(t, sqlite.ResultFull, sqlite.ErrCode(err))
+	fd := log.fd
+	for broken, want := range map[int]sqlite.ResultCode{-1: sqlite.ResultIOErrWrite, int(full.Fd()): sqlite.ResultFull} {
+		log.fd = broken
+		_, err = pragma(conn, "INSERT INTO things VALUES (1)")
+		require.Equal(t, want, sqlite.ErrCode(err))
+	}
 	log.fd = fd
-	_, err = pragma(conn, "INSERT INTO things VALUES (2)")
-	require.NoError(t, err)
-	text, err := pragma(conn, "SELECT group_concat(data) FROM things")
-	require.NoError(t, err)
-	require.Equal(t, "2", text)
+	mustPragma(t, conn, "INSERT INTO things VALUES (2)")
+	require.Equal(t, "2", mustPragma(t, conn, "SELECT group_concat(data) FROM things"))
 }

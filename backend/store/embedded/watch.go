@@ -24,33 +24,25 @@ func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uin
 // transition applies a step to the state of a request.
 func (s *Store) transition(
 	ctx context.Context, name string, key store.Key, next func(store.State, time.Time) (store.State, *store.End, error),
-) (state store.State, err error) {
-	err = s.write(ctx, &op{name: name, run: func(w *writer) (err error) {
-		state, err = w.transition(key, next)
-		return err
-	}})
-	if err != nil && !isRefusal(err) {
-		return store.State{}, err
-	}
-	return state, err
+) (store.State, error) {
+	return writeResult(ctx, s, &op{name: name}, func(w *writer) (store.State, error) {
+		e, err := w.findOrFail(key, store.ErrNotFound)
+		if err != nil {
+			return store.State{}, err
+		}
+		to, end, err := next(e.state, w.store.opt.Now())
+		if err != nil {
+			return e.state, err
+		}
+		return to, w.stepFrom(e, to, end)
+	})
 }
 
-func (w *writer) transition(
-	k store.Key, next func(store.State, time.Time) (store.State, *store.End, error),
-) (store.State, error) {
-	e, err := w.findRequest(k)
-	switch {
-	case err != nil:
-		return store.State{}, err
-	case e == nil:
-		return store.State{}, store.ErrNotFound
-	}
-	to, end, err := next(e.state, w.store.opt.Now())
-	if err != nil {
-		return e.state, err
-	}
+// stepFrom writes the result of a transition without a report, unless it has
+// changed nothing.
+func (w *writer) stepFrom(e *entry, to store.State, end *store.End) error {
 	if end == nil && to.Watch == e.state.Watch && to.CancelRequested == e.state.CancelRequested {
-		return to, nil
+		return nil
 	}
-	return to, w.change(change{from: e, to: to, lease: e.lease, input: e.input, end: end})
+	return w.change(change{from: e, to: to, lease: e.lease, input: e.input, end: end})
 }

@@ -74,6 +74,27 @@ func (s *Store) write(ctx context.Context, o *op) error {
 	}
 }
 
+// writeResult is write for an operation with a result. Only the errors that are
+// about a state come with it.
+func writeResult[T any](ctx context.Context, s *Store, o *op, run func(w *writer) (T, error)) (T, error) {
+	var result, none T
+	o.run = func(w *writer) (err error) {
+		result, err = run(w)
+		return err
+	}
+	err := s.write(ctx, o)
+	if err != nil && !isRefusal(err) {
+		return none, err
+	}
+	return result, err
+}
+
+// isRefusal reports whether an error comes with the state that it is about.
+func isRefusal(err error) bool {
+	return errors.Is(err, store.ErrEnded) || errors.Is(err, store.ErrNotDue) ||
+		errors.Is(err, store.ErrLeased) || errors.Is(err, store.ErrQuarantined)
+}
+
 // await waits for an operation that was passed to the writer.
 func (s *Store) await(ctx context.Context, o *op) (err error) {
 	select {
@@ -257,7 +278,7 @@ func (w *writer) attempt(batch []*op) (retrySingly bool, err error) {
 	for _, o := range batch {
 		w.wrote = false
 		o.err = o.run(w)
-		if o.err != nil && (w.wrote || isFailure(o.err)) {
+		if o.err != nil && (w.wrote || errors.Is(o.err, store.ErrUnavailable)) {
 			w.rollBackBatch(o.err)
 			return true, o.err
 		}
@@ -283,6 +304,19 @@ func (w *writer) rollBackBatch(err error) {
 	clear(w.cache)
 	w.cancels = nil
 	w.unwrittenRows.recount = true
+}
+
+// exec prepares and runs a statement that writes, with integers as parameters.
+func (w *writer) exec(query string, args ...int64) error {
+	stmt, err := prepare(w.conn, query)
+	if err != nil {
+		return err
+	}
+	b := bindTo(stmt)
+	for _, arg := range args {
+		b.int(arg)
+	}
+	return w.execWrite(stmt)
 }
 
 // execWrite runs a statement that writes.

@@ -2,6 +2,7 @@ package faultstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
 )
@@ -40,14 +41,17 @@ func writeDefects() []Defect {
 		{"Claim takes a request that has ended", 3, "Claim/an ended request is refused with its state", func(s Roles) Roles { return claimIgnores{s, store.ErrEnded} }},
 		{"Claim does not count a crash", 7, "Claim/an expired lease is taken over, and a crash is counted", func(s Roles) Roles { return claimCountsNoCrash{s} }},
 		{"Claim ignores the quarantine", 7, "Claim/a quarantined request needs a quarantine claim", func(s Roles) Roles { return claimIgnoresQuarantine{s} }},
-		{"Record does not compare the fence", 2, "Record/only the newest fence records, and only while running", func(s Roles) Roles { return recordIgnoresFence{s} }},
+		{"Record does not compare the fence", 2, "Record/only the newest fence records, and only while running",
+			changeReport(func(now store.State, f *store.Fence, _ *store.Report) { f.Fence = now.Fence })},
 		{"Record returns before it stored anything", 14, "Record/chunks follow one another", func(s Roles) Roles { return recordStoresNothing{s} }},
-		{"Record takes a segment that leaves a gap", 14, "Record/gaps and overlaps are refused", func(s Roles) Roles { return recordIgnoresGap{s} }},
+		{"Record takes a segment that leaves a gap", 14, "Record/gaps and overlaps are refused", changeReport(closeGap)},
 		{"Record does not recognise a repetition", 14, "Record/a repeated record is recognised", func(s Roles) Roles { return recordFencesRepetition{s} }},
-		{"Record loses the checkpoint", 14, "Record/a checkpoint is stored with its chunks, and the next attempt gets it", func(s Roles) Roles { return recordLosesCheckpoint{s} }},
-		{"Record stores a checkpoint and does not move Keep", 14, "Record/a checkpoint is stored with its chunks, and the next attempt gets it", func(s Roles) Roles { return recordKeepsNothing{s} }},
+		{"Record loses the checkpoint", 14, "Record/a checkpoint is stored with its chunks, and the next attempt gets it", changeReport(loseCheckpoint)},
+		{"Record stores a checkpoint and does not move Keep", 14, "Record/a checkpoint is stored with its chunks, and the next attempt gets it",
+			changeReport(func(now store.State, _ *store.Fence, r *store.Report) { r.CheckpointKeep = now.Keep })},
 		{"Record does not reset the crash count", 7, "Record/the crash count is reset by chunks and checkpoints, not by progress", func(s Roles) Roles { return recordResetsNoCrash{s} }},
-		{"Record does not renew the lease", 2, "Due/a record renews the lease", func(s Roles) Roles { return recordRenewsNoLease{s} }},
+		{"Record does not renew the lease", 2, "Due/a record renews the lease",
+			changeReport(func(_ store.State, f *store.Fence, _ *store.Report) { f.Lease = time.Nanosecond })},
 		{"Finish returns before it stored the end", 3, "Finish/a result is the end", func(s Roles) Roles { return finishStoresNothing{s} }},
 		{"Finish does not compare the fence", 2, "Finish/only the newest fence finishes", func(s Roles) Roles { return finishIgnoresFence{s} }},
 		{"Finish takes a second end", 3, "Finish/the first end wins", func(s Roles) Roles { return finishTakesSecondEnd{s} }},
@@ -73,9 +77,9 @@ func readDefects() []Defect {
 		{"List shows rows of another subject", 5, "List/filters", func(s Roles) Roles { return listAllSubjects{s} }},
 		{"List repeats a row on the next page", 5, "List/newest first, in pages", func(s Roles) Roles { return &listRepeats{Roles: s} }},
 		{"List takes a cursor of another filter", 5, "List/cursors belong to their filter", func(s Roles) Roles { return listTakesAnyCursor{s} }},
-		{"Due forgets requests that are due later", 12, "Due/queued requests are due in their shard, earliest first", func(s Roles) Roles { return dueForgetsLater{s} }},
-		{"Due forgets calls of workers that were lost", 12, "Due/a running request is due when its lease is void", func(s Roles) Roles { return dueForgetsRunning{s} }},
-		{"Due forgets calls that no connection follows", 12, "Watch/a request that is to be cancelled is due, in order", func(s Roles) Roles { return dueForgetsUnsubscribed{s} }},
+		{"Due forgets requests that are due later", 12, "Due/queued requests are due in their shard, earliest first", func(s Roles) Roles { return dueForgets{s, isLater} }},
+		{"Due forgets calls of workers that were lost", 12, "Due/a running request is due when its lease is void", func(s Roles) Roles { return dueForgets{s, isRunning} }},
+		{"Due forgets calls that no connection follows", 12, "Watch/a request that is to be cancelled is due, in order", func(s Roles) Roles { return dueForgets{s, isUnsubscribed} }},
 		{"Due returns requests before their time", 12, "Due/a retry moves when a request is due", func(s Roles) Roles { return dueTooEarly{s} }},
 		{"Expire deletes nothing and says that it did", 9, "Roles/Retainer deletes expired requests", func(s Roles) Roles { return expireDeletesNothing{s} }},
 	}

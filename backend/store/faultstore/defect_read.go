@@ -127,30 +127,26 @@ func (q listTakesAnyCursor) List(ctx context.Context, query store.Query, cursor 
 	return page, next, err
 }
 
-type dueForgetsLater struct{ Roles }
-
-func (q dueForgetsLater) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
-	hints, err := q.Roles.Due(ctx, shard, until, limit)
-	return slices.DeleteFunc(hints, func(h store.Hint) bool {
-		return h.Status == store.Queued && h.Due.After(current(ctx, q.Roles, h.Key).Accepted)
-	}), err
+// dueForgets leaves out some of the hints.
+type dueForgets struct {
+	Roles
+	forgets func(s store.State, h store.Hint) bool
 }
 
-type dueForgetsRunning struct{ Roles }
-
-func (q dueForgetsRunning) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
+func (q dueForgets) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
 	hints, err := q.Roles.Due(ctx, shard, until, limit)
-	return slices.DeleteFunc(hints, func(h store.Hint) bool {
-		return h.Status == store.Running && !h.Due.Equal(h.CancelAt)
-	}), err
+	return slices.DeleteFunc(hints, func(h store.Hint) bool { return q.forgets(current(ctx, q.Roles, h.Key), h) }), err
 }
 
-type dueForgetsUnsubscribed struct{ Roles }
-
-func (q dueForgetsUnsubscribed) Due(ctx context.Context, shard int, until time.Time, limit int) ([]store.Hint, error) {
-	hints, err := q.Roles.Due(ctx, shard, until, limit)
-	return slices.DeleteFunc(hints, func(h store.Hint) bool { return h.Due.Equal(h.CancelAt) }), err
+func isLater(s store.State, h store.Hint) bool {
+	return h.Status == store.Queued && h.Due.After(s.Accepted)
 }
+
+func isRunning(_ store.State, h store.Hint) bool {
+	return h.Status == store.Running && !isUnsubscribed(store.State{}, h)
+}
+
+func isUnsubscribed(_ store.State, h store.Hint) bool { return h.Due.Equal(h.CancelAt) }
 
 type dueTooEarly struct{ Roles }
 

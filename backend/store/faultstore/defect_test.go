@@ -1,10 +1,9 @@
 package faultstore_test
 
 import (
-	"context"
-	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -30,39 +29,29 @@ func openWrapped(wrap func(faultstore.Roles) faultstore.Roles) *storetest.Fixtur
 	}
 }
 
-// recorder is a storetest.T that records failures.
+// recorder is a storetest.T that records whether the case failed.
 type recorder struct {
-	ctx      context.Context
-	mu       sync.Mutex
-	failures []string
+	*testing.T
+	failed atomic.Bool
 }
 
-func (r *recorder) Context() context.Context { return r.ctx }
-func (r *recorder) Helper()                  {}
-func (r *recorder) Logf(string, ...any)      {}
-func (r *recorder) FailNow()                 { runtime.Goexit() }
+func (r *recorder) Errorf(string, ...any) { r.failed.Store(true) }
+func (r *recorder) FailNow()              { runtime.Goexit() }
 
-func (r *recorder) Errorf(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failures = append(r.failures, fmt.Sprintf(format, args...))
-}
-
-// failures runs a case and returns what failed.
-func failures(t *testing.T, c storetest.Case, f *storetest.Fixture) []string {
-	r := &recorder{ctx: t.Context()}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+// fails reports whether a case fails or panics.
+func fails(t *testing.T, c storetest.Case, f *storetest.Fixture) bool {
+	r := &recorder{T: t}
+	var run sync.WaitGroup
+	run.Go(func() {
 		defer func() {
-			if v := recover(); v != nil {
-				r.Errorf("panic: %v", v)
+			if recover() != nil {
+				r.failed.Store(true)
 			}
 		}()
 		c.Run(r, f)
-	}()
-	<-done
-	return r.failures
+	})
+	run.Wait()
+	return r.failed.Load()
 }
 
 // TestDefects checks that the named case fails on each defect.
@@ -74,7 +63,7 @@ func TestDefects(t *testing.T) {
 	for _, d := range faultstore.Defects() {
 		t.Run(d.Name, func(t *testing.T) {
 			require.Contains(t, cases, d.Case)
-			require.NotEmpty(t, failures(t, cases[d.Case], openWrapped(d.Wrap)), "%s notices nothing", d.Case)
+			require.True(t, fails(t, cases[d.Case], openWrapped(d.Wrap)), "%s notices nothing", d.Case)
 		})
 	}
 }

@@ -142,11 +142,38 @@ func (q claimIgnoresQuarantine) Claim(ctx context.Context, key store.Key, by sto
 	return q.Roles.Claim(ctx, key, by)
 }
 
-type recordIgnoresFence struct{ Roles }
+// changedReport records another report, or under another fence, than it is given.
+type changedReport struct {
+	Roles
+	change func(s store.State, f *store.Fence, r *store.Report)
+}
 
-func (q recordIgnoresFence) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	f.Fence = current(ctx, q.Roles, f.Key).Fence
+func (q changedReport) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
+	q.change(current(ctx, q.Roles, f.Key), &f, &r)
 	return q.Roles.Record(ctx, f, r)
+}
+
+func changeReport(change func(s store.State, f *store.Fence, r *store.Report)) func(Roles) Roles {
+	return func(q Roles) Roles { return changedReport{q, change} }
+}
+
+// closeGap moves a segment that leaves a gap to the end of the stream.
+func closeGap(s store.State, _ *store.Fence, r *store.Report) {
+	if r.Segment == nil || r.Segment.First <= s.LastSeq+1 {
+		return
+	}
+	gap := r.Segment.First - s.LastSeq - 1
+	closed := store.Segment{First: s.LastSeq + 1, Last: r.Segment.Last - gap, Events: slices.Clone(r.Segment.Events)}
+	for i := range closed.Events {
+		closed.Events[i].Seq -= gap
+	}
+	r.Segment = &closed
+}
+
+func loseCheckpoint(_ store.State, _ *store.Fence, r *store.Report) {
+	if r.Checkpoint != nil {
+		r.Checkpoint = []byte{}
+	}
 }
 
 type recordStoresNothing struct{ Roles }
@@ -154,20 +181,6 @@ type recordStoresNothing struct{ Roles }
 func (q recordStoresNothing) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
 	s, _, err := current(ctx, q.Roles, f.Key).Record(f.Fence, &r)
 	return s, err
-}
-
-type recordIgnoresGap struct{ Roles }
-
-func (q recordIgnoresGap) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	if last := current(ctx, q.Roles, f.Key).LastSeq; r.Segment != nil && r.Segment.First > last+1 {
-		gap := r.Segment.First - last - 1
-		closed := store.Segment{First: last + 1, Last: r.Segment.Last - gap, Events: slices.Clone(r.Segment.Events)}
-		for i := range closed.Events {
-			closed.Events[i].Seq -= gap
-		}
-		r.Segment = &closed
-	}
-	return q.Roles.Record(ctx, f, r)
 }
 
 type recordFencesRepetition struct{ Roles }
@@ -179,22 +192,6 @@ func (q recordFencesRepetition) Record(ctx context.Context, f store.Fence, r sto
 	return q.Roles.Record(ctx, f, r)
 }
 
-type recordLosesCheckpoint struct{ Roles }
-
-func (q recordLosesCheckpoint) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	if r.Checkpoint != nil {
-		r.Checkpoint = []byte{}
-	}
-	return q.Roles.Record(ctx, f, r)
-}
-
-type recordKeepsNothing struct{ Roles }
-
-func (q recordKeepsNothing) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	r.CheckpointKeep = current(ctx, q.Roles, f.Key).Keep
-	return q.Roles.Record(ctx, f, r)
-}
-
 type recordResetsNoCrash struct{ Roles }
 
 func (q recordResetsNoCrash) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
@@ -202,13 +199,6 @@ func (q recordResetsNoCrash) Record(ctx context.Context, f store.Fence, r store.
 	s, err := q.Roles.Record(ctx, f, r)
 	s.CrashCount = before.CrashCount
 	return s, err
-}
-
-type recordRenewsNoLease struct{ Roles }
-
-func (q recordRenewsNoLease) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	f.Lease = time.Nanosecond
-	return q.Roles.Record(ctx, f, r)
 }
 
 type finishStoresNothing struct{ Roles }

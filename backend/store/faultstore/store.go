@@ -103,6 +103,19 @@ func withHooks[T any](s *Store, op Op, key store.Key, run func() (T, error)) (T,
 	return result, answer // some errors come with a result
 }
 
+// withHooks2 is withHooks for an operation with two results.
+func withHooks2[A, B any](s *Store, op Op, key store.Key, run func() (A, B, error)) (A, B, error) {
+	type results struct {
+		first  A
+		second B
+	}
+	r, err := withHooks(s, op, key, func() (r results, err error) {
+		r.first, r.second, err = run()
+		return r, err
+	})
+	return r.first, r.second, err
+}
+
 // Accept implements store.RequestQueue.
 func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
 	return withHooks(s, Accept, n.Key, func() (store.Acceptance, error) { return s.base.Accept(ctx, n) })
@@ -128,28 +141,15 @@ func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (stor
 	return withHooks(s, Cancel, key, func() (store.State, error) { return s.base.Cancel(ctx, key, subject) })
 }
 
-// page holds the two results of an operation.
-type page[A, B any] struct {
-	first  A
-	second B
-}
-
 // Read implements store.RequestQueue.
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, limit int) (store.State, []store.Event, error) {
-	p, err := withHooks(s, Read, key, func() (p page[store.State, []store.Event], err error) {
-		p.first, p.second, err = s.base.Read(ctx, key, after, limit)
-		return p, err
-	})
-	return p.first, p.second, err
+	return withHooks2(s, Read, key, func() (store.State, []store.Event, error) { return s.base.Read(ctx, key, after, limit) })
 }
 
 // List implements store.RequestQueue.
 func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store.Summary, string, error) {
-	p, err := withHooks(s, List, store.Key{Tenant: q.Tenant}, func() (p page[[]store.Summary, string], err error) {
-		p.first, p.second, err = s.base.List(ctx, q, cursor)
-		return p, err
-	})
-	return p.first, p.second, err
+	key := store.Key{Tenant: q.Tenant}
+	return withHooks2(s, List, key, func() ([]store.Summary, string, error) { return s.base.List(ctx, q, cursor) })
 }
 
 // Due implements store.RequestQueue.
@@ -164,20 +164,14 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 
 // DeadLetters implements store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
-	p, err := withHooks(s, DeadLetters, store.Key{}, func() (p page[[]store.Summary, string], err error) {
-		p.first, p.second, err = s.base.DeadLetters(ctx, limit, cursor)
-		return p, err
+	return withHooks2(s, DeadLetters, store.Key{}, func() ([]store.Summary, string, error) {
+		return s.base.DeadLetters(ctx, limit, cursor)
 	})
-	return p.first, p.second, err
 }
 
 // Input implements store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
-	p, err := withHooks(s, Input, key, func() (p page[[]byte, []byte], err error) {
-		p.first, p.second, err = s.base.Input(ctx, key)
-		return p, err
-	})
-	return p.first, p.second, err
+	return withHooks2(s, Input, key, func() (input, metadata []byte, err error) { return s.base.Input(ctx, key) })
 }
 
 // Watch implements store.Watcher.

@@ -3,12 +3,7 @@ package memory
 import "github.com/pay-theory/streamer/backend/store"
 
 // ConnectionCount returns the number of stored connections, expired or not.
-func (s *Store) ConnectionCount() (n int) {
-	for i := range s.connections {
-		n += len(s.connections[i].m)
-	}
-	return n
-}
+func (s *Store) ConnectionCount() int { return len(s.connections) }
 
 // PlantOrphan stores a segment that no state covers, as a worker can leave it
 // that was fenced, or crashed, between writing a body and its state.

@@ -11,68 +11,50 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func newRequest(id string) store.Request {
-	return store.Request{Key: store.Key{Tenant: "t", ID: id}, Subject: "s", Action: "a", Deadline: time.Now().Add(time.Hour)}
-}
-
-// TestLeases runs a store with the clock of a synctest bubble.
-func TestLeases(t *testing.T) {
+// testLease checks that a claimed request is leased after the step hold, and
+// that it is due and can be taken over after the step end.
+func testLease(t *testing.T, by store.Claimant, hold, end func(s *memory.Store, f store.Fence)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
-		n := newRequest("id")
-		n.Deadline = time.Now().Add(time.Hour)
+		n := store.Request{Key: store.Key{Tenant: "t", ID: "id"}, Subject: "s", Action: "a", Deadline: time.Now().Add(100 * time.Hour)}
 		_, err := s.Accept(t.Context(), n)
 		require.NoError(t, err)
-		by := store.Claimant{Lease: time.Minute, Quarantine: true}
 		w, err := s.Claim(t.Context(), n.Key, by)
 		require.NoError(t, err)
-		require.Equal(t, store.TruncateMillis(time.Now().Add(time.Minute)), w.State.Due)
-
-		time.Sleep(40 * time.Second)
-		_, err = s.Record(t.Context(), store.Fence{Key: n.Key, Fence: 1, Lease: time.Minute}, store.Report{})
-		require.NoError(t, err)
-		time.Sleep(40 * time.Second)
+		require.Equal(t, by.Lease > 0, w.State.Due.Equal(store.TruncateMillis(time.Now().Add(by.Lease))))
+		due := func() int {
+			hints, err := s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
+			require.NoError(t, err)
+			return len(hints)
+		}
+		f := store.Fence{Key: n.Key, Fence: 1, Lease: by.Lease}
+		hold(s, f)
 		_, err = s.Claim(t.Context(), n.Key, by)
 		require.ErrorIs(t, err, store.ErrLeased)
-		hints, err := s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
-		require.NoError(t, err)
-		require.Empty(t, hints)
-		time.Sleep(20 * time.Second)
-		hints, err = s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
-		require.NoError(t, err)
-		require.Len(t, hints, 1)
+		require.Zero(t, due())
+		end(s, f)
+		require.Equal(t, 1, due())
 		w, err = s.Claim(t.Context(), n.Key, by)
 		require.NoError(t, err)
 		require.Equal(t, 1, w.State.CrashCount)
 	})
 }
 
+// TestLeases checks that a lease which was renewed expires by the clock.
+func TestLeases(t *testing.T) {
+	testLease(t, store.Claimant{Lease: time.Minute, Quarantine: true}, func(s *memory.Store, f store.Fence) {
+		time.Sleep(40 * time.Second)
+		_, err := s.Record(t.Context(), f, store.Report{})
+		require.NoError(t, err)
+		time.Sleep(40 * time.Second)
+	}, func(*memory.Store, store.Fence) { time.Sleep(20 * time.Second) })
+}
+
 // TestLeaseOfZero checks that a lease of zero is valid, whatever the time,
 // until VoidLeases ends it.
 func TestLeaseOfZero(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := memory.New(nil)
-		n := newRequest("id")
-		n.Deadline = time.Now().Add(100 * time.Hour)
-		_, err := s.Accept(t.Context(), n)
-		require.NoError(t, err)
-		_, err = s.Claim(t.Context(), n.Key, store.Claimant{})
-		require.NoError(t, err)
-		time.Sleep(99 * time.Hour)
-		_, err = s.Claim(t.Context(), n.Key, store.Claimant{})
-		require.ErrorIs(t, err, store.ErrLeased)
-		hints, err := s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
-		require.NoError(t, err)
-		require.Empty(t, hints)
-
-		s.VoidLeases()
-		hints, err = s.Due(t.Context(), store.ShardOf(n.Key, store.DefaultShards), time.Now(), 1)
-		require.NoError(t, err)
-		require.Len(t, hints, 1)
-		w, err := s.Claim(t.Context(), n.Key, store.Claimant{})
-		require.NoError(t, err)
-		require.Equal(t, 1, w.State.CrashCount)
-	})
+	testLease(t, store.Claimant{}, func(*memory.Store, store.Fence) { time.Sleep(99 * time.Hour) },
+		func(s *memory.Store, _ store.Fence) { s.VoidLeases() })
 }
 
 // TestExpireDeletes checks that Expire deletes everything that has expired.

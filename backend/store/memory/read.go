@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,27 +15,26 @@ import (
 
 // Read implements store.RequestQueue.
 func (s *Store) Read(ctx context.Context, key store.Key, after uint64, max int) (store.State, []store.Event, error) {
-	if err := ctx.Err(); err != nil {
+	var state store.State
+	events, err := withRecord(ctx, s, key, store.ErrNotFound, func(r *record, _ time.Time) ([]store.Event, error) {
+		state = r.state
+		return r.events(after, max)
+	})
+	if err != nil {
 		return store.State{}, nil, err
 	}
-	return s.readEvents(key, after, max)
+	return state, events, nil
 }
 
-func (s *Store) readEvents(key store.Key, after uint64, max int) (store.State, []store.Event, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.findRecord(key, s.opt.Now())
-	if r == nil {
-		return store.State{}, nil, store.ErrNotFound
-	}
+func (r *record) events(after uint64, max int) ([]store.Event, error) {
 	if max <= 0 {
-		return r.state, nil, nil
+		return nil, nil
 	}
 	page := store.NewEventPage(max)
 	for p := after; p < r.state.LastSeq; {
 		e, ok := r.event(p)
 		if !ok {
-			return store.State{}, nil, fmt.Errorf("no segment holds seq %d", p+1)
+			return nil, fmt.Errorf("no segment holds seq %d", p+1)
 		}
 		e.Data = bytes.Clone(e.Data)
 		if !page.Add(e) {
@@ -42,7 +42,7 @@ func (s *Store) readEvents(key store.Key, after uint64, max int) (store.State, [
 		}
 		p = e.Seq
 	}
-	return r.state, page.Events, nil
+	return page.Events, nil
 }
 
 // event returns the event that follows position p. Of all segments that cover
@@ -80,37 +80,39 @@ func (s *Store) List(ctx context.Context, q store.Query, cursor string) ([]store
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
-	return s.listRequests(&q, cursor)
-}
-
-func (s *Store) listRequests(q *store.Query, cursor string) ([]store.Summary, string, error) {
-	var at *store.Position
-	if cursor != "" {
-		p, err := store.ParseCursor(cursor, q.Filter()...)
-		if err != nil {
-			return nil, "", err
-		}
-		at = &p
-	}
 	found := s.summaries(func(t *store.State) bool {
 		return t.Tenant == q.Tenant &&
 			(q.Subject == "" || t.Subject == q.Subject) && (q.Status == "" || t.Status == q.Status) &&
 			(q.Action == "" || t.Action == q.Action) &&
-			(q.From.IsZero() || !t.Accepted.Before(q.From)) && (q.To.IsZero() || t.Accepted.Before(q.To)) &&
-			(at == nil || compare(t.Accepted, t.ID, at.Time, at.ID) < 0)
+			(q.From.IsZero() || !t.Accepted.Before(q.From)) && (q.To.IsZero() || t.Accepted.Before(q.To))
 	})
-	slices.SortFunc(found, func(a, b store.Summary) int { return compare(b.Accepted, b.ID, a.Accepted, a.ID) })
-	limit := store.PageSize(q.Limit, 50, 100)
-	if len(found) <= limit {
-		return found, "", nil
-	}
-	found = found[:limit]
-	last := &found[limit-1]
-	return found, store.Cursor(store.Position{Time: last.Accepted, ID: last.ID}, q.Filter()...), nil
+	position := func(t *store.Summary) store.Position { return store.Position{Time: t.Accepted, ID: t.ID} }
+	return page(found, position, newestFirst, q.Limit, cursor, q.Filter()...)
 }
 
-func compare(t time.Time, id string, u time.Time, other string) int {
-	return cmp.Or(t.Compare(u), cmp.Compare(id, other))
+func comparePositions(a, b store.Position) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
+}
+
+func newestFirst(a, b store.Position) int { return comparePositions(b, a) }
+
+// page returns a page of a list, whose rows are ordered by their positions, and
+// the cursor of the next page.
+func page[E any](
+	rows []E, position func(*E) store.Position, order func(a, b store.Position) int, limit int, cursor string, filter ...string,
+) ([]E, string, error) {
+	if cursor != "" {
+		at, err := store.ParseCursor(cursor, filter...)
+		if err != nil {
+			return nil, "", err
+		}
+		rows = slices.DeleteFunc(rows, func(e E) bool { return order(position(&e), at) <= 0 })
+	}
+	slices.SortFunc(rows, func(a, b E) int { return order(position(&a), position(&b)) })
+	if limit = store.PageSize(limit, 50, 100); len(rows) <= limit {
+		return rows, "", nil
+	}
+	return rows[:limit], store.Cursor(position(&rows[limit-1]), filter...), nil
 }
 
 func (s *Store) summaries(want func(*store.State) bool) []store.Summary {
@@ -126,50 +128,23 @@ func (s *Store) summaries(want func(*store.State) bool) []store.Summary {
 	return out
 }
 
-const deadLetterFilter = "dead letters"
-
 // DeadLetters implements store.Operator.
 func (s *Store) DeadLetters(ctx context.Context, limit int, cursor string) ([]store.Summary, string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
 	}
-	var at *store.Position
-	if cursor != "" {
-		p, err := store.ParseCursor(cursor, deadLetterFilter)
-		if err != nil {
-			return nil, "", err
-		}
-		at = &p
-	}
-	found := s.summaries(func(t *store.State) bool {
-		return t.DeadLetter && (at == nil || compare(t.Ended, globalID(t.Key), at.Time, at.ID) < 0)
-	})
-	slices.SortFunc(found, func(a, b store.Summary) int {
-		return compare(b.Ended, globalID(b.Key), a.Ended, globalID(a.Key))
-	})
-	next := ""
-	if limit = store.PageSize(limit, 50, 100); len(found) > limit {
-		found = found[:limit]
-		last := &found[limit-1]
-		next = store.Cursor(store.Position{Time: last.Ended, ID: globalID(last.Key)}, deadLetterFilter)
-	}
-	return found, next, nil
+	found := s.summaries(func(t *store.State) bool { return t.DeadLetter })
+	position := func(t *store.Summary) store.Position { return store.Position{Time: t.Ended, ID: globalID(t.Key)} }
+	return page(found, position, newestFirst, limit, cursor, "dead letters")
 }
 
 // Input implements store.Operator.
 func (s *Store) Input(ctx context.Context, key store.Key) (input, metadata []byte, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	s.mu.Lock()
-	r := s.findRecord(key, s.opt.Now())
-	if r == nil {
-		s.mu.Unlock()
-		return nil, nil, store.ErrNotFound
-	}
-	input, metadata = bytes.Clone(r.input), bytes.Clone(r.metadata)
-	s.mu.Unlock()
-	return input, metadata, nil
+	input, err = withRecord(ctx, s, key, store.ErrNotFound, func(r *record, _ time.Time) ([]byte, error) {
+		metadata = bytes.Clone(r.metadata)
+		return bytes.Clone(r.input), nil
+	})
+	return input, metadata, err
 }
 
 // globalID returns an id of the request that is unique over all tenants.
@@ -187,8 +162,7 @@ func (s *Store) Due(ctx context.Context, shard int, until time.Time, max int) ([
 	}
 	out := s.hints(shard, until)
 	slices.SortFunc(out, func(a, b store.Hint) int { return cmp.Or(a.Due.Compare(b.Due), compareKeys(a.Key, b.Key)) })
-	out = out[:min(len(out), max)]
-	return out, nil
+	return out[:min(len(out), max)], nil
 }
 
 func compareKeys(a, b store.Key) int {
@@ -212,15 +186,9 @@ func (s *Store) Expire(ctx context.Context, max int) (int, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	now := s.opt.Now()
-	n := s.expireRequests(now, max)
-	s.expireConnections(now)
-	return n, nil
-}
-
-func (s *Store) expireRequests(now time.Time, max int) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, n := s.opt.Now(), 0
 	for _, r := range s.requests {
 		if n == max {
 			break
@@ -230,10 +198,7 @@ func (s *Store) expireRequests(now time.Time, max int) (n int) {
 			n++
 		}
 	}
-	for key, until := range s.cancels {
-		if !now.Before(until) {
-			delete(s.cancels, key)
-		}
-	}
-	return n
+	maps.DeleteFunc(s.cancels, func(_ cancelKey, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(s.connections, func(_ store.Key, c store.Connection) bool { return expired(c.Expires, now) })
+	return n, nil
 }

@@ -36,15 +36,11 @@ func (s *Store) Accept(ctx context.Context, n store.Request) (store.Acceptance, 
 	if err := ctx.Err(); err != nil {
 		return store.Acceptance{}, err
 	}
-	return s.accept(&n)
-}
-
-func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	if r := s.findRecord(n.Key, now); r != nil {
-		if err := r.state.CheckDuplicate(n); err != nil {
+		if err := r.state.CheckDuplicate(&n); err != nil {
 			return store.Acceptance{}, err
 		}
 		return store.Acceptance{State: r.state}, nil
@@ -69,7 +65,7 @@ func (s *Store) accept(n *store.Request) (store.Acceptance, error) {
 	cancelled = cancelled && now.Before(until)
 	delete(s.cancels, cancel)
 	r := &record{
-		state: store.NewState(n, now, cancelled), key: key,
+		state: store.NewState(&n, now, cancelled), key: key,
 		input: bytes.Clone(n.Input), metadata: bytes.Clone(n.Metadata),
 	}
 	switch {
@@ -153,70 +149,64 @@ func (s *Store) VoidLeases() {
 	}
 }
 
-// Claim implements store.RequestQueue.
-func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
+// withRecord calls f with a request, under the lock. Without a request it returns
+// the error missing.
+func withRecord[T any](
+	ctx context.Context, s *Store, key store.Key, missing error, f func(r *record, now time.Time) (T, error),
+) (none T, err error) {
 	if err := ctx.Err(); err != nil {
-		return store.ClaimedRequest{}, err
+		return none, err
 	}
-	return s.claim(key, by)
-}
-
-func (s *Store) claim(key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	r := s.findRecord(key, now)
 	if r == nil {
-		return store.ClaimedRequest{}, store.ErrNotFound
+		return none, missing
 	}
-	next, err := r.state.Claim(by, now, r.leased(now))
-	if err != nil {
-		return store.ClaimedRequest{State: r.state}, err
-	}
-	r.state = next
-	r.renewLease(now, by.Lease)
-	return store.ClaimedRequest{
-		State: r.state, Input: bytes.Clone(r.input), Metadata: bytes.Clone(r.metadata), Checkpoint: bytes.Clone(r.checkpoint),
-	}, nil
+	return f(r, now)
+}
+
+// Claim implements store.RequestQueue.
+func (s *Store) Claim(ctx context.Context, key store.Key, by store.Claimant) (store.ClaimedRequest, error) {
+	return withRecord(ctx, s, key, store.ErrNotFound, func(r *record, now time.Time) (store.ClaimedRequest, error) {
+		next, err := r.state.Claim(by, now, r.leased(now))
+		if err != nil {
+			return store.ClaimedRequest{State: r.state}, err
+		}
+		r.state = next
+		r.renewLease(now, by.Lease)
+		return store.ClaimedRequest{
+			State: r.state, Input: bytes.Clone(r.input), Metadata: bytes.Clone(r.metadata), Checkpoint: bytes.Clone(r.checkpoint),
+		}, nil
+	})
 }
 
 // Record implements store.RequestQueue.
-func (s *Store) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
-	if err := ctx.Err(); err != nil {
-		return store.State{}, err
-	}
-	return s.record(f, &r)
-}
-
-func (s *Store) record(f store.Fence, report *store.Report) (store.State, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.opt.Now()
-	r := s.findRecord(f.Key, now)
-	if r == nil {
-		return store.State{}, store.ErrFenced
-	}
-	next, repeated, err := r.state.Record(f.Fence, report)
-	if err != nil {
-		return store.State{}, err
-	}
-	if err := r.apply(next, repeated, f.Fence, report); err != nil {
-		return store.State{}, err
-	}
-	r.renewLease(now, f.Lease)
-	return r.state, nil
+func (s *Store) Record(ctx context.Context, f store.Fence, report store.Report) (store.State, error) {
+	return withRecord(ctx, s, f.Key, store.ErrFenced, func(r *record, now time.Time) (store.State, error) {
+		next, repeated, err := r.state.Record(f.Fence, &report)
+		if err == nil {
+			err = r.apply(next, repeated, f.Fence, &report)
+		}
+		if err != nil {
+			return store.State{}, err
+		}
+		r.renewLease(now, f.Lease)
+		return r.state, nil
+	})
 }
 
 // apply stores the bodies of a report, then the state that covers them.
 func (r *record) apply(next store.State, repeated bool, fence uint64, report *store.Report) error {
-	if repeated {
-		if !r.hasSegment(fence, report.Segment) {
-			return r.state.OverlapError(report.Segment)
-		}
+	g := report.Segment
+	switch {
+	case repeated && !r.hasSegment(fence, g):
+		return r.state.OverlapError(g)
+	case repeated:
 		r.state = next
 		return nil
-	}
-	if g := report.Segment; g != nil {
+	case g != nil:
 		r.segments = append(r.segments, cloneSegment(g, fence))
 	}
 	if report.Checkpoint != nil {
@@ -242,40 +232,27 @@ func cloneSegment(g *store.Segment, fence uint64) segment {
 
 // Finish implements store.RequestQueue.
 func (s *Store) Finish(ctx context.Context, f store.Fence, o store.Outcome) (store.State, error) {
-	if err := ctx.Err(); err != nil {
-		return store.State{}, err
-	}
-	return s.finish(f, &o)
-}
-
-func (s *Store) finish(f store.Fence, o *store.Outcome) (store.State, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.opt.Now()
-	r := s.findRecord(f.Key, now)
-	if r == nil {
-		return store.State{}, store.ErrFenced
-	}
-	next, end, repeated, again, err := r.state.Finish(f.Fence, o, now)
-	if err != nil {
-		return store.State{}, err
-	}
-	if again {
-		if end != nil && !r.end.Equal(end) {
+	return withRecord(ctx, s, f.Key, store.ErrFenced, func(r *record, now time.Time) (store.State, error) {
+		next, end, repeated, again, err := r.state.Finish(f.Fence, &o, now)
+		switch {
+		case err != nil:
+			return store.State{}, err
+		case again && end != nil && !r.end.Equal(end):
 			return store.State{}, store.ErrFenced
+		case again:
+			return r.state, nil
 		}
+		if err := r.apply(next, repeated, f.Fence, &o.Report); err != nil {
+			return store.State{}, err
+		}
+		if end != nil {
+			e := *end
+			e.Payload = bytes.Clone(end.Payload)
+			r.end = &e
+		}
+		s.index(r)
 		return r.state, nil
-	}
-	if err := r.apply(next, repeated, f.Fence, &o.Report); err != nil {
-		return store.State{}, err
-	}
-	if end != nil {
-		e := *end
-		e.Payload = bytes.Clone(end.Payload)
-		r.end = &e
-	}
-	s.index(r)
-	return r.state, nil
+	})
 }
 
 // Cancel implements store.RequestQueue.
@@ -283,31 +260,17 @@ func (s *Store) Cancel(ctx context.Context, key store.Key, subject string) (stor
 	if err := ctx.Err(); err != nil {
 		return store.State{}, err
 	}
-	return s.cancel(key, subject)
-}
-
-func (s *Store) cancel(key store.Key, subject string) (store.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	r := s.findRecord(key, now)
 	switch {
-	case r == nil:
-		if store.CancelRetained(key.ID, now) {
-			s.cancels[cancelKey{key.Tenant, subject, key.ID}] = now.Add(store.CancelRetention)
-		}
+	case r == nil && store.CancelRetained(key.ID, now):
+		s.cancels[cancelKey{key.Tenant, subject, key.ID}] = now.Add(store.CancelRetention)
 		return store.State{}, store.ErrNotFound
-	case r.state.Subject != subject:
+	case r == nil, r.state.Subject != subject:
 		return store.State{}, store.ErrNotFound
 	}
 	next, end, err := r.state.Cancel(now)
-	if err != nil {
-		return r.state, err
-	}
-	r.state = next
-	if end != nil {
-		r.end = end
-	}
-	s.index(r)
-	return r.state, nil
+	return s.step(r, next, end, err)
 }

@@ -1,7 +1,6 @@
 // Package memory implements [store.RequestQueue] with its optional interfaces,
 // and [store.ConnectionStore], in the memory of one process. It is meant for
-// tests, which may set the clock, and for the connections of a server that owns
-// its sockets.
+// tests, which may set the clock.
 package memory
 
 import (
@@ -28,13 +27,12 @@ type Options struct {
 type Store struct {
 	opt Options
 
-	mu       sync.Mutex
-	requests map[store.Key]*record
-	live     []map[store.Key]*record // by shard
-	keys     map[idempotencyKey]store.Key
-	cancels  map[cancelKey]time.Time // when the retained cancel expires
-
-	connections [stripes]connectionStripe
+	mu          sync.Mutex
+	requests    map[store.Key]*record
+	live        []map[store.Key]*record // by shard
+	keys        map[idempotencyKey]store.Key
+	cancels     map[cancelKey]time.Time // when the retained cancel expires
+	connections map[store.Key]store.Connection
 }
 
 var (
@@ -49,9 +47,10 @@ var (
 // New returns an empty store. Options may be nil.
 func New(options *Options) *Store {
 	s := &Store{
-		requests: map[store.Key]*record{},
-		keys:     map[idempotencyKey]store.Key{},
-		cancels:  map[cancelKey]time.Time{},
+		requests:    map[store.Key]*record{},
+		keys:        map[idempotencyKey]store.Key{},
+		cancels:     map[cancelKey]time.Time{},
+		connections: map[store.Key]store.Connection{},
 	}
 	if options != nil {
 		s.opt = *options

@@ -12,34 +12,41 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// fixture opens a store whose leases expire by the clock.
+func fixture(shards int) *storetest.Fixture {
+	clock := storetest.NewClock()
+	s := memory.New(&memory.Options{Now: clock.Now, Shards: shards})
+	return &storetest.Fixture{
+		Queue: s, Now: clock.Now, Advance: clock.Advance, Shards: shards,
+		VoidLeases: func() store.RequestQueue {
+			clock.Advance(storetest.Lease)
+			return s
+		},
+	}
+}
+
 // TestRequestQueue runs the suite with leases that expire by the clock.
 func TestRequestQueue(t *testing.T) {
-	storetest.Run(t, func(*testing.T) *storetest.Fixture {
-		clock := storetest.NewClock()
-		s := memory.New(&memory.Options{Now: clock.Now})
-		return &storetest.Fixture{
-			Queue: s, Now: clock.Now, Advance: clock.Advance,
-			VoidLeases: func() store.RequestQueue {
-				clock.Advance(storetest.Lease)
-				return s
-			},
-		}
-	})
+	storetest.Run(t, func(*testing.T) *storetest.Fixture { return fixture(0) })
+}
+
+// TestRequestQueueOfManyShards runs the suite with another number of shards.
+func TestRequestQueueOfManyShards(t *testing.T) {
+	storetest.Run(t, func(*testing.T) *storetest.Fixture { return fixture(64) })
 }
 
 // TestRequestQueueWithoutLeaseExpiry runs the suite with leases of zero, which
 // are valid until VoidLeases is called.
 func TestRequestQueueWithoutLeaseExpiry(t *testing.T) {
 	storetest.Run(t, func(*testing.T) *storetest.Fixture {
-		clock := storetest.NewClock()
-		s := memory.New(&memory.Options{Now: clock.Now})
-		return &storetest.Fixture{
-			Queue: endless{s}, Now: clock.Now, Advance: clock.Advance, Reopens: true,
-			VoidLeases: func() store.RequestQueue {
-				s.VoidLeases()
-				return endless{s}
-			},
+		f := fixture(0)
+		s := f.Queue.(*memory.Store)
+		f.Queue, f.Reopens = endless{s}, true
+		f.VoidLeases = func() store.RequestQueue {
+			s.VoidLeases()
+			return f.Queue
 		}
+		return f
 	})
 }
 
@@ -63,21 +70,6 @@ func (e endless) Claim(ctx context.Context, key store.Key, by store.Claimant) (s
 func (e endless) Record(ctx context.Context, f store.Fence, r store.Report) (store.State, error) {
 	f.Lease = 0
 	return e.Store.Record(ctx, f, r)
-}
-
-// TestRequestQueueOfManyShards runs the suite with another number of shards.
-func TestRequestQueueOfManyShards(t *testing.T) {
-	storetest.Run(t, func(*testing.T) *storetest.Fixture {
-		clock := storetest.NewClock()
-		s := memory.New(&memory.Options{Now: clock.Now, Shards: 64})
-		return &storetest.Fixture{
-			Queue: s, Now: clock.Now, Advance: clock.Advance, Shards: 64,
-			VoidLeases: func() store.RequestQueue {
-				clock.Advance(storetest.Lease)
-				return s
-			},
-		}
-	})
 }
 
 func TestConnectionStore(t *testing.T) {

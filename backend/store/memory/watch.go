@@ -9,40 +9,29 @@ import (
 
 // Watch implements store.Watcher.
 func (s *Store) Watch(ctx context.Context, key store.Key, subscribed bool) (store.State, error) {
-	return s.change(ctx, key, func(t store.State, now time.Time) (store.State, *store.End, error) {
-		return t.Watched(subscribed, now)
+	return withRecord(ctx, s, key, store.ErrNotFound, func(r *record, now time.Time) (store.State, error) {
+		next, end, err := r.state.Watched(subscribed, now)
+		return s.step(r, next, end, err)
 	})
 }
 
 // CancelUnsubscribed implements store.Watcher.
 func (s *Store) CancelUnsubscribed(ctx context.Context, key store.Key, watch uint64) (store.State, error) {
-	return s.change(ctx, key, func(t store.State, now time.Time) (store.State, *store.End, error) {
-		return t.CancelUnsubscribed(watch, now)
+	return withRecord(ctx, s, key, store.ErrNotFound, func(r *record, now time.Time) (store.State, error) {
+		next, end, err := r.state.CancelUnsubscribed(watch, now)
+		return s.step(r, next, end, err)
 	})
 }
 
-// change applies a step to the state of a request.
-func (s *Store) change(
-	ctx context.Context, key store.Key, next func(store.State, time.Time) (store.State, *store.End, error),
-) (store.State, error) {
-	if err := ctx.Err(); err != nil {
-		return store.State{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.opt.Now()
-	r := s.findRecord(key, now)
-	if r == nil {
-		return store.State{}, store.ErrNotFound
-	}
-	state, end, err := next(r.state, now)
+// step stores the result of a transition without a report.
+func (s *Store) step(r *record, next store.State, end *store.End, err error) (store.State, error) {
 	if err != nil {
 		return r.state, err
 	}
-	r.state = state
+	r.state = next
 	if end != nil {
 		r.end = end
 	}
 	s.index(r)
-	return state, nil
+	return next, nil
 }

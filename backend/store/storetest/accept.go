@@ -16,9 +16,7 @@ var acceptCases = []Case{
 			n.Metadata, n.Connection, n.RetryOf = []byte(`{"m":1}`), "conn", "other"
 			n.CancelAfter = new(time.Minute)
 		})
-		want := queued(&n, r.Now())
-		requireSame(r, want, r.submitFresh(n))
-		r.requireState(want)
+		requireSame(r, queued(&n, r.Now()), r.submitFresh(n))
 		r.requireEvents(n.Key, 0, "1ack")
 	}},
 	{"a request can be claimed when it is accepted", func(r *rig) {
@@ -28,7 +26,6 @@ var acceptCases = []Case{
 		s := queued(&n, r.Now())
 		s.Status, s.Fence, s.Attempt = store.Running, 1, 1
 		requireSame(r, s, r.submitFresh(n))
-		r.requireState(s)
 		r.refuseClaim(s.Key, store.ErrLeased)
 		require.Equal(r, uint64(2), r.recordChunks(s, "a").LastSeq)
 	}},
@@ -72,7 +69,25 @@ var acceptCases = []Case{
 		r.refuseAccept(n, store.ErrExpired)
 		r.requireNotFound(n.Key)
 	}},
-	{"an idempotency key stands for its first request", testIdempotency},
+	{"an idempotency key stands for its first request", func(r *rig) {
+		keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
+		first := r.accept(keyed)
+		r.submitKnown(first, r.newRequest(keyed))
+		r.refuseAccept(r.newRequest(keyed, func(n *store.Request) { n.Input = []byte(`2`) }), store.ErrIdempotencyConflict)
+		for name, change := range map[string]func(*store.Request){
+			"tenant":  func(n *store.Request) { n.Tenant = "another" },
+			"subject": func(n *store.Request) { n.Subject = "another" },
+			"action":  func(n *store.Request) { n.Action = "another" },
+			"key":     func(n *store.Request) { n.IdempotencyKey = "another" },
+		} {
+			r.submitFresh(r.newRequest(keyed, change), name)
+		}
+		other := r.newRequest()
+		otherState := r.submitFresh(other)
+		other.IdempotencyKey = "k"
+		r.submitKnown(otherState, other, "the id is looked up before the key")
+		r.submitKnown(first, r.newRequest(keyed, func(n *store.Request) { n.KnownOnly = true }), "a known key is known")
+	}},
 	{"an idempotency key is forgotten with its request", func(r *rig) {
 		keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
 		first := r.accept(claimed, keyed)
@@ -117,26 +132,6 @@ var acceptCases = []Case{
 			}
 		}
 	}},
-}
-
-func testIdempotency(r *rig) {
-	keyed := func(n *store.Request) { n.IdempotencyKey = "k" }
-	first := r.accept(keyed)
-	r.submitKnown(first, r.newRequest(keyed))
-	r.refuseAccept(r.newRequest(keyed, func(n *store.Request) { n.Input = []byte(`2`) }), store.ErrIdempotencyConflict)
-	for name, change := range map[string]func(*store.Request){
-		"tenant":  func(n *store.Request) { n.Tenant = "another" },
-		"subject": func(n *store.Request) { n.Subject = "another" },
-		"action":  func(n *store.Request) { n.Action = "another" },
-		"key":     func(n *store.Request) { n.IdempotencyKey = "another" },
-	} {
-		r.submitFresh(r.newRequest(keyed, change), name)
-	}
-	other := r.newRequest()
-	otherState := r.submitFresh(other)
-	other.IdempotencyKey = "k"
-	r.submitKnown(otherState, other, "the id is looked up before the key")
-	r.submitKnown(first, r.newRequest(keyed, func(n *store.Request) { n.KnownOnly = true }), "a known key is known")
 }
 
 // requireOneFresh accepts sixteen requests at once and requires that one is

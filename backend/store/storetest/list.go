@@ -31,7 +31,41 @@ var listCases = []Case{
 		require.Equal(r, []store.Summary{s.Summary()}, got)
 		require.Equal(r, 40.0, *got[0].Percent)
 	}},
-	{"filters", testFilters},
+	{"filters", func(r *rig) {
+		other := r.accept(func(n *store.Request) { n.Subject = "another" }).ID
+		r.Advance(time.Second)
+		middle := r.Now()
+		act := r.accept(func(n *store.Request) { n.Action = "other" }).ID
+		running := r.accept(claimed).ID
+		r.Advance(time.Second)
+		late := r.Now()
+		done := r.finish(r.accept(claimed), succeeded(`1`)).ID
+		gone := r.cancel(r.accept().Key).ID
+		for name, c := range map[string]struct {
+			q    store.Query
+			want []string
+		}{
+			"all":           {store.Query{}, []string{other, act, running, done, gone}},
+			"subject":       {store.Query{Subject: "another"}, []string{other}},
+			"status":        {store.Query{Status: store.Running}, []string{running}},
+			"succeeded":     {store.Query{Status: store.Succeeded, Subject: subject}, []string{done}},
+			"cancelled":     {store.Query{Status: store.Cancelled}, []string{gone}},
+			"action":        {store.Query{Action: "other"}, []string{act}},
+			"both":          {store.Query{Action: "other", Status: store.Running}, nil},
+			"from":          {store.Query{From: store.TruncateMillis(middle)}, []string{act, running, done, gone}},
+			"from, behind":  {store.Query{From: store.TruncateMillis(middle).Add(time.Nanosecond)}, []string{done, gone}},
+			"to":            {store.Query{To: store.TruncateMillis(late)}, []string{other, act, running}},
+			"to, behind":    {store.Query{To: store.TruncateMillis(middle).Add(time.Nanosecond)}, []string{other, act, running}},
+			"between":       {store.Query{From: middle.Add(-time.Millisecond), To: late.Add(-time.Millisecond)}, []string{act, running}},
+			"between, mine": {store.Query{Subject: "another", From: middle, To: late}, nil},
+		} {
+			c.q.Tenant = tenant
+			for _, limit := range []int{1, 100} {
+				c.q.Limit = limit
+				r.requireList(c.q, c.want, name)
+			}
+		}
+	}},
 	{"limits", func(r *rig) {
 		for range 103 {
 			r.accept()
@@ -112,42 +146,6 @@ var listCases = []Case{
 			require.Equal(r, want, requestIDs(got), limit)
 		}
 	}},
-}
-
-func testFilters(r *rig) {
-	other := r.accept(func(n *store.Request) { n.Subject = "another" }).ID
-	r.Advance(time.Second)
-	middle := r.Now()
-	act := r.accept(func(n *store.Request) { n.Action = "other" }).ID
-	running := r.accept(claimed).ID
-	r.Advance(time.Second)
-	late := r.Now()
-	done := r.finish(r.accept(claimed), succeeded(`1`)).ID
-	gone := r.cancel(r.accept().Key).ID
-	for name, c := range map[string]struct {
-		q    store.Query
-		want []string
-	}{
-		"all":           {store.Query{}, []string{other, act, running, done, gone}},
-		"subject":       {store.Query{Subject: "another"}, []string{other}},
-		"status":        {store.Query{Status: store.Running}, []string{running}},
-		"succeeded":     {store.Query{Status: store.Succeeded, Subject: subject}, []string{done}},
-		"cancelled":     {store.Query{Status: store.Cancelled}, []string{gone}},
-		"action":        {store.Query{Action: "other"}, []string{act}},
-		"both":          {store.Query{Action: "other", Status: store.Running}, nil},
-		"from":          {store.Query{From: store.TruncateMillis(middle)}, []string{act, running, done, gone}},
-		"from, behind":  {store.Query{From: store.TruncateMillis(middle).Add(time.Nanosecond)}, []string{done, gone}},
-		"to":            {store.Query{To: store.TruncateMillis(late)}, []string{other, act, running}},
-		"to, behind":    {store.Query{To: store.TruncateMillis(middle).Add(time.Nanosecond)}, []string{other, act, running}},
-		"between":       {store.Query{From: middle.Add(-time.Millisecond), To: late.Add(-time.Millisecond)}, []string{act, running}},
-		"between, mine": {store.Query{Subject: "another", From: middle, To: late}, nil},
-	} {
-		c.q.Tenant = tenant
-		for _, limit := range []int{1, 100} {
-			c.q.Limit = limit
-			r.requireList(c.q, c.want, name)
-		}
-	}
 }
 
 func (r *rig) listPage(q store.Query, cursor string) (page []store.Summary, next string) {

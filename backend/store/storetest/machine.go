@@ -19,7 +19,7 @@ func RunModel(t *testing.T, open func(t *testing.T) *Fixture) {
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
-		m := &machine{rig: &rig{T: rt, Fixture: f}, model: newModel(), tenant: fmt.Sprint("run", run)}
+		m := &machine{rig: &rig{T: rt, Fixture: f}, model: model{cancels: map[string]time.Time{}}, tenant: fmt.Sprint("run", run)}
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept":       m.accept,
 			"resend":       m.resend,
@@ -50,24 +50,10 @@ type machine struct {
 
 // anyRequest chooses a request of the model; it skips the step if there is none.
 func (m *machine) anyRequest(t *rapid.T) *request {
-	if len(m.order) == 0 {
+	if len(m.requests) == 0 {
 		t.Skip("no request")
 	}
-	return m.requests[rapid.SampledFrom(m.order).Draw(t, "request")]
-}
-
-// expire removes expired requests from the model.
-func (m *machine) expire() {
-	now := m.Now()
-	for id, r := range m.requests {
-		if r.state.Status.Ended() && !now.Before(r.state.Ended.Add(m.Retention)) {
-			delete(m.requests, id)
-			m.order = slices.DeleteFunc(m.order, func(other string) bool { return other == id })
-			if r.key != "" {
-				delete(m.keys, r.key)
-			}
-		}
-	}
+	return m.requests[rapid.IntRange(0, len(m.requests)-1).Draw(t, "request")]
 }
 
 func (m *machine) skipWhenFull(t *rapid.T) {
@@ -170,33 +156,25 @@ func (m *machine) claim(t *rapid.T) {
 }
 
 // report draws a valid report of an attempt, and returns the state after it.
-func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map[uint64]store.Event) {
-	var report store.Report
-	s, chunks := r.state, map[uint64]store.Event{}
+func (m *machine) report(t *rapid.T, r *request) (report store.Report, s store.State) {
+	s = r.state
 	if n := rapid.IntRange(0, 3).Draw(t, "chunks"); n > 0 {
 		texts := make([]string, n)
 		for i := range texts {
 			texts[i] = rapid.StringN(0, 5, -1).Draw(t, "chunk")
 		}
 		report.Segment = segment(s, texts...)
-		for _, e := range report.Segment.Events {
-			if e.Kind == store.Chunk {
-				chunks[e.Seq] = e
-			}
-		}
 		s.LastSeq, s.CrashCount = report.Segment.Last, 0
 	}
 	if rapid.IntRange(0, 2).Draw(t, "checkpoint") == 0 {
-		keepSeqs := []uint64{s.Keep}
-		for _, all := range []map[uint64]store.Event{r.chunks, chunks} {
-			for seq, e := range all {
-				if e.Attempt == s.Attempt && seq > s.Keep {
-					keepSeqs = append(keepSeqs, seq)
-				}
-			}
+		keep, start := []uint64{s.Keep}, uint64(1)
+		if s.AttemptMark != nil {
+			start = s.AttemptMark.Seq
 		}
-		slices.Sort(keepSeqs)
-		report.CheckpointKeep = rapid.SampledFrom(keepSeqs).Draw(t, "keep")
+		for seq := max(s.Keep, start) + 1; seq <= s.LastSeq; seq++ {
+			keep = append(keep, seq) // a chunk of this attempt
+		}
+		report.CheckpointKeep = drawFrom(t, "keep", keep...)
 		report.Checkpoint = append([]byte{}, rapid.StringN(0, 9, -1).Draw(t, "position")...)
 		s.Keep, s.CrashCount = report.CheckpointKeep, 0
 	}
@@ -211,7 +189,7 @@ func (m *machine) report(t *rapid.T, r *request) (store.Report, store.State, map
 	if rapid.IntRange(0, 3).Draw(t, "left") == 0 {
 		report.ClearConnection, s.Connection = true, ""
 	}
-	return report, s, chunks
+	return report, s
 }
 
 func (m *machine) record(t *rapid.T) {
@@ -225,10 +203,10 @@ func (m *machine) record(t *rapid.T) {
 		// with its owner stays ended. Both are correct.
 		t.Skip("the lease has ended")
 	}
-	report, s, chunks := m.report(t, r)
+	report, s := m.report(t, r)
 	f := fence(r.state)
 	requireSame(t, s, m.rig.record(r.state, report))
-	r.apply(report, s, chunks)
+	r.apply(report, s)
 	r.newest = func(q store.RequestQueue) (store.State, error) { return q.Record(m.Context(), f, report) }
 }
 
@@ -246,9 +224,9 @@ func (m *machine) repeat(t *rapid.T) {
 func (m *machine) finish(t *rapid.T) {
 	r, now := m.anyRequest(t), m.Now()
 	var o store.Outcome
-	s, chunks := r.state, map[uint64]store.Event(nil)
+	s := r.state
 	if s.Status == store.Running {
-		o.Report, s, chunks = m.report(t, r)
+		o.Report, s = m.report(t, r)
 	}
 	o.Failure = rapid.Bool().Draw(t, "failure")
 	switch rapid.IntRange(0, 2).Draw(t, "outcome") {
@@ -270,7 +248,7 @@ func (m *machine) finish(t *rapid.T) {
 		return
 	}
 	require.NoError(t, err)
-	r.apply(o.Report, s, chunks)
+	r.apply(o.Report, s)
 	if o.Failure {
 		r.state.Failures++
 	}
@@ -350,7 +328,7 @@ func (m *machine) watch(t *rapid.T) {
 		require.NoError(t, err)
 		r.newest = nil
 		r.setSubscribed(subscribed, m.Now())
-		if at := r.cancelAt(); !subscribed && !at.IsZero() && !at.After(m.Now()) {
+		if at := r.state.CancelAt(); !subscribed && !at.IsZero() && !at.After(m.Now()) {
 			r.cancel(m.Now())
 		}
 	}
@@ -366,7 +344,7 @@ func (m *machine) cancelUnsubscribed(t *rapid.T) {
 	if ahead {
 		watch++
 	}
-	at := r.cancelAt()
+	at := r.state.CancelAt()
 	got, err := q.CancelUnsubscribed(m.Context(), r.state.Key, watch)
 	if r.state.Status.Ended() {
 		require.ErrorIs(t, err, store.ErrEnded)
@@ -395,21 +373,23 @@ func (m *machine) crash(*rapid.T) {
 			r.setSubscribed(false, m.Now())
 		}
 	}
-	m.expire()
+	m.requests = slices.DeleteFunc(m.requests, func(r *request) bool {
+		return r.state.Status.Ended() && !m.Now().Before(r.state.Ended.Add(m.Retention))
+	})
 }
 
 // check compares a random request, the list, and the shard of the request.
 func (m *machine) check(t *rapid.T) {
 	var listed []string
-	for id := range m.requests {
-		listed = append(listed, id)
+	for _, r := range m.requests {
+		listed = append(listed, r.state.ID)
 	}
 	page, _ := m.listPage(store.Query{Tenant: m.tenant, Limit: 100}, "")
 	require.ElementsMatch(t, listed, requestIDs(page))
-	if len(m.order) == 0 {
+	if len(m.requests) == 0 {
 		return
 	}
-	r := m.requests[rapid.SampledFrom(m.order).Draw(t, "looked at")]
+	r := m.anyRequest(t)
 	m.compare(t, r)
 	m.compareDue(t, store.ShardOf(r.state.Key, m.Shards))
 }
@@ -419,7 +399,7 @@ func (m *machine) check(t *rapid.T) {
 func (m *machine) compare(t *rapid.T, r *request) {
 	budget := rapid.IntRange(1, 12).Draw(t, "budget")
 	after := uint64(rapid.IntRange(0, int(r.state.LastSeq)).Draw(t, "after"))
-	got := slices.Concat(eventPages(m.Context(), t, m.Queue, r.state, after, budget)...)
+	got := slices.Concat(m.eventPages(r.state, after, budget)...)
 	require.Equal(t, format(r.stream(after)), format(got))
 }
 
@@ -428,24 +408,24 @@ func (m *machine) compare(t *rapid.T, r *request) {
 // before.
 func (m *machine) compareDue(t *rapid.T, shard int) {
 	due := map[string]bool{}
-	for id, r := range m.requests {
-		at := r.checkAt()
+	for _, r := range m.requests {
+		at := r.state.CheckAt()
 		if store.ShardOf(r.state.Key, m.Shards) == shard && !at.IsZero() && !at.After(m.Now()) {
-			due[id] = true
+			due[r.state.ID] = true
 		}
 	}
 	for _, h := range m.dueIn(shard, m.Now(), 1000) {
 		if h.Tenant != m.tenant {
 			continue
 		}
-		r := m.requests[h.ID]
+		r := m.find(func(s *store.State, _ string) bool { return s.ID == h.ID })
 		if h.Status == store.Queued {
 			require.True(t, due[h.ID], "%s is not due", h.ID)
-			require.Equal(t, r.checkAt(), h.Due)
+			require.Equal(t, r.state.CheckAt(), h.Due)
 		} else {
 			require.True(t, due[h.ID] || !r.leased, "%s is due and leased", h.ID)
 		}
-		require.Equal(t, r.cancelAt(), h.CancelAt)
+		require.Equal(t, r.state.CancelAt(), h.CancelAt)
 		require.Equal(t, r.state.Watch, h.Watch)
 		require.Equal(t, r.state.Fence, h.Fence)
 		require.False(t, h.Due.After(m.Now()))

@@ -2,7 +2,7 @@ package storetest
 
 import (
 	"bytes"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/store"
@@ -12,19 +12,13 @@ import (
 // everything that was ever written, and marks say which part of it is
 // discarded.
 type model struct {
-	requests map[string]*request
-	order    []string
-	keys     map[string]string // subject, action, key → id
+	requests []*request
 	cancels  map[string]time.Time
-}
-
-func newModel() model {
-	return model{requests: map[string]*request{}, keys: map[string]string{}, cancels: map[string]time.Time{}}
 }
 
 type request struct {
 	state      store.State
-	key        string
+	key        string // its idempotency key
 	input      string
 	checkpoint []byte
 	// leased reports that the lease of the newest claim is valid.
@@ -58,25 +52,6 @@ func (r *request) stream(after uint64) (events []store.Event) {
 	return events
 }
 
-// cancelAt returns when the request must be cancelled because no connection
-// follows it.
-func (r *request) cancelAt() time.Time {
-	s := &r.state
-	if s.CancelAfter == nil || s.UnsubscribedAt.IsZero() || s.CancelRequested || s.Status.Ended() {
-		return time.Time{}
-	}
-	return s.UnsubscribedAt.Add(*s.CancelAfter)
-}
-
-// checkAt returns when the request is due, not considering leases.
-func (r *request) checkAt() time.Time {
-	at := r.cancelAt()
-	if r.state.Status == store.Queued && (at.IsZero() || r.state.Due.Before(at)) {
-		return r.state.Due
-	}
-	return at
-}
-
 func (r *request) finish(status store.Status, code string, now time.Time, e store.Event) {
 	r.state, r.leased = ended(r.state, status, code, now), false
 	e.Seq = r.state.LastSeq
@@ -104,23 +79,16 @@ func (r *request) setSubscribed(subscribed bool, now time.Time) {
 
 var cancelledEvent = store.Event{Kind: store.Error, Code: "cancelled", Message: "the call was cancelled"}
 
-func earlier(a, b time.Time) time.Time {
-	if a.After(b) {
-		return b
-	}
-	return a
-}
+func earlier(a, b time.Time) time.Time { return slices.MinFunc([]time.Time{a, b}, time.Time.Compare) }
+
+func later(a, b time.Time) time.Time { return slices.MaxFunc([]time.Time{a, b}, time.Time.Compare) }
 
 // queued returns the state of a request that was accepted now and not claimed.
 func queued(n *store.Request, now time.Time) store.State {
-	due := now
-	if n.NotBefore.After(now) {
-		due = n.NotBefore
-	}
 	deadline := store.TruncateMillis(n.Deadline)
 	return store.State{
 		Key: n.Key, Subject: n.Subject, Action: n.Action, Hash: n.Hash, Status: store.Queued, Accepted: store.TruncateMillis(now),
-		Deadline: deadline, Due: earlier(store.TruncateMillis(due), deadline), RetryOf: n.RetryOf, CancelAfter: n.CancelAfter,
+		Deadline: deadline, Due: earlier(store.TruncateMillis(later(now, n.NotBefore)), deadline), RetryOf: n.RetryOf, CancelAfter: n.CancelAfter,
 		LastSeq: 1, Keep: 1, Progress: n.Progress, Connection: n.Connection,
 	}
 }
@@ -132,25 +100,32 @@ func ended(s store.State, status store.Status, code string, now time.Time) store
 	return s
 }
 
+// find returns the first request that matches, else nil.
+func (m *model) find(matches func(s *store.State, key string) bool) *request {
+	i := slices.IndexFunc(m.requests, func(r *request) bool { return matches(&r.state, r.key) })
+	if i < 0 {
+		return nil
+	}
+	return m.requests[i]
+}
+
 func (m *model) submit(n *store.Request, now time.Time) (r *request, err error, fresh bool) {
-	if r := m.requests[n.ID]; r != nil {
+	if r := m.find(func(s *store.State, _ string) bool { return s.ID == n.ID }); r != nil {
 		if r.state.Subject != n.Subject || r.state.Action != n.Action || r.state.Hash != n.Hash {
 			return nil, store.ErrConflict, false
 		}
 		return r, nil, false
 	}
-	key := ""
-	if n.IdempotencyKey != "" {
-		key = fmt.Sprintf("%q %q %q", n.Subject, n.Action, n.IdempotencyKey)
-		if id, ok := m.keys[key]; ok {
-			if m.requests[id].state.Hash != n.Hash {
-				return nil, store.ErrIdempotencyConflict, false
-			}
-			return m.requests[id], nil, false
+	first := m.find(func(s *store.State, key string) bool {
+		return key != "" && key == n.IdempotencyKey && s.Subject == n.Subject && s.Action == n.Action
+	})
+	if first != nil {
+		if first.state.Hash != n.Hash {
+			return nil, store.ErrIdempotencyConflict, false
 		}
-		m.keys[key] = n.ID
+		return first, nil, false
 	}
-	r = &request{key: key, input: string(n.Input), chunks: map[uint64]store.Event{}, state: queued(n, now)}
+	r = &request{key: n.IdempotencyKey, input: string(n.Input), chunks: map[uint64]store.Event{}, state: queued(n, now)}
 	if n.Claim != nil && !n.NotBefore.After(now) {
 		r.state.Status, r.state.Fence, r.state.Attempt, r.state.Due, r.leased = store.Running, 1, 1, time.Time{}, true
 	}
@@ -162,16 +137,19 @@ func (m *model) submit(n *store.Request, now time.Time) (r *request, err error, 
 	} else if n.CancelAfter != nil && n.Connection == "" {
 		r.state.UnsubscribedAt = store.TruncateMillis(now)
 	}
-	m.requests[n.ID] = r
-	m.order = append(m.order, n.ID)
+	m.requests = append(m.requests, r)
 	return r, nil, true
 }
 
-// apply applies a report to the model.
-func (r *request) apply(report store.Report, s store.State, chunks map[uint64]store.Event) {
+// apply applies a report, after which the state is s, to the model.
+func (r *request) apply(report store.Report, s store.State) {
 	r.state = s
-	for seq, e := range chunks {
-		r.chunks[seq] = e
+	if report.Segment != nil {
+		for _, e := range report.Segment.Events {
+			if e.Kind == store.Chunk {
+				r.chunks[e.Seq] = e
+			}
+		}
 	}
 	if report.Checkpoint != nil {
 		r.checkpoint = bytes.Clone(report.Checkpoint)

@@ -18,7 +18,7 @@ var readCases = []Case{
 			s = r.recordChunks(s, chunks...)
 		}
 		total := 0
-		for _, page := range eventPages(r.Context(), r, r.Queue, s, 0, 1<<20) {
+		for _, page := range r.eventPages(s, 0, 1<<20) {
 			require.LessOrEqual(r, len(page), store.PageEvents)
 			total += len(page)
 		}
@@ -40,7 +40,31 @@ var readCases = []Case{
 		r.Advance(1e6)
 		r.requireNotFound(s.Key)
 	}},
-	{"sizes at their limits", testSizes},
+	{"sizes at their limits", func(r *rig) {
+		big := func(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
+		s := r.accept(func(n *store.Request) { n.Input, n.Metadata = []byte(big(32<<10)), []byte(big(4<<10)) })
+		w := r.claim(s.Key)
+		require.Equal(r, big(32<<10), string(w.Input))
+		require.Equal(r, big(4<<10), string(w.Metadata))
+		s = r.recordChunks(w.State, big(64<<10), big(64<<10))
+		s = r.record(s, store.Report{
+			Segment: segment(s, big(64<<10)), Checkpoint: []byte(big(8 << 10)), CheckpointKeep: 4,
+			Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 99.9, Message: big(256)},
+		})
+		r.crash()
+		w = r.claim(s.Key)
+		require.Equal(r, big(8<<10), string(w.Checkpoint))
+		require.Equal(r, big(32<<10), string(w.Input))
+		s = r.finish(w.State, succeeded(big(96<<10)))
+		for _, max := range []int{1, 64 << 10, 96 << 10, 200 << 10, 1 << 20} {
+			all, sizes := r.eventPages(s, 0, max), ""
+			for _, e := range slices.Concat(all...) {
+				sizes += fmt.Sprint(len(e.Data)>>10, " ")
+			}
+			require.Equal(r, "0 64 64 64 0 96 ", sizes, max)
+			require.LessOrEqual(r, len(all), 6)
+		}
+	}},
 	{"marks over many attempts", testManyAttempts},
 	{"a checkpoint in the middle of a segment cuts it", func(r *rig) {
 		s := r.accept(claimed)
@@ -76,7 +100,7 @@ func testPages(r *rig) {
 	for after := uint64(0); after < s.LastSeq; after++ {
 		for budget := 1; budget < 24; budget++ {
 			var got []store.Event
-			for _, page := range eventPages(r.Context(), r, r.Queue, s, after, budget) {
+			for _, page := range r.eventPages(s, after, budget) {
 				size := 0
 				for i := range page {
 					size += len(page[i].Data)
@@ -90,32 +114,6 @@ func testPages(r *rig) {
 			}
 			require.Equal(r, format(rest), format(got), "after %d, budget %d", after, budget)
 		}
-	}
-}
-
-func testSizes(r *rig) {
-	big := func(n int) string { return `"` + strings.Repeat("x", n-2) + `"` }
-	s := r.accept(func(n *store.Request) { n.Input, n.Metadata = []byte(big(32<<10)), []byte(big(4<<10)) })
-	w := r.claim(s.Key)
-	require.Equal(r, big(32<<10), string(w.Input))
-	require.Equal(r, big(4<<10), string(w.Metadata))
-	s = r.recordChunks(w.State, big(64<<10), big(64<<10))
-	s = r.record(s, store.Report{
-		Segment: segment(s, big(64<<10)), Checkpoint: []byte(big(8 << 10)), CheckpointKeep: 4,
-		Progress: &store.Progress{Attempt: 1, Rev: 1, Percent: 99.9, Message: big(256)},
-	})
-	r.crash()
-	w = r.claim(s.Key)
-	require.Equal(r, big(8<<10), string(w.Checkpoint))
-	require.Equal(r, big(32<<10), string(w.Input))
-	s = r.finish(w.State, succeeded(big(96<<10)))
-	for _, max := range []int{1, 64 << 10, 96 << 10, 200 << 10, 1 << 20} {
-		all, sizes := eventPages(r.Context(), r, r.Queue, s, 0, max), ""
-		for _, e := range slices.Concat(all...) {
-			sizes += fmt.Sprint(len(e.Data)>>10, " ")
-		}
-		require.Equal(r, "0 64 64 64 0 96 ", sizes, max)
-		require.LessOrEqual(r, len(all), 6)
 	}
 }
 

@@ -11,7 +11,6 @@ var recordCases = []Case{
 	{"chunks follow one another", func(r *rig) {
 		s := r.recordChunks(r.accept(claimed), "a", "b")
 		require.Equal(r, uint64(3), s.LastSeq)
-		r.requireState(s)
 		s = r.recordChunks(s, "c")
 		r.requireEvents(s.Key, 0, "1ack 2:a@1 3:b@1 4:c@1")
 	}},
@@ -33,7 +32,39 @@ var recordCases = []Case{
 		r.refuseRecord(fence(s), store.Report{Progress: &store.Progress{Attempt: 3, Rev: 1}}, "an ended one neither")
 		r.refuseRecord(store.Fence{Key: store.Key{Tenant: tenant, ID: newID(r.Now())}, Fence: 1}, zombie, "an unknown one neither")
 	}},
-	{"gaps and overlaps are refused", testGaps},
+	{"gaps and overlaps are refused", func(r *rig) {
+		s := r.recordChunks(r.accept(claimed), "a", "b")
+		later, earlier := s, s
+		later.LastSeq++
+		earlier.LastSeq--
+		with := func(change func(*store.Segment)) *store.Segment {
+			g := segment(s, "c", "d")
+			change(g)
+			return g
+		}
+		for name, g := range map[string]*store.Segment{
+			"a gap": segment(later, "c"), "an overlap": segment(earlier, "b", "c"), "a false repeat": segment(earlier, "b"),
+			"nothing":                 {First: 4, Last: 4},
+			"a false last":            with(func(g *store.Segment) { g.Last-- }),
+			"a false first":           with(func(g *store.Segment) { g.First-- }),
+			"a gap within":            with(func(g *store.Segment) { g.Events[1].Seq++ }),
+			"a kind that is no chunk": with(func(g *store.Segment) { g.Events[0].Kind = store.Result }),
+		} {
+			r.refuseReport(s, store.Report{Segment: g}, name)
+		}
+		r.crash()
+		s = r.claim(s.Key).State
+		g := segment(s, "c")
+		g.First, g.Events = s.LastSeq+1, g.Events[1:]
+		_, err := r.Queue.Record(r.Context(), fence(s), store.Report{Segment: g})
+		require.ErrorContains(r, err, "mark", "the mark must not be left out")
+		s = r.recordChunks(s, "c")
+		g = segment(s, "d")
+		g.Events = append([]store.Event{s.AttemptMark.Event()}, g.Events...)
+		g.First = s.AttemptMark.From
+		r.refuseReport(s, store.Report{Segment: g}, "nor come twice")
+		r.requireEvents(s.Key, 0, "1ack 4mark2[2-4]k1(worker_lost) 5:c@2")
+	}},
 	{"a repeated record is recognised", func(r *rig) {
 		s := r.accept(claimed)
 		report := store.Report{
@@ -119,7 +150,30 @@ var recordCases = []Case{
 		require.True(r, s.CancelRequested)
 		require.Equal(r, store.Running, s.Status)
 	}},
-	{"orphaned segments are not read", testOrphans},
+	{"orphaned segments are not read", func(r *rig) {
+		plant, ok := r.Queue.(Orphaner)
+		if !ok {
+			r.Logf("the store cannot be left with orphans")
+			return
+		}
+		s := r.recordChunks(r.accept(claimed), "a")
+		plant.PlantOrphan(s.Key, 1, *segment(s, "orphan", "orphan"))
+		plant.PlantOrphan(s.Key, 9, store.Segment{First: 2, Last: 99, Events: []store.Event{
+			{Kind: store.Attempt, Seq: 98, Attempt: 9, Keep: 1, From: 2}, {Kind: store.Chunk, Seq: 99, Attempt: 9},
+		}})
+		r.requireEvents(s.Key, 0, "1ack 2:a@1", "what is behind lastSeq is not there")
+		r.crash()
+		next := r.claim(s.Key).State
+		r.requireEvents(s.Key, 0, "1ack 3mark2[2-3]k1(worker_lost)")
+		next = r.recordChunks(next, "b", "c")
+		r.requireEvents(s.Key, 0, "1ack 3mark2[2-3]k1(worker_lost) 4:b@2 5:c@2", "the highest fence counts")
+		r.requireEvents(s.Key, 2, "3mark2[2-3]k1(worker_lost) 4:b@2 5:c@2")
+
+		loser := segment(next, "lost")
+		plant.PlantOrphan(s.Key, 1, *loser)
+		r.recordChunks(next, "d")
+		r.requireEvents(s.Key, 5, "6:d@2")
+	}},
 	{"two attempts write many segments", func(r *rig) {
 		s, want := r.accept(claimed), "1ack"
 		for i := range 40 {
@@ -139,64 +193,4 @@ var recordCases = []Case{
 		r.requireEvents(s.Key, 0, want)
 		r.requireEvents(s.Key, 90, "102mark2[82-102]k81(retry) 103:y@2 104:y@2 105:y@2")
 	}},
-}
-
-func testGaps(r *rig) {
-	s := r.recordChunks(r.accept(claimed), "a", "b")
-	later, earlier := s, s
-	later.LastSeq++
-	earlier.LastSeq--
-	with := func(change func(*store.Segment)) *store.Segment {
-		g := segment(s, "c", "d")
-		change(g)
-		return g
-	}
-	for name, g := range map[string]*store.Segment{
-		"a gap": segment(later, "c"), "an overlap": segment(earlier, "b", "c"), "a false repeat": segment(earlier, "b"),
-		"nothing":                 {First: 4, Last: 4},
-		"a false last":            with(func(g *store.Segment) { g.Last-- }),
-		"a false first":           with(func(g *store.Segment) { g.First-- }),
-		"a gap within":            with(func(g *store.Segment) { g.Events[1].Seq++ }),
-		"a kind that is no chunk": with(func(g *store.Segment) { g.Events[0].Kind = store.Result }),
-	} {
-		r.refuseReport(s, store.Report{Segment: g}, name)
-		r.requireState(s, name)
-	}
-	r.crash()
-	s = r.claim(s.Key).State
-	g := segment(s, "c")
-	g.First, g.Events = s.LastSeq+1, g.Events[1:]
-	_, err := r.Queue.Record(r.Context(), fence(s), store.Report{Segment: g})
-	require.ErrorContains(r, err, "mark", "the mark must not be left out")
-	s = r.recordChunks(s, "c")
-	g = segment(s, "d")
-	g.Events = append([]store.Event{s.AttemptMark.Event()}, g.Events...)
-	g.First = s.AttemptMark.From
-	r.refuseReport(s, store.Report{Segment: g}, "nor come twice")
-	r.requireEvents(s.Key, 0, "1ack 4mark2[2-4]k1(worker_lost) 5:c@2")
-}
-
-func testOrphans(r *rig) {
-	plant, ok := r.Queue.(Orphaner)
-	if !ok {
-		r.Logf("the store cannot be left with orphans")
-		return
-	}
-	s := r.recordChunks(r.accept(claimed), "a")
-	plant.PlantOrphan(s.Key, 1, *segment(s, "orphan", "orphan"))
-	plant.PlantOrphan(s.Key, 9, store.Segment{First: 2, Last: 99, Events: []store.Event{
-		{Kind: store.Attempt, Seq: 98, Attempt: 9, Keep: 1, From: 2}, {Kind: store.Chunk, Seq: 99, Attempt: 9},
-	}})
-	r.requireEvents(s.Key, 0, "1ack 2:a@1", "what is behind lastSeq is not there")
-	r.crash()
-	next := r.claim(s.Key).State
-	r.requireEvents(s.Key, 0, "1ack 3mark2[2-3]k1(worker_lost)")
-	next = r.recordChunks(next, "b", "c")
-	r.requireEvents(s.Key, 0, "1ack 3mark2[2-3]k1(worker_lost) 4:b@2 5:c@2", "the highest fence counts")
-	r.requireEvents(s.Key, 2, "3mark2[2-3]k1(worker_lost) 4:b@2 5:c@2")
-
-	loser := segment(next, "lost")
-	plant.PlantOrphan(s.Key, 1, *loser)
-	r.recordChunks(next, "d")
-	r.requireEvents(s.Key, 5, "6:d@2")
 }

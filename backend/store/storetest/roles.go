@@ -22,19 +22,14 @@ var roleCases = []Case{
 		queued := r.accept(func(n *store.Request) { n.Deadline = r.Now().Add(10 * r.Retention) })
 		running := r.recordChunks(r.accept(claimed), "a")
 		r.Advance(r.Retention - time.Second)
-		expire := func(limit, want int) {
-			n, err := q.Expire(r.Context(), limit)
-			require.NoError(r, err)
-			require.Equal(r, want, n)
-		}
 		for _, want := range []int{3, 3, 1, 0} {
-			expire(3, want)
+			r.requireExpired(q, 3, want)
 		}
 		for _, s := range []store.State{late, queued, running} {
 			r.state(s.Key)
 		}
 		r.Advance(time.Second)
-		expire(100, 1)
+		r.requireExpired(q, 100, 1)
 		r.finish(running, succeeded(`1`))
 	})},
 	{"Retainer deletes a long stream", withRole(func(r *rig, q store.Retainer) {
@@ -45,9 +40,7 @@ var roleCases = []Case{
 		}
 		r.finish(s, succeeded(`1`))
 		r.Advance(r.Retention)
-		gone, err := q.Expire(r.Context(), 10)
-		require.NoError(r, err)
-		require.Equal(r, 1, gone)
+		r.requireExpired(q, 10, 1)
 		r.recordChunks(r.submitFresh(n), "new")
 		r.requireEvents(n.Key, 0, "1ack 2:new@1")
 	})},
@@ -95,6 +88,13 @@ var roleCases = []Case{
 	{"Checker returns nil", withRole(func(r *rig, q store.Checker) {
 		require.NoError(r, q.Check(r.Context()))
 	})},
+}
+
+// requireExpired requires that Expire deletes this many requests.
+func (r *rig) requireExpired(q store.Retainer, limit, want int) {
+	n, err := q.Expire(r.Context(), limit)
+	require.NoError(r, err)
+	require.Equal(r, want, n)
 }
 
 // withRole returns the body of a case about an optional interface. A store that

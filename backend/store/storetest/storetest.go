@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -80,12 +81,8 @@ func (c Case) Run(t T, f *Fixture) {
 }
 
 func withDefaults(f *Fixture) *Fixture {
-	if f.Retention == 0 {
-		f.Retention = store.DefaultRetention
-	}
-	if f.Shards == 0 {
-		f.Shards = store.DefaultShards
-	}
+	f.Retention = cmp.Or(f.Retention, store.DefaultRetention)
+	f.Shards = cmp.Or(f.Shards, store.DefaultShards)
 	return f
 }
 
@@ -115,8 +112,9 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 	t.Run("Model", func(t *testing.T) { RunModel(t, open) })
 }
 
-// rig is a fixture with helpers for the cases. A helper whose name begins with
-// refuse requires that the store returns an error.
+// rig is a fixture with helpers for the cases. They require that the store holds
+// each state that it returns. A helper whose name begins with refuse requires that
+// the store returns an error.
 type rig struct {
 	T
 	*Fixture
@@ -169,6 +167,7 @@ func (r *rig) submitFresh(n store.Request, hint ...any) store.State {
 	a, err := r.Queue.Accept(r.Context(), n)
 	require.NoError(r, err, hint...)
 	require.True(r, a.Fresh, hint...)
+	r.requireState(a.State, hint...)
 	return a.State
 }
 
@@ -193,7 +192,7 @@ func (r *rig) accept(change ...func(*store.Request)) store.State {
 
 func (r *rig) claim(key store.Key) store.ClaimedRequest {
 	w, err := r.Queue.Claim(r.Context(), key, quarantineWorker)
-	require.NoError(r, err)
+	r.stored(w.State, err)
 	return w
 }
 
@@ -204,9 +203,7 @@ func (r *rig) refuseClaim(key store.Key, want error) store.ClaimedRequest {
 }
 
 func (r *rig) cancel(key store.Key) store.State {
-	s, err := r.Queue.Cancel(r.Context(), key, subject)
-	require.NoError(r, err)
-	return s
+	return r.stored(r.Queue.Cancel(r.Context(), key, subject))
 }
 
 func (r *rig) refuseCancel(key store.Key, subject string, want error, hint ...any) store.State {
@@ -242,9 +239,7 @@ func (r *rig) recordChunks(s store.State, chunks ...string) store.State {
 }
 
 func (r *rig) record(s store.State, report store.Report) store.State {
-	next, err := r.Queue.Record(r.Context(), fence(s), report)
-	require.NoError(r, err)
-	return next
+	return r.stored(r.Queue.Record(r.Context(), fence(s), report))
 }
 
 func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
@@ -255,14 +250,12 @@ func (r *rig) refuseRecord(f store.Fence, report store.Report, hint ...any) {
 // refuseReport records and finishes with an invalid report.
 func (r *rig) refuseReport(s store.State, report store.Report, hint ...any) {
 	_, err := r.Queue.Record(r.Context(), fence(s), report)
-	requireInvalid(r, err, hint...)
+	r.requireInvalid(s, err, hint...)
 	r.refuseOutcome(s, store.Outcome{Report: report, End: succeeded(`1`).End}, hint...)
 }
 
 func (r *rig) finish(s store.State, o store.Outcome) store.State {
-	next, err := r.Queue.Finish(r.Context(), fence(s), o)
-	require.NoError(r, err)
-	return next
+	return r.stored(r.Queue.Finish(r.Context(), fence(s), o))
 }
 
 func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
@@ -273,15 +266,16 @@ func (r *rig) refuseFinish(f store.Fence, o store.Outcome, hint ...any) {
 // refuseOutcome finishes with an invalid outcome.
 func (r *rig) refuseOutcome(s store.State, o store.Outcome, hint ...any) {
 	_, err := r.Queue.Finish(r.Context(), fence(s), o)
-	requireInvalid(r, err, hint...)
+	r.requireInvalid(s, err, hint...)
 }
 
 // requireInvalid requires an error that is caused neither by the fence nor by
-// the availability of the store.
-func requireInvalid(t require.TestingT, err error, hint ...any) {
-	require.Error(t, err, hint...)
-	require.NotErrorIs(t, err, store.ErrFenced, hint...)
-	require.NotErrorIs(t, err, store.ErrUnavailable, hint...)
+// the availability of the store, and that the state is unchanged.
+func (r *rig) requireInvalid(s store.State, err error, hint ...any) {
+	require.Error(r, err, hint...)
+	require.NotErrorIs(r, err, store.ErrFenced, hint...)
+	require.NotErrorIs(r, err, store.ErrUnavailable, hint...)
+	r.requireState(s, hint...)
 }
 
 func succeeded(payload string, last ...*store.Segment) store.Outcome {
@@ -323,6 +317,14 @@ func (r *rig) state(key store.Key) store.State {
 	return s
 }
 
+// stored requires that an operation succeeded, and that the store holds the state
+// that it returned.
+func (r *rig) stored(s store.State, err error) store.State {
+	require.NoError(r, err)
+	r.requireState(s)
+	return s
+}
+
 // requireState requires that the store holds this state.
 func (r *rig) requireState(want store.State, hint ...any) {
 	requireSame(r, want, r.state(want.Key), hint...)
@@ -347,17 +349,17 @@ func (r *rig) requireEvents(key store.Key, after uint64, want string, hint ...an
 
 // eventPages reads the events after a position in pages of at most max bytes.
 // The store must hold this state.
-func eventPages(ctx context.Context, t require.TestingT, q store.RequestQueue, want store.State, after uint64, max int) (all [][]store.Event) {
+func (r *rig) eventPages(want store.State, after uint64, max int) (all [][]store.Event) {
 	for at := after; ; {
-		s, page, err := q.Read(ctx, want.Key, at, max)
-		require.NoError(t, err)
-		requireSame(t, want, s)
+		s, page, err := r.Queue.Read(r.Context(), want.Key, at, max)
+		require.NoError(r, err)
+		requireSame(r, want, s)
 		if at >= s.LastSeq {
-			require.Empty(t, page)
+			require.Empty(r, page)
 			return all
 		}
-		require.NotEmpty(t, page, "at least one")
-		require.Greater(t, page[len(page)-1].Seq, at, "the page does not move on")
+		require.NotEmpty(r, page, "at least one")
+		require.Greater(r, page[len(page)-1].Seq, at, "the page does not move on")
 		all, at = append(all, page), page[len(page)-1].Seq
 	}
 }

@@ -52,13 +52,11 @@ var watchCases = []Case{
 		s := r.watch(q, r.accept(atOnce), false)
 		require.Equal(r, store.Cancelled, s.Status)
 		require.Equal(r, "cancelled", s.Code)
-		r.requireState(s)
 		s = r.watch(q, r.accept(atOnce, claimed), true)
 		require.False(r, s.CancelRequested)
 		s = r.watch(q, s, false)
 		require.Equal(r, store.Running, s.Status)
 		require.True(r, s.CancelRequested)
-		r.requireState(s)
 		late := r.watch(q, r.accept(watched, claimed), false)
 		r.Advance(time.Minute)
 		require.True(r, r.watch(q, late, false).CancelRequested)
@@ -135,7 +133,30 @@ var watchCases = []Case{
 		}
 		r.requireState(s)
 	})},
-	{"the other transitions keep who follows", withRole(testWatchIsKept)},
+	{"the other transitions keep who follows", withRole(func(r *rig, q store.Watcher) {
+		s := r.watch(q, r.accept(watched), false)
+		left := s.UnsubscribedAt
+		kept := func(s store.State) store.State {
+			require.Equal(r, uint64(1), s.Watch)
+			require.Equal(r, left, s.UnsubscribedAt)
+			return s
+		}
+		r.Advance(time.Second)
+		s = kept(r.claim(s.Key).State)
+		s = kept(r.recordChunks(s, "a"))
+		s = kept(r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1}}))
+		s = kept(r.finish(s, store.Outcome{Code: "again"}))
+		kept(r.claim(s.Key).State)
+		s = kept(r.cancel(s.Key))
+		kept(r.finish(s, store.Outcome{Code: "again"}))
+
+		s = r.accept(watched, claimed)
+		r.watch(q, s, false)
+		r.watch(q, s, true)
+		require.Equal(r, uint64(2), r.recordChunks(s, "a").Watch, "a record returns the revision")
+		require.Equal(r, uint64(3), r.watch(q, s, true).Watch)
+		require.Equal(r, uint64(3), r.finish(s, succeeded(`1`)).Watch, "and so does a finish")
+	})},
 	{"a request that is to be cancelled is due, in order", withRole(testCheckOrder)},
 	{"the time starts when the store is opened", withRole(testWatchReopened)},
 	{"a store that is opened late keeps the order", withRole(func(r *rig, q store.Watcher) {
@@ -149,11 +170,9 @@ var watchCases = []Case{
 	})},
 }
 
-// requireWatch requires that the store holds this state, with this revision,
-// and that no connection has followed the request since left, if that is not
-// zero.
+// requireWatch requires that a state has this revision, and that no connection has
+// followed the request since left, if that is not zero.
 func (r *rig) requireWatch(s store.State, watch uint64, left time.Time) {
-	r.requireState(s)
 	require.Equal(r, watch, s.Watch)
 	require.Equal(r, left, s.UnsubscribedAt)
 	if !left.IsZero() {
@@ -164,17 +183,11 @@ func (r *rig) requireWatch(s store.State, watch uint64, left time.Time) {
 
 // watch records whether connections follow a request.
 func (r *rig) watch(q store.Watcher, s store.State, subscribed bool) store.State {
-	next, err := q.Watch(r.Context(), s.Key, subscribed)
-	require.NoError(r, err)
-	r.requireState(next)
-	return next
+	return r.stored(q.Watch(r.Context(), s.Key, subscribed))
 }
 
 func (r *rig) cancelUnsubscribed(q store.Watcher, key store.Key, watch uint64) store.State {
-	next, err := q.CancelUnsubscribed(r.Context(), key, watch)
-	require.NoError(r, err)
-	r.requireState(next)
-	return next
+	return r.stored(q.CancelUnsubscribed(r.Context(), key, watch))
 }
 
 // refuseWatch calls each method, requires the error, and returns the states.
@@ -187,32 +200,6 @@ func (r *rig) refuseWatch(q store.Watcher, key store.Key, watch uint64, want err
 	s, err := q.CancelUnsubscribed(r.Context(), key, watch)
 	require.ErrorIs(r, err, want)
 	return append(all, s)
-}
-
-func testWatchIsKept(r *rig, q store.Watcher) {
-	s := r.watch(q, r.accept(watched), false)
-	left := s.UnsubscribedAt
-	kept := func(s store.State) store.State {
-		require.Equal(r, uint64(1), s.Watch)
-		require.Equal(r, left, s.UnsubscribedAt)
-		r.requireState(s)
-		return s
-	}
-	r.Advance(time.Second)
-	s = kept(r.claim(s.Key).State)
-	s = kept(r.recordChunks(s, "a"))
-	s = kept(r.record(s, store.Report{Progress: &store.Progress{Attempt: 1, Rev: 1}}))
-	s = kept(r.finish(s, store.Outcome{Code: "again"}))
-	kept(r.claim(s.Key).State)
-	s = kept(r.cancel(s.Key))
-	kept(r.finish(s, store.Outcome{Code: "again"}))
-
-	s = r.accept(watched, claimed)
-	r.watch(q, s, false)
-	r.watch(q, s, true)
-	require.Equal(r, uint64(2), r.recordChunks(s, "a").Watch, "a record returns the revision")
-	require.Equal(r, uint64(3), r.watch(q, s, true).Watch)
-	require.Equal(r, uint64(3), r.finish(s, succeeded(`1`)).Watch, "and so does a finish")
 }
 
 // testCheckOrder checks that requests are due when they may run or must be
@@ -318,7 +305,6 @@ var connectionCases = []Case{
 			for range 2 { // the repetition is safe
 				s = r.record(s, store.Report{ClearConnection: true})
 				require.Empty(r, s.Connection)
-				r.requireState(s)
 			}
 			s = r.recordChunks(s, "b")
 			require.Empty(r, s.Connection, "it stays empty")
@@ -326,7 +312,6 @@ var connectionCases = []Case{
 			r.crash()
 			s = r.claim(s.Key).State
 			require.Empty(r, s.Connection)
-			r.requireState(s)
 		}
 	}},
 	{"a finish clears the caller's connection", func(r *rig) {
@@ -335,7 +320,6 @@ var connectionCases = []Case{
 			s := r.accept(claimed, calledBy)
 			once := r.finish(s, o)
 			require.Empty(r, once.Connection)
-			r.requireState(once)
 			requireSame(r, once, r.finish(s, o), "a repetition is recognised")
 		}
 	}},
