@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
-	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
@@ -22,15 +20,9 @@ func TestInvariant09LargeChunksAreBounded(t *testing.T) {
 	const size = 60 << 10
 	var open atomic.Bool
 	var emitted atomic.Int64
-	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Record && !open.Load() {
-			return store.ErrUnavailable
-		}
-		return nil
-	}}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
-		r := w.request("flood", wire.ModeAsync)
-		w.submit(r)
+	closed := func() bool { return !open.Load() }
+	inBubbleOn(t, fails(faultstore.Record, closed), settings{}, func(w *world) {
+		r := w.start("flood")
 		w.after(10 * time.Second)
 		require.LessOrEqual(w, emitted.Load()*size, int64(2*maxPendingBytes), "one Record under way, one to come")
 		open.Store(true)
@@ -75,42 +67,30 @@ func TestInvariant11StopWaitsForReconciliation(t *testing.T) {
 // cancelled for it, the writes at a time are bounded.
 func TestInvariant09WritesOfManyCallsAreBounded(t *testing.T) {
 	const calls = 4 * finishers
-	var mu sync.Mutex
-	now, most := 0, 0
-	add := func(n int) {
-		mu.Lock()
-		defer mu.Unlock()
-		now += n
-		most = max(most, now)
-	}
+	var writes counter
 	count := func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Watch || op == faultstore.CancelUnsubscribed {
-			add(1)
-			defer add(-1)
+			defer writes.begin()()
 			time.Sleep(time.Millisecond) // fake
 		}
 		return nil
 	}
 	inBubbleOn(t, faultstore.Hooks{Before: count}, noSweep, func(w *world) {
-		after := time.Minute
 		var keys []store.Key
 		for range calls {
-			r := w.request("quick", wire.ModeAsync)
-			r.CancelAfter, r.Delay = &after, 10*time.Hour
-			w.submit(r)
-			keys = append(keys, r.Key)
+			keys = append(keys, w.start("quick", cancelAfter(time.Minute), delay(10*time.Hour)).Key)
 		}
-		w.disconnect(deliver.Address{Tenant: "acme", Connection: "c1"})
+		w.disconnect(c1)
 		w.after(time.Second)
-		require.Equal(w, watchers, most)
-		most = 0
+		require.Equal(w, watchers, writes.most)
+		writes.most = 0
 		for _, k := range keys {
 			w.forget(k)
 		}
 		w.after(2 * time.Minute)
 		_, err := w.e.Sweep(w.Context(), w.s.shards, time.Now(), calls)
 		require.NoError(w, err)
-		require.Equal(w, finishers, most)
+		require.Equal(w, finishers, writes.most)
 		for _, k := range keys {
 			require.Equal(w, store.Cancelled, w.state(k).Status)
 		}

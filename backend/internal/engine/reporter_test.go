@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
-	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
@@ -16,18 +15,9 @@ import (
 // Invariant 14: a Record that is repeated because its reply was lost repeats the
 // same segment, although further chunks wait by then.
 func TestInvariant14RepeatedRecordIsTheSame(t *testing.T) {
-	var lost atomic.Bool
-	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Record && !lost.Swap(true) {
-			return store.ErrUnavailable
-		}
-		return nil
-	})}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
+	inBubbleOn(t, losesReply(faultstore.Record), settings{}, func(w *world) {
+		r := w.start("work")
 		w.after(2 * time.Second)
-		require.True(w, lost.Load())
 		require.Equal(w, `ack c1 c2 ok1`, list(w.events(r.Key)))
 	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		chunk(call, 1)
@@ -42,8 +32,7 @@ func TestInvariant14RepeatedRecordIsTheSame(t *testing.T) {
 // cancelled it.
 func TestInvariant14RecordReturnsTheCancel(t *testing.T) {
 	inBubble(t, settings{Options: Options{CancelPoll: time.Hour}}, func(w *world) {
-		r := w.request("emits", wire.ModeAsync)
-		w.submit(r)
+		r := w.start("emits")
 		_, err := w.store.Cancel(w.Context(), r.Key, "ann")
 		require.NoError(w, err)
 		w.after(2 * time.Second)
@@ -54,5 +43,38 @@ func TestInvariant14RecordReturnsTheCancel(t *testing.T) {
 			time.Sleep(time.Second) // fake
 		}
 		return nil, ctx.Err()
+	}})
+}
+
+// Invariant 8: progress alone costs no write. It is stored with the next chunk,
+// or with the end.
+func TestInvariant08ProgressCostsNoWrite(t *testing.T) {
+	var records atomic.Int32
+	inBubbleOn(t, before(faultstore.Record, func() error {
+		records.Add(1)
+		return nil
+	}), settings{}, func(w *world) {
+		r := w.start("work")
+		w.after(5 * time.Second)
+		require.Zero(w, records.Load())
+		w.after(time.Second) // the chunk
+		require.EqualValues(w, 1, records.Load())
+		stored := w.state(r.Key).Progress
+		require.NotNil(w, stored, "stored with the chunk")
+		require.EqualValues(w, 50, stored.Rev)
+		w.after(10 * time.Second)
+		require.EqualValues(w, 1, records.Load())
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.EqualValues(w, 51, w.state(r.Key).Progress.Rev)
+	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		for i := range 50 {
+			call.Sink.Progress(float64(i), "")
+			time.Sleep(100 * time.Millisecond) // fake
+		}
+		time.Sleep(500 * time.Millisecond) // fake
+		chunk(call, 1)
+		time.Sleep(5 * time.Second) // fake
+		call.Sink.Progress(99, "")
+		return []byte(`1`), nil
 	}})
 }

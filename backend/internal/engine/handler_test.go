@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+)
+
+var noLog = slog.New(slog.DiscardHandler)
+
+type handler = func(ctx context.Context, in any, call *core.Call) ([]byte, error)
+
+func ok(result string) handler {
+	return func(context.Context, any, *core.Call) ([]byte, error) { return []byte(result), nil }
+}
+
+// takes reports progress, and returns after d or at the end of its context.
+func takes(d time.Duration) handler {
+	return func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
+		call.Sink.Progress(10, "begun")
+		select {
+		case <-time.After(d):
+			return []byte(`1`), nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func untilDone(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// lateBy returns when d has passed since the end of its context.
+func lateBy(d time.Duration) handler {
+	return func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		<-ctx.Done()
+		time.Sleep(d) // fake
+		return nil, ctx.Err()
+	}
+}
+
+// sleeps returns after d, whatever happens to its context.
+func sleeps(d time.Duration) handler {
+	return func(context.Context, any, *core.Call) ([]byte, error) {
+		time.Sleep(d) // fake
+		return []byte(`1`), nil
+	}
+}
+
+func chunk(call *core.Call, n int) { call.Sink.Emit(json.RawMessage(strconv.Itoa(n))) }
+
+// firstReturns returns an error from the first attempt, and succeeds afterwards.
+func firstReturns(err error) handler {
+	return func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		if call.Info.Attempt == 1 {
+			return nil, err
+		}
+		return []byte(`1`), nil
+	}
+}
+
+// counter counts how often something runs, and how often at a time. Its fields
+// are read when the bubble is idle.
+type counter struct {
+	mu               sync.Mutex
+	total, now, most int
+}
+
+// begin counts a run, which lasts until end is called.
+func (c *counter) begin() (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.total++
+	c.now++
+	c.most = max(c.most, c.now)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.now--
+	}
+}
+
+// of returns a handler whose runs are counted.
+func (c *counter) of(next handler) handler {
+	return func(ctx context.Context, in any, call *core.Call) ([]byte, error) {
+		defer c.begin()()
+		return next(ctx, in, call)
+	}
+}
