@@ -59,8 +59,7 @@ func TestJoinedCallersAreAnsweredFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range 50 {
 				inBubble(t, settings{}, func(w *world) {
-					r := w.request("report", "")
-					w.submit(r)
+					r, _ := w.send("report", "")
 					again := *r
 					again.Connection = "c2"
 					before := -1
@@ -68,12 +67,11 @@ func TestJoinedCallersAreAnsweredFirst(t *testing.T) {
 					w.after(10 * time.Second)
 					require.Zero(w, before, "messages of the call before its ack")
 					require.NotEmpty(w, w.box.of("c2"))
-				}, &core.Action{Name: "report", Stream: true, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+				}, &core.Action{Name: "report", Stream: true, Run: does(func(call *core.Call) {
 					time.Sleep(time.Second) // fake
 					report(call.Sink)
 					time.Sleep(6 * time.Second) // fake
-					return []byte(`1`), nil
-				}})
+				})})
 			}
 		})
 	}
@@ -158,12 +156,11 @@ func TestSendingProgressHoldsUpNoChunk(t *testing.T) {
 		w.after(2 * time.Second)
 		require.True(w, emitted.Load())
 		w.after(time.Minute)
-	}, &core.Action{Name: "report", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "report", Run: does(func(call *core.Call) {
 		time.Sleep(time.Second) // fake
 		go call.Sink.Progress(1, "")
 		time.Sleep(time.Millisecond) // fake
 		call.Sink.Emit(json.RawMessage(`1`))
 		emitted.Store(true)
-		return []byte(`1`), nil
-	}})
+	})})
 }

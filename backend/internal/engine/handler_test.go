@@ -46,12 +46,17 @@ func lateBy(d time.Duration) handler {
 	}
 }
 
-// sleeps returns after d, whatever happens to its context.
-func sleeps(d time.Duration) handler {
-	return func(context.Context, any, *core.Call) ([]byte, error) {
-		time.Sleep(d) // fake
+// does returns after it has done something with its call.
+func does(do func(call *core.Call)) handler {
+	return func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+		do(call)
 		return []byte(`1`), nil
 	}
+}
+
+// sleeps returns after d, whatever happens to its context.
+func sleeps(d time.Duration) handler {
+	return does(func(*core.Call) { time.Sleep(d) }) // fake
 }
 
 func chunk(call *core.Call, n int) { call.Sink.Emit(json.RawMessage(strconv.Itoa(n))) }

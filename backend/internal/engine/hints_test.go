@@ -89,16 +89,3 @@ func TestInvariant12UnfollowedCallHasAHint(t *testing.T) {
 		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
 	}, &core.Action{Name: "work", Run: untilDone})
 }
-
-// Of two hints for a request the newer Watch decides when it is to be cancelled.
-func TestNewerWatchCounts(t *testing.T) {
-	s := newSchedule(10)
-	h := hint("acme", "1", 0, 100)
-	s.push(h, at(0)) // it is ready
-	h.Due, h.Watch, h.CancelAt = at(60), h.Watch+1, at(20)
-	s.push(h, at(0))
-	require.Empty(t, s.advance(at(19)))
-	h.Watch, h.CancelAt = h.Watch-1, time.Time{}
-	s.push(h, at(19))
-	require.Len(t, s.advance(at(20)), 1)
-}

@@ -268,14 +268,13 @@ func TestInvariant07CrashesAreContained(t *testing.T) {
 // Invariant 8: progress is cheap. It is sent at once, then at most every 50 ms, the
 // newest always, and before the end.
 func TestInvariant08ProgressIsCheap(t *testing.T) {
-	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	act := &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		for i := range 990 { // the last report falls between two tellings
 			call.Sink.Progress(float64(i)/10, "")
 			time.Sleep(time.Millisecond)
 		}
 		call.Sink.Progress(12, "falls") // percent does not
-		return []byte(`1`), nil
-	}}
+	})}
 	inBubble(t, settings{}, func(w *world) {
 		r := w.start("work")
 		w.after(time.Minute)
@@ -302,13 +301,12 @@ func TestInvariant08ProgressIsCheap(t *testing.T) {
 func TestInvariant09Bounded(t *testing.T) {
 	var held atomic.Int64
 	var open atomic.Bool
-	act := &core.Action{Name: "flood", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	act := &core.Action{Name: "flood", Run: does(func(call *core.Call) {
 		for range 100_000 {
 			chunk(call, 1)
 			held.Add(1)
 		}
-		return []byte(`1`), nil
-	}}
+	})}
 	inBubbleOn(t, holds(faultstore.Record, &open), settings{}, func(w *world) {
 		w.start("flood")
 		require.LessOrEqual(w, held.Load(), int64(2*maxPendingEvents), "Emit waits: one Record under way, one to come")
@@ -354,8 +352,7 @@ func TestInvariant11Shutdown(t *testing.T) {
 	}
 	inBubble(t, settings{}, func(w *world) {
 		short, long, ignores := w.start("short"), w.start("long"), w.start("unresponsive")
-		inlineLong := w.request("long", wire.ModeAuto)
-		answer := w.submit(inlineLong)
+		inlineLong, answer := w.send("long", wire.ModeAuto)
 		old := *w
 		stopped := make(chan struct{})
 		go func() {
@@ -425,13 +422,12 @@ func TestInvariant13PublishedBeforeRelease(t *testing.T) {
 func TestInvariant14PublishFollowsRecord(t *testing.T) {
 	var open atomic.Bool
 	faults := faultstore.Hooks{Before: holds(faultstore.Record, &open).Before, After: losesReply(faultstore.Record).After}
-	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	act := &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		chunk(call, 1)
 		time.Sleep(time.Second)
 		chunk(call, 2)
 		time.Sleep(time.Second)
-		return []byte(`1`), nil
-	}}
+	})}
 	inBubbleOn(t, faults, settings{}, func(w *world) {
 		r := w.start("work")
 		w.after(500 * time.Millisecond)

@@ -76,8 +76,7 @@ func requireUsed(t require.TestingT, pool *quota.Pool, size, used int64) {
 // call that runs inline.
 func TestInvariant05CancelOfAnotherSubjectsInlineCall(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("work", wire.ModeAuto)
 		require.ErrorIs(w, w.cancel(r, "bob"), store.ErrNotFound)
 		_, err := w.e.Cancel(w.Context(), store.Key{Tenant: "evil", ID: r.ID}, "ann")
 		require.ErrorIs(w, err, store.ErrNotFound)

@@ -17,8 +17,7 @@ import (
 
 func TestInlineLeavesNoTrace(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("quick", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("quick", wire.ModeAuto)
 		w.after(5 * time.Second)
 		require.Equal(w, Ended, got.one(w).Kind)
 		_, _, err := w.store.Read(w.Context(), r.Key, 0, 0)
@@ -31,8 +30,7 @@ func TestInlineLeavesNoTrace(t *testing.T) {
 // where it is; its progress so far is kept.
 func TestPromotion(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("slow", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("slow", wire.ModeAuto)
 		joined := w.submit(r)
 		w.after(4 * time.Second)
 		require.Empty(w, got)
@@ -63,14 +61,8 @@ func TestWhatPromotes(t *testing.T) {
 		r := w.request("fails", wire.ModeSync)
 		require.Equal(w, core.CodeInternal, w.submit(r).one(w).End.Code)
 	},
-		&core.Action{Name: "emits", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-			chunk(call, 1)
-			return []byte(`1`), nil
-		}},
-		&core.Action{Name: "checkpoints", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-			call.Sink.Checkpoint(json.RawMessage(`1`))
-			return []byte(`1`), nil
-		}},
+		&core.Action{Name: "emits", Run: does(func(call *core.Call) { chunk(call, 1) })},
+		&core.Action{Name: "checkpoints", Run: does(func(call *core.Call) { call.Sink.Checkpoint(json.RawMessage(`1`)) })},
 		&core.Action{Name: "fails", Retries: 1, Run: firstReturns(errors.New("first"))},
 		&core.Action{Name: "continues", Run: firstReturns(&core.ContinueError{After: time.Second})})
 }
@@ -91,8 +83,7 @@ func TestPromotionRefused(t *testing.T) {
 // Another process has stored the same id meanwhile.
 func TestPromotionSuperseded(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("slow", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("slow", wire.ModeAuto)
 		w.accept(r)
 		w.after(6 * time.Second)
 		a := got.one(w)
@@ -116,8 +107,7 @@ func TestSyncEndsInTime(t *testing.T) {
 func TestCancelEverywhere(t *testing.T) {
 	inBubble(t, oneWorker, func(w *world) {
 		running, queued := w.start("slow"), w.start("slow")
-		in := w.request("slow", wire.ModeAuto)
-		answer := w.submit(in)
+		in, answer := w.send("slow", wire.ModeAuto)
 		early := w.request("slow", wire.ModeAsync)
 		for _, r := range []*Request{queued, running, in} {
 			require.NoError(w, w.cancel(r, "ann"))

@@ -131,8 +131,7 @@ func TestPromotionHoldsUntilTheCancelIsStored(t *testing.T) {
 		}
 		return nil
 	}), settings{}, func(w *world) {
-		r := w.request("winds down", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("winds down", wire.ModeAuto)
 		w.after(4 * time.Second)
 		require.NoError(w, w.cancel(r, "ann"))
 		require.Zero(w, refused.Load(), "it runs inline")
@@ -146,4 +145,28 @@ func TestPromotionHoldsUntilTheCancelIsStored(t *testing.T) {
 		w.after(time.Minute)
 		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
 	}, &core.Action{Name: "winds down", Run: lateBy(8 * time.Second)})
+}
+
+// Invariant 11: Stop waits for the write that queues a call again which a lost
+// reply left claimed: the store may be closed afterwards.
+func TestInvariant11StopWaitsForReconciliation(t *testing.T) {
+	var lost, queued atomic.Bool
+	faults := faultstore.Hooks{After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
+		switch {
+		case op == faultstore.Accept && !lost.Swap(true):
+			return store.ErrUnavailable
+		case op == faultstore.Finish:
+			time.Sleep(100 * time.Millisecond) // fake
+			queued.Store(true)
+		}
+		return nil
+	})}
+	inBubbleOn(t, faults, settings{}, func(w *world) {
+		w.e.Lease = 0 // as on a store with one owner
+		r := w.request("quick", wire.ModeAsync)
+		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code)
+		w.stopNow()
+		require.True(w, queued.Load())
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,5 +67,16 @@ func TestOutcomes(t *testing.T) {
 			require.Equal(t, c.deadLett, o.End.DeadLetter)
 			require.NotContains(t, o.End.Message, "boom", "only the text of a streamer.Error reaches the wire")
 		})
+	}
+}
+
+// What a handler says of its failure is bounded, and what is no JSON is not
+// sent as such.
+func TestErrorsAreBounded(t *testing.T) {
+	deep := json.RawMessage(strings.Repeat("[", 61) + strings.Repeat("]", 61))
+	for details, kept := range map[string]bool{`{"a":`: false, `{"a":"]]"}`: true, string(deep): false, string(deep[1 : len(deep)-1]): true, "\"\xff\"": false} {
+		end := failed(&core.Error{Code: "x", Message: strings.Repeat("ü", 1<<20), Details: json.RawMessage(details)})
+		require.LessOrEqual(t, len(end.Message), core.MaxErrorText)
+		require.Equal(t, kept, end.Payload != nil, details)
 	}
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,19 +60,17 @@ func TestInvariant03CancelIsNotAnEnd(t *testing.T) {
 // handler still runs and emits.
 func TestInvariant03AnsweredInlineCallIsNotStored(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("unresponsive", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("unresponsive", wire.ModeAuto)
 		w.after(time.Minute)
 		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
 		w.after(2 * time.Hour)
 		got.one(w)
 		_, _, err := w.store.Read(w.Context(), r.Key, 0, 0)
 		require.ErrorIs(w, err, store.ErrNotFound)
-	}, &core.Action{Name: "unresponsive", Timeout: time.Second, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "unresponsive", Timeout: time.Second, Run: does(func(call *core.Call) {
 		time.Sleep(time.Hour) // fake
 		chunk(call, 1)
-		return []byte(`1`), nil
-	}})
+	})})
 }
 
 // Invariant 4: a call that was stored does not run inline when it is sent again.
@@ -94,8 +91,7 @@ func TestInvariant04StoredCallDoesNotRunInline(t *testing.T) {
 func TestInvariant04InlineCallIsNotStoredBesideItsRun(t *testing.T) {
 	var runs counter
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAuto)
-		first := w.submit(r)
+		r, first := w.send("work", wire.ModeAuto)
 		again := w.request("work", wire.ModeAsync)
 		again.Key = r.Key
 		second := w.submit(again)
@@ -124,8 +120,7 @@ func TestInvariant13EndWithoutRunIsPublished(t *testing.T) {
 // remembered meanwhile, publishes the end.
 func TestInvariant13PromotionThatMeetsACancelPublishes(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAuto)
-		w.submit(r)
+		r, _ := w.send("work", wire.ModeAuto)
 		_, err := w.store.Cancel(w.Context(), r.Key, "ann")
 		require.ErrorIs(w, err, store.ErrNotFound)
 		w.after(time.Minute)

@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -129,8 +127,7 @@ func TestPendingCancelMeetsInlineCall(t *testing.T) {
 func TestCancelMeetsPromotion(t *testing.T) {
 	var runs counter
 	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
-		r := w.request("fails", wire.ModeAuto)
-		w.submit(r)
+		r, _ := w.send("fails", wire.ModeAuto)
 		a := w.e.calls.findInline(r.Key)
 		a.cancel(core.ErrCancelled) // as Cancel does before the promotion begins
 		w.after(time.Minute)
@@ -167,18 +164,16 @@ func TestInvariant04ResendMeetsPromotion(t *testing.T) {
 		}
 		return nil
 	}), settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAuto)
-		first := w.submit(r)
+		r, first := w.send("work", wire.ModeAuto)
 		w.after(100 * time.Millisecond)
 		w.submit(r)
 		w.after(time.Minute)
 		require.Equal(w, Accepted, first.one(w).Kind)
 		require.Equal(w, 1, runs.total)
-	}, &core.Action{Name: "work", Run: runs.of(func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "work", Run: runs.of(does(func(call *core.Call) {
 		time.Sleep(200 * time.Millisecond) // fake
 		chunk(call, 1)
-		return []byte(`1`), nil
-	})})
+	}))})
 }
 
 // A quarantined attempt that ignores its end stays in quarantine: a crash that it
@@ -207,13 +202,12 @@ func TestPromotionSendsNewestProgress(t *testing.T) {
 		sent := w.box.of("c1", wire.TypeProgress)
 		require.NotEmpty(w, sent)
 		require.InDelta(w, 90, *sent[len(sent)-1].Percent, 0)
-	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		call.Sink.Progress(10, "")
 		time.Sleep(5*time.Second + 5*time.Millisecond) // fake
 		call.Sink.Progress(90, "")
 		time.Sleep(10 * time.Second) // fake
-		return []byte(`1`), nil
-	}})
+	})})
 }
 
 // What a handler says for good counts during a shutdown, too.
@@ -232,38 +226,12 @@ func TestPermanentFailureAtShutdown(t *testing.T) {
 func TestPromotionWhoseReplyWasLost(t *testing.T) {
 	inBubbleOn(t, losesReply(faultstore.Accept), settings{}, func(w *world) {
 		w.e.Lease = 0 // as on a store with one owner
-		r := w.request("slow", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("slow", wire.ModeAuto)
 		w.after(6 * time.Second)
 		require.Equal(w, core.CodeUnavailable, got.one(w).Err.Code)
 		w.after(time.Minute)
 		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
 	}, &core.Action{Name: "slow", Run: takes(10 * time.Second)})
-}
-
-// Calls that are cancelled while they wait leave no places behind.
-func TestCancelledItemsLeaveTheirQueue(t *testing.T) {
-	s := newSchedule(100)
-	now := time.Now()
-	for range 10_000 {
-		k := store.Key{Tenant: "acme", ID: wire.NewID()}
-		s.push(store.Hint{Key: k, Due: now, Deadline: now.Add(time.Hour)}, now)
-		s.remove(k)
-	}
-	require.Less(t, len(s.ready["acme"].items), 100)
-	_, found := s.pop(true)
-	require.False(t, found)
-}
-
-// What a handler says of its failure is bounded, and what is no JSON is not
-// sent as such.
-func TestErrorsAreBounded(t *testing.T) {
-	deep := json.RawMessage(strings.Repeat("[", 61) + strings.Repeat("]", 61))
-	for details, kept := range map[string]bool{`{"a":`: false, `{"a":"]]"}`: true, string(deep): false, string(deep[1 : len(deep)-1]): true, "\"\xff\"": false} {
-		end := failed(&core.Error{Code: "x", Message: strings.Repeat("ü", 1<<20), Details: json.RawMessage(details)})
-		require.LessOrEqual(t, len(end.Message), core.MaxErrorText)
-		require.Equal(t, kept, end.Payload != nil, details)
-	}
 }
 
 // Stop returns though the store takes no outcome any more.
@@ -280,20 +248,18 @@ func TestStopOnAFullDisk(t *testing.T) {
 		w.stopNow()
 		require.Less(w, time.Since(begun), time.Minute)
 		w.after(2 * time.Hour)
-	}, &core.Action{Name: "emits", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "emits", Run: does(func(call *core.Call) {
 		for i := range 3600 {
 			chunk(call, i)
 			time.Sleep(time.Second) // fake
 		}
-		return []byte(`1`), nil
-	}})
+	})})
 }
 
 // A cancel that was answered ok is stored with the promotion that it meets.
 func TestPromotionStoresTheCancel(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("winds down", wire.ModeAuto)
-		w.submit(r)
+		r, _ := w.send("winds down", wire.ModeAuto)
 		w.after(4 * time.Second)
 		require.NoError(w, w.cancel(r, "ann"))
 		w.after(2 * time.Second)
@@ -309,8 +275,7 @@ func TestPromotionStoresTheCancel(t *testing.T) {
 func TestInvariant04MeetsACallBeingStored(t *testing.T) {
 	var runs counter
 	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
-		first := w.request("quick", wire.ModeAsync)
-		got := w.submit(first)
+		first, got := w.send("quick", wire.ModeAsync)
 		w.after(10 * time.Millisecond) // whoever comes to the store first is stored
 		other := w.request("other", wire.ModeAuto)
 		other.Key = first.Key

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,13 +21,12 @@ func TestInvariant14RepeatedRecordIsTheSame(t *testing.T) {
 		r := w.start("work")
 		w.after(2 * time.Second)
 		require.Equal(w, `ack c1 c2 ok1`, list(w.events(r.Key)))
-	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		chunk(call, 1)
 		time.Sleep(time.Millisecond) // fake: the reply is lost meanwhile
 		chunk(call, 2)
 		time.Sleep(time.Second) // fake
-		return []byte(`1`), nil
-	}})
+	})})
 }
 
 // Invariant 14: a running call learns from Record that another process has
@@ -66,7 +67,7 @@ func TestInvariant08ProgressCostsNoWrite(t *testing.T) {
 		require.EqualValues(w, 1, records.Load())
 		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
 		require.EqualValues(w, 51, w.state(r.Key).Progress.Rev)
-	}, &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		for i := range 50 {
 			call.Sink.Progress(float64(i), "")
 			time.Sleep(100 * time.Millisecond) // fake
@@ -75,6 +76,28 @@ func TestInvariant08ProgressCostsNoWrite(t *testing.T) {
 		chunk(call, 1)
 		time.Sleep(5 * time.Second) // fake
 		call.Sink.Progress(99, "")
-		return []byte(`1`), nil
-	}})
+	})})
+}
+
+// Invariant 9: large chunks are bounded by their bytes while the store takes none.
+func TestInvariant09LargeChunksAreBounded(t *testing.T) {
+	const size = 60 << 10
+	var open atomic.Bool
+	var emitted atomic.Int64
+	closed := func() bool { return !open.Load() }
+	inBubbleOn(t, fails(faultstore.Record, closed), settings{}, func(w *world) {
+		r := w.start("flood")
+		w.after(10 * time.Second)
+		require.LessOrEqual(w, emitted.Load()*size, int64(2*maxPendingBytes), "one Record under way, one to come")
+		open.Store(true)
+		w.after(time.Minute)
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Len(w, w.events(r.Key), 102)
+	}, &core.Action{Name: "flood", Run: does(func(call *core.Call) {
+		data := json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)
+		for range 100 {
+			call.Sink.Emit(data)
+			emitted.Add(1)
+		}
+	})})
 }

@@ -139,3 +139,37 @@ func TestCancelAfterOutlivesTheProcess(t *testing.T) {
 		require.Equal(w, store.Cancelled, w.state(followed).Status)
 	}, &core.Action{Name: "work", Run: untilDone, Timeout: 100 * time.Hour})
 }
+
+// Invariant 9: however many calls lose their last subscriber at once, and are
+// cancelled for it, the writes at a time are bounded.
+func TestInvariant09WritesOfManyCallsAreBounded(t *testing.T) {
+	const calls = 4 * finishers
+	var writes counter
+	count := func(op faultstore.Op, _ store.Key) error {
+		if op == faultstore.Watch || op == faultstore.CancelUnsubscribed {
+			defer writes.begin()()
+			time.Sleep(time.Millisecond) // fake
+		}
+		return nil
+	}
+	inBubbleOn(t, faultstore.Hooks{Before: count}, noSweep, func(w *world) {
+		var keys []store.Key
+		for range calls {
+			keys = append(keys, w.start("quick", cancelAfter(time.Minute), delay(10*time.Hour)).Key)
+		}
+		w.disconnect(c1)
+		w.after(time.Second)
+		require.Equal(w, watchers, writes.most)
+		writes.most = 0
+		for _, k := range keys {
+			w.forget(k)
+		}
+		w.after(2 * time.Minute)
+		_, err := w.e.Sweep(w.Context(), w.s.shards, time.Now(), calls)
+		require.NoError(w, err)
+		require.Equal(w, finishers, writes.most)
+		for _, k := range keys {
+			require.Equal(w, store.Cancelled, w.state(k).Status)
+		}
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
+}

@@ -256,13 +256,18 @@ func (w *world) submit(r *Request) answers {
 	return got
 }
 
-// start submits a request that is stored at once, and returns it.
-func (w *world) start(action string, changes ...func(*Request)) *Request {
-	r := w.request(action, wire.ModeAsync)
+// send makes a request and submits it.
+func (w *world) send(action, mode string, changes ...func(*Request)) (*Request, answers) {
+	r := w.request(action, mode)
 	for _, change := range changes {
 		change(r)
 	}
-	w.submit(r)
+	return r, w.submit(r)
+}
+
+// start sends a request that is stored at once.
+func (w *world) start(action string, changes ...func(*Request)) *Request {
+	r, _ := w.send(action, wire.ModeAsync, changes...)
 	return r
 }
 
