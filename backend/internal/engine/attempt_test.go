@@ -42,8 +42,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	t.Run("queued", func(t *testing.T) {
 		inBubble(t, settings{}, func(w *world) {
 			r := w.start("exit", delay(time.Second))
-			w.after(time.Hour)
-			require.Equal(w, store.Failed, w.state(r.Key).Status)
+			require.Equal(w, store.Failed, w.statusAfter(time.Hour, r.Key))
 			require.Empty(w, w.e.calls.attempts())
 		}, exit)
 	})

@@ -19,10 +19,8 @@ func TestInvariant12EarlyHintIsKept(t *testing.T) {
 		r := w.start("quick", delay(time.Hour))
 		w.forget(r.Key)
 		w.s.Enqueue(store.Hint{Key: r.Key, Due: time.Now(), Status: store.Queued, Deadline: time.Now().Add(24 * time.Hour)})
-		w.after(time.Minute)
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
-		w.after(time.Hour)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Queued, w.statusAfter(time.Minute, r.Key))
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Hour, r.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
@@ -37,10 +35,8 @@ func TestInvariant12HintOfALeasedCallIsKept(t *testing.T) {
 		hint := s.Hint()
 		hint.Due = time.Now()
 		w.s.Enqueue(hint)
-		w.after(4 * time.Minute)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Running, w.statusAfter(4*time.Minute, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
@@ -83,9 +79,7 @@ func TestInvariant07OldHintDoesNotEndQuarantine(t *testing.T) {
 func TestInvariant12UnfollowedCallHasAHint(t *testing.T) {
 	inBubble(t, noSweep, func(w *world) {
 		r := w.start("work", cancelAfter(5*time.Minute), from(""))
-		w.after(4 * time.Minute)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Running, w.statusAfter(4*time.Minute, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }

@@ -193,17 +193,14 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 func TestInvariant06ThreeVerbs(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		stays, unfollowed := w.start("work"), w.start("work", cancelAfter(time.Minute))
-		w.after(10 * time.Minute)
-		require.Equal(w, store.Running, w.state(unfollowed.Key).Status, "somebody follows")
+		require.Equal(w, store.Running, w.statusAfter(10*time.Minute, unfollowed.Key), "somebody follows")
 
 		w.disconnect(c1) // disconnect
 		w.after(59 * time.Second)
 		w.follow(c1, unfollowed.ID)
-		w.after(10 * time.Second)
-		require.Equal(w, store.Running, w.state(unfollowed.Key).Status, "somebody came back in time")
+		require.Equal(w, store.Running, w.statusAfter(10*time.Second, unfollowed.Key), "somebody came back in time")
 		w.unfollow(c1, unfollowed.ID) // detach
-		w.after(61 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(unfollowed.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(61*time.Second, unfollowed.Key))
 
 		require.Equal(w, store.Running, w.state(stays.Key).Status)
 		require.ErrorIs(w, w.cancel(stays, "bob"), store.ErrNotFound, "another subject's")

@@ -150,10 +150,8 @@ func TestDelay(t *testing.T) {
 		r := w.request("quick", wire.ModeAuto)
 		r.Delay = time.Hour
 		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
-		w.after(time.Hour - time.Millisecond)
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
-		w.after(time.Millisecond)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Queued, w.statusAfter(time.Hour-time.Millisecond, r.Key))
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Millisecond, r.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
@@ -168,10 +166,8 @@ func TestUnresponsiveHandlers(t *testing.T) {
 	inBubble(t, oneWorker, func(w *world) {
 		r, next := w.start("unresponsive"), w.start("quick")
 		require.NoError(w, w.cancel(r, "ann"))
-		w.after(9 * time.Second)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
-		w.after(2 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Running, w.statusAfter(9*time.Second, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Second, r.Key))
 		require.Equal(w, store.Succeeded, w.state(next.Key).Status)
 		w.after(2 * time.Hour)
 		require.Equal(w, `ack error:cancelled`, list(w.events(r.Key)))
@@ -262,12 +258,10 @@ func TestActionWithoutHandler(t *testing.T) {
 		w.stop()
 		w.reg = &core.Registry{}
 		w.boot()
-		w.after(10 * time.Minute)
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
+		require.Equal(w, store.Queued, w.statusAfter(10*time.Minute, r.Key))
 		w.stop()
 		w.reg = with
 		w.boot()
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Succeeded, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "old", Run: ok(`1`)})
 }

@@ -26,8 +26,7 @@ func TestTimerThatIsEarly(t *testing.T) {
 		require.True(w, w.s.timer.Stop())
 		w.s.mu.Unlock()
 		w.s.onTimer() // an hour early
-		w.after(time.Hour + time.Second)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Hour+time.Second, r.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
@@ -106,10 +105,8 @@ func TestLostClaimsHoldTheirWorkers(t *testing.T) {
 				require.NoError(w, err)
 				w.after(time.Second) // it has learnt that its claim is lost
 				next := w.start("quick")
-				w.after(c.next - 2*time.Second)
-				require.Equal(w, store.Queued, w.state(next.Key).Status)
-				w.after(3 * time.Second)
-				require.Equal(w, store.Succeeded, w.state(next.Key).Status)
+				require.Equal(w, store.Queued, w.statusAfter(c.next-2*time.Second, next.Key))
+				require.Equal(w, store.Succeeded, w.statusAfter(3*time.Second, next.Key))
 				if name == "returns" {
 					require.Equal(w, 1, runs.most)
 				}
@@ -142,8 +139,7 @@ func TestPromotionHoldsUntilTheCancelIsStored(t *testing.T) {
 		require.Equal(w, Accepted, got.one(w).Kind)
 		require.True(w, got.one(w).State.CancelRequested)
 		require.True(w, w.state(r.Key).CancelRequested)
-		w.after(time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(time.Minute, r.Key))
 	}, &core.Action{Name: "winds down", Run: lateBy(8 * time.Second)})
 }
 

@@ -85,8 +85,7 @@ func TestDelayedCallsDelayNoOthers(t *testing.T) {
 		}
 		w.start("slow")
 		waits := w.start("quick")
-		w.after(time.Hour)
-		require.Equal(w, store.Succeeded, w.state(waits.Key).Status)
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Hour, waits.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)}, &core.Action{Name: "slow", Run: takes(time.Second)})
 }
 
@@ -96,8 +95,7 @@ func TestUnfollowedCallIsCancelledInTheEnd(t *testing.T) {
 	twice := func() bool { return tries.Add(1) < 3 }
 	inBubbleOn(t, fails(faultstore.Cancel, twice), settings{}, func(w *world) {
 		r := w.start("work", cancelAfter(time.Minute), from(""))
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
@@ -130,8 +128,7 @@ func TestCancelMeetsPromotion(t *testing.T) {
 		r, _ := w.send("fails", wire.ModeAuto)
 		a := w.e.calls.findInline(r.Key)
 		a.cancel(core.ErrCancelled) // as Cancel does before the promotion begins
-		w.after(time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(time.Minute, r.Key))
 		require.Equal(w, 1, runs.total)
 	}, &core.Action{Name: "fails", Retries: 5, Run: runs.of(firstReturns(errors.New("once")))})
 }
@@ -229,8 +226,7 @@ func TestPromotionWhoseReplyWasLost(t *testing.T) {
 		r, got := w.send("slow", wire.ModeAuto)
 		w.after(6 * time.Second)
 		require.Equal(w, core.CodeUnavailable, got.one(w).Err.Code)
-		w.after(time.Minute)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Minute, r.Key))
 	}, &core.Action{Name: "slow", Run: takes(10 * time.Second)})
 }
 

@@ -36,8 +36,7 @@ func TestInvariant14RecordReturnsTheCancel(t *testing.T) {
 		r := w.start("emits")
 		_, err := w.store.Cancel(w.Context(), r.Key, "ann")
 		require.NoError(w, err)
-		w.after(2 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Second, r.Key))
 	}, &core.Action{Name: "emits", Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 		for i := 0; ctx.Err() == nil && i < 1000; i++ {
 			chunk(call, i)
@@ -90,8 +89,7 @@ func TestInvariant09LargeChunksAreBounded(t *testing.T) {
 		w.after(10 * time.Second)
 		require.LessOrEqual(w, emitted.Load()*size, int64(2*maxPendingBytes), "one Record under way, one to come")
 		open.Store(true)
-		w.after(time.Minute)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Minute, r.Key))
 		require.Len(w, w.events(r.Key), 102)
 	}, &core.Action{Name: "flood", Run: does(func(call *core.Call) {
 		data := json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)

@@ -63,8 +63,7 @@ func TestInvariant06FollowedCallIsNotCancelled(t *testing.T) {
 		broken.Store(true)
 		w.follow(c1, r.ID)
 		broken.Store(false)
-		w.after(4 * time.Minute)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
+		require.Equal(w, store.Running, w.statusAfter(4*time.Minute, r.Key))
 		require.True(w, w.state(r.Key).UnsubscribedAt.IsZero())
 	}, &core.Action{Name: "work", Run: untilDone})
 }
@@ -74,8 +73,7 @@ func TestInvariant06FollowedCallIsNotCancelled(t *testing.T) {
 func TestInvariant06EndedConnectionDoesNotFollow(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		r := w.start("work", cancelAfter(time.Minute), from("gone"))
-		w.after(61 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(61*time.Second, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
@@ -91,8 +89,7 @@ func TestDisconnectDoesNotWaitForTheStore(t *testing.T) {
 		require.Zero(w, time.Since(begun))
 		w.after(time.Minute)
 		w.link.cut.Store(false)
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
@@ -119,24 +116,19 @@ func TestCancelAfterOutlivesTheProcess(t *testing.T) {
 		for _, k := range []store.Key{unfollowed, followed, waits, met} {
 			require.False(w, w.state(k).Status.Ended())
 		}
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(unfollowed).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, unfollowed))
 		require.Equal(w, store.Cancelled, w.state(waits).Status)
 		require.Equal(w, store.Running, w.state(met).Status, "its time came after the restart")
 		require.Equal(w, store.Running, w.state(followed).Status)
-		w.after(time.Hour)
-		require.Equal(w, store.Running, w.state(followed).Status)
+		require.Equal(w, store.Running, w.statusAfter(time.Hour, followed))
 
 		reopen() // the time starts anew
-		w.after(9 * time.Minute)
-		require.Equal(w, store.Running, w.state(followed).Status)
+		require.Equal(w, store.Running, w.statusAfter(9*time.Minute, followed))
 		w.follow(c2, followed.ID)
 		w.after(time.Hour)
 		w.unfollow(c2, followed.ID)
-		w.after(9 * time.Minute)
-		require.Equal(w, store.Running, w.state(followed).Status)
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(followed).Status)
+		require.Equal(w, store.Running, w.statusAfter(9*time.Minute, followed))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, followed))
 	}, &core.Action{Name: "work", Run: untilDone, Timeout: 100 * time.Hour})
 }
 

@@ -133,8 +133,7 @@ func TestRunningCallLearnsOfCancel(t *testing.T) {
 		w.after(45*time.Second + 300*time.Millisecond)
 		_, err := w.store.Cancel(w.Context(), r.Key, "ann") // by another process
 		require.NoError(w, err)
-		w.after(2 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Second, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 

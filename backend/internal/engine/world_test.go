@@ -310,6 +310,12 @@ func (w *world) state(k store.Key) store.State {
 	return s
 }
 
+// statusAfter lets fake time pass, and returns the status of a request then.
+func (w *world) statusAfter(d time.Duration, k store.Key) store.Status {
+	w.after(d)
+	return w.state(k).Status
+}
+
 func (w *world) events(k store.Key) []store.Event {
 	_, events, err := w.store.Read(w.Context(), k, 0, 1<<30)
 	require.NoError(w, err)
