@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -51,11 +51,9 @@ func TestPromotion(t *testing.T) {
 func TestWhatPromotes(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		for _, name := range []string{"emits", "checkpoints", "fails", "continues"} {
-			r := w.request(name, wire.ModeAuto)
-			got := w.submit(r)
-			w.after(time.Minute)
+			r, got := w.send(name, wire.ModeAuto)
+			require.Equal(w, store.Succeeded, w.statusAfter(time.Minute, r.Key), name)
 			require.Equal(w, Accepted, got.one(w).Kind, name)
-			require.Equal(w, store.Succeeded, w.state(r.Key).Status, name)
 		}
 		// Of mode sync nothing is ever stored.
 		r := w.request("fails", wire.ModeSync)
@@ -114,7 +112,6 @@ func TestCancelEverywhere(t *testing.T) {
 		}
 		require.ErrorIs(w, w.cancel(early, "ann"), store.ErrNotFound)
 		require.Equal(w, Accepted, w.submit(early).one(w).Kind)
-		synctest.Wait()
 		for _, r := range []*Request{queued, running, early} {
 			require.Equal(w, `ack error:cancelled`, list(w.events(r.Key)))
 		}
@@ -147,9 +144,8 @@ func TestDeadlines(t *testing.T) {
 
 func TestDelay(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("quick", wire.ModeAuto)
-		r.Delay = time.Hour
-		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
+		r, got := w.send("quick", wire.ModeAuto, delay(time.Hour))
+		require.Equal(w, Accepted, got.one(w).Kind)
 		require.Equal(w, store.Queued, w.statusAfter(time.Hour-time.Millisecond, r.Key))
 		require.Equal(w, store.Succeeded, w.statusAfter(time.Millisecond, r.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
@@ -201,14 +197,14 @@ func TestCheckpoints(t *testing.T) {
 			chunk(call, 2)
 			return nil, errors.New("once")
 		case 2:
-			require.Equal(t, `"one"`, string(call.Checkpoint))
+			assert.Equal(t, `"one"`, string(call.Checkpoint))
 			return nil, errors.New("twice, before it did anything")
 		case 3:
 			chunk(call, 2)
 			call.Sink.Checkpoint(json.RawMessage(`"two"`))
 			return nil, &core.ContinueError{}
 		}
-		require.Equal(t, `"two"`, string(call.Checkpoint))
+		assert.Equal(t, `"two"`, string(call.Checkpoint))
 		chunk(call, 3)
 		return []byte(`1`), nil
 	}}

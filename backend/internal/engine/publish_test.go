@@ -18,11 +18,10 @@ func TestInvariant03PublishedWhenStored(t *testing.T) {
 	var open atomic.Bool
 	closed := func() bool { return !open.Load() }
 	inBubbleOn(t, fails(faultstore.Finish, closed), settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
-		w.after(3 * time.Second)
+		r, got := w.send("work", wire.ModeAsync)
+		require.Equal(w, Accepted, got.one(w).Kind)
+		require.Equal(w, store.Running, w.statusAfter(3*time.Second, r.Key))
 		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError), "sent, and not stored")
-		require.Equal(w, store.Running, w.state(r.Key).Status)
 		open.Store(true)
 		w.after(time.Minute)
 		require.Len(w, w.box.of("c1", wire.TypeResult, wire.TypeError), 1)
@@ -35,9 +34,8 @@ func TestInvariant03EndOfLostClaimIsNotPublished(t *testing.T) {
 		r := w.start("work")
 		_, err := w.store.Finish(w.Context(), store.Fence{Key: r.Key, Fence: 1}, store.Outcome{Due: time.Now().Add(24 * time.Hour)})
 		require.NoError(w, err)
-		w.after(time.Minute)
+		require.Equal(w, store.Queued, w.statusAfter(time.Minute, r.Key))
 		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError))
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
 	}, &core.Action{Name: "work", Run: takes(10 * time.Second)})
 }
 
@@ -79,9 +77,8 @@ func TestInvariant04StoredCallDoesNotRunInline(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		r := w.start("work")
 		w.after(time.Second)
-		again := w.request("work", wire.ModeAuto)
-		again.Key = r.Key
-		require.Equal(w, Known, w.submit(again).one(w).Kind)
+		_, again := w.send("work", wire.ModeAuto, sameID(r))
+		require.Equal(w, Known, again.one(w).Kind)
 		require.Equal(w, 1, runs.total)
 	}, &core.Action{Name: "work", Run: runs.of(ok(`1`))})
 }
@@ -92,9 +89,7 @@ func TestInvariant04InlineCallIsNotStoredBesideItsRun(t *testing.T) {
 	var runs counter
 	inBubble(t, settings{}, func(w *world) {
 		r, first := w.send("work", wire.ModeAuto)
-		again := w.request("work", wire.ModeAsync)
-		again.Key = r.Key
-		second := w.submit(again)
+		_, second := w.send("work", wire.ModeAsync, sameID(r))
 		w.after(time.Minute)
 		require.Equal(w, Ended, first.one(w).Kind)
 		require.Equal(w, Ended, second.one(w).Kind)

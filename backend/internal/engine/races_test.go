@@ -139,9 +139,7 @@ func TestCancelMeetsAcceptance(t *testing.T) {
 		time.Sleep(10 * time.Millisecond) // fake
 		return nil
 	}), settings{}, func(w *world) {
-		r := w.request("quick", wire.ModeAsync)
-		r.Delay = 20 * time.Hour
-		got := w.submit(r)
+		r, got := w.send("quick", wire.ModeAsync, delay(20*time.Hour))
 		time.Sleep(5 * time.Millisecond) // fake
 		require.NoError(w, w.cancel(r, "ann"))
 		w.after(time.Second)
@@ -273,13 +271,9 @@ func TestInvariant04MeetsACallBeingStored(t *testing.T) {
 	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
 		first, got := w.send("quick", wire.ModeAsync)
 		w.after(10 * time.Millisecond) // whoever comes to the store first is stored
-		other := w.request("other", wire.ModeAuto)
-		other.Key = first.Key
-		refused := w.submit(other)
+		_, refused := w.send("other", wire.ModeAuto, sameID(first))
 		w.after(10 * time.Millisecond)
-		same := w.request("quick", wire.ModeAuto)
-		same.Key = first.Key
-		known := w.submit(same)
+		_, known := w.send("quick", wire.ModeAuto, sameID(first))
 		w.after(time.Second)
 		require.Equal(w, Accepted, got.one(w).Kind)
 		require.Equal(w, Refused, refused.one(w).Kind)

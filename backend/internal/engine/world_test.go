@@ -275,6 +275,7 @@ func (w *world) start(action string, changes ...func(*Request)) *Request {
 func delay(d time.Duration) func(*Request)       { return func(r *Request) { r.Delay = d } }
 func timeout(d time.Duration) func(*Request)     { return func(r *Request) { r.Timeout = d } }
 func cancelAfter(d time.Duration) func(*Request) { return func(r *Request) { r.CancelAfter = &d } }
+func sameID(as *Request) func(*Request)          { return func(r *Request) { r.Key = as.Key } }
 func from(connection string) func(*Request)      { return func(r *Request) { r.Connection = connection } }
 
 // accept stores a request as another process would.
