@@ -83,19 +83,24 @@ func TestDelayedCallsDelayNoOthers(t *testing.T) {
 		for range 40 {
 			w.start("quick", delay(20*24*time.Hour), func(r *Request) { r.Tenant = "greedy" })
 		}
+		w.s.mu.Lock()
+		require.Zero(w, w.s.schedule.len(), "they wait in the store")
+		w.s.mu.Unlock()
 		w.start("slow")
 		waits := w.start("quick")
 		require.Equal(w, store.Succeeded, w.statusAfter(time.Hour, waits.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)}, &core.Action{Name: "slow", Run: takes(time.Second)})
 }
 
-// The cancel of an abandoned call is tried until it is done.
+// The cancel of a call that nobody follows is tried until it is done.
 func TestUnfollowedCallIsCancelledInTheEnd(t *testing.T) {
 	var tries atomic.Int32
 	twice := func() bool { return tries.Add(1) < 3 }
-	inBubbleOn(t, fails(faultstore.Cancel, twice), settings{}, func(w *world) {
+	inBubbleOn(t, fails(faultstore.CancelUnsubscribed, twice), settings{}, func(w *world) {
 		r := w.start("work", cancelAfter(time.Minute), from(""))
-		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
+		require.Equal(w, store.Running, w.statusAfter(90*time.Second, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(3*time.Minute, r.Key))
+		require.EqualValues(w, 3, tries.Load())
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
@@ -153,12 +158,13 @@ func TestCancelMeetsAcceptance(t *testing.T) {
 func TestInvariant04ResendMeetsPromotion(t *testing.T) {
 	var reads atomic.Int32
 	var runs counter
-	inBubbleOn(t, after(faultstore.Read, func() error {
-		if reads.Add(1) == 2 {
+	faults := faultstore.Hooks{After: func(op faultstore.Op, _ store.Key, err error) error {
+		if op == faultstore.Read && reads.Add(1) == 2 {
 			time.Sleep(time.Second) // fake
 		}
-		return nil
-	}), settings{}, func(w *world) {
+		return err
+	}}
+	inBubbleOn(t, faults, settings{}, func(w *world) {
 		r, first := w.send("work", wire.ModeAuto)
 		w.after(100 * time.Millisecond)
 		w.submit(r)

@@ -68,6 +68,7 @@ func TestRunWithoutScheduler(t *testing.T) {
 			cancel()
 			require.NoError(w, err)
 			require.Nil(w, ran.Handler)
+			require.Equal(w, r.Key, ran.Next.Key)
 			require.False(w, ran.Next.Due.After(time.Now()))
 			s := w.state(r.Key)
 			require.Equal(w, store.Queued, s.Status)
