@@ -133,7 +133,7 @@ func TestStopBeforeTheHandlerIsCalled(t *testing.T) {
 			w.stopNow()
 			w.after(time.Minute)
 			got.one(w)
-			require.Zero(w, runs.total)
+			require.Zero(w, runs.total.Load())
 		}, &core.Action{Name: "quick", Run: runs.of(ok(`1`))})
 	}
 }

@@ -41,7 +41,7 @@ func fails(which faultstore.Op, broken func() bool) faultstore.Hooks {
 func holds(which faultstore.Op, open *atomic.Bool) faultstore.Hooks {
 	return before(which, func() error {
 		for !open.Load() {
-			time.Sleep(time.Millisecond) // fake
+			<-time.After(time.Millisecond) // fake
 		}
 		return nil
 	})
@@ -50,7 +50,7 @@ func holds(which faultstore.Op, open *atomic.Bool) faultstore.Hooks {
 // slowly delays an operation.
 func slowly(d time.Duration, which faultstore.Op) faultstore.Hooks {
 	return before(which, func() error {
-		time.Sleep(d) // fake
+		<-time.After(d) // fake
 		return nil
 	})
 }

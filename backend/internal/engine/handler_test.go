@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
@@ -41,7 +41,7 @@ func untilDone(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
 func lateBy(d time.Duration) handler {
 	return func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
 		<-ctx.Done()
-		time.Sleep(d) // fake
+		<-time.After(d) // fake
 		return nil, ctx.Err()
 	}
 }
@@ -56,7 +56,7 @@ func does(do func(call *core.Call)) handler {
 
 // sleeps returns after d, whatever happens to its context.
 func sleeps(d time.Duration) handler {
-	return does(func(*core.Call) { time.Sleep(d) }) // fake
+	return does(func(*core.Call) { <-time.After(d) }) // fake
 }
 
 func chunk(call *core.Call, n int) { call.Sink.Emit(json.RawMessage(strconv.Itoa(n))) }
@@ -71,31 +71,25 @@ func firstReturns(err error) handler {
 	}
 }
 
-// counter counts how often something runs, and how often at a time. Its fields
-// are read when the bubble is idle.
-type counter struct {
-	mu               sync.Mutex
-	total, now, most int
-}
+// counter counts how often something runs, and how often at a time.
+type counter struct{ total, now, most atomic.Int32 }
 
-// begin counts a run, which lasts until end is called.
-func (c *counter) begin() (end func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total++
-	c.now++
-	c.most = max(c.most, c.now)
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.now--
+// count counts a run, which lasts until end is called.
+func (c *counter) count() (end func()) {
+	c.total.Add(1)
+	now := c.now.Add(1)
+	for {
+		most := c.most.Load()
+		if now <= most || c.most.CompareAndSwap(most, now) {
+			return func() { c.now.Add(-1) }
+		}
 	}
 }
 
 // of returns a handler whose runs are counted.
 func (c *counter) of(next handler) handler {
 	return func(ctx context.Context, in any, call *core.Call) ([]byte, error) {
-		defer c.begin()()
+		defer c.count()()
 		return next(ctx, in, call)
 	}
 }

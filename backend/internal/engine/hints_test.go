@@ -67,7 +67,7 @@ func TestInvariant07OldHintDoesNotEndQuarantine(t *testing.T) {
 		}
 		w.s.Enqueue(hints...)
 		w.after(10 * time.Minute)
-		require.Equal(w, 1, runs.most)
+		require.EqualValues(w, 1, runs.most.Load())
 		for i := range hints {
 			require.Equal(w, store.Succeeded, w.state(hints[i].Key).Status)
 		}

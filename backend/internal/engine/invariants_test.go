@@ -167,7 +167,7 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 		got := w.submit(r).one(w)
 		require.Equal(w, Known, got.Kind)
 		require.Equal(w, store.Succeeded, got.State.Status)
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 
 		other := *r
 		other.Payload = []byte(`{"other":1}`)
@@ -184,7 +184,7 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 		w.after(2 * time.Second)
 		require.Equal(w, `1`, string(first.one(w).End.Payload))
 		require.Equal(w, `1`, string(again.one(w).End.Payload))
-		require.Equal(w, 2, runs.total)
+		require.EqualValues(w, 2, runs.total.Load())
 	}, act)
 }
 
@@ -377,16 +377,16 @@ func TestInvariant12QueuesCarryHints(t *testing.T) {
 		r := w.start("work", delay(10*time.Second))
 		w.forget(r.Key) // lost
 		w.after(20 * time.Second)
-		require.Zero(w, runs.total)
+		require.Zero(w, runs.total.Load())
 		w.after(time.Minute)
-		require.Equal(w, 1, runs.total, "the sweeper found it")
+		require.EqualValues(w, 1, runs.total.Load(), "the sweeper found it")
 
 		s := w.state(r.Key)
 		hint := s.Hint()
 		hint.Due = time.Now()
 		w.s.Enqueue(hint, hint) // doubled, and late
 		synctest.Wait()
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "work", Run: runs.of(ok(`1`))})
 }
 

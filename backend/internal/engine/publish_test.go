@@ -79,7 +79,7 @@ func TestInvariant04StoredCallDoesNotRunInline(t *testing.T) {
 		w.after(time.Second)
 		_, again := w.send("work", wire.ModeAuto, sameID(r))
 		require.Equal(w, Known, again.one(w).Kind)
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "work", Run: runs.of(ok(`1`))})
 }
 
@@ -93,7 +93,7 @@ func TestInvariant04InlineCallIsNotStoredBesideItsRun(t *testing.T) {
 		w.after(time.Minute)
 		require.Equal(w, Ended, first.one(w).Kind)
 		require.Equal(w, Ended, second.one(w).Kind)
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "work", Run: runs.of(sleeps(time.Second))})
 }
 

@@ -134,7 +134,7 @@ func TestCancelMeetsPromotion(t *testing.T) {
 		a := w.e.calls.findInline(r.Key)
 		a.cancel(core.ErrCancelled) // as Cancel does before the promotion begins
 		require.Equal(w, store.Cancelled, w.statusAfter(time.Minute, r.Key))
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "fails", Retries: 5, Run: runs.of(firstReturns(errors.New("once")))})
 }
 
@@ -170,7 +170,7 @@ func TestInvariant04ResendMeetsPromotion(t *testing.T) {
 		w.submit(r)
 		w.after(time.Minute)
 		require.Equal(w, Accepted, first.one(w).Kind)
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "work", Run: runs.of(does(func(call *core.Call) {
 		time.Sleep(200 * time.Millisecond) // fake
 		chunk(call, 1)
@@ -189,7 +189,7 @@ func TestUnresponsiveAttemptStaysInQuarantine(t *testing.T) {
 			w.s.mu.Unlock()
 		}
 		w.after(time.Hour)
-		require.Equal(w, 1, runs.most)
+		require.EqualValues(w, 1, runs.most.Load())
 		w.requireIdle()
 	}, &core.Action{Name: "unresponsive", Timeout: 5 * time.Second, Run: runs.of(sleeps(10 * time.Minute))})
 }
@@ -285,6 +285,6 @@ func TestInvariant04MeetsACallBeingStored(t *testing.T) {
 		require.Equal(w, Refused, refused.one(w).Kind)
 		require.Equal(w, core.CodeConflict, refused.one(w).Err.Code)
 		require.Equal(w, Known, known.one(w).Kind)
-		require.Equal(w, 1, runs.total)
+		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "quick", Run: runs.of(ok(`1`))}, &core.Action{Name: "other", Run: ok(`2`)})
 }

@@ -139,7 +139,7 @@ func TestInvariant09WritesOfManyCallsAreBounded(t *testing.T) {
 	var writes counter
 	count := func(op faultstore.Op, _ store.Key) error {
 		if op == faultstore.Watch || op == faultstore.CancelUnsubscribed {
-			defer writes.begin()()
+			defer writes.count()()
 			time.Sleep(time.Millisecond) // fake
 		}
 		return nil
@@ -151,15 +151,15 @@ func TestInvariant09WritesOfManyCallsAreBounded(t *testing.T) {
 		}
 		w.disconnect(c1)
 		w.after(time.Second)
-		require.Equal(w, watchers, writes.most)
-		writes.most = 0
+		require.EqualValues(w, watchers, writes.most.Load())
+		writes.most.Store(0)
 		for _, k := range keys {
 			w.forget(k)
 		}
 		w.after(2 * time.Minute)
 		_, err := w.e.Sweep(w.Context(), w.s.shards, time.Now(), calls)
 		require.NoError(w, err)
-		require.Equal(w, finishers, writes.most)
+		require.EqualValues(w, finishers, writes.most.Load())
 		for _, k := range keys {
 			require.Equal(w, store.Cancelled, w.state(k).Status)
 		}
