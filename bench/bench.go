@@ -33,15 +33,13 @@ var measurements = []struct {
 	{"client", (*bench).client},
 }
 
-func names() []string {
-	var out []string
+func names() (out []string) {
 	for _, m := range measurements {
 		out = append(out, m.name)
 	}
 	return out
 }
 
-// bench is one run.
 type bench struct {
 	*options
 	dir    string
@@ -94,7 +92,6 @@ func run(ctx context.Context, o *options, out, stderr io.Writer) (err error) {
 	return nil
 }
 
-// announce prints what is being measured.
 func (b *bench) announce(format string, args ...any) {
 	_, _ = fmt.Fprintf(b.stderr, "%6s  %s\n", time.Since(b.begun).Round(time.Second), fmt.Sprintf(format, args...))
 }
@@ -118,7 +115,6 @@ func (b *bench) start(ctx context.Context, kind servers.Kind, dir string, o serv
 	return s, err
 }
 
-// startPair starts Streamer and the bare echo.
 func (b *bench) startPair(ctx context.Context) (ours, bare *servers.Server, err error) {
 	if ours, err = b.start(ctx, servers.Streamer, "", servers.Options{}); err != nil {
 		return nil, nil, err
@@ -127,7 +123,6 @@ func (b *bench) startPair(ctx context.Context) (ours, bare *servers.Server, err 
 	return ours, bare, err
 }
 
-// stopAll stops the servers of a table.
 func (b *bench) stopAll() (err error) {
 	for _, s := range b.running {
 		if failed := s.Stop(); failed != nil {
@@ -152,7 +147,6 @@ func (b *bench) small(s shape) shape {
 	return s
 }
 
-// driver returns a driver for a round of a load on a server.
 func (b *bench) driver(s *servers.Server, slots int) *load.Driver {
 	return &load.Driver{Slots: slots, Warm: max(b.duration/5, 10*time.Millisecond), Measure: b.duration, Meter: s.Usage}
 }
@@ -208,7 +202,6 @@ func (b *bench) requests(r requests) func(context.Context) (*load.Result, error)
 	}
 }
 
-// fsync runs a round of bare fsyncs of the disk.
 func (b *bench) fsync(ctx context.Context) (*load.Result, error) {
 	return machine.Fsync(ctx, b.dir, b.duration/2)
 }

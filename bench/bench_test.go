@@ -6,12 +6,15 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pay-theory/streamer/bench/internal/load"
 	"github.com/pay-theory/streamer/bench/internal/servers"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -26,17 +29,11 @@ func TestMain(m *testing.M) {
 func quick(t *testing.T, args ...string) *options {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bench-test-") //nolint:usetesting // t.TempDir is closed to other users
-	if err == nil {
-		err = os.Chmod(dir, 0o711)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o711))
 	o, err := parse(append([]string{"-quick", "-dir", dir}, args...), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	o.stored = 2000
 	return o
 }
@@ -50,9 +47,7 @@ func TestQuickRun(t *testing.T) {
 			o.duration = duration
 			b := &bench{options: o, dir: o.dir, stderr: io.Discard, table: m.name}
 			table, err := m.run(b, t.Context())
-			if err := errors.Join(err, b.stopAll()); err != nil {
-				t.Fatalf("%s: %v", m.name, err)
-			}
+			require.NoError(t, errors.Join(err, b.stopAll()), m.name)
 			var out bytes.Buffer
 			table.print(&out, m.name)
 			missing := missing(table)
@@ -60,23 +55,23 @@ func TestQuickRun(t *testing.T) {
 				t.Log(out.String())
 				break
 			}
-			if duration > 5*time.Second {
-				t.Fatalf("%s lacks %s\n%s", m.name, missing, out.String())
-			}
+			require.LessOrEqual(t, duration, 5*time.Second, "%s lacks %s\n%s", m.name, missing, out.String())
 		}
 	}
 }
 
 // missing names a figure that a table has to have and has not.
 func missing(t *table) string {
-	optional := map[string]bool{
-		"streamer is ×": true, "ack p50": true, "server CPU/call": true, "CPU/call": true, "client CPU/call": true, "deleted/s": true,
-		"file": true, "starts in": true, "RSS": true, "p50 × streamer": true,
+	optional := []string{
+		"streamer is ×", "ack p50", "server CPU/call", "CPU/call", "client CPU/call", "deleted/s", "file", "starts in", "RSS", "p50 × streamer",
 	}
-	zero := map[string]bool{"gaps": true, "duplicates": true, "lost": true}
+	zero := []string{"gaps", "duplicates", "lost"}
 	for _, l := range t.lines {
 		for _, c := range t.columns {
-			if text := c.formatCell(l); (text == "–" || (text == "0") != zero[c.title]) && !optional[c.title] && (l.base != nil || !strings.HasPrefix(c.title, "×")) {
+			if slices.Contains(optional, c.title) || l.base == nil && strings.HasPrefix(c.title, "×") {
+				continue
+			}
+			if text := c.formatCell(l); text == "–" || (text == "0") != slices.Contains(zero, c.title) {
 				return l.group + ", " + l.name + ", " + c.title
 			}
 		}
@@ -98,16 +93,15 @@ func TestInterrupt(t *testing.T) {
 		}))
 		interrupt()
 		// One that lasts no longer ends by itself.
-		if err != nil && !errors.Is(err, context.Canceled) || err == nil && m.name != "resume" {
-			t.Errorf("%s, interrupted, returns %v", m.name, err)
+		if err != nil || m.name != "resume" {
+			assert.ErrorIs(t, err, context.Canceled, m.name)
 		}
-		if left, err := os.ReadDir(o.dir); err != nil || len(left) > 0 {
-			t.Errorf("%s left behind: %v, %v", m.name, left, err)
-		}
+		left, err := os.ReadDir(o.dir)
+		require.NoError(t, err)
+		assert.Empty(t, left, m.name)
 	}
 }
 
-// writer is called with what is written.
 type writer func(string)
 
 func (w writer) Write(p []byte) (int, error) {
@@ -118,17 +112,16 @@ func (w writer) Write(p []byte) (int, error) {
 func TestWrongOptionsAreRefused(t *testing.T) {
 	for _, args := range []string{"-duration 1ms", "-rounds 0", "-only nothing", "more", "-connections 0", "-stored 0", "-idle 11m", "-what"} {
 		var stderr bytes.Buffer
-		if _, err := parse(strings.Fields(args), &stderr); err == nil || stderr.Len() == 0 {
-			t.Errorf("%q: %v, and %q is written", args, err, stderr.String())
-		}
+		_, err := parse(strings.Fields(args), &stderr)
+		assert.Error(t, err, args)
+		assert.NotEmpty(t, stderr.String(), args)
 	}
 }
 
 func TestRequestSize(t *testing.T) {
 	template, err := load.NewTemplate(servers.Echo, "", order)
-	if err != nil || template.Size() != 300 {
-		t.Errorf("a request has %d bytes, not 300, %v", template.Size(), err)
-	}
+	require.NoError(t, err)
+	assert.Equal(t, 300, template.Size())
 }
 
 // Ratios are of each round by itself: what slows a round down slows both.
@@ -142,13 +135,11 @@ func TestRatios(t *testing.T) {
 	base := &line{rounds: rounds(50, 100, 10)}
 	l := &line{rounds: rounds(100, 50, 40), base: base}
 	c, m := ratios("×", value("x")), medians("x", value("x"), count)
-	if c.formatCell(l) != "2.00" || m.formatCell(l) != "50" {
-		t.Errorf("the median of 2, 0.5 and 4 is %s, that of 100, 50 and 40 %s", c.formatCell(l), m.formatCell(l))
-	}
+	assert.Equal(t, "2.00", c.formatCell(l), "the median of 2, 0.5 and 4")
+	assert.Equal(t, "50", m.formatCell(l), "the median of 100, 50 and 40")
 	base.rounds = rounds(0, 0, 0)
-	if c.formatCell(l) != "–" || c.formatCell(base) != "–" {
-		t.Errorf("ratios to nothing are %s and %s", c.formatCell(l), c.formatCell(base))
-	}
+	assert.Equal(t, "–", c.formatCell(l), "a ratio to nothing")
+	assert.Equal(t, "–", c.formatCell(base), "without a yardstick")
 }
 
 func TestCells(t *testing.T) {
@@ -156,9 +147,7 @@ func TestCells(t *testing.T) {
 		"1,234,567": count(1234567), "999": count(999), "1.50": ratio(1.5), "–": timeSpan(0), "99.9 µs": timeSpan(99_900), "1.00 ms": timeSpan(1e6),
 		"1.70 s": timeSpan(1.7e9), "9,999 B": byteSize(9999), "9.8 KB": byteSize(10_000), "1,024 KB": byteSize(1 << 20), "0": count(0),
 	} {
-		if got != want {
-			t.Errorf("%q, not %q", got, want)
-		}
+		assert.Equal(t, want, got)
 	}
 }
 
@@ -170,8 +159,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{[]int{1, 2, 3}, 3, 0, 0}, {[]int{1, 3}, 3, 1, 0}, {[]int{1, 2, 2, 3}, 3, 0, 1}, {[]int{1, 2}, 3, 1, 0}, {[]int{1, 2, 1, 2, 3}, 3, 0, 2}, {nil, 1, 1, 0},
 	} {
-		if gaps, duplicates := check(c.chunks, c.last); gaps != c.gaps || duplicates != c.duplicates {
-			t.Errorf("%v of %d: %d gaps, %d duplicates", c.chunks, c.last, gaps, duplicates)
-		}
+		gaps, duplicates := check(c.chunks, c.last)
+		assert.Equal(t, c.gaps, gaps, "gaps in %v of %d", c.chunks, c.last)
+		assert.Equal(t, c.duplicates, duplicates, "duplicates in %v of %d", c.chunks, c.last)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,11 @@ import (
 
 var callShapes = []shape{{1, 1}, {64, 1}, {1000, 1}, {64, 16}}
 
+// besideBare are the columns of tables whose yardstick is the bare echo.
+var besideBare = []column{
+	rate, ratios("× bare", (*load.Result).Rate), p50, p99, serverCPU, ratios("× bare", (*load.Result).ServerCPU),
+}
+
 // inline measures calls that are answered at once, beside the bare echo.
 func (b *bench) inline(ctx context.Context) (*table, error) {
 	ours, bare, err := b.startPair(ctx)
@@ -24,9 +30,7 @@ func (b *bench) inline(ctx context.Context) (*table, error) {
 		title: "calls that are answered at once; echo, a request of 300 B",
 		goal:  "≥ 0.7 × the bare echo on gorilla/websocket and encoding/json; p99 < 50 ms at half of the peak",
 		group: "connections × in flight", name: "server",
-		columns: []column{
-			rate, ratios("× bare", (*load.Result).Rate), p50, p99, serverCPU, ratios("× bare", (*load.Result).ServerCPU),
-		},
+		columns: besideBare,
 	}
 	peak := 0.0
 	for _, s := range callShapes {
@@ -56,7 +60,7 @@ func (b *bench) durable(ctx context.Context) (*table, error) {
 		goal:  "≥ 10,000 calls a second, then 15,000; at low load, ack p50 ≤ 2 × the disk's bare fsync",
 		group: "connections × in flight", name: "what",
 		columns: []column{
-			rate, ratios("× fsync", (*load.Result).Rate), medians("ack p50", func(r *load.Result) float64 { return float64(r.Ack.Quantile(0.5)) }, timeSpan),
+			rate, ratios("× fsync", (*load.Result).Rate), medians("ack p50", ack, timeSpan),
 			ratios("× fsync", ackOrLatency), p50, p99, serverCPU,
 		},
 	}
@@ -72,13 +76,11 @@ func (b *bench) durable(ctx context.Context) (*table, error) {
 	return t, nil
 }
 
+// ack is the median ack; 0: there was none.
+func ack(r *load.Result) float64 { return float64(r.Ack.Quantile(0.5)) }
+
 // ackOrLatency is the median ack, or of a bare fsync the median.
-func ackOrLatency(r *load.Result) float64 {
-	if r.Ack.Count() == 0 {
-		return quantile(0.5)(r)
-	}
-	return float64(r.Ack.Quantile(0.5))
-}
+func ackOrLatency(r *load.Result) float64 { return cmp.Or(ack(r), quantile(0.5)(r)) }
 
 // connectionGrowth measures what a call costs with more and more connections.
 func (b *bench) connectionGrowth(ctx context.Context) (*table, error) {
@@ -89,9 +91,7 @@ func (b *bench) connectionGrowth(ctx context.Context) (*table, error) {
 	t := &table{
 		title: "what a call costs as connections grow; one call in flight on each",
 		group: "connections", name: "calls",
-		columns: []column{
-			rate, ratios("× bare", (*load.Result).Rate), p50, p99, serverCPU, ratios("× bare", (*load.Result).ServerCPU),
-		},
+		columns: besideBare,
 	}
 	for n := 1; ; n *= 10 {
 		n = min(n, b.connections)
@@ -147,7 +147,6 @@ func (b *bench) client(ctx context.Context) (_ *table, err error) {
 	return t, nil
 }
 
-// echo is the action that the Go client calls.
 const echo client.Action[servers.Order, struct{}, servers.Order] = servers.Echo
 
 func clientOptions(s *servers.Server) *client.Options {

@@ -13,52 +13,51 @@ import (
 // peer is a job queue that people use today.
 type peer struct {
 	name   string
-	kind   servers.Kind
-	o      servers.Options
 	queue  queues.Queue
 	server *servers.Server
 }
 
-func allPeers() []*peer {
-	return []*peer{
-		{name: "River", kind: servers.Postgres, queue: &queues.River{}},
-		{name: "River, InsertMany", kind: servers.Postgres, queue: &queues.River{Batches: true}},
-		{name: "Asynq, fsync always", kind: servers.Redis, queue: &queues.Asynq{}},
-		{name: "Asynq, fsync each second", kind: servers.Redis, o: servers.Options{EverySecond: true}, queue: &queues.Asynq{}},
-		{name: "JetStream, sync always", kind: servers.NATS, queue: &queues.JetStream{}},
+func peerServers() []peerServer {
+	return []peerServer{
+		{servers.Postgres, servers.Options{}, []peer{
+			{name: "River", queue: &queues.River{}}, {name: "River, InsertMany", queue: &queues.River{Batches: true}},
+		}},
+		{servers.Redis, servers.Options{}, []peer{{name: "Asynq, fsync always", queue: &queues.Asynq{}}}},
+		{servers.Redis, servers.Options{EverySecond: true}, []peer{{name: "Asynq, fsync each second", queue: &queues.Asynq{}}}},
+		{servers.NATS, servers.Options{}, []peer{{name: "JetStream, sync always", queue: &queues.JetStream{}}}},
 	}
 }
 
-// startPeers starts the servers of peers, which those of the same kind and
-// options share. Peers whose server is missing are left out, and the table has a
-// note.
-func (b *bench) startPeers(ctx context.Context, t *table) (running []*peer, err error) {
-	type key struct {
-		kind servers.Kind
-		o    servers.Options
-	}
-	started, failed := map[key]*servers.Server{}, map[key]error{}
-	for _, p := range allPeers() {
-		k := key{p.kind, p.o}
-		if started[k] == nil && failed[k] == nil {
-			b.announce("  starting %s", p.kind)
-			started[k], failed[k] = b.start(ctx, p.kind, "", p.o)
+type peerServer struct {
+	kind  servers.Kind
+	o     servers.Options
+	peers []peer
+}
+
+// startPeers starts the servers of peers. Peers whose server is missing are left
+// out, and the table has a note.
+func (b *bench) startPeers(ctx context.Context, t *table) (running []peer, err error) {
+	for _, s := range peerServers() {
+		b.announce("  starting %s", s.kind)
+		server, err := b.start(ctx, s.kind, "", s.o)
+		if err != nil && !errors.Is(err, servers.ErrMissing) {
+			return nil, err
 		}
-		switch p.server = started[k]; {
-		case failed[k] == nil:
+		for _, p := range s.peers {
+			if err != nil {
+				t.addNote("%s: %v", p.name, err)
+				continue
+			}
+			p.server = server
 			running = append(running, p)
-		case errors.Is(failed[k], servers.ErrMissing):
-			t.addNote("%s: %v", p.name, failed[k])
-		default:
-			return nil, failed[k]
 		}
 	}
 	return running, nil
 }
 
 // measuredLine measures a peer: a closed loop, or for pickup an open one.
-func (p *peer) measuredLine(b *bench, group string, inFlight int, rate float64) *line {
-	return &line{group: group, name: p.name, run: func(ctx context.Context) (*load.Result, error) {
+func (p peer) measuredLine(b *bench, group string, inFlight int, rate float64, base *line) *line {
+	return &line{group: group, name: p.name, base: base, run: func(ctx context.Context) (*load.Result, error) {
 		d := b.driver(p.server, inFlight)
 		d.Rate, d.SinceSent = rate, rate > 0
 		return queues.Run(ctx, p.queue, p.server, d, rate > 0)
@@ -92,9 +91,7 @@ func (b *bench) peers(ctx context.Context) (*table, error) {
 		streamer := &line{group: group, name: "streamer", run: b.requests(requests{server: ours, mode: "async", shape: s})}
 		lines := []*line{streamer}
 		for _, p := range running {
-			l := p.measuredLine(b, group, inFlight, 0)
-			l.base = streamer
-			lines = append(lines, l)
+			lines = append(lines, p.measuredLine(b, group, inFlight, 0, streamer))
 		}
 		if err := b.measure(ctx, t, lines...); err != nil {
 			return nil, err
@@ -120,7 +117,6 @@ var peerNotes = []string{
 	"  stores no result",
 }
 
-// pickupRate is requests per second.
 const pickupRate = 500
 
 // pickup measures how long it takes from a request to its handler, in turns with
@@ -142,7 +138,7 @@ func (b *bench) pickup(ctx context.Context) (*table, error) {
 		return nil, err
 	}
 	group := fmt.Sprint(pickupRate)
-	clock := requests{server: ours, action: servers.Clock, payload: struct{}{}, rate: pickupRate}
+	clock := requests{server: ours, action: servers.Clock, payload: struct{}{}, rate: pickupRate, pickup: true}
 	inline, durable := clock, clock
 	durable.mode = "async"
 	streamer := &line{group: group, name: "streamer, durable", run: b.requests(durable)}
@@ -152,9 +148,7 @@ func (b *bench) pickup(ctx context.Context) (*table, error) {
 	}
 	for _, p := range running {
 		// As many may be in flight as begin within eight seconds.
-		l := p.measuredLine(b, group, 8*pickupRate, pickupRate)
-		l.base = streamer
-		lines = append(lines, l)
+		lines = append(lines, p.measuredLine(b, group, 8*pickupRate, pickupRate, streamer))
 	}
 	return t, b.measure(ctx, t, lines...)
 }

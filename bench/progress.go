@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -87,7 +86,6 @@ func (r *receiver) recordReport(at, made int64) bool {
 	return from > 0 && made >= end
 }
 
-// finish returns the result when all have ended.
 func (d *delivery) finish(r *receiver, err error) (*load.Result, error) {
 	r.result.During = r.window
 	r.result.Values["share"] = r.result.Calls() / float64(d.n*d.times)
@@ -170,7 +168,8 @@ func (d *delivery) channels(channels int) func(context.Context) (*load.Result, e
 				return err
 			}
 			path := fmt.Sprintf("/publish?channels=%d&times=%d&every=%v", channels, d.times+extraReports, reportInterval)
-			return d.theirs.Control(ctx, path, io.Discard)
+			_, err := d.theirs.Control(ctx, path)
+			return err
 		})
 		group.Go(func() error {
 			return load.ForEach(ctx, conns, func(i int, c *load.Conn) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,18 +35,13 @@ func (b *bench) resume(ctx context.Context) (*table, error) {
 	return t, b.measure(ctx, t, &line{group: count(float64(b.connections)), name: "Go client", run: b.resumeCalls})
 }
 
-// walk is the action that clients follow.
 const walk client.Action[servers.Params, int, int] = servers.Walk
 
 // resumeCalls has Go clients, each with a connection and a call, resume after
 // their server was killed.
 func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	n := b.connections
-	dir, err := os.MkdirTemp(b.dir, "resume")
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.start(ctx, servers.Streamer, dir, servers.Options{Workers: n})
+	s, err := b.start(ctx, servers.Streamer, "", servers.Options{Workers: n})
 	if err != nil {
 		return nil, err
 	}
@@ -56,21 +50,19 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	waiting, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	running, waiting := errgroup.WithContext(waiting)
-	var mu sync.Mutex // for what is counted
-	gaps, duplicates, lost := 0, 0, 0
+	var gaps, duplicates, lost atomic.Int64
 	r, begun := load.NewResult(), time.Now()
 	walking, back, dialling := newBarrier(n), newBarrier(n), make(chan struct{}, 32)
 	for range n {
 		running.Go(func() error {
 			last, chunks, err := followWalk(waiting, s, params, dialling, walking, back)
-			mu.Lock()
-			defer mu.Unlock()
 			if errors.Is(err, context.DeadlineExceeded) {
-				lost++
+				lost.Add(1)
 				return nil
 			}
 			g, d := check(chunks, last)
-			gaps, duplicates = gaps+g, duplicates+d
+			gaps.Add(int64(g))
+			duplicates.Add(int64(d))
 			return err
 		})
 	}
@@ -80,7 +72,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	r.Values["first"] = float64(time.Since(begun))
 	s.Kill()
 	begun = time.Now()
-	next, err := b.start(ctx, servers.Streamer, dir, servers.Options{Workers: n, Address: s.Address})
+	next, err := b.start(ctx, servers.Streamer, s.Dir, servers.Options{Workers: n, Address: s.Address})
 	if err != nil {
 		cancel()
 		return nil, errors.Join(err, running.Wait())
@@ -91,7 +83,7 @@ func (b *bench) resumeCalls(ctx context.Context) (*load.Result, error) {
 	if at := back.passed.Load(); at > 0 {
 		r.Values["back"] = float64(time.Unix(0, at).Sub(begun))
 	}
-	r.Values["gaps"], r.Values["duplicates"], r.Values["lost"] = float64(gaps), float64(duplicates), float64(lost)
+	r.Values["gaps"], r.Values["duplicates"], r.Values["lost"] = float64(gaps.Load()), float64(duplicates.Load()), float64(lost.Load())
 	return r, errors.Join(err, next.Stop())
 }
 
@@ -155,7 +147,6 @@ func (b *barrier) arrive() {
 	}
 }
 
-// awaitAll waits until all have arrived.
 func (b *barrier) awaitAll(ctx context.Context) error {
 	select {
 	case <-b.all:

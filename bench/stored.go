@@ -15,13 +15,13 @@ import (
 	"github.com/pay-theory/streamer/bench/internal/servers"
 )
 
-// storeCalls stores n calls in the database in a directory, and returns the ids of
-// some of them.
-func (b *bench) storeCalls(ctx context.Context, dir string, o servers.Options, n int) (ids []string, err error) {
+// storeCalls stores n calls in the database in a directory, which is a new one if
+// dir is empty, and returns the ids of some of them.
+func (b *bench) storeCalls(ctx context.Context, dir string, o servers.Options, n int) (_ string, ids []string, err error) {
 	b.announce("  storing %d calls", n)
 	s, err := b.start(ctx, servers.Streamer, dir, o)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	var mu sync.Mutex
 	sample := func(id string) {
@@ -33,17 +33,13 @@ func (b *bench) storeCalls(ctx context.Context, dir string, o servers.Options, n
 	}
 	run := b.requests(requests{server: s, mode: "async", shape: shape{64, 16}, calls: n, each: sample})
 	if _, err := run(ctx); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return ids, s.Stop()
+	return s.Dir, ids, s.Stop()
 }
 
 // storedGrowth measures a server that finds more and more calls in its file.
 func (b *bench) storedGrowth(ctx context.Context) (*table, error) {
-	dir, err := os.MkdirTemp(b.dir, "stored")
-	if err != nil {
-		return nil, err
-	}
 	t := &table{
 		title: "a server with so many calls in its file, as they grow; loads on 64 connections",
 		group: "stored calls", name: "what",
@@ -53,20 +49,20 @@ func (b *bench) storedGrowth(ctx context.Context) (*table, error) {
 	}
 	t.addNote("list: 50 of the caller's own, newest first. subscribe: to any of the calls, which has ended. Calls of the loads themselves are stored, too")
 	t.addNote("starts in: from starting the process to its listening. Inline calls ask a filter whether their id is known; it is of a fixed size")
+	var dir string
 	var ids []string
 	for stored, n := 0, min(1000, b.stored); ; n = min(10*n, b.stored) {
-		more, err := b.storeCalls(ctx, dir, servers.Options{}, n-stored)
+		used, more, err := b.storeCalls(ctx, dir, servers.Options{}, n-stored)
 		if err != nil {
 			return nil, err
 		}
-		ids, stored = append(ids, more...), n
+		dir, ids, stored = used, append(ids, more...), n
 		if err := b.withStored(ctx, t, dir, count(float64(n)), ids); err != nil || n == b.stored {
 			return t, err
 		}
 	}
 }
 
-// withStored measures a server on a file.
 func (b *bench) withStored(ctx context.Context, t *table, dir, group string, ids []string) error {
 	info, err := os.Stat(servers.Database(dir))
 	if err != nil {
@@ -127,14 +123,11 @@ func (b *bench) questions(s *servers.Server, answer string, question func() []by
 
 // cleanup measures durable calls while expired ones are deleted.
 func (b *bench) cleanup(ctx context.Context) (*table, error) {
-	dir, err := os.MkdirTemp(b.dir, "cleanup")
-	if err != nil {
-		return nil, err
-	}
 	// 20,000 per second are more than are deleted. The server keeps calls for 7
 	// days after their end.
 	n := int(20_000*b.duration.Seconds()) * b.rounds
-	if _, err := b.storeCalls(ctx, dir, servers.Options{Age: 10 * 24 * time.Hour}, n); err != nil {
+	dir, _, err := b.storeCalls(ctx, "", servers.Options{Age: 10 * 24 * time.Hour}, n)
+	if err != nil {
 		return nil, err
 	}
 	s, err := b.start(ctx, servers.Streamer, dir, servers.Options{})
@@ -152,14 +145,16 @@ func (b *bench) cleanup(ctx context.Context) (*table, error) {
 	plain := b.requests(requests{server: s, mode: "async", rate: 1000})
 	cleaning := func(ctx context.Context) (*load.Result, error) {
 		during := b.duration * 6 / 5 // with warming up
-		var deleted bytes.Buffer
-		done := make(chan error, 1)
-		go func() { done <- s.Control(ctx, fmt.Sprintf("/expire?for=%v", during), &deleted) }()
+		var deleting sync.WaitGroup
+		var deleted string
+		var failed error
+		deleting.Go(func() { deleted, failed = s.Control(ctx, fmt.Sprintf("/expire?for=%v", during)) })
 		r, err := plain(ctx)
-		if err := errors.Join(err, <-done); err != nil {
+		deleting.Wait()
+		if err := errors.Join(err, failed); err != nil {
 			return nil, err
 		}
-		n, err := strconv.Atoi(deleted.String())
+		n, err := strconv.Atoi(deleted)
 		r.Values["deleted"] = float64(n) / during.Seconds()
 		return r, err
 	}

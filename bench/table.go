@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,10 +11,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/pay-theory/streamer/bench/internal/load"
 )
 
-// table is what one measurement found.
 type table struct {
 	// title describes what was measured, goal what is to be reached.
 	title, goal string
@@ -122,10 +123,7 @@ func median(values []float64) float64 {
 // measure adds lines, and measures them in turns, so that other work of the
 // machine affects all of them.
 func (b *bench) measure(ctx context.Context, t *table, lines ...*line) error {
-	rounds := t.rounds
-	if rounds == 0 {
-		rounds = b.rounds
-	}
+	rounds := cmp.Or(t.rounds, b.rounds)
 	for round := range rounds {
 		b.announce("  %s, round %d of %d", lines[0].group, round+1, rounds)
 		for _, l := range lines {
@@ -144,7 +142,6 @@ func (t *table) addNote(format string, args ...any) {
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
-// print writes the table.
 func (t *table) print(out io.Writer, name string) {
 	_, _ = fmt.Fprintf(out, "\n%s: %s\n", strings.ToUpper(name), t.title)
 	if t.goal != "" {
@@ -174,13 +171,7 @@ func (t *table) print(out io.Writer, name string) {
 }
 
 // count is a number without a fraction, with commas.
-func count(f float64) string {
-	digits := fmt.Sprintf("%.0f", f)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
+func count(f float64) string { return humanize.Comma(int64(math.RoundToEven(f))) }
 
 func ratio(f float64) string { return fmt.Sprintf("%.2f", f) }
 

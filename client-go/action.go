@@ -23,7 +23,7 @@ func (a Action[P, C, R]) Attach(c *Client, id string) (*Call[C, R], error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	f, err := c.attach(id, false)
+	f, err := c.attach(id)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (k *Call[C, R]) ID() string { return k.sub.callID() }
 // failed by then. It does not wait for the result of a stored call.
 func (k *Call[C, R]) Accepted(ctx context.Context) error {
 	var end *follow.Event
-	err := k.sub.waitUntil(ctx, func() bool {
+	err := k.sub.client.waitUntil(ctx, &k.sub.call.Signal, func(time.Duration) bool {
 		end = k.sub.call.Reader.End()
 		return end != nil || k.sub.call.Accepted()
 	})

@@ -24,40 +24,62 @@ const (
 	report Action[params, row, string]  = "report.generate"
 )
 
+// greetInBackground calls greet.
+func greetInBackground(t *testing.T, c *Client, name string) *background[string] {
+	return inBackground(t, func() (string, error) { return greet.With(params{name}).Await(testContext(t), c) })
+}
+
+// startReport starts a call of report and returns it with its id.
+func startReport(t *testing.T, c *Client, p *serverConn) (*Call[row, string], string) {
+	t.Helper()
+	call, err := report.With(params{}).Start(testContext(t), c)
+	require.NoError(t, err)
+	return call, p.expect(wire.TypeRequest).ID
+}
+
+// readEvents reads a call to its end.
+func readEvents[C, R any](t *testing.T, call *Call[C, R]) (events []Event[C]) {
+	t.Helper()
+	for e, err := range call.Events(testContext(t)) {
+		require.NoError(t, err)
+		events = append(events, e)
+	}
+	return events
+}
+
+// requireResult waits for a call's result.
+func requireResult[C, R any](t *testing.T, call *Call[C, R], want R) {
+	t.Helper()
+	got, err := call.Result(testContext(t))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
 func TestAwaitInline(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	wait := inBackground(t, func() (string, error) { return greet.With(params{"Ada"}).Await(testContext(t), c) })
+	c, p := connect(t, nil)
+	greeting := greetInBackground(t, c, "Ada")
 	m := p.expect(wire.TypeRequest)
 	require.Equal(t, "greet", m.Action)
 	require.JSONEq(t, `{"name":"Ada"}`, string(m.Payload))
 	require.True(t, wire.ValidID(m.ID))
 	p.send(resultMsg(m.ID, 0, `"hello Ada"`))
-	got, err := wait()
-	require.NoError(t, err)
-	require.Equal(t, "hello Ada", got)
+	greeting.requireResult("hello Ada")
 }
 
 func TestRequestFields(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
+	c, p := connect(t, nil)
 	id := NewID()
 	_, err := greet.With(params{"Ada"}).ID(id).IdempotencyKey("k").Async().Timeout(time.Second).Delay(2*time.Second).
 		CancelAfter(0).Metadata(map[string]int{"a": 1}).Start(testContext(t), c)
 	require.NoError(t, err)
-	m := p.expect(wire.TypeRequest)
-	require.Equal(t, id, m.ID)
-	require.Equal(t, "k", m.IdempotencyKey)
-	require.Equal(t, wire.ModeAsync, m.Mode)
-	require.EqualValues(t, 1000, m.TimeoutMs)
-	require.EqualValues(t, 2000, m.DelayMs)
-	require.Zero(t, *m.CancelAfterMs)
-	require.JSONEq(t, `{"a":1}`, string(m.Metadata))
+	require.Equal(t, wire.ClientMessage{
+		Type: wire.TypeRequest, ID: id, Action: "greet", Payload: json.RawMessage(`{"name":"Ada"}`), IdempotencyKey: "k",
+		Mode: wire.ModeAsync, TimeoutMs: 1000, DelayMs: 2000, CancelAfterMs: new(int64(0)), Metadata: json.RawMessage(`{"a":1}`),
+	}, p.expect(wire.TypeRequest))
 }
 
 func TestInvalidRequests(t *testing.T) {
-	h := newServer(t)
-	c, _ := h.connect(nil)
+	c, _ := connect(t, nil)
 	raw := Action[json.RawMessage, None, None]("a")
 	for name, tc := range map[string]struct {
 		r     Request[None, None]
@@ -91,11 +113,8 @@ func TestInvalidRequests(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	call, err := report.With(params{"q3"}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id := p.expect(wire.TypeRequest).ID
+	c, p := connect(t, nil)
+	call, id := startReport(t, c, p)
 	require.Equal(t, id, call.ID())
 	require.Equal(t, StatusUnknown, call.State().Status)
 	p.send(ackMsg(id))
@@ -122,30 +141,24 @@ func TestEvents(t *testing.T) {
 		{Kind: KindChunk, Seq: 5, Chunk: row{3}},
 		{Kind: KindEnd, Seq: 6},
 	}, got)
-	result, err := call.Result(testContext(t))
-	require.NoError(t, err)
-	require.Equal(t, "done", result)
+	requireResult(t, call, "done")
 	s := call.State()
 	require.Equal(t, StatusSucceeded, s.Status)
 	require.True(t, s.Status.Ended())
 	require.EqualValues(t, 6, s.LastSeq)
 	require.Equal(t, Progress{Attempt: 1, Percent: 10}, s.Progress)
-	for e, err := range call.Events(testContext(t)) { // the end is returned again
-		require.NoError(t, err)
-		require.Equal(t, KindEnd, e.Kind)
-	}
+	require.Equal(t, []Event[row]{{Kind: KindEnd, Seq: 6}}, readEvents(t, call), "the end is returned again")
 }
 
 func TestCollectOmitsDiscardedChunks(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
+	c, p := connect(t, nil)
 	var attempts []Attempt
 	var seen []int
 	type both struct {
 		result string
 		rows   []row
 	}
-	wait := inBackground(t, func() (both, error) {
+	collected := inBackground(t, func() (both, error) {
 		r, rows, err := report.With(params{}).OnAttempt(func(a Attempt) { attempts = append(attempts, a) }).
 			OnChunk(func(r row) { seen = append(seen, r.N) }).Collect(testContext(t), c)
 		return both{r, rows}, err
@@ -154,22 +167,19 @@ func TestCollectOmitsDiscardedChunks(t *testing.T) {
 	p.send(ackMsg(id), chunkMsg(id, 2, `{"n":1}`), chunkMsg(id, 3, `{"n":2}`))
 	p.send(wire.ServerMessage{Type: wire.TypeAttempt, ID: id, Seq: 4, Attempt: 2, Keep: 1, From: 2, Code: CodeWorkerLost})
 	p.send(chunkMsg(id, 5, `{"n":3}`), resultMsg(id, 6, `"done"`))
-	got, err := wait()
-	require.NoError(t, err)
-	require.Equal(t, both{"done", []row{{3}}}, got)
+	collected.requireResult(both{"done", []row{{3}}})
 	require.Len(t, attempts, 1)
 	require.Equal(t, attempts[0].Discarded+1, len(seen), "OnChunk got the discarded chunks or not, and Discarded counts them")
 }
 
 func TestCallErrors(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
+	c, p := connect(t, nil)
+	greeting := greetInBackground(t, c, "")
 	id := p.expect(wire.TypeRequest).ID
 	m := errorMsg(id, "", CodeInvalidPayload, true)
 	m.Field, m.Details = "/name", json.RawMessage(`{"x":1}`)
 	p.send(m)
-	_, err := wait()
+	_, err := greeting.wait()
 	var e *Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, &Error{
@@ -180,9 +190,7 @@ func TestCallErrors(t *testing.T) {
 	require.NotErrorIs(t, err, ErrClosed)
 
 	// A stored call that fails: the events end with the error.
-	call, err := report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id = p.expect(wire.TypeRequest).ID
+	call, id := startReport(t, c, p)
 	end := errorMsg(id, "", "out_of_paper", true)
 	end.Seq = 2
 	p.send(ackMsg(id), end)
@@ -198,22 +206,20 @@ func TestCallErrors(t *testing.T) {
 	require.ErrorIs(t, err, &Error{Code: "out_of_paper"})
 
 	// A result of another type than expected.
-	wait = inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
-	id = p.expect(wire.TypeRequest).ID
-	p.send(resultMsg(id, 0, `5`))
-	_, err = wait()
+	greeting = greetInBackground(t, c, "")
+	p.send(resultMsg(p.expect(wire.TypeRequest).ID, 0, `5`))
+	_, err = greeting.wait()
 	require.ErrorContains(t, err, "is not of the expected type")
 }
 
 func TestAwaitDetachesWhenContextEnds(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
+	c, p := connect(t, nil)
 	ctx, cancel := context.WithCancel(testContext(t))
-	wait := inBackground(t, func() (string, error) { return report.With(params{}).Await(ctx, c) })
+	result := inBackground(t, func() (string, error) { return report.With(params{}).Await(ctx, c) })
 	id := p.expect(wire.TypeRequest).ID
 	p.send(ackMsg(id), progressMsg(id, 1, 1, 1))
 	cancel()
-	_, err := wait()
+	_, err := result.wait()
 	var detached *DetachedError
 	require.ErrorAs(t, err, &detached)
 	require.ErrorIs(t, err, context.Canceled)
@@ -229,14 +235,11 @@ func TestAwaitDetachesWhenContextEnds(t *testing.T) {
 	m = p.expect(wire.TypeSubscribe)
 	require.Zero(t, m.After)
 	p.send(snapshotMsg(m.Ref, id, 2, false, ackMsg(id), resultMsg(id, 2, `"after all"`)))
-	got, err := call.Result(testContext(t))
-	require.NoError(t, err)
-	require.Equal(t, "after all", got)
+	requireResult(t, call, "after all")
 }
 
 func TestIdempotencyHit(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
+	c, p := connect(t, nil)
 	call, err := report.With(params{}).IdempotencyKey("k").Start(testContext(t), c)
 	require.NoError(t, err)
 	x := p.expect(wire.TypeRequest).ID
@@ -247,82 +250,68 @@ func TestIdempotencyHit(t *testing.T) {
 	require.NoError(t, call.Accepted(testContext(t)))
 	require.Equal(t, y, call.ID())
 	p.send(resultMsg(y, 3, `"done"`))
-	got, err := call.Result(testContext(t))
-	require.NoError(t, err)
-	require.Equal(t, "done", got)
-	kinds := []Kind{}
-	for e, err := range call.Events(testContext(t)) {
-		require.NoError(t, err)
-		kinds = append(kinds, e.Kind)
-	}
-	require.Equal(t, []Kind{KindChunk, KindEnd}, kinds)
+	requireResult(t, call, "done")
+	require.Equal(t, []Event[row]{{Kind: KindChunk, Seq: 2, Chunk: row{1}}, {Kind: KindEnd, Seq: 3}}, readEvents(t, call))
 }
 
 func TestCancelAndList(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	call, err := report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id := p.expect(wire.TypeRequest).ID
-	done := inBackground(t, func() (None, error) { return None{}, call.Cancel(testContext(t)) })
+	c, p := connect(t, nil)
+	call, id := startReport(t, c, p)
+	cancelled := inBackground(t, func() (None, error) { return None{}, call.Cancel(testContext(t)) })
 	m := p.expect(wire.TypeCancel) // it is sent before the ack
 	require.Equal(t, id, m.ID)
 	end := errorMsg(id, "", CodeCancelled, true)
 	end.Seq = 2
 	p.send(okMsg(m.Ref), ackMsg(id), end)
-	_, err = done()
-	require.NoError(t, err)
-	_, err = call.Result(testContext(t))
+	cancelled.requireResult(None{})
+	_, err := call.Result(testContext(t))
 	require.ErrorIs(t, err, &Error{Code: CodeCancelled})
 	require.Equal(t, StatusCancelled, call.State().Status)
 	require.NoError(t, call.Cancel(testContext(t)), "cancelling an ended call has no effect")
 
-	go func() {
-		first := p.expect(wire.TypeList)
-		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: first.Ref, Cursor: "more", Calls: []wire.Summary{
-			{ID: id, Action: "a", Status: "cancelled", Attempt: 1, CreatedAt: 1000, LastSeq: 2, EndedAt: 2000, Code: "cancelled"},
-		}})
-		second := p.expect(wire.TypeList)
-		if second.Cursor != "more" || second.Status != "cancelled" || second.Limit != 1 {
-			t.Errorf("the second page is requested with %+v", second)
-		}
-		p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: second.Ref, Calls: []wire.Summary{{ID: NewID()}}})
-		third := p.expect(wire.TypeList)
-		p.send(errorMsg("", third.Ref, CodeInvalidCursor, true))
-	}()
-	var infos []CallInfo
-	for info, err := range List(testContext(t), c, ListFilter{Status: StatusCancelled, PageSize: 1}) {
-		require.NoError(t, err)
-		infos = append(infos, info)
+	list := func(filter ListFilter) *background[[]CallInfo] {
+		return inBackground(t, func() (infos []CallInfo, err error) {
+			for info, err := range List(testContext(t), c, filter) {
+				if err != nil {
+					return infos, err
+				}
+				infos = append(infos, info)
+			}
+			return infos, nil
+		})
 	}
-	require.Len(t, infos, 2)
-	require.Equal(t, CallInfo{
-		ID: id, Action: "a", Status: StatusCancelled, Attempt: 1, CreatedAt: time.UnixMilli(1000), LastSeq: 2,
-		EndedAt: time.UnixMilli(2000), Code: "cancelled",
-	}, infos[0])
-	for _, err := range List(testContext(t), c, ListFilter{}) {
-		require.ErrorIs(t, err, &Error{Code: CodeInvalidCursor})
-	}
-	for _, err := range List(testContext(t), c, ListFilter{PageSize: 101}) {
-		require.ErrorIs(t, err, &Error{Code: CodeInvalidMessage})
-	}
+	listed := list(ListFilter{Status: StatusCancelled, PageSize: 1})
+	first := p.expect(wire.TypeList)
+	p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: first.Ref, Cursor: "more", Calls: []wire.Summary{
+		{ID: id, Action: "a", Status: "cancelled", Attempt: 1, CreatedAt: 1000, LastSeq: 2, EndedAt: 2000, Code: "cancelled"},
+	}})
+	second := p.expect(wire.TypeList)
+	require.Equal(t, wire.ClientMessage{Type: wire.TypeList, Ref: second.Ref, Cursor: "more", Status: "cancelled", Limit: 1}, second)
+	p.send(wire.ServerMessage{Type: wire.TypeCalls, Ref: second.Ref, Calls: []wire.Summary{{ID: "another"}}})
+	listed.requireResult([]CallInfo{
+		{
+			ID: id, Action: "a", Status: StatusCancelled, Attempt: 1, CreatedAt: time.UnixMilli(1000), LastSeq: 2,
+			EndedAt: time.UnixMilli(2000), Code: "cancelled",
+		},
+		{ID: "another"},
+	})
+	refused := list(ListFilter{})
+	p.send(errorMsg("", p.expect(wire.TypeList).Ref, CodeInvalidCursor, true))
+	_, err = refused.wait()
+	require.ErrorIs(t, err, &Error{Code: CodeInvalidCursor})
+	_, err = list(ListFilter{PageSize: 101}).wait()
+	require.ErrorIs(t, err, &Error{Code: CodeInvalidMessage})
 }
 
 func TestDo(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	wait := inBackground(t, func() (json.RawMessage, error) {
-		return Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":<>}`))
-	})
-	_, err := wait()
+	c, p := connect(t, nil)
+	_, err := Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":<>}`))
 	require.Error(t, err, "invalid JSON")
-	wait = inBackground(t, func() (json.RawMessage, error) {
+	result := inBackground(t, func() (json.RawMessage, error) {
 		return Do[json.RawMessage](testContext(t), c, "any.action", json.RawMessage(`{"b":1, "a":2}`))
 	})
 	m := p.expect(wire.TypeRequest)
 	require.Equal(t, `{"b":1, "a":2}`, string(m.Payload), "raw JSON is sent byte for byte")
 	p.send(resultMsg(m.ID, 0, `{"x" : 9007199254740993}`))
-	got, err := wait()
-	require.NoError(t, err)
-	require.Equal(t, `{"x" : 9007199254740993}`, string(got))
+	result.requireResult(json.RawMessage(`{"x" : 9007199254740993}`))
 }

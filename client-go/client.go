@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/pay-theory/streamer/client-go/internal/follow"
 	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
@@ -30,16 +32,16 @@ type Client struct {
 	ctx           context.Context // ends when the client is closed
 	cancelContext context.CancelFunc
 	wg            sync.WaitGroup // the sockets' goroutines
+	everConnected atomic.Bool
 
-	mu            sync.Mutex
-	machine       *session.Machine
-	sockets       map[int]*socket
-	timer         *time.Timer
-	timerAt       time.Duration // when timer fires; noDeadline if it is not set
-	wallAhead     time.Duration // how far the wall clock was ahead of the monotonic clock
-	everConnected bool
-	closed        bool
-	token         string // the token of the connection in use
+	mu        sync.Mutex
+	machine   *session.Machine
+	sockets   map[int]*socket
+	timer     *time.Timer
+	timerAt   time.Duration // when timer fires; noDeadline if it is not set
+	wallAhead time.Duration // how far the wall clock was ahead of the monotonic clock
+	closed    bool
+	token     string // the token of the connection in use
 
 	state        State
 	stateCause   *wire.ServerMessage
@@ -174,7 +176,7 @@ func checkHeader(h http.Header) error {
 	return nil
 }
 
-const noDeadline = time.Duration(1<<63 - 1)
+const noDeadline = follow.NoDeadline
 
 // lockMachine takes the lock and returns the time.
 func (c *Client) lockMachine() time.Duration {

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,11 +15,9 @@ import (
 
 	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// fastTiming keeps the waits before a reconnect short.
-var fastTiming = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
 
 // waitForPhase waits until the client is in a phase.
 func waitForPhase(t *testing.T, c *Client, want Phase) State {
@@ -34,18 +31,19 @@ func waitForPhase(t *testing.T, c *Client, want Phase) State {
 	return State{}
 }
 
-func TestConnectRefused(t *testing.T) {
-	answer := func(status int, body string) func(http.ResponseWriter, *http.Request) bool {
-		return func(w http.ResponseWriter, _ *http.Request) bool {
-			w.WriteHeader(status)
-			_, _ = w.Write([]byte(body))
-			return true
-		}
+// answer answers the handshake with HTTP.
+func answer(status int, body string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+		return true
 	}
+}
+
+func TestConnectRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
-		status int
-		body   string
-		code   string
+		status     int
+		body, code string
 	}{
 		"a bad token":      {401, `{"code":"unauthorized","message":"no"}`, CodeUnauthorized},
 		"a bare 401":       {401, `Unauthorized`, CodeUnauthorized},
@@ -144,9 +142,7 @@ func TestNotStreamer(t *testing.T) {
 func TestResumeAfterConnectionLoss(t *testing.T) {
 	h := newServer(t)
 	c, p := h.connect(nil)
-	call, err := report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id := p.expect(wire.TypeRequest).ID
+	call, id := startReport(t, c, p)
 	p.send(ackMsg(id), chunkMsg(id, 2, `{"n":1}`), chunkMsg(id, 3, `{"n":2}`))
 	var got []int
 	for e, err := range call.Events(testContext(t)) {
@@ -167,144 +163,61 @@ func TestResumeAfterConnectionLoss(t *testing.T) {
 		}
 	}
 	require.Equal(t, []int{1, 2, 3, 4}, got)
-	result, err := call.Result(testContext(t))
-	require.NoError(t, err)
-	require.Equal(t, "done", result)
-}
-
-func TestUnansweredRequestIsResent(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Sync().Await(testContext(t), c) })
-	m := p.expect(wire.TypeRequest)
-	for range 3 {
-		p.breakConn()
-		p = h.acceptConn()
-		require.Equal(t, m, p.expect(wire.TypeRequest))
-	}
-	p.send(resultMsg(m.ID, 0, `"answered"`))
-	got, err := wait()
-	require.NoError(t, err)
-	require.Equal(t, "answered", got)
+	requireResult(t, call, "done")
 }
 
 func TestSubmitWhileDisconnected(t *testing.T) {
 	h := newServer(t)
 	var open atomic.Bool
-	h.refuse = func(w http.ResponseWriter, _ *http.Request) bool {
-		if !open.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		return !open.Load()
+	h.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		return !open.Load() && answer(503, "")(w, r)
 	}
 	c := h.newClient(nil)
 	waitForPhase(t, c, Reconnecting)
 	ctx, cancel := context.WithCancel(testContext(t))
-	wait := inBackground(t, func() (string, error) { return greet.With(params{"never"}).Await(ctx, c) })
+	unsent := inBackground(t, func() (string, error) { return greet.With(params{"never"}).Await(ctx, c) })
 	call, err := greet.With(params{"cancelled"}).Start(testContext(t), c)
 	require.NoError(t, err)
 	require.NoError(t, call.Cancel(testContext(t)))
 	_, err = call.Result(testContext(t))
 	require.ErrorIs(t, err, &Error{Code: CodeCancelled})
 	cancel()
-	_, err = wait()
+	_, err = unsent.wait()
 	var detached *DetachedError
 	require.ErrorAs(t, err, &detached)
 	require.False(t, detached.Sent)
 
-	wait = inBackground(t, func() (string, error) { return greet.With(params{"sent"}).Await(testContext(t), c) })
+	sent := greetInBackground(t, c, "sent")
 	open.Store(true)
 	p := h.acceptConn()
 	m := p.expect(wire.TypeRequest)
 	require.JSONEq(t, `{"name":"sent"}`, string(m.Payload), "a request that was cancelled or detached before is not sent")
 	p.send(resultMsg(m.ID, 0, `"ok"`))
-	_, err = wait()
-	require.NoError(t, err)
+	sent.requireResult("ok")
 }
 
 func TestUnsentTimeout(t *testing.T) {
 	h := newServer(t)
 	h.server.Close()
-	c := h.newClient(&Options{UnsentTimeout: 20 * time.Millisecond, timing: fastTiming})
+	c := h.newClient(&Options{UnsentTimeout: 20 * time.Millisecond})
 	_, err := greet.With(params{}).Await(testContext(t), c)
 	require.ErrorIs(t, err, &Error{Code: CodeUnavailable})
-}
-
-func TestReplacementOverlapsOldConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newServerInBubble(t)
-		timing := fastTiming
-		timing.MaxAge, timing.MaxAgeSpread = 100*time.Millisecond, time.Nanosecond
-		c, old := h.connect(&Options{timing: timing})
-		call, err := report.With(params{}).Start(testContext(t), c)
-		require.NoError(t, err)
-		id := old.expect(wire.TypeRequest).ID
-		old.send(ackMsg(id))
-		inline := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
-		m := old.expect(wire.TypeRequest)
-		p := h.acceptConn() // both connections are open
-		sub := p.expect(wire.TypeSubscribe)
-		require.EqualValues(t, 1, sub.After)
-		old.send(chunkMsg(id, 2, `{"n":1}`)) // the old connection still delivers
-		p.send(snapshotMsg(sub.Ref, id, 2, false, chunkMsg(id, 2, `{"n":1}`)))
-		p.send(chunkMsg(id, 3, `{"n":2}`))
-		old.send(chunkMsg(id, 3, `{"n":2}`), resultMsg(m.ID, 0, `"from the old connection"`))
-		got, err := inline()
-		require.NoError(t, err)
-		require.Equal(t, "from the old connection", got)
-		require.Equal(t, wire.CloseNormal, old.waitClosed(), "closed once it has no unanswered messages")
-		require.Equal(t, Open, c.State().Phase)
-		p.send(resultMsg(id, 4, `"done"`))
-		var rows []int
-		for e, err := range call.Events(testContext(t)) {
-			require.NoError(t, err)
-			if e.Kind == KindChunk {
-				rows = append(rows, e.Chunk.N)
-			}
-		}
-		require.Equal(t, []int{1, 2}, rows)
-	})
 }
 
 func TestClosing(t *testing.T) {
 	h := newServer(t)
 	c, old := h.connect(nil)
-	reconnect, noReconnect := true, false
-	old.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &reconnect, AfterMs: 20})
+	old.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: new(true), AfterMs: 20})
 	p := h.acceptConn()
-	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
-	m := p.expect(wire.TypeRequest)
-	p.send(resultMsg(m.ID, 0, `"x"`))
-	_, err := wait()
-	require.NoError(t, err)
+	greeting := greetInBackground(t, c, "")
+	p.send(resultMsg(p.expect(wire.TypeRequest).ID, 0, `"x"`))
+	greeting.requireResult("x")
 	old.waitClosed()
 
-	p.send(wire.ServerMessage{Type: wire.TypeClosing, Reason: "overloaded", Reconnect: &noReconnect})
-	p.closeWith(wire.CloseTryLater)
-	require.ErrorIs(t, waitForPhase(t, c, Closed).Err, &Error{Code: CodeUnavailable})
-
-	c, p = h.connect(nil)
-	waitForPhase(t, c, Open)
 	p.closeWith(wire.CloseRestart)
 	p = h.acceptConn()
 	p.closeWith(wire.CloseUnsupportedData) // a code after which a client must not reconnect
-	waitForPhase(t, c, Closed)
-}
-
-func TestUnansweredPingReplacesConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newServerInBubble(t)
-		timing := fastTiming
-		timing.Ping, timing.PingWait = 20*time.Millisecond, 30*time.Millisecond
-		_, p := h.connect(&Options{timing: timing})
-		for range 3 {
-			p.expect(wire.TypePing)
-			p.send(wire.ServerMessage{Type: wire.TypePong})
-		}
-		p.expect(wire.TypePing) // not answered
-		h.acceptConn()
-		p.waitClosed()
-	})
+	require.ErrorIs(t, waitForPhase(t, c, Closed).Err, &Error{Code: CodeUnavailable})
 }
 
 // newJWT returns a token that expires at a time.
@@ -318,9 +231,7 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 		h := newServerInBubble(t)
 		var n atomic.Int32
 		fresh := newJWT("fresh", time.Now().Add(time.Hour))
-		timing := fastTiming
-		timing.Refresh = time.Hour
-		c, p := h.connect(&Options{timing: timing, Token: func(context.Context) (string, error) {
+		c, p := h.connect(&Options{timing: session.Timing{Refresh: time.Hour}, Token: func(context.Context) (string, error) {
 			if n.Add(1) == 1 {
 				return newJWT("old", time.Now().Add(2*time.Second)), nil
 			}
@@ -329,19 +240,17 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 		m := p.expect(wire.TypeAuth) // before it expires
 		require.Equal(t, fresh, m.Token)
 		p.send(okMsg(m.Ref))
-		wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
-		q := p.expect(wire.TypeRequest)
-		p.send(resultMsg(q.ID, 0, `"x"`))
-		_, err := wait()
-		require.NoError(t, err)
+		greeting := greetInBackground(t, c, "")
+		p.send(resultMsg(p.expect(wire.TypeRequest).ID, 0, `"x"`))
+		greeting.requireResult("x")
 	})
 }
 
 func TestTokenExpired(t *testing.T) {
 	h := newServer(t)
 	var n atomic.Int32
-	c, p := h.connect(&Options{timing: fastTiming, Token: func(context.Context) (string, error) { return fmt.Sprint("t", n.Add(1)), nil }})
-	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
+	c, p := h.connect(&Options{Token: func(context.Context) (string, error) { return fmt.Sprint("t", n.Add(1)), nil }})
+	greeting := greetInBackground(t, c, "")
 	q := p.expect(wire.TypeRequest)
 	p.send(errorMsg(q.ID, "", CodeTokenExpired, false))
 	m := p.expect(wire.TypeAuth)
@@ -355,52 +264,44 @@ func TestTokenExpired(t *testing.T) {
 	require.Equal(t, "t4", p2.bearerToken())
 	require.Equal(t, q, p2.expect(wire.TypeRequest))
 	p2.send(resultMsg(q.ID, 0, `"x"`))
-	_, err := wait()
-	require.NoError(t, err)
+	greeting.requireResult("x")
 }
 
 func TestTokenExpiredWithoutRefresh(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	wait := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
+	c, p := connect(t, nil)
+	greeting := greetInBackground(t, c, "")
 	p.send(errorMsg(p.expect(wire.TypeRequest).ID, "", CodeTokenExpired, true))
-	_, err := wait()
+	_, err := greeting.wait()
 	require.ErrorIs(t, err, &Error{Code: CodeTokenExpired})
 }
 
 func TestForeignFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServerInBubble(t)
-		timing := fastTiming
-		timing.Foreign = 10 * time.Millisecond
-		c, p := h.connect(&Options{timing: timing})
+		c, p := h.connect(&Options{timing: session.Timing{Foreign: 10 * time.Millisecond}})
 		sync := inBackground(t, func() (string, error) { return greet.With(params{"sync"}).Sync().Await(testContext(t), c) })
 		s := p.expect(wire.TypeRequest)
-		auto := inBackground(t, func() (string, error) { return greet.With(params{"auto"}).Await(testContext(t), c) })
+		auto := greetInBackground(t, c, "auto")
 		a := p.expect(wire.TypeRequest)
 		for _, frame := range []string{`{"message":"Internal server error","connectionId":"x","requestId":"y"}`, `not JSON`, `[5]`} {
 			p.sendRaw([]byte(frame))
 			require.Equal(t, a, p.expect(wire.TypeRequest), "mode auto is sent again, mode sync is not")
 		}
 		p.send(resultMsg(s.ID, 0, `"s"`), resultMsg(a.ID, 0, `"a"`))
-		_, err := sync()
-		require.NoError(t, err)
-		_, err = auto()
-		require.NoError(t, err)
+		sync.requireResult("s")
+		auto.requireResult("a")
 	})
 }
 
 func TestCallbacksMayBlockAndUseClient(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
+	c, p := connect(t, nil)
 	release := make(chan struct{})
 	var once sync.Once
 	slow := inBackground(t, func() (string, error) {
 		return greet.With(params{"slow"}).OnProgress(func(Progress) {
 			once.Do(func() {
-				if _, err := greet.With(params{"nested"}).Await(testContext(t), c); err != nil {
-					t.Error(err)
-				}
+				_, err := greet.With(params{"nested"}).Await(testContext(t), c)
+				assert.NoError(t, err)
 			})
 			<-release
 		}).Await(testContext(t), c)
@@ -411,36 +312,32 @@ func TestCallbacksMayBlockAndUseClient(t *testing.T) {
 	p.send(resultMsg(nested.ID, 0, `""`))
 	p.send(progressMsg(a.ID, 1, 2, 2), resultMsg(a.ID, 0, `"slow"`))
 	for range 20 { // other calls are answered meanwhile
-		quick := inBackground(t, func() (string, error) { return greet.With(params{}).Await(testContext(t), c) })
+		quick := greetInBackground(t, c, "")
 		p.send(resultMsg(p.expect(wire.TypeRequest).ID, 0, `"quick"`))
-		_, err := quick()
-		require.NoError(t, err)
+		quick.requireResult("quick")
 	}
 	close(release)
-	_, err := slow()
-	require.NoError(t, err)
+	slow.requireResult("slow")
 }
 
-// stateReader is a log handler that reads the client's state.
-type stateReader struct {
-	slog.Handler
-	c     *atomic.Pointer[Client]
-	lines *atomic.Int32
-}
+// onWrite is a writer that calls a function.
+type onWrite func()
 
-func (n stateReader) Handle(_ context.Context, r slog.Record) error {
-	if c := n.c.Load(); c != nil {
-		_ = c.State()
-	}
-	n.lines.Add(1)
-	return nil
+func (f onWrite) Write(p []byte) (int, error) {
+	f()
+	return len(p), nil
 }
 
 func TestLoggerMayUseClient(t *testing.T) {
 	h := newServer(t)
 	var held atomic.Pointer[Client]
 	var lines atomic.Int32
-	c, p := h.connect(&Options{timing: fastTiming, Logger: slog.New(stateReader{slog.NewTextHandler(io.Discard, nil), &held, &lines})})
+	c, p := h.connect(&Options{Logger: slog.New(slog.NewTextHandler(onWrite(func() {
+		if c := held.Load(); c != nil {
+			_ = c.State()
+		}
+		lines.Add(1)
+	}), nil))})
 	held.Store(c)
 	p.sendRaw([]byte(`{"message":"foreign"}`))
 	p.sendRaw([]byte(`not JSON`))
@@ -455,24 +352,21 @@ func TestCloseEndsWaiting(t *testing.T) {
 	var c *Client
 	closed := make(chan error, 1)
 	ready := make(chan struct{})
-	c, p := h.connect(&Options{timing: fastTiming, OnState: func(s State) {
+	c, p := h.connect(&Options{OnState: func(s State) {
 		if s.Phase == Open {
 			<-ready
 			closed <- c.Close(context.Background()) // from within a callback
 		}
 	}})
-	call, err := report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id := p.expect(wire.TypeRequest).ID
+	call, id := startReport(t, c, p)
 	p.send(ackMsg(id))
 	require.NoError(t, call.Accepted(testContext(t)))
 	close(ready)
-	_, err = call.Result(testContext(t))
+	_, err := call.Result(testContext(t))
 	require.ErrorIs(t, err, ErrClosed)
 	require.NoError(t, <-closed)
-	require.Equal(t, State{Closed, ErrClosed}.Phase, c.State().Phase)
+	require.Equal(t, Closed, c.State().Phase)
 	require.ErrorIs(t, c.State().Err, ErrClosed)
 	require.Equal(t, wire.CloseNormal, p.waitClosed())
-	var e *Error
-	require.True(t, errors.As(call.Cancel(testContext(t)), &e) && e.Code == "closed")
+	require.ErrorIs(t, call.Cancel(testContext(t)), ErrClosed)
 }

@@ -20,21 +20,21 @@ import (
 func (c *Client) connect(gen int) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
-	ws, token, tokenExpiry, dialErr := c.dialServer(ctx)
-	if dialErr != nil && c.ctx.Err() == nil {
-		c.opts.Logger.Info("streamer: could not connect", "code", dialErr.cause.Code, "error", dialErr.cause.Message)
+	ws, token, tokenExpiry, failure := c.dialServer(ctx)
+	if failure != nil && c.ctx.Err() == nil {
+		c.opts.Logger.Info("streamer: could not connect", "code", failure.Code, "error", failure.Message)
 	}
 	now := c.lockMachine()
 	defer c.unlockMachine()
-	if dialErr != nil {
-		c.machine.DialFailed(now, gen, dialErr.cause, dialErr.fatal)
+	if failure != nil {
+		c.machine.DialFailed(now, gen, failure)
 		return
 	}
 	if c.closed { // Close does not wait for new goroutines
 		go func() { _ = ws.Close() }()
 		return
 	}
-	c.everConnected = true
+	c.everConnected.Store(true)
 	c.token = token
 	s := newSocket(c, gen, ws)
 	c.sockets[gen] = s
@@ -44,32 +44,27 @@ func (c *Client) connect(gen int) {
 	c.machine.Opened(now, gen, tokenExpiry)
 }
 
-// dialError says why a connection could not be opened.
-type dialError struct {
-	cause *wire.ServerMessage
-	// fatal means that trying again cannot help.
-	fatal bool
-}
-
-func newDialError(code, text string, fatal bool) *dialError {
-	m := wire.ErrorMessage(code, text, fatal)
-	return &dialError{&m, fatal}
+// newDialError says why a connection could not be opened. fatal means that
+// trying again cannot help.
+func newDialError(code, text string, fatal bool) *wire.ServerMessage {
+	return new(wire.ErrorMessage(code, text, fatal))
 }
 
 // dialServer fetches a token and opens a connection with it. tokenExpiry is
 // when the token expires, on the client's clock.
-func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token string, tokenExpiry time.Duration, _ *dialError) {
+func (c *Client) dialServer(ctx context.Context) (
+	ws *websocket.Conn, token string, tokenExpiry time.Duration, failure *wire.ServerMessage,
+) {
 	header := c.opts.Header.Clone()
 	if header == nil {
 		header = http.Header{}
 	}
 	token, tokenExpiry, err := c.fetchToken(ctx)
 	switch {
-	case err != nil && isFatal(err):
-		var e *Error
-		errors.As(err, &e)
-		return nil, "", 0, newDialError(e.Code, e.Message, true)
 	case err != nil:
+		if e, ok := errors.AsType[*Error](err); ok && wire.Codes[e.Code].Fatal {
+			return nil, "", 0, newDialError(e.Code, e.Message, true)
+		}
 		return nil, "", 0, newDialError(wire.CodeUnavailable, "the token could not be fetched: "+err.Error(), false)
 	case token != "":
 		header.Set("Authorization", "Bearer "+token)
@@ -82,10 +77,7 @@ func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token stri
 	case err == nil:
 		return ws, token, tokenExpiry, nil
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil:
-		c.mu.Lock()
-		everConnected := c.everConnected
-		c.mu.Unlock()
-		return nil, "", 0, handshakeError(resp, everConnected)
+		return nil, "", 0, handshakeError(resp, c.everConnected.Load())
 	}
 	return nil, "", 0, newDialError(wire.CodeUnavailable, "no connection: "+err.Error(), false)
 }
@@ -93,7 +85,7 @@ func (c *Client) dialServer(ctx context.Context) (ws *websocket.Conn, token stri
 // handshakeError converts the HTTP response of a server that refused the
 // handshake. everConnected says that this URL has worked before: then a status
 // that otherwise means a wrong URL is taken to be temporary.
-func handshakeError(resp *http.Response, everConnected bool) *dialError {
+func handshakeError(resp *http.Response, everConnected bool) *wire.ServerMessage {
 	var body struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -106,19 +98,19 @@ func handshakeError(resp *http.Response, everConnected bool) *dialError {
 		text = fmt.Sprintf("the server answered the handshake with status %d", resp.StatusCode)
 	}
 	info, known := wire.Codes[body.Code]
-	var f *dialError
+	var failure *wire.ServerMessage
 	switch status := resp.StatusCode; {
 	case known:
-		f = newDialError(body.Code, text, info.Fatal)
+		failure = newDialError(body.Code, text, info.Fatal)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		f = newDialError(wire.CodeUnauthorized, text, true)
+		failure = newDialError(wire.CodeUnauthorized, text, true)
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly, everConnected:
-		f = newDialError(wire.CodeUnavailable, text, false)
+		failure = newDialError(wire.CodeUnavailable, text, false)
 	default:
-		f = newDialError(wire.CodeNotStreamer, text, true)
+		failure = newDialError(wire.CodeNotStreamer, text, true)
 	}
-	f.cause.RetryAfterMs = retryAfter(resp.Header.Get("Retry-After")).Milliseconds()
-	return f
+	failure.RetryAfterMs = retryAfter(resp.Header.Get("Retry-After")).Milliseconds()
+	return failure
 }
 
 // retryAfter parses a Retry-After header: seconds, or a date.

@@ -1,8 +1,8 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/session"
@@ -88,20 +88,15 @@ func (e *DetachedError) Unwrap() error { return e.Err }
 
 // errorOf converts an error message.
 func errorOf(m *wire.ServerMessage, id string) *Error {
+	known := wire.Codes[m.Code] // nothing is known of a code that the handler has chosen
 	e := &Error{
-		Code: m.Code, Message: m.Message, Field: m.Field, Hint: m.Hint, Details: m.Details, CallID: id,
+		Code: m.Code, Message: m.Message, Field: m.Field, Hint: cmp.Or(m.Hint, known.Hint), Details: m.Details, CallID: id,
 		RetryAfter: time.Duration(m.RetryAfterMs) * time.Millisecond,
+		Retryable:  known.Retryable,
+		Final:      m.Seq > 0 || m.Final != nil && *m.Final,
 	}
-	known, ok := wire.Codes[m.Code]
-	switch {
-	case m.Retryable != nil:
+	if m.Retryable != nil {
 		e.Retryable = *m.Retryable
-	case ok:
-		e.Retryable = known.Retryable
-	}
-	e.Final = m.Seq > 0 || m.Final != nil && *m.Final
-	if e.Hint == "" {
-		e.Hint = known.Hint
 	}
 	return e
 }
@@ -110,10 +105,4 @@ func errorOf(m *wire.ServerMessage, id string) *Error {
 // breaks a rule.
 func invalidRequest(field, text string) *Error {
 	return &Error{Code: CodeInvalidMessage, Message: text, Field: field, Final: true, Hint: "Fix the request."}
-}
-
-// isFatal says whether an error of the Token function ends the client.
-func isFatal(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && wire.Codes[e.Code].Fatal
 }

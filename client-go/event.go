@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -24,20 +25,12 @@ const (
 	KindEnd
 )
 
-// String returns the kind in lower case.
-func (k Kind) String() string {
-	switch k {
-	case KindChunk:
-		return "chunk"
-	case KindProgress:
-		return "progress"
-	case KindAttempt:
-		return "attempt"
-	case KindEnd:
-		return "end"
-	}
-	return "unknown"
+var kindNames = map[Kind]string{
+	KindChunk: "chunk", KindProgress: "progress", KindAttempt: "attempt", KindEnd: "end",
 }
+
+// String returns the kind in lower case.
+func (k Kind) String() string { return cmp.Or(kindNames[k], "unknown") }
 
 // Event is an event of a call; C is the type of its chunks.
 type Event[C any] struct {
@@ -106,21 +99,17 @@ func (*None) UnmarshalJSON([]byte) error { return nil }
 
 // eventOf converts an event to its typed form.
 func eventOf[C any](e *follow.Event) (out Event[C], err error) {
-	out.Seq = e.Seq
+	out.Kind, out.Seq = Kind(e.Kind), e.Seq // both types have the same values
 	switch e.Kind {
 	case follow.Chunk:
-		out.Kind = KindChunk
 		if err := decodeJSON(e.Data, &out.Chunk); err != nil {
 			return out, fmt.Errorf("chunk %d is not of the expected type: %w", e.Seq, err)
 		}
 	case follow.Progress:
-		out.Kind = KindProgress
 		out.Progress = progressOf(&e.Progress)
 	case follow.AttemptMark:
-		out.Kind = KindAttempt
 		out.Attempt = attemptOf(e)
 	case follow.End:
-		out.Kind = KindEnd
 	}
 	return out, nil
 }

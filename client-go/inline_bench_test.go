@@ -24,26 +24,19 @@ func newEchoClient(b *testing.B) *Client {
 		}
 		defer ws.Close()
 		var out []byte
+		var answers []wire.ServerMessage
 		for {
 			_, data, err := ws.ReadMessage()
 			if err != nil {
 				return
 			}
-			items, batch, _ := wire.DecodeClientFrame(data)
-			out = out[:0]
-			if batch {
-				out = append(out, '[')
-			}
+			items, _, _ := wire.DecodeClientFrame(data)
+			answers = answers[:0]
 			for i := range items {
-				if i > 0 {
-					out = append(out, ',')
-				}
-				m := wire.ServerMessage{Type: wire.TypeResult, ID: items[i].Message.ID, Payload: items[i].Message.Payload}
-				out = m.Append(out)
+				m := &items[i].Message
+				answers = append(answers, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: m.Payload})
 			}
-			if batch {
-				out = append(out, ']')
-			}
+			out = appendFrame(out[:0], answers)
 			if ws.WriteMessage(websocket.TextMessage, out) != nil {
 				return
 			}

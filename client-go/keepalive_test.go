@@ -1,14 +1,11 @@
 package client
 
 import (
-	"context"
-	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 	"github.com/stretchr/testify/require"
 )
@@ -19,51 +16,34 @@ import (
 func TestConnectionIsPingedAndReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		openedAt := map[*websocket.Conn]time.Time{}
-		var ages []time.Duration
-		pings, unresponsive := 0, false
-		upgrader := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
-		server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ws, err := upgrader.Upgrade(w, r, nil)
-			if err != nil {
-				return
-			}
-			defer ws.Close()
+		open, pings, disconnects, unresponsive := 0, 0, 0, false
+		var ages []time.Duration // of the connections that were closed
+		var codes []int
+		h := newServerInBubble(t)
+		h.serve(func(p *serverConn) {
+			openedAt := time.Now()
 			mu.Lock()
-			openedAt[ws] = time.Now()
+			open++
 			mu.Unlock()
-			for {
-				_, data, err := ws.ReadMessage()
-				if err != nil {
-					mu.Lock()
-					ages = append(ages, time.Since(openedAt[ws]))
-					delete(openedAt, ws)
-					mu.Unlock()
-					return
-				}
-				items, _, _ := wire.DecodeClientFrame(data)
+			for range p.messages { // all are pings
 				mu.Lock()
-				silent := unresponsive
-				if items[0].Message.Type == wire.TypePing {
-					pings++
-				}
+				pings++
+				answer := !unresponsive
 				mu.Unlock()
-				if !silent && ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"pong"}`)) != nil {
-					return
+				if answer {
+					p.send(wire.ServerMessage{Type: wire.TypePong})
 				}
 			}
-		})}
-		network := newPipeListener()
-		go server.Serve(network)
-		c, err := Dial(t.Context(), "ws://server/ws", &Options{DialContext: network.dialContext})
+			mu.Lock()
+			open--
+			ages = append(ages, time.Since(openedAt))
+			codes = append(codes, p.waitClosed())
+			mu.Unlock()
+		})
+		c, err := Dial(t.Context(), h.server.URL, &Options{DialContext: h.dialContext})
 		require.NoError(t, err)
-
-		disconnects := 0
-		stop, cancel := context.WithCancel(t.Context())
-		watched := make(chan struct{})
 		go func() {
-			defer close(watched)
-			for s := range c.States(stop) {
+			for s := range c.States(t.Context()) { // until the client is closed
 				mu.Lock()
 				if s.Phase != Open {
 					disconnects++
@@ -71,14 +51,16 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 				mu.Unlock()
 			}
 		}()
+
 		<-time.After(12 * time.Hour) // on the bubble's clock
 		synctest.Wait()
 		mu.Lock()
-		require.Len(t, openedAt, 1)
+		require.Equal(t, 1, open)
 		require.GreaterOrEqual(t, len(ages), 6)
-		for _, age := range ages {
+		for i, age := range ages {
 			require.Greater(t, age, time.Hour+49*time.Minute)
 			require.Less(t, age, 2*time.Hour)
+			require.Equal(t, wire.CloseNormal, codes[i])
 		}
 		require.InDelta(t, 12*60/4, pings, 15)
 		require.Zero(t, disconnects, "the client always has a connection")
@@ -89,10 +71,8 @@ func TestConnectionIsPingedAndReplaced(t *testing.T) {
 		synctest.Wait()
 		mu.Lock()
 		require.NotEmpty(t, ages, "a connection without an answer to a ping within 10 s is closed")
+		require.Equal(t, 1, open, "and replaced")
 		mu.Unlock()
-		cancel()
-		<-watched
-		require.NoError(t, c.Close(context.Background()))
-		require.NoError(t, server.Close())
+		require.NoError(t, c.Close(t.Context()))
 	})
 }

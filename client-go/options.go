@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -73,13 +74,6 @@ type Backoff struct {
 	Max time.Duration
 }
 
-const (
-	defaultMaxCalls = 10_000
-	defaultBuffer   = 256 << 10
-	minBuffer       = 16 << 10
-	defaultConnect  = 30 * time.Second
-)
-
 // withDefaults returns a copy with the defaults filled in.
 func (o *Options) withDefaults() Options {
 	var out Options
@@ -93,27 +87,15 @@ func (o *Options) withDefaults() Options {
 	if out.Proxy == nil {
 		out.Proxy = http.ProxyFromEnvironment
 	}
-	if out.ConnectTimeout <= 0 {
-		out.ConnectTimeout = defaultConnect
-	}
-	if out.MaxCalls <= 0 {
-		out.MaxCalls = defaultMaxCalls
-	}
-	if out.Buffer <= 0 {
-		out.Buffer = defaultBuffer
-	}
-	out.Buffer = max(out.Buffer, minBuffer)
 	if out.Logger == nil {
 		out.Logger = slog.New(slog.DiscardHandler)
 	}
-	if out.Backoff.Base > 0 {
-		out.timing.BackoffBase = out.Backoff.Base
-	}
-	if out.Backoff.Max > 0 {
-		out.timing.BackoffMax = out.Backoff.Max
-	}
-	if out.UnsentTimeout != 0 {
-		out.timing.Unsent = out.UnsentTimeout
-	}
+	// What is not positive gets the default.
+	out.ConnectTimeout = cmp.Or(max(out.ConnectTimeout, 0), 30*time.Second)
+	out.MaxCalls = cmp.Or(max(out.MaxCalls, 0), 10_000)
+	out.Buffer = max(cmp.Or(max(out.Buffer, 0), 256<<10), 16<<10)
+	out.timing.BackoffBase = cmp.Or(max(out.Backoff.Base, 0), out.timing.BackoffBase)
+	out.timing.BackoffMax = cmp.Or(max(out.Backoff.Max, 0), out.timing.BackoffMax)
+	out.timing.Unsent = cmp.Or(out.UnsentTimeout, out.timing.Unsent)
 	return out
 }

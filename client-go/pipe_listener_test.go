@@ -3,31 +3,32 @@ package client
 import (
 	"context"
 	"net"
-	"sync"
 )
 
 // pipeListener is a network in memory, for tests with a fake clock.
 type pipeListener struct {
 	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
+	open  context.Context
+	close context.CancelFunc
 }
 
 func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	p := &pipeListener{conns: make(chan net.Conn)}
+	p.open, p.close = context.WithCancel(context.Background())
+	return p
 }
 
 func (p *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
-	case <-p.done:
+	case <-p.open.Done():
 		return nil, net.ErrClosed
 	}
 }
 
 func (p *pipeListener) Close() error {
-	p.once.Do(func() { close(p.done) })
+	p.close()
 	return nil
 }
 
@@ -38,7 +39,7 @@ func (p *pipeListener) dialContext(ctx context.Context, _, _ string) (net.Conn, 
 	select {
 	case p.conns <- serverEnd:
 		return clientEnd, nil
-	case <-p.done:
+	case <-p.open.Done():
 		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()

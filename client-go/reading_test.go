@@ -6,126 +6,80 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func TestSlowReader(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(&Options{Buffer: 1, timing: fastTiming}) // that is 16 KiB
-	type big = string
-	call, err := Action[params, big, string]("big").With(params{}).Start(testContext(t), c)
+// startLarge starts a call on a client that buffers 16 KiB, and returns all
+// its events: an ack, ten chunks of 4 KiB, and a result.
+func startLarge(t *testing.T) (call *Call[string, string], p *serverConn, events []wire.ServerMessage) {
+	c, p := connect(t, &Options{Buffer: 1})
+	call, err := Action[params, string, string]("large").With(params{}).Start(testContext(t), c)
 	require.NoError(t, err)
 	id := p.expect(wire.TypeRequest).ID
-	data := `"` + strings.Repeat("x", 4<<10) + `"`
-	p.send(ackMsg(id))
+	events = append(events, ackMsg(id))
 	for seq := uint64(2); seq < 12; seq++ {
-		p.send(chunkMsg(id, seq, data))
+		events = append(events, chunkMsg(id, seq, `"`+strings.Repeat("x", 4<<10)+`"`))
+	}
+	return call, p, append(events, resultMsg(id, 12, `"done"`))
+}
+
+func TestSlowReader(t *testing.T) {
+	call, p, events := startLarge(t)
+	for _, e := range events[:11] {
+		p.send(e)
 	}
 	stop := p.expect(wire.TypeUnsubscribe) // the buffer is full and nobody reads
 	p.send(okMsg(stop.Ref))
-	p.send(progressMsg(id, 1, 1, 50))
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		for after := uint64(0); after < 9; {
-			m := p.expect(wire.TypeSubscribe)
-			after = m.After
-			var events []wire.ServerMessage
-			for seq := after + 1; seq < min(after+3, 12); seq++ {
-				events = append(events, chunkMsg(id, seq, data))
+	p.send(progressMsg(call.ID(), 1, 1, 50))
+	read := inBackground(t, func() (seqs []uint64, err error) {
+		for e, err := range call.Events(testContext(t)) {
+			if err != nil {
+				return seqs, err
 			}
-			if after >= 9 {
-				events = append(events, resultMsg(id, 12, `"done"`))
+			if e.Kind == KindChunk {
+				seqs = append(seqs, e.Seq)
+				call.sub.client.mu.Lock()
+				size := call.sub.call.Reader.BufferSize()
+				call.sub.client.mu.Unlock()
+				assert.Less(t, size, 16<<10+3*(5<<10))
 			}
-			p.send(snapshotMsg(m.Ref, id, 12, after < 9, events...))
 		}
-	}()
-	var seqs []uint64
-	for e, err := range call.Events(testContext(t)) {
-		require.NoError(t, err)
-		if e.Kind == KindChunk {
-			seqs = append(seqs, e.Seq)
-			c.mu.Lock()
-			cost := call.sub.call.Reader.BufferSize()
-			c.mu.Unlock()
-			require.Less(t, cost, 16<<10+3*(5<<10))
-		}
+		return seqs, nil
+	})
+	for last := uint64(0); last < 12; {
+		m := p.expect(wire.TypeSubscribe)
+		last = min(m.After+2, 12)
+		p.send(snapshotMsg(m.Ref, call.ID(), 12, last < 12, events[m.After:last]...))
 	}
-	require.Equal(t, []uint64{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, seqs)
-	<-served
+	read.requireResult([]uint64{2, 3, 4, 5, 6, 7, 8, 9, 10, 11})
 }
 
 func TestResultWithoutReading(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(&Options{Buffer: 1, timing: fastTiming})
-	call, err := Action[params, string, string]("big").With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id := p.expect(wire.TypeRequest).ID
-	data := `"` + strings.Repeat("x", 4<<10) + `"`
-	wait := inBackground(t, func() (string, error) { return call.Result(testContext(t)) })
-	p.send(ackMsg(id))
-	for seq := uint64(2); seq < 12; seq++ {
-		p.send(chunkMsg(id, seq, data))
+	call, p, events := startLarge(t)
+	result := inBackground(t, func() (string, error) { return call.Result(testContext(t)) })
+	for _, e := range events {
+		p.send(e)
 	}
-	p.send(resultMsg(id, 12, `"done"`))
 	go func() { // the client may have unsubscribed before Result waited
 		for m := range p.messages {
 			switch m.Type {
 			case wire.TypeUnsubscribe:
 				p.send(okMsg(m.Ref))
 			case wire.TypeSubscribe:
-				events := []wire.ServerMessage{ackMsg(id)}
-				for seq := max(2, m.After+1); seq < 12; seq++ {
-					events = append(events, chunkMsg(id, seq, data))
-				}
-				p.send(snapshotMsg(m.Ref, id, 12, false, append(events, resultMsg(id, 12, `"done"`))...))
+				p.send(snapshotMsg(m.Ref, m.ID, 12, false, events[m.After:]...))
 			}
 		}
 	}()
-	got, err := wait()
-	require.NoError(t, err)
-	require.Equal(t, "done", got)
-	// A later reader gets all events: they are fetched again.
-	n := 0
-	for e, err := range call.Events(testContext(t)) {
-		require.NoError(t, err)
-		if e.Kind == KindChunk {
-			n++
-		}
-	}
-	require.Equal(t, 10, n)
-	p.breakConn()
-	<-p.closed
-	close(p.messages)
-	h.acceptConn()
-}
-
-func TestLagIsFetched(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	wait := inBackground(t, func() ([]row, error) {
-		_, rows, err := report.With(params{}).Collect(testContext(t), c)
-		return rows, err
-	})
-	id := p.expect(wire.TypeRequest).ID
-	p.send(ackMsg(id), chunkMsg(id, 2, `{"n":1}`), wire.ServerMessage{Type: wire.TypeLag, ID: id, LastSeq: 4})
-	m := p.expect(wire.TypeSubscribe)
-	require.EqualValues(t, 2, m.After)
-	p.send(snapshotMsg(m.Ref, id, 4, true, chunkMsg(id, 3, `{"n":2}`)))
-	m = p.expect(wire.TypeSubscribe)
-	require.EqualValues(t, 3, m.After)
-	p.send(snapshotMsg(m.Ref, id, 5, false, chunkMsg(id, 4, `{"n":3}`), resultMsg(id, 5, `"x"`)))
-	rows, err := wait()
-	require.NoError(t, err)
-	require.Equal(t, []row{{1}, {2}, {3}}, rows)
+	result.requireResult("done")
+	all := readEvents(t, call) // they are fetched again
+	require.Len(t, all, 11)
+	require.EqualValues(t, 12, all[10].Seq)
 }
 
 func TestReadingIsExclusiveAndContinues(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
-	call, err := report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	id := p.expect(wire.TypeRequest).ID
+	c, p := connect(t, nil)
+	call, id := startReport(t, c, p)
 	p.send(ackMsg(id), chunkMsg(id, 2, `{"n":1}`), chunkMsg(id, 3, `"no row"`), chunkMsg(id, 4, `{"n":3}`), resultMsg(id, 5, `"x"`))
 	var got []string
 	for e := range call.Events(testContext(t)) {
@@ -140,18 +94,15 @@ func TestReadingIsExclusiveAndContinues(t *testing.T) {
 	}
 	require.Equal(t, []string{"2", "3 true", "4 false", "5 false"}, got)
 
-	call, err = report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	p.expect(wire.TypeRequest)
+	call, _ = startReport(t, c, p)
 	call.Detach()
 	call.Detach()
-	_, err = call.Result(testContext(t))
+	_, err := call.Result(testContext(t))
 	require.ErrorIs(t, err, ErrDetached)
 }
 
 func TestAttachedIsNotFound(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(nil)
+	c, p := connect(t, nil)
 	_, err := report.Attach(c, "x")
 	require.ErrorIs(t, err, &Error{Code: CodeInvalidMessage})
 	id := NewID()
@@ -165,11 +116,8 @@ func TestAttachedIsNotFound(t *testing.T) {
 }
 
 func TestTooManyCalls(t *testing.T) {
-	h := newServer(t)
-	c, p := h.connect(&Options{MaxCalls: 1, timing: fastTiming})
+	c, p := connect(t, &Options{MaxCalls: 1})
+	startReport(t, c, p)
 	_, err := report.With(params{}).Start(testContext(t), c)
-	require.NoError(t, err)
-	p.expect(wire.TypeRequest)
-	_, err = report.With(params{}).Start(testContext(t), c)
 	require.ErrorIs(t, err, &Error{Code: CodeOverloaded})
 }

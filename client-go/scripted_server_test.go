@@ -7,14 +7,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/pay-theory/streamer/client-go/internal/session"
 	"github.com/pay-theory/streamer/client-go/internal/wire"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -30,12 +31,9 @@ type scriptedServer struct {
 	accepted chan *serverConn
 	// dialContext is how the client connects; nil: over TCP.
 	dialContext func(ctx context.Context, network, address string) (net.Conn, error)
-
-	mu sync.Mutex
 	// refuse answers the handshake with HTTP and returns true, or returns
-	// false to accept it.
+	// false to accept it. It is set before a client connects.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
-	conns  []*serverConn
 }
 
 // serverConn is the server's end of one connection.
@@ -43,12 +41,10 @@ type serverConn struct {
 	t        *testing.T
 	ws       *websocket.Conn
 	header   http.Header
-	messages chan wire.ClientMessage
+	messages chan wire.ClientMessage // closed with the connection
 	write    sync.Mutex
-	// closed is closed when the connection is; closeCode is the client's close
-	// code.
-	closed    chan struct{}
-	closeCode int
+	// closed gets the client's close code, or 0, when the connection is closed.
+	closed chan int
 }
 
 func newServer(t *testing.T) *scriptedServer { return startServer(t, nil) }
@@ -66,71 +62,78 @@ func startServer(t *testing.T, network *pipeListener) *scriptedServer {
 		s.server.Listener, s.dialContext = network, network.dialContext
 	}
 	s.server.Start()
-	t.Cleanup(func() {
-		s.mu.Lock()
-		for _, c := range s.conns {
-			_ = c.ws.Close()
-		}
-		s.mu.Unlock()
-		s.server.Close()
-	})
+	t.Cleanup(s.server.Close)
 	return s
 }
 
 func (s *scriptedServer) handleConnect(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	refuse := s.refuse
-	s.mu.Unlock()
-	if refuse != nil && refuse(w, r) {
+	if s.refuse != nil && s.refuse(w, r) {
 		return
 	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}
-	c := &serverConn{t: s.t, ws: ws, header: r.Header, messages: make(chan wire.ClientMessage, 4096), closed: make(chan struct{})}
-	s.mu.Lock()
-	s.conns = append(s.conns, c)
-	s.mu.Unlock()
+	defer func() { _ = ws.Close() }()
+	c := &serverConn{t: s.t, ws: ws, header: r.Header, messages: make(chan wire.ClientMessage, 4096), closed: make(chan int, 1)}
 	s.accepted <- c
-	c.readLoop()
+	c.closed <- c.readMessages()
+	close(c.closed)
+	close(c.messages)
 }
 
-func (c *serverConn) readLoop() {
-	defer close(c.closed)
+// readMessages reads until the connection is closed, and returns the close
+// code.
+func (c *serverConn) readMessages() int {
 	for {
 		_, data, err := c.ws.ReadMessage()
 		if err != nil {
-			var ce *websocket.CloseError
-			if errors.As(err, &ce) {
-				c.closeCode = ce.Code
+			if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+				return closed.Code
 			}
-			return
+			return 0
 		}
 		items, _, bad := wire.DecodeClientFrame(data)
-		if bad != nil || len(data) > wire.MaxClientMessage {
-			c.t.Errorf("the client sent an invalid frame of %d bytes: %v", len(data), bad)
-			return
-		}
+		assert.Nil(c.t, bad, "the client sent an invalid frame")
+		assert.LessOrEqual(c.t, len(data), wire.MaxClientMessage)
 		for _, item := range items {
-			if item.Err != nil {
-				c.t.Errorf("the client sent an invalid message: %v", item.Err)
-			}
+			assert.Nil(c.t, item.Err, "the client sent an invalid message")
 			c.messages <- item.Message
 		}
 	}
 }
 
+// receive waits for a value from a channel; what says what it is.
+func receive[T any](t *testing.T, from <-chan T, what string) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(testTimeout):
+		require.FailNow(t, "there is no "+what)
+	}
+	return value
+}
+
+// serve answers each connection in a goroutine.
+func (s *scriptedServer) serve(answer func(*serverConn)) {
+	go func() {
+		for p := range s.accepted {
+			go answer(p)
+		}
+	}()
+	s.t.Cleanup(func() { close(s.accepted) })
+}
+
 // acceptConn waits for the next connection.
 func (s *scriptedServer) acceptConn() *serverConn {
 	s.t.Helper()
-	select {
-	case c := <-s.accepted:
-		return c
-	case <-time.After(testTimeout):
-		require.FailNow(s.t, "the client does not connect")
-		return nil
-	}
+	return receive(s.t, s.accepted, "connection")
+}
+
+// connect returns a client of a new server and its first connection.
+func connect(t *testing.T, opts *Options) (*Client, *serverConn) {
+	t.Helper()
+	return newServer(t).connect(opts)
 }
 
 // connect returns a client of the server and the first connection.
@@ -140,23 +143,17 @@ func (s *scriptedServer) connect(opts *Options) (*Client, *serverConn) {
 	return c, s.acceptConn()
 }
 
+// newClient returns a client of the server that connects again at once.
 func (s *scriptedServer) newClient(opts *Options) *Client {
 	s.t.Helper()
-	o := Options{}
+	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	if o.timing == (session.Timing{}) {
-		o.timing = session.Timing{BackoffBase: time.Millisecond, BackoffMax: 5 * time.Millisecond}
-	}
-	for _, d := range []*time.Duration{&o.timing.AnswerRequest, &o.timing.Answer, &o.timing.PingWait} {
-		if *d == 0 { // a busy machine may be slow
-			*d = 10 * time.Minute
-		}
-	}
-	if o.DialContext == nil {
-		o.DialContext = s.dialContext
-	}
+	o.timing.BackoffBase, o.timing.BackoffMax = time.Millisecond, 5*time.Millisecond
+	// A busy machine may be slow.
+	o.timing.AnswerRequest, o.timing.Answer, o.timing.PingWait = 10*time.Minute, 10*time.Minute, 10*time.Minute
+	o.DialContext = s.dialContext
 	c, err := New(s.server.URL, &o)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() {
@@ -172,16 +169,12 @@ func (s *scriptedServer) newClient(opts *Options) *Client {
 func (c *serverConn) expect(kind string) wire.ClientMessage {
 	c.t.Helper()
 	for {
-		select {
-		case m := <-c.messages:
-			if m.Type == wire.TypePing && kind != wire.TypePing {
-				continue
-			}
-			require.Equal(c.t, kind, m.Type, "%+v", m)
-			return m
-		case <-time.After(testTimeout):
-			require.FailNow(c.t, "the client does not send "+kind)
+		m := receive(c.t, c.messages, kind)
+		if m.Type == wire.TypePing && kind != wire.TypePing {
+			continue
 		}
+		require.Equal(c.t, kind, m.Type, "%+v", m)
+		return m
 	}
 }
 
@@ -189,29 +182,25 @@ func (c *serverConn) expect(kind string) wire.ClientMessage {
 // close code.
 func (c *serverConn) waitClosed() int {
 	c.t.Helper()
-	select {
-	case <-c.closed:
-		return c.closeCode
-	case <-time.After(testTimeout):
-		require.FailNow(c.t, "the client does not close the connection")
-		return 0
-	}
+	return receive(c.t, c.closed, "end of the connection")
 }
 
 // send sends messages in one frame.
-func (c *serverConn) send(msgs ...wire.ServerMessage) {
+func (c *serverConn) send(msgs ...wire.ServerMessage) { c.sendRaw(appendFrame(nil, msgs)) }
+
+// appendFrame appends a frame: one message as it is, several as a batch.
+func appendFrame(frame []byte, msgs []wire.ServerMessage) []byte {
 	if len(msgs) == 1 {
-		c.sendRaw(msgs[0].Append(nil))
-		return
+		return msgs[0].Append(frame)
 	}
-	frame := []byte{'['}
+	frame = append(frame, '[')
 	for i := range msgs {
 		if i > 0 {
 			frame = append(frame, ',')
 		}
 		frame = msgs[i].Append(frame)
 	}
-	c.sendRaw(append(frame, ']'))
+	return append(frame, ']')
 }
 
 func (c *serverConn) sendRaw(frame []byte) {
@@ -256,6 +245,7 @@ func errorMsg(id, ref, code string, final bool) wire.ServerMessage {
 
 // snapshotMsg is the answer to a subscribe.
 func snapshotMsg(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMessage) wire.ServerMessage {
+	events = slices.Clone(events)
 	for i := range events {
 		events[i].ID = ""
 	}
@@ -274,29 +264,37 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// inBackground runs f in a goroutine and returns a function that waits for its
-// result.
-func inBackground[R any](t *testing.T, f func() (R, error)) func() (R, error) {
-	type outcome struct {
-		r   R
-		err error
-	}
-	done := make(chan outcome, 1)
+// background is a function that runs in a goroutine.
+type background[R any] struct {
+	t      *testing.T
+	done   chan struct{}
+	result R
+	err    error
+}
+
+// inBackground runs f in a goroutine.
+func inBackground[R any](t *testing.T, f func() (R, error)) *background[R] {
+	b := &background[R]{t: t, done: make(chan struct{})}
 	go func() {
-		r, err := f()
-		done <- outcome{r, err}
+		defer close(b.done)
+		b.result, b.err = f()
 	}()
-	return func() (R, error) {
-		t.Helper()
-		select {
-		case o := <-done:
-			return o.r, o.err
-		case <-time.After(testTimeout):
-			require.FailNow(t, "the function does not return")
-			var zero R
-			return zero, nil
-		}
-	}
+	return b
+}
+
+// wait waits until the function returns.
+func (b *background[R]) wait() (R, error) {
+	b.t.Helper()
+	receive(b.t, b.done, "return of the function")
+	return b.result, b.err
+}
+
+// requireResult waits for the function's result.
+func (b *background[R]) requireResult(want R) {
+	b.t.Helper()
+	got, err := b.wait()
+	require.NoError(b.t, err)
+	require.Equal(b.t, want, got)
 }
 
 // bearerToken returns the token of the handshake.

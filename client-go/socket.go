@@ -1,8 +1,8 @@
 package client
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"runtime"
 	"sync"
 	"time"
@@ -175,8 +175,7 @@ func (s *socket) readLoop() {
 	err := s.readFrames()
 	_ = s.ws.Close()
 	code := 0
-	var ce *websocket.CloseError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[*websocket.CloseError](err); ok {
 		code = ce.Code
 	}
 	if !s.closedByUs() {
@@ -189,54 +188,27 @@ func (s *socket) readLoop() {
 }
 
 func (s *socket) readFrames() error {
-	var buf []byte
+	var buf bytes.Buffer
 	var msgs []wire.ServerMessage
 	for {
 		kind, r, err := s.ws.NextReader()
 		if err != nil {
 			return err
 		}
-		if cap(buf) > maxReusedBuffer {
-			buf = nil
+		if buf.Reset(); buf.Cap() > maxReusedBuffer {
+			buf = bytes.Buffer{}
 		}
-		if buf, err = readAll(buf[:0], r); err != nil {
+		if _, err := buf.ReadFrom(r); err != nil {
 			return err
 		}
 		clear(msgs)
 		var bad *wire.Error
-		if kind == websocket.TextMessage {
-			msgs, bad = wire.AppendServerFrame(msgs[:0], buf)
-		}
-		foreign := kind != websocket.TextMessage || bad != nil
-		if foreign {
-			s.client.opts.Logger.Warn("streamer: received a frame that is not a message", "bytes", len(buf))
+		msgs, bad = wire.AppendServerFrame(msgs[:0], buf.Bytes())
+		if kind != websocket.TextMessage || bad != nil {
+			msgs = append(msgs[:0], wire.ServerMessage{}) // the machine handles it as a gateway's own error
 		}
 		now := s.client.lockMachine()
-		if foreign {
-			s.client.machine.OnForeignFrame(now, s.gen)
-		} else {
-			s.client.machine.Received(now, s.gen, msgs)
-		}
+		s.client.machine.Received(now, s.gen, msgs)
 		s.client.unlockMachine()
-	}
-}
-
-// readAll appends all of r to buf.
-func readAll(buf []byte, r io.Reader) ([]byte, error) {
-	if cap(buf) == 0 {
-		buf = make([]byte, 0, 4<<10)
-	}
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if errors.Is(err, io.EOF) {
-			return buf, nil
-		}
-		if err != nil {
-			return buf, err
-		}
 	}
 }

@@ -1,10 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"iter"
-
-	"github.com/pay-theory/streamer/client-go/internal/session"
+	"time"
 )
 
 // Phase is how a client is connected.
@@ -22,20 +22,12 @@ const (
 	Closed
 )
 
-// String returns the phase in lower case.
-func (p Phase) String() string {
-	switch p {
-	case Connecting:
-		return "connecting"
-	case Open:
-		return "open"
-	case Reconnecting:
-		return "reconnecting"
-	case Closed:
-		return "closed"
-	}
-	return "unknown"
+var phaseNames = map[Phase]string{
+	Connecting: "connecting", Open: "open", Reconnecting: "reconnecting", Closed: "closed",
 }
+
+// String returns the phase in lower case.
+func (p Phase) String() string { return cmp.Or(phaseNames[p], "unknown") }
 
 // State is the state of a client's connection.
 type State struct {
@@ -59,19 +51,13 @@ func (c *Client) States(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
 		seen := uint64(0)
 		for {
-			c.mu.Lock()
-			state, version, changed := c.state, c.stateVersion, c.stateSignal.Changed()
-			c.mu.Unlock()
-			if version != seen {
-				seen = version
-				if !yield(state) || state.Phase == Closed {
-					return
-				}
-				continue
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
+			var state State
+			err := c.waitUntil(ctx, &c.stateSignal, func(time.Duration) (changed bool) {
+				changed = c.stateVersion != seen
+				state, seen = c.state, c.stateVersion
+				return changed
+			})
+			if err != nil || !yield(state) || state.Phase == Closed {
 				return
 			}
 		}
@@ -81,7 +67,7 @@ func (c *Client) States(ctx context.Context) iter.Seq[State] {
 // updateState records a change of state. The lock is held.
 func (c *Client) updateState() {
 	phase, cause := c.machine.Phase()
-	next := State{Phase: phaseOf(phase)}
+	next := State{Phase: Phase(phase)} // both types have the same values
 	if c.stateVersion > 0 && next.Phase == c.state.Phase && cause == c.stateCause {
 		return
 	}
@@ -91,17 +77,4 @@ func (c *Client) updateState() {
 	c.state, c.stateCause = next, cause
 	c.stateVersion++
 	c.stateSignal.Notify()
-}
-
-func phaseOf(p session.Phase) Phase {
-	switch p {
-	case session.Open:
-		return Open
-	case session.Reconnecting:
-		return Reconnecting
-	case session.Closed:
-		return Closed
-	case session.Connecting:
-	}
-	return Connecting
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/follow"
 	"github.com/pay-theory/streamer/client-go/internal/session"
@@ -30,10 +31,10 @@ func (c *Client) submit(r *session.Request) (*subscriber, error) {
 }
 
 // attach follows a call by its id.
-func (c *Client) attach(id string, endOnly bool) (*subscriber, error) {
+func (c *Client) attach(id string) (*subscriber, error) {
 	now := c.lockMachine()
 	defer c.unlockMachine()
-	call, err := c.machine.Attach(now, id, endOnly)
+	call, err := c.machine.Attach(now, id)
 	if err != nil {
 		return nil, errorOf(err, id)
 	}
@@ -69,46 +70,16 @@ func (s *subscriber) stopReading() {
 }
 
 // nextEvent returns the next event. After the end it returns the end again.
-func (s *subscriber) nextEvent(ctx context.Context) (follow.Event, error) {
-	for {
-		now := s.client.lockMachine()
+func (s *subscriber) nextEvent(ctx context.Context) (e follow.Event, err error) {
+	err = s.client.waitUntil(ctx, &s.call.Signal, func(now time.Duration) (ok bool) {
 		if s.call.Reader.EndTaken() {
-			end := *s.call.Reader.End()
-			s.client.unlockMachine()
-			return end, nil
+			e = *s.call.Reader.End()
+			return true
 		}
-		e, ok := s.client.machine.NextEvent(now, s.call)
-		if ok {
-			s.client.unlockMachine()
-			return e, nil
-		}
-		changed := s.call.Signal.Changed()
-		s.client.unlockMachine()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return follow.Event{}, ctx.Err()
-		}
-	}
-}
-
-// waitUntil waits until a condition is true. It is called with the client's
-// lock held.
-func (s *subscriber) waitUntil(ctx context.Context, condition func() bool) error {
-	for {
-		s.client.mu.Lock()
-		if condition() {
-			s.client.mu.Unlock()
-			return nil
-		}
-		changed := s.call.Signal.Changed()
-		s.client.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		e, ok = s.client.machine.NextEvent(now, s.call)
+		return ok
+	})
+	return e, err
 }
 
 // waitEnd waits for the end of the call, whether or not the events are read.
@@ -120,7 +91,7 @@ func (s *subscriber) waitEnd(ctx context.Context) (*follow.Event, error) {
 	}
 	s.client.unlockMachine()
 	var end *follow.Event
-	err := s.waitUntil(ctx, func() bool {
+	err := s.client.waitUntil(ctx, &s.call.Signal, func(time.Duration) bool {
 		end = s.call.Reader.End()
 		return end != nil
 	})
@@ -146,24 +117,33 @@ func (s *subscriber) cancel(ctx context.Context) error {
 
 // awaitReply waits for the server's answer.
 func (c *Client) awaitReply(ctx context.Context, reply *session.Reply, id string) error {
+	err := c.waitUntil(ctx, &reply.Signal, func(time.Duration) bool { return reply.Done })
+	if err != nil {
+		c.lockMachine()
+		c.machine.DropReply(reply)
+		c.unlockMachine()
+		return err
+	}
+	if reply.Err != nil {
+		return errorOf(reply.Err, id)
+	}
+	return nil
+}
+
+// waitUntil waits until a condition is true. The condition is checked with the
+// lock held, at first and after each notification of the signal.
+func (c *Client) waitUntil(ctx context.Context, signal *session.Signal, condition func(now time.Duration) bool) error {
 	for {
-		c.mu.Lock()
-		if reply.Done {
-			err := reply.Err
-			c.mu.Unlock()
-			if err != nil {
-				return errorOf(err, id)
-			}
+		now := c.lockMachine()
+		if condition(now) {
+			c.unlockMachine()
 			return nil
 		}
-		changed := reply.Signal.Changed()
-		c.mu.Unlock()
+		changed := signal.Changed()
+		c.unlockMachine()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			c.lockMachine()
-			c.machine.DropReply(reply)
-			c.unlockMachine()
 			return ctx.Err()
 		}
 	}

@@ -3,11 +3,14 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -30,46 +33,37 @@ var floods = []attack{
 }
 
 // everybody does something n times, w of them at a time.
-func everybody(n, w int, do func(i int)) {
+func everybody(n, w int64, do func()) {
+	var begun atomic.Int64
 	var workers sync.WaitGroup
-	next := make(chan int)
 	for range w {
 		workers.Go(func() {
-			for i := range next {
-				do(i)
+			for begun.Add(1) <= n {
+				do()
 			}
 		})
 	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
 	workers.Wait()
 }
 
 // A tenant gets four fifths of the places at most, and others the rest.
 func floodConnections(a *assault) string {
 	var got outcomeCounts
-	var mu sync.Mutex
-	var open []*rawSocket
-	everybody(attackedConnections+100, 32, func(int) {
+	sockets := make(chan *rawSocket, attackedConnections+100)
+	everybody(attackedConnections+100, 32, func() {
 		p, err := a.open(a.token)
-		if err == nil {
-			mu.Lock()
-			open = append(open, p)
-			mu.Unlock()
-			got.add("101")
-			return
-		}
 		got.note(err)
+		if err == nil {
+			sockets <- p
+		}
 	})
-	require.LessOrEqual(a, len(open), attackedConnections*4/5)
-	require.Greater(a, len(open), attackedConnections/2)
-	require.Equal(a, attackedConnections+100, len(open)+got.count("503 unavailable"), "%s", &got)
-	other, err := a.attacked.open(a.mint("acme", "bob"))
-	require.NoError(a, err, "there is room for others")
-	_ = other.Close()
-	for _, p := range open {
+	open := got.count("ok")
+	require.LessOrEqual(a, open, attackedConnections*4/5)
+	require.Greater(a, open, attackedConnections/2)
+	require.Equal(a, attackedConnections+100, open+got.count("503 unavailable"), "%s", &got)
+	a.dial(a.mint("acme", "bob"), "there is room for others")
+	close(sockets)
+	for p := range sockets {
 		_ = p.Close()
 	}
 	return got.String()
@@ -77,88 +71,64 @@ func floodConnections(a *assault) string {
 
 func floodHandshakes(a *assault) string {
 	var got outcomeCounts
-	token := signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
-	everybody(1500, 16, func(int) {
-		p, err := a.open(token)
-		if err == nil {
-			_ = p.Close()
-		}
+	token := forged()
+	everybody(1500, 16, func() {
+		_, err := a.open(token)
 		got.note(err)
 	})
-	require.Zero(a, got.count("ok"))
 	require.Equal(a, 1500, got.count("401 unauthorized")+got.count("503 unavailable"), "%s", &got)
 	return got.String()
 }
 
-// floodUntilStuck writes the same frames again and again, until the server has
-// taken none for a moment. It returns how often they were taken, and whether
-// that came to an end: by waiting, or by the end of the connection. A server that
-// reads on for ever is found by the time that has passed.
-func floodUntilStuck(p *rawSocket, frames []byte) (times int, ended bool) {
-	for end := time.Now().Add(2 * waitFor); time.Now().Before(end); times++ {
-		_ = p.SetWriteDeadline(time.Now().Add(700 * time.Millisecond))
-		if _, err := p.Write(frames); err != nil {
-			return times, true
+// writeUnread writes the same frames again and again to sockets that are not
+// read, until the server has taken none for a moment, or closes them. It
+// returns how often they were taken. A server that reads on for ever is found by
+// the time that has passed.
+func (a *assault) writeUnread(frames []byte) int64 {
+	var taken atomic.Int64
+	a.withSockets(func(p *rawSocket) {
+		for end := time.Now().Add(2 * waitFor); time.Now().Before(end); taken.Add(1) {
+			_ = p.SetWriteDeadline(time.Now().Add(700 * time.Millisecond))
+			if _, err := p.Write(frames); err != nil {
+				return
+			}
 		}
-	}
-	return times, false
+		assert.Fail(a, "the server continues to read from a client that does not read")
+	})
+	return taken.Load()
 }
 
 func pings(n int) []byte {
-	var b []byte
-	for range n {
-		b = appendFrame(b, finBit|opText, []byte(`{"type":"ping"}`))
-	}
-	return b
+	return bytes.Repeat(frame(finBit|opText, []byte(`{"type":"ping"}`)), n)
 }
 
 // The server stops reading from a client that does not read answers.
 func floodUnread(a *assault) string {
-	frames := pings(500)
-	var mu sync.Mutex
-	sent, stuck := 0, 0
-	everybody(4, 4, func(int) {
-		n, ended := floodUntilStuck(a.dial(), frames)
-		mu.Lock()
-		defer mu.Unlock()
-		sent += n * 500
-		if ended {
-			stuck++
-		}
-	})
-	require.Equal(a, 4, stuck, "the server continues to read from a client that does not read")
-	return fmt.Sprintf("%d taken, then not read", sent)
+	return fmt.Sprintf("%d taken, then not read", 500*a.writeUnread(pings(500)))
 }
 
 func floodRead(a *assault) string {
-	var mu sync.Mutex
-	answered := 0
-	everybody(4, 4, func(int) {
-		p := a.dial()
+	var answered atomic.Int64
+	a.withSockets(func(p *rawSocket) {
 		frames := pings(100)
-		end := time.Now().Add(1500 * time.Millisecond)
-		for time.Now().Before(end) {
+		for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); answered.Add(100) {
 			_, err := p.Write(frames)
 			for n := 0; n < 100 && err == nil; n++ {
 				_, err = p.next()
 			}
-			if err != nil {
-				a.Error(err)
+			if !assert.NoError(a, err) {
 				return
 			}
-			mu.Lock()
-			answered += 100
-			mu.Unlock()
 		}
 	})
-	return fmt.Sprintf("%d answered", answered)
+	return fmt.Sprintf("%d answered", answered.Load())
 }
 
 // Answers of 95 KB, 200 MB in all, and none is read for a while: refused as
 // soon as it is known how large they are; and if too many were made all the
 // same, the connection is closed.
 func floodAnswers(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	sent := 0
 	for range 2048 {
 		_ = p.SetWriteDeadline(time.Now().Add(2 * time.Second))
@@ -177,8 +147,7 @@ func floodAnswers(a *assault) string {
 			end = true
 			break
 		}
-		what := m.Type + " " + m.Code + m.Reason
-		got.add(strings.TrimSpace(what))
+		got.add(strings.TrimSpace(m.kind() + " " + m.Reason))
 		if got.count("result")+got.count("error overloaded") == sent { // all answered
 			break
 		}
@@ -192,11 +161,11 @@ func floodInline(a *assault) string {
 	var got outcomeCounts
 	var ids []string
 	for _, refused := range []int{attackedInline / 5, attackedInline} {
-		p := a.dial()
+		p := a.dial(a.token)
 		for range attackedInline {
 			id := client.NewID()
 			ids = append(ids, id)
-			require.NoError(a, p.writeText(`{"type":"request","id":"%s","action":"wait"}`, id))
+			a.send(p, `{"type":"request","id":"%s","action":"wait"}`, id)
 		}
 		for range refused {
 			m := a.next(p)
@@ -208,10 +177,9 @@ func floodInline(a *assault) string {
 	}
 	a.othersCall()
 	// They would be there for the attacks to come, too.
-	p := a.dial()
+	p := a.dial(a.token)
 	for _, id := range ids {
-		require.NoError(a, p.writeText(`{"type":"cancel","ref":"c","id":"%s"}`, id))
-		require.Equal(a, "ok", a.next(p).Type)
+		require.Equal(a, "ok", a.roundTrip(p, `{"type":"cancel","ref":"c","id":"%s"}`, id).Type)
 	}
 	return fmt.Sprintf("of %d: %s", len(ids), &got)
 }
@@ -219,54 +187,47 @@ func floodInline(a *assault) string {
 // One connection follows so many streams and no more; what was stored for
 // later is its tenant's own.
 func floodStreams(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	var got outcomeCounts
 	for range attackedStreams + 200 {
 		m := a.roundTrip(p, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
-		got.add(m.Type)
-		if m.Type == "error" {
-			require.Equal(a, "overloaded", m.Code)
-		}
+		got.add(m.kind())
 	}
 	require.LessOrEqual(a, got.count("ack"), attackedStreams+1)
+	require.Equal(a, attackedStreams+200, got.count("ack")+got.count("error overloaded"), "%s", &got)
 	return got.String()
 }
 
+func batch(messages ...string) string { return "[" + strings.Join(messages, ",") + "]" }
+
 func floodSubscriptions(a *assault) string {
-	var got outcomeCounts
-	everybody(4, 4, func(int) {
-		p := a.dial()
+	a.withSockets(func(p *rawSocket) {
 		one := fmt.Sprintf(`{"type":"subscribe","ref":"s","id":"%s"}`, client.NewID())
-		batch := "[" + strings.Repeat(one+",", 63) + one + "]"
 		for range 30 {
-			if err := p.writeText("%s", batch); err != nil {
-				a.Error(err)
-				return
+			err := p.writeText("%s", batch(slices.Repeat([]string{one}, 64)...))
+			for n := 0; n < 64 && err == nil; n++ {
+				var m reply
+				m, err = p.next()
+				assert.Equal(a, "not_found", m.Code)
 			}
-			for range 64 {
-				m, err := p.next()
-				if err != nil {
-					a.Error(err)
-					return
-				}
-				got.add(m.Code)
+			if !assert.NoError(a, err) {
+				return
 			}
 		}
 	})
-	require.Equal(a, 4*30*64, got.count("not_found"), "%s", &got)
-	return got.String()
+	return "7680 × not_found"
 }
 
 // One id is one call, and each of the thousand is answered.
 func floodOneID(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	var got outcomeCounts
 	for _, mode := range []string{"auto", "async"} {
 		one := fmt.Sprintf(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"%s"}`, client.NewID(), mode)
 		for range 500 {
-			require.NoError(a, p.writeText("%s", one))
+			a.send(p, "%s", one)
 		}
-		require.NoError(a, p.writeText(`{"type":"list","ref":"l"}`))
+		a.send(p, `{"type":"list","ref":"l"}`)
 	}
 	for got.count("calls") < 2 || got.count("result")+got.count("snapshot")+got.count("ack") < 1000 {
 		m := a.next(p)
@@ -283,24 +244,22 @@ func floodOneID(a *assault) string {
 
 // Cancels are remembered, so many, and answered like any others.
 func floodCancels(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	var got outcomeCounts
 	for range 20 {
-		var batch []string
+		var cancels []string
 		for range 64 {
-			batch = append(batch, fmt.Sprintf(`{"type":"cancel","ref":"c","id":"%s"}`, client.NewID()))
+			cancels = append(cancels, fmt.Sprintf(`{"type":"cancel","ref":"c","id":"%s"}`, client.NewID()))
 		}
-		require.NoError(a, p.writeText("[%s]", strings.Join(batch, ",")))
-		for range 64 {
-			got.add(a.next(p).Type)
-		}
+		a.send(p, "%s", batch(cancels...))
+		a.countReplies(p, 64, &got)
 	}
 	require.Equal(a, 1280, got.count("ok"), "%s", &got)
 	return got.String()
 }
 
 func floodPages(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	id := client.NewID()
 	require.Equal(a, "ack", a.roundTrip(p, `{"type":"request","id":"%s","action":"big","payload":97000,"mode":"async"}`, id).Type)
 	require.Equal(a, "result", a.next(p).Type)
@@ -308,40 +267,35 @@ func floodPages(a *assault) string {
 	const n = 300
 	for range n {
 		_ = p.SetWriteDeadline(time.Now().Add(waitFor))
-		require.NoError(a, p.writeText("%s", both))
+		a.send(p, "%s", both)
 	}
 	a.othersCall()
 	var got outcomeCounts
-	for range 2 * n {
-		m := a.next(p)
-		got.add(m.Type + m.Code)
-	}
+	a.countReplies(p, 2*n, &got)
 	return "read in the end: " + got.String()
 }
 
 func floodAuth(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
+	wrong := forged()
+	for range 500 {
+		a.send(p, `{"type":"auth","ref":"a","token":"%s"}`, wrong)
+	}
 	var got outcomeCounts
-	wrong := signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
-	for range 500 {
-		require.NoError(a, p.writeText(`{"type":"auth","ref":"a","token":"%s"}`, wrong))
-	}
-	for range 500 {
-		got.add(a.next(p).Code)
-	}
-	require.Equal(a, 500, got.count("unauthorized"), "%s", &got)
+	a.countReplies(p, 500, &got)
+	require.Equal(a, 500, got.count("error unauthorized"), "%s", &got)
 	require.Equal(a, "reconnect_required", a.roundTrip(p, `{"type":"auth","ref":"a","token":"%s"}`, a.mint("acme", "ann")).Code)
 	return got.String()
 }
 
 func floodBatches(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	var got outcomeCounts
 	ping := `{"type":"ping"}`
 	for _, send := range []string{
-		"[" + strings.Repeat(ping+",", 64) + ping + "]", // one too many
-		"[" + strings.Repeat(ping+",", 2000) + ping + "]",
-		"[]", "[[" + ping + "]]", "[" + ping + ",[]]",
+		batch(slices.Repeat([]string{ping}, 65)...), // one too many
+		batch(slices.Repeat([]string{ping}, 2001)...),
+		batch(), batch(batch(ping)), batch(ping, batch()),
 		strings.Repeat("[", 30_000), strings.Repeat("[", 100) + strings.Repeat("]", 100),
 		`{"type":` + strings.Repeat(`{"a":`, 5000),
 		"[" + strings.Repeat(ping+",", 63), "[" + strings.Repeat(",", 30_000),
@@ -352,26 +306,24 @@ func floodBatches(a *assault) string {
 		got.add(m.Code)
 	}
 	// Sixty-four bad ones are sixty-four errors, each with its place.
-	require.NoError(a, p.writeText("[%s]", strings.TrimSuffix(strings.Repeat(`{"type":"x"},`, 64), ",")))
+	a.send(p, "%s", batch(slices.Repeat([]string{`{"type":"x"}`}, 64)...))
 	for i := range 64 {
 		m := a.next(p)
 		require.Equal(a, i, *m.Index)
 		got.add(m.Code)
 	}
 	// A batch without end.
-	q := a.dial()
-	require.NoError(a, q.frame(opText, []byte("[")))
-	var err error
-	for err == nil {
-		err = q.frame(opContinue, bytes.Repeat([]byte(ping+","), 50))
+	q := a.dial(a.token)
+	a.write(q, frame(opText, []byte("[")))
+	for err := error(nil); err == nil; {
+		_, err = q.Write(frame(opContinue, bytes.Repeat([]byte(ping+","), 50)))
 	}
-	end := q.end()
-	got.note(end)
+	got.note(q.end())
 	return got.String()
 }
 
 func floodPayloads(a *assault) string {
-	p := a.dial()
+	p := a.dial(a.token)
 	var got outcomeCounts
 	for _, payload := range []string{
 		strings.Repeat("[", 62) + strings.Repeat("]", 62), // as deep as it may be
@@ -384,7 +336,7 @@ func floodPayloads(a *assault) string {
 	} {
 		for _, action := range []string{"echo", "typed"} {
 			m := a.roundTrip(p, `{"type":"request","id":"%s","action":"%s","payload":%s}`, client.NewID(), action, payload)
-			got.add(strings.TrimSpace(m.Type + " " + m.Code))
+			got.add(m.kind())
 			if m.Type == "result" {
 				require.Equal(a, payload, string(m.Payload), "byte for byte")
 			}

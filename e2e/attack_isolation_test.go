@@ -27,18 +27,14 @@ var isolationAttacks = []attack{
 // What another's id is answered equals, to the byte, what an id is answered
 // that nobody has. How long that takes is printed; ids cannot be guessed.
 func guessedIDs(a *assault) string {
-	owner, err := a.open(a.mint("acme", "bob"))
-	require.NoError(a, err)
-	defer func() { _ = owner.Close() }()
+	owner := a.dial(a.mint("acme", "bob"))
 	theirs := make([]string, 40)
 	for i := range theirs {
 		theirs[i] = client.NewID()
 		m := a.roundTrip(owner, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, theirs[i])
 		require.Equal(a, "ack", m.Type)
 	}
-	colleague, err := a.open(a.mint("acme", "eve"))
-	require.NoError(a, err)
-	defer func() { _ = colleague.Close() }()
+	colleague := a.dial(a.mint("acme", "eve"))
 	took := map[string][]time.Duration{}
 	probe := func(who string, p *rawSocket, verb, id string) string {
 		begun := time.Now()
@@ -46,7 +42,7 @@ func guessedIDs(a *assault) string {
 		took[who] = append(took[who], time.Since(begun))
 		return strings.ReplaceAll(m.raw, id, "ID")
 	}
-	otherTenant := a.dial()
+	otherTenant := a.dial(a.token)
 	for i := range 600 {
 		id := theirs[i%len(theirs)]
 		// Each in turn, so that whatever else the machine does hits all alike.
@@ -79,9 +75,7 @@ func guessedIDs(a *assault) string {
 // A cursor is a position in a list of its reader's own, and belongs to its
 // filter. Nothing else is one.
 func cursors(a *assault) string {
-	owner, err := a.open(a.mint("acme", "carol"))
-	require.NoError(a, err)
-	defer func() { _ = owner.Close() }()
+	owner := a.dial(a.mint("acme", "carol"))
 	for range 5 {
 		m := a.roundTrip(owner, `{"type":"request","id":"%s","action":"later","delayMs":3600000}`, client.NewID())
 		require.Equal(a, "ack", m.Type)
@@ -89,7 +83,7 @@ func cursors(a *assault) string {
 	page := a.roundTrip(owner, `{"type":"list","ref":"l","limit":2}`)
 	theirs := page.Cursor
 	require.NotEmpty(a, theirs)
-	p := a.dial()
+	p := a.dial(a.token)
 	var got outcomeCounts
 	// A cursor names a time and no subject: another subject's list shows her own calls.
 	m := a.roundTrip(p, `{"type":"list","ref":"l","limit":2,"cursor":"%s"}`, theirs)
@@ -143,8 +137,7 @@ func collidingNames(a *assault) string {
 	}
 	n := 0
 	for pair := range identities {
-		p, err := a.open(a.mint(pair[0], pair[1]))
-		require.NoError(a, err, "%q", pair)
+		p := a.dial(a.mint(pair[0], pair[1]), "%q", pair)
 		own := id
 		if pair[0] == "a" { // one tenant: there, an id is one call
 			own = client.NewID()
@@ -170,11 +163,9 @@ const (
 func forgedLogs(a *assault) string {
 	evil := `\n{\"level\":\"ERROR\",\"msg\":\"` + forgedLine + `\"}\r\nlevel=ERROR msg=` + forgedLine
 	for _, name := range []string{"a\"b", `{"level":"ERROR","msg":"` + forgedLine + `"}`} {
-		p, err := a.open(a.mint(name, name))
-		require.NoError(a, err)
-		_ = p.Close()
+		a.dial(a.mint(name, name))
 	}
-	p := a.dial()
+	p := a.dial(a.token)
 	for _, send := range []string{
 		`{"type":"request","id":"%s","action":"fail","payload":"` + secretPayload + evil + `"}`,
 		`{"type":"request","id":"%s","action":"fail","mode":"async","payload":"` + secretPayload + `","metadata":{"k":"` + secretPayload + evil + `"}}`,

@@ -1,15 +1,10 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,12 +28,11 @@ import (
 // with this variable set.
 const attackedVariable = "STREAMER_E2E_ATTACKED"
 
-// attackedSettings are what it is started with.
 type attackedSettings struct {
 	Data string
 	Log  string
-	// PublicKey verifies RS256, PEM.
-	PublicKey []byte
+	// PublicKey verifies RS256.
+	PublicKey *rsa.PublicKey
 }
 
 // Limits of the attacked server: those that would take thousands of sockets to
@@ -69,10 +62,8 @@ func TestAttackedServer(t *testing.T) {
 	log, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, log.Close()) }()
-	public, err := auth.ParsePublicKey(o.PublicKey)
-	require.NoError(t, err)
 	jwt, err := auth.NewJWT(&auth.JWTOptions{
-		Keys: []auth.Key{{ID: "hs", Key: []byte(attackSecret)}, {ID: "rs", Key: public}}, Issuer: "us", Audience: []string{"streamer"},
+		Keys: []auth.Key{{ID: "hs", Key: []byte(attackSecret)}, {ID: "rs", Key: o.PublicKey}}, Issuer: "us", Audience: []string{"streamer"},
 	})
 	require.NoError(t, err)
 	s, err := server.New(attackedRouter(), &server.Options{
@@ -92,7 +83,6 @@ func TestAttackedServer(t *testing.T) {
 	require.NoError(t, s.Serve(ctx, l))
 }
 
-// attackedInput is what "typed" takes.
 type attackedInput struct {
 	Name string `json:"name"`
 	N    int    `json:"n"`
@@ -117,60 +107,28 @@ func attackedRouter() *streamer.Router {
 
 // attacked is the server's process.
 type attacked struct {
+	*process
 	address string
 	log     string
-	cmd     *exec.Cmd
 	stdin   io.Closer
-	output  *bytes.Buffer
-	read    sync.WaitGroup
-	keys    attackKeys
-}
-
-// attackKeys are what tokens are signed with.
-type attackKeys struct {
-	rsa    *rsa.PrivateKey
-	public []byte // PEM
+	key     *rsa.PrivateKey // signs RS256
 }
 
 func startAttacked(t *testing.T) *attacked {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	s := &attacked{log: filepath.Join(t.TempDir(), "log")}
+	var err error
+	s.key, err = rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
-	require.NoError(t, err)
-	s := &attacked{
-		log: filepath.Join(t.TempDir(), "log"), output: &bytes.Buffer{},
-		keys: attackKeys{private, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})},
-	}
-	text, err := json.Marshal(attackedSettings{Data: filepath.Join(t.TempDir(), "streamer.db"), Log: s.log, PublicKey: s.keys.public})
-	require.NoError(t, err)
+	settings := encode(attackedSettings{Data: filepath.Join(t.TempDir(), "streamer.db"), Log: s.log, PublicKey: &s.key.PublicKey})
 	self, err := os.Executable()
 	require.NoError(t, err)
-	s.cmd = exec.Command(self, "-test.run=^TestAttackedServer$", "-test.timeout=45m")
+	cmd := exec.Command(self, "-test.run=^TestAttackedServer$", "-test.timeout=45m")
 	// What the server holds is measured, so garbage is collected early.
-	s.cmd.Env = append(os.Environ(), attackedVariable+"="+string(text), "GOGC=25")
-	s.cmd.Stderr = s.cmd.Stdout
-	s.stdin, err = s.cmd.StdinPipe()
+	cmd.Env = append(os.Environ(), attackedVariable+"="+settings, "GOGC=25")
+	s.stdin, err = cmd.StdinPipe()
 	require.NoError(t, err)
-	out, err := s.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, s.cmd.Start())
-	t.Cleanup(func() {
-		if s.cmd.ProcessState == nil {
-			_ = s.cmd.Process.Kill()
-			s.read.Wait()
-			_ = s.cmd.Wait()
-		}
-	})
-	lines := bufio.NewReader(out)
-	for s.address == "" {
-		line, err := lines.ReadString('\n')
-		require.NoError(t, err, "the server did not come up: %s", line)
-		if rest, ok := strings.CutPrefix(line, "ready "); ok {
-			s.address = strings.TrimSpace(rest)
-		}
-	}
-	s.read.Go(func() { _, _ = io.Copy(s.output, lines) })
+	s.process, s.address = startProcess(t, `ready (\S+)\n`, cmd)
 	return s
 }
 
@@ -179,13 +137,16 @@ func startAttacked(t *testing.T) *attacked {
 func (s *attacked) stop(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.stdin.Close())
-	s.read.Wait()
-	require.NoError(t, s.cmd.Wait(), "the attacked server: %s", s.output)
+	s.requireEnd(t)
+}
+
+func (s *attacked) open(token string, lines ...string) (*rawSocket, error) {
+	return openSocket(s.address, token, lines...)
 }
 
 // memory is the process's resident set in bytes; 0 where that is not known.
 func (s *attacked) memory() int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.Process.Pid))
 	fields := strings.Fields(string(text))
 	if err != nil || len(fields) < 2 {
 		return 0
@@ -193,22 +154,3 @@ func (s *attacked) memory() int64 {
 	pages, _ := strconv.ParseInt(fields[1], 10, 64)
 	return pages * int64(os.Getpagesize())
 }
-
-// claimsFor are a right token's.
-func claimsFor(tenant, subject string) map[string]any {
-	return map[string]any{
-		"tenant": tenant, "sub": subject, "iss": "us", "aud": "streamer",
-		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
-	}
-}
-
-// mint makes a right token.
-func (s *attacked) mint(tenant, subject string) string {
-	claims, err := json.Marshal(claimsFor(tenant, subject))
-	if err != nil {
-		panic(err)
-	}
-	return signHS256(`{"alg":"HS256","typ":"JWT","kid":"hs"}`, string(claims), []byte(attackSecret))
-}
-
-func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }

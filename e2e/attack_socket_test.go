@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,11 +44,8 @@ type rawSocket struct {
 type reply struct {
 	Type         string            `json:"type"`
 	Ref          string            `json:"ref"`
-	ID           string            `json:"id"`
 	Code         string            `json:"code"`
-	Message      string            `json:"message"`
 	Index        *int              `json:"index"`
-	Final        *bool             `json:"final"`
 	RetryAfterMs int64             `json:"retryAfterMs"`
 	Status       string            `json:"status"`
 	Payload      json.RawMessage   `json:"payload"`
@@ -56,6 +54,9 @@ type reply struct {
 	Reason       string            `json:"reason"`
 	raw          string
 }
+
+// kind is what a reply is: its type and, of an error, its code.
+func (r *reply) kind() string { return strings.TrimSpace(r.Type + " " + r.Code) }
 
 // refusal is a handshake that came to no connection.
 type refusal struct {
@@ -100,19 +101,15 @@ func handshake(address string, lines ...string) (*rawSocket, error) {
 	return s, nil
 }
 
-// open opens a socket for a token.
-func (s *attacked) open(token string) (*rawSocket, error) {
-	return handshake(s.address, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+token)
+// openSocket opens a socket for a token, with some more lines of header.
+func openSocket(address, token string, lines ...string) (*rawSocket, error) {
+	lines = append(lines, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+token)
+	return handshake(address, lines...)
 }
 
-// frame writes one frame, masked as a client's must be.
-func (s *rawSocket) frame(first byte, payload []byte) error {
-	_, err := s.Write(appendFrame(nil, first, payload))
-	return err
-}
-
-func appendFrame(b []byte, first byte, payload []byte) []byte {
-	b = append(b, first)
+// frame is one frame, masked as a client's must be.
+func frame(first byte, payload []byte) []byte {
+	b := []byte{first}
 	switch n := len(payload); {
 	case n < 126:
 		b = append(b, 0x80|byte(n))
@@ -129,9 +126,9 @@ func appendFrame(b []byte, first byte, payload []byte) []byte {
 	return b
 }
 
-// writeText writes a text frame.
 func (s *rawSocket) writeText(format string, args ...any) error {
-	return s.frame(finBit|opText, fmt.Appendf(nil, format, args...))
+	_, err := s.Write(frame(finBit|opText, fmt.Appendf(nil, format, args...)))
+	return err
 }
 
 // closed is the end of a connection: the code that the server closed it with,
@@ -147,15 +144,10 @@ func (s *rawSocket) readFrame() (opcode byte, payload []byte, err error) {
 		return 0, nil, err
 	}
 	n := uint64(head[1] & 0x7f)
-	switch n {
-	case 126:
-		var b [2]byte
-		_, err = io.ReadFull(s.in, b[:])
-		n = uint64(binary.BigEndian.Uint16(b[:]))
-	case 127:
-		var b [8]byte
-		_, err = io.ReadFull(s.in, b[:])
-		n = binary.BigEndian.Uint64(b[:])
+	if lengthSize := map[uint64]int{126: 2, 127: 8}[n]; lengthSize > 0 {
+		var length [8]byte
+		_, err = io.ReadFull(s.in, length[8-lengthSize:])
+		n = binary.BigEndian.Uint64(length[:])
 	}
 	if err != nil || n > 1<<20 {
 		return 0, nil, errors.Join(err, fmt.Errorf("a frame of %d bytes", n))
@@ -198,12 +190,12 @@ func (s *rawSocket) take(payload []byte) error {
 		s.more = append(s.more, reply{Type: "result"}) // hundreds of these are looked at no further
 		return nil
 	}
-	all := []json.RawMessage{payload}
-	if payload[0] == '[' {
-		all = nil
-		if err := json.NewDecoder(bytes.NewReader(payload)).Decode(&all); err != nil {
-			return err
-		}
+	if payload[0] != '[' {
+		payload = slices.Concat([]byte{'['}, payload, []byte{']'})
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(payload, &all); err != nil {
+		return err
 	}
 	for _, one := range all {
 		var m reply

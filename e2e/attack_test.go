@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -76,7 +78,7 @@ func TestAttack(t *testing.T) {
 			_, _ = fmt.Fprintf(w, "%s\t%s\t%s → %s\t%s\n", at.name, got, megabytes(first), megabytes(peak), during.columns(before))
 		})
 	}
-	n.stop()
+	n.quit()
 	s.stop(t)
 	require.NoError(t, w.Flush())
 	t.Logf("other users' calls while somebody attacks; calm is before the first attack\n%s", &table)
@@ -86,34 +88,37 @@ func TestAttack(t *testing.T) {
 // served asserts that the attacker herself is served as soon as she behaves.
 func (a *assault) served() {
 	a.Helper()
-	var last error
-	require.Eventually(a, func() bool {
+	require.EventuallyWithT(a, func(c *assert.CollectT) {
 		p, err := a.open(a.token)
-		if err != nil {
-			last = err
-			return false
-		}
+		require.NoError(c, err)
 		defer func() { _ = p.Close() }()
-		if err := p.writeText(`{"type":"ping"}`); err != nil {
-			last = err
-			return false
-		}
+		require.NoError(c, p.writeText(`{"type":"ping"}`))
 		m, err := p.next()
-		last = err
-		return err == nil && m.Type == "pong"
-	}, waitFor, 50*time.Millisecond, "nobody is served any more: %v", last)
+		require.NoError(c, err)
+		require.Equal(c, "pong", m.Type)
+	}, waitFor, 50*time.Millisecond, "nobody is served any more")
 }
 
 // dial opens a socket that the attack needs.
-func (a *assault) dial() *rawSocket {
+func (a *assault) dial(token string, message ...any) *rawSocket {
 	a.Helper()
-	p, err := a.open(a.token)
-	require.NoError(a, err)
+	p, err := a.open(token)
+	require.NoError(a, err, message...)
 	a.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
-// next returns the next message that a socket gets.
+func (a *assault) send(p *rawSocket, format string, args ...any) {
+	a.Helper()
+	require.NoError(a, p.writeText(format, args...))
+}
+
+func (a *assault) write(p *rawSocket, b []byte) {
+	a.Helper()
+	_, err := p.Write(b)
+	require.NoError(a, err)
+}
+
 func (a *assault) next(p *rawSocket) reply {
 	a.Helper()
 	m, err := p.next()
@@ -121,10 +126,28 @@ func (a *assault) next(p *rawSocket) reply {
 	return m
 }
 
-// roundTrip sends a message and returns the answer.
+// countReplies reads n messages, and counts them.
+func (a *assault) countReplies(p *rawSocket, n int, got *outcomeCounts) {
+	a.Helper()
+	for range n {
+		m := a.next(p)
+		got.add(m.kind())
+	}
+}
+
+// withSockets does something with four sockets at the same time.
+func (a *assault) withSockets(do func(p *rawSocket)) {
+	var running sync.WaitGroup
+	for range 4 {
+		p := a.dial(a.token)
+		running.Go(func() { do(p) })
+	}
+	running.Wait()
+}
+
 func (a *assault) roundTrip(p *rawSocket, format string, args ...any) reply {
 	a.Helper()
-	require.NoError(a, p.writeText(format, args...))
+	a.send(p, format, args...)
 	return a.next(p)
 }
 
@@ -140,26 +163,20 @@ func megabytes(n int64) string {
 func watchMemory(s *attacked) func() (first, peak int64) {
 	first := s.memory()
 	peak := first
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
+	ctx, quit := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for pause(ctx, 10*time.Millisecond) {
 			peak = max(peak, s.memory())
-			select {
-			case <-quit:
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
 		}
-	}()
+	})
 	return func() (int64, int64) {
-		close(quit)
-		<-done
-		return first, peak
+		quit()
+		watching.Wait()
+		return first, max(peak, s.memory())
 	}
 }
 
-// outcomeCounts counts what many attempts got.
 type outcomeCounts struct {
 	mu  sync.Mutex
 	got map[string]int
@@ -209,11 +226,10 @@ func (c *outcomeCounts) String() string {
 // the real client: calls that are answered at once, calls that are stored, and
 // now and then a new connection.
 type neighbour struct {
-	t      *testing.T
-	s      *attacked
+	*attacked
+	bearer string
 	client *client.Client
-	quit   context.CancelFunc
-	done   sync.WaitGroup
+	quit   func()
 
 	mu   sync.Mutex
 	seen window
@@ -227,53 +243,55 @@ type window struct {
 
 func newNeighbour(t *testing.T, s *attacked) *neighbour {
 	t.Helper()
-	n := &neighbour{t: t, s: s}
-	bearer := s.mint("acme", "ann")
+	n := &neighbour{attacked: s, bearer: s.mint("acme", "ann")}
 	var err error
-	n.client, err = client.New("ws://"+s.address, &client.Options{Token: func(context.Context) (string, error) { return bearer, nil }})
+	n.client, err = client.New("ws://"+s.address, &client.Options{Header: http.Header{"Authorization": {"Bearer " + n.bearer}}})
 	require.NoError(t, err)
-	ctx, quit := context.WithCancel(t.Context())
-	n.quit = quit
-	n.done.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			begun := time.Now()
-			err := n.call(ctx, i, bearer)
-			if ctx.Err() != nil {
-				return
-			}
-			n.mu.Lock()
-			if i%50 != 49 { // a new connection is no call
-				n.seen.took = append(n.seen.took, time.Since(begun))
-			}
-			if err != nil && n.seen.err == nil {
-				n.seen.err = fmt.Errorf("call %d: %w", i, err)
-			}
-			n.mu.Unlock()
-			select {
-			case <-time.After(time.Millisecond):
-			case <-ctx.Done():
-			}
+	ctx, cancel := context.WithCancel(t.Context())
+	var calling sync.WaitGroup
+	calling.Go(func() {
+		for i := 0; pause(ctx, time.Millisecond); i++ {
+			n.call(ctx, i)
 		}
 	})
-	t.Cleanup(n.stop)
+	n.quit = sync.OnceFunc(func() {
+		cancel()
+		calling.Wait()
+		_ = n.client.Close(context.Background())
+	})
+	t.Cleanup(n.quit)
 	return n
 }
 
-// call does the i-th thing. How long that may take only catches what hangs.
-func (n *neighbour) call(ctx context.Context, i int, bearer string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*waitFor)
+// call does the i-th thing, and notes what it has seen. How long that may take
+// only catches what hangs.
+func (n *neighbour) call(ctx context.Context, i int) {
+	limited, cancel := context.WithTimeout(ctx, 5*waitFor)
 	defer cancel()
+	begun := time.Now()
+	var err error
 	switch {
 	case i%50 == 49:
-		p, err := n.s.open(bearer)
-		if err == nil {
+		var p *rawSocket
+		if p, err = n.open(n.bearer); err == nil {
 			err = p.Close()
 		}
-		return err
 	case i%10 == 9:
-		return n.expect(ctx, "later", i)
+		err = n.expect(limited, "later", i)
+	default:
+		err = n.expect(limited, "echo", i)
 	}
-	return n.expect(ctx, "echo", i)
+	if ctx.Err() != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if i%50 != 49 { // a new connection is no call
+		n.seen.took = append(n.seen.took, time.Since(begun))
+	}
+	if err != nil && n.seen.err == nil {
+		n.seen.err = fmt.Errorf("call %d: %w", i, err)
+	}
 }
 
 func (n *neighbour) expect(ctx context.Context, action string, i int) error {
@@ -306,12 +324,6 @@ func (n *neighbour) window() window {
 	seen := n.seen
 	n.seen = window{}
 	return seen
-}
-
-func (n *neighbour) stop() {
-	n.quit()
-	n.done.Wait()
-	_ = n.client.Close(context.Background())
 }
 
 // quantile is one of 0..1; there are some calls.

@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"strings"
 	"time"
 
@@ -20,100 +22,109 @@ var tokenAttacks = []attack{
 	{"tenants and subjects of odd characters", oddNames},
 }
 
-// signHS256 joins and signs what may be anything but a right token.
-func signHS256(header, claims string, secret []byte) string {
-	text := b64(header) + "." + b64(claims)
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(text))
-	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-}
+func b64(text []byte) string { return base64.RawURLEncoding.EncodeToString(text) }
 
-func signRS256(header, claims string, key *rsa.PrivateKey) string {
-	text := b64(header) + "." + b64(claims)
-	sum := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
-	if err != nil {
-		panic(err)
-	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
-}
-
-// changed are a right token's claims but for one; nil takes that out.
-func changed(name string, value any) string {
-	claims := claimsFor("mallory", "mallory")
-	if value == nil {
-		delete(claims, name)
-	} else if name != "" {
-		claims[name] = value
-	}
-	text, err := json.Marshal(claims)
+// encode is json.Marshal of what has no errors.
+func encode(v any) string {
+	text, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
 	}
 	return string(text)
 }
 
+// join joins the parts of a token with a signature of the first two.
+func join(header, claims string, sign func(text []byte) []byte) string {
+	text := b64([]byte(header)) + "." + b64([]byte(claims))
+	return text + "." + b64(sign([]byte(text)))
+}
+
+// signHS256 signs what may be anything but a right token.
+func signHS256(header, claims string, secret []byte) string {
+	return join(header, claims, func(text []byte) []byte {
+		mac := hmac.New(sha256.New, secret)
+		mac.Write(text)
+		return mac.Sum(nil)
+	})
+}
+
+func signRS256(header, claims string, key *rsa.PrivateKey) string {
+	return join(header, claims, func(text []byte) []byte {
+		sum := sha256.Sum256(text)
+		signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
+		if err != nil {
+			panic(err)
+		}
+		return signature
+	})
+}
+
+// claimsFor are a right token's.
+func claimsFor(tenant, subject string) map[string]any {
+	return map[string]any{
+		"tenant": tenant, "sub": subject, "iss": "us", "aud": "streamer",
+		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
+	}
+}
+
+// changed are a right token's claims but for one; nil takes that out.
+func changed(name string, value any) string {
+	claims := claimsFor("mallory", "mallory")
+	claims[name] = value
+	if value == nil {
+		delete(claims, name)
+	}
+	return encode(claims)
+}
+
+// headerHS is a right token's header.
+const headerHS = `{"alg":"HS256","typ":"JWT","kid":"hs"}`
+
+// mint makes a right token.
+func (s *attacked) mint(tenant, subject string) string {
+	return signHS256(headerHS, encode(claimsFor(tenant, subject)), []byte(attackSecret))
+}
+
+// forged is a token that is signed with a wrong secret.
+func forged() string {
+	return signHS256(`{"alg":"HS256","kid":"hs"}`, `{}`, []byte("not the secret, but as long as it is"))
+}
+
 // Each of wrongTokens is refused with 401, without details that help an attacker.
+// There is one of each kind; backend/auth tests them all.
 func wrongTokens(a *assault) string {
-	const hs, rs = `{"alg":"HS256","typ":"JWT","kid":"hs"}`, `{"alg":"RS256","typ":"JWT","kid":"rs"}`
-	good := changed("", "")
+	const hs, rs = headerHS, `{"alg":"RS256","typ":"JWT","kid":"rs"}`
+	good := changed("", nil)
 	mac := func(header, claims string) string { return signHS256(header, claims, []byte(attackSecret)) }
 	foreign, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(a, err)
-	for _, right := range []string{mac(hs, good), signRS256(rs, good, a.keys.rsa)} {
-		p, err := a.open(right)
-		require.NoError(a, err, "the tokens below are wrong in one thing each")
-		_ = p.Close()
+	der, err := x509.MarshalPKIXPublicKey(&a.key.PublicKey)
+	require.NoError(a, err)
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	for _, right := range []string{mac(hs, good), signRS256(rs, good, a.key)} {
+		a.dial(right, "the tokens below are wrong in one thing each")
 	}
 	past, soon := time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix()
-	double := func(more string) string { return strings.TrimSuffix(good, "}") + "," + more + "}" }
 	valid := mac(hs, good)
 	tokens := map[string]string{
-		"nothing":                       "",
-		"rubbish":                       "abc",
-		"dots":                          "..",
-		"alg none":                      b64(`{"alg":"none"}`) + "." + b64(good) + ".",
-		"alg none, with a signature":    mac(`{"alg":"none","kid":"hs"}`, good),
-		"alg NonE":                      b64(`{"alg":"NonE","kid":"hs"}`) + "." + b64(good) + ".",
-		"no alg":                        mac(`{"kid":"hs"}`, good),
-		"HS with the public key":        signHS256(`{"alg":"HS256","kid":"rs"}`, good, a.keys.public),
-		"HS with the public key, no id": signHS256(`{"alg":"HS256"}`, good, a.keys.public),
-		"RS with a key of her own":      signRS256(rs, good, foreign),
-		"a key inside the header":       signRS256(`{"alg":"RS256","kid":"rs","jwk":{"kty":"RSA","e":"AQAB","n":"`+base64.RawURLEncoding.EncodeToString(foreign.N.Bytes())+`"}}`, good, foreign),
-		"a key's address in the header": signRS256(`{"alg":"RS256","kid":"rs","jku":"http://127.0.0.1:1/keys"}`, good, foreign),
-		"the wrong key id":              mac(`{"alg":"HS256","kid":"nobody"}`, good),
-		"the other key's id":            mac(`{"alg":"HS256","kid":"rs"}`, good),
-		"a path as key id":              mac(`{"alg":"HS256","kid":"../../dev/null"}`, good),
-		"HS512":                         mac(`{"alg":"HS512","kid":"hs"}`, good),
-		"critical extensions":           mac(`{"alg":"HS256","kid":"hs","crit":["exp"]}`, good),
-		"alg twice":                     mac(`{"alg":"HS256","kid":"hs","alg":"none"}`, good),
-		"a logout token":                mac(`{"alg":"HS256","kid":"hs","typ":"logout+jwt"}`, good),
-		"expired":                       mac(hs, changed("exp", past)),
-		"no expiry":                     mac(hs, changed("exp", nil)),
-		"expiry as text":                mac(hs, changed("exp", "9999999999")),
-		"expiry beyond time":            mac(hs, changed("exp", 1e30)),
-		"not yet valid":                 mac(hs, changed("nbf", soon)),
-		"made in the future":            mac(hs, changed("iat", soon)),
-		"no tenant":                     mac(hs, changed("tenant", nil)),
-		"no subject":                    mac(hs, changed("sub", nil)),
-		"tenant as array":               mac(hs, changed("tenant", []string{"acme"})),
-		"tenant twice":                  mac(hs, double(`"tenant":"acme"`)),
-		"tenant twice, by an escape":    mac(hs, double(`"ten\u0061nt":"acme"`)),
-		"subject twice":                 mac(hs, double(`"sub":"ann"`)),
-		"another issuer":                mac(hs, changed("iss", "them")),
-		"no issuer":                     mac(hs, changed("iss", nil)),
-		"another audience":              mac(hs, changed("aud", "shop")),
-		"no audience":                   mac(hs, changed("aud", nil)),
-		"scopes as object":              mac(hs, changed("scope", map[string]any{"admin": true})),
-		"claims as array":               mac(hs, `[]`),
-		"claims null":                   mac(hs, `null`),
-		"two objects":                   mac(hs, good+good),
-		"claims changed":                strings.Replace(valid, "."+b64(good)+".", "."+b64(changed("sub", "ann"))+".", 1),
-		"signature cut":                 valid[:len(valid)-3],
-		"signature of nothing":          valid[:strings.LastIndex(valid, ".")+1],
-		"something added":               valid + ".x",
-		"huge":                          mac(hs, double(`"pad":"`+strings.Repeat("x", 7<<10)+`"`)),
-		"huge and empty":                strings.Repeat("x", 16<<10),
+		"nothing":                    "",
+		"alg none":                   join(`{"alg":"none"}`, good, func([]byte) []byte { return nil }),
+		"alg none, with a signature": mac(`{"alg":"none","kid":"hs"}`, good),
+		"HS with the public key":     signHS256(`{"alg":"HS256","kid":"rs"}`, good, public),
+		"RS with a key of her own":   signRS256(rs, good, foreign),
+		"a key inside the header":    signRS256(`{"alg":"RS256","kid":"rs","jwk":{"kty":"RSA","e":"AQAB","n":"`+b64(foreign.N.Bytes())+`"}}`, good, foreign),
+		"the other key's id":         mac(`{"alg":"HS256","kid":"rs"}`, good),
+		"alg twice":                  mac(`{"alg":"HS256","kid":"hs","alg":"none"}`, good),
+		"expired":                    mac(hs, changed("exp", past)),
+		"no expiry":                  mac(hs, changed("exp", nil)),
+		"not yet valid":              mac(hs, changed("nbf", soon)),
+		"no tenant":                  mac(hs, changed("tenant", nil)),
+		"tenant twice":               mac(hs, strings.TrimSuffix(good, "}")+`,"tenant":"acme"}`),
+		"another issuer":             mac(hs, changed("iss", "them")),
+		"another audience":           mac(hs, changed("aud", "shop")),
+		"claims changed":             strings.Replace(valid, b64([]byte(good)), b64([]byte(changed("sub", "ann"))), 1),
+		"signature cut":              valid[:len(valid)-3],
+		"huge and empty":             strings.Repeat("x", 16<<10),
 	}
 	var got outcomeCounts
 	for name, token := range tokens {
@@ -130,12 +141,11 @@ func wrongTokens(a *assault) string {
 		got.note(err)
 	}
 	// Two tokens, of which one is right, are none.
-	_, err = handshake(a.address, "Sec-WebSocket-Protocol: streamer.v1", "Authorization: Bearer "+valid, "Authorization: Bearer "+valid)
-	require.Error(a, err)
+	_, err = a.open(valid, "Authorization: Bearer "+valid)
 	got.note(err)
 	_, err = handshake(a.address, "Sec-WebSocket-Protocol: streamer.v1, streamer.bearer."+valid+", streamer.bearer."+valid)
-	require.Error(a, err)
 	got.note(err)
+	require.Zero(a, got.count("ok"))
 	return got.String()
 }
 
@@ -152,8 +162,7 @@ func oddNames(a *assault) string {
 		}
 	}
 	for _, name := range []string{"a/b", "../acme", "acme%00", "acme ", "ACME", "a'; DROP TABLE requests; --", "日本", "a\\u001fb", "*", "%", "_", "ä", "a\u0308"} {
-		p, err := a.open(a.mint(name, "ann"))
-		require.NoError(a, err, "%q", name)
+		p := a.dial(a.mint(name, "ann"), "%q", name)
 		require.Empty(a, a.roundTrip(p, `{"type":"list","ref":"l"}`).Calls, "%q sees calls of others", name)
 		_ = p.Close()
 		got.add("a tenant of its own")

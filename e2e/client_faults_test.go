@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,27 +59,25 @@ func TestClientFaults(t *testing.T) {
 	}
 }
 
-func faultSeeds(t *testing.T) []uint64 {
+func faultSeeds(t *testing.T) (seeds []uint64) {
 	t.Helper()
-	number := func(name string, otherwise uint64) uint64 {
-		text := os.Getenv(name)
-		if text == "" {
-			return otherwise
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
+	number := func(name string) uint64 {
+		n, err := strconv.ParseUint(os.Getenv(name), 10, 64)
 		require.NoError(t, err, name)
 		return n
 	}
 	if os.Getenv(seedVariable) != "" {
-		return []uint64{number(seedVariable, 0)}
+		return []uint64{number(seedVariable)}
 	}
 	n := uint64(20)
-	if testing.Short() {
+	if os.Getenv(seedsVariable) != "" {
+		n = number(seedsVariable)
+	} else if testing.Short() {
 		n = 10
 	}
 	// Some are always the same; the others are new each time.
-	seeds := []uint64{1, 2, 3, 4, 5}
-	for uint64(len(seeds)) < number(seedsVariable, n) {
+	seeds = []uint64{1, 2, 3, 4, 5}
+	for uint64(len(seeds)) < n {
 		seeds = append(seeds, rand.Uint64())
 	}
 	return seeds
@@ -90,7 +89,6 @@ type observed struct {
 	id       string
 	accepted bool
 	chunks   []int
-	voids    int
 	result   int
 	err      error
 	took     time.Duration
@@ -103,54 +101,51 @@ func runFaults(t *testing.T, seed uint64) {
 	r := streamer.NewRouter(nil)
 	actions.Register(r)
 	s := servertest.New(t, r, &servertest.Options{Pipes: true, Seed: seed, Faults: faultRates(seed)})
-	c, err := client.New(s.URL, &client.Options{
+	o := client.Options{
 		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
 		DialContext: s.DialContext,
 		Buffer:      1, // the least: streams are unsubscribed, and pulled
-	})
+	}
+	c, err := client.New(s.URL, &o)
 	require.NoError(t, err)
 	ctx := t.Context()
-	var mu sync.Mutex
-	var observations []observed
-	var callers sync.WaitGroup
-	over := make(chan struct{})
-	var injector sync.WaitGroup
-	injector.Go(func() { disturbAll(s, rand.New(rand.NewPCG(seed, 99)), over) })
+	over, end := context.WithCancel(ctx)
+	var injector, callers sync.WaitGroup
+	injector.Go(func() { disturbAll(over, s, rand.New(rand.NewPCG(seed, 99))) })
+	observations := make([]observed, callsPerSeed)
+	const each = callsPerSeed / 8
 	for i := range 8 {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		callers.Go(func() {
-			for range callsPerSeed / 8 {
+			for k := range each {
 				begun := time.Now()
 				enough, stop := context.WithTimeout(ctx, maxCallTime)
 				got := makeCall(enough, c, random)
 				stop()
 				got.took = time.Since(begun)
-				mu.Lock()
-				observations = append(observations, got)
-				mu.Unlock()
+				observations[i*each+k] = got
 				// Some callers come back after a while.
 				pause(ctx, time.Duration(random.IntN(100))*time.Duration(random.IntN(100))*100*time.Millisecond)
 			}
 		})
 	}
 	callers.Wait()
-	close(over)
+	end()
 	injector.Wait()
 	require.NoError(t, s.SetFaults(nil))
 	ends := map[string]int{}
-	longest, givenUp := observed{}, 0
+	givenUp := 0
 	for _, got := range observations {
 		end := checkOutcome(t, &got)
 		ends[end]++
 		if end != got.kind && got.kind != "sync" {
 			givenUp++
 		}
-		if got.took > longest.took {
-			longest = got
-		}
 	}
+	longest := slices.MaxFunc(observations, func(a, b observed) int { return cmp.Compare(a.took, b.took) })
 	require.LessOrEqual(t, givenUp, mayGiveUp, "%v", ends)
-	checkAgain(ctx, t, s, observations)
+	o.Buffer = 0
+	checkAgain(ctx, t, s.URL, &o, observations)
 	done, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	require.NoError(t, c.Close(done))
@@ -197,31 +192,21 @@ func faultRates(seed uint64) servertest.Faults {
 }
 
 // disturbAll does something to all connections at once, every few minutes, or moves
-// the gateway's clock.
-func disturbAll(s *servertest.Server, random *rand.Rand, over <-chan struct{}) {
-	for {
-		select {
-		case <-over:
-			return
-		case <-time.After(time.Duration(1+random.IntN(600)) * time.Second):
-		}
-		switch random.IntN(4) {
-		case 0:
-			s.CutAll()
-		case 1:
-			s.GoAwayAll()
-		case 2:
-			s.HalfOpenAll()
-		case 3:
-			s.Advance(10 * time.Minute)
-		}
+// the gateway's clock, until ctx ends.
+func disturbAll(ctx context.Context, s *servertest.Server, random *rand.Rand) {
+	disturbances := []func(){s.CutAll, s.GoAwayAll, s.HalfOpenAll, func() { s.Advance(10 * time.Minute) }}
+	for pause(ctx, time.Duration(1+random.IntN(600))*time.Second) {
+		disturbances[random.IntN(len(disturbances))]()
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
+// pause waits, and reports whether ctx has not ended before.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -236,46 +221,42 @@ const (
 )
 
 // makeCall makes one call of a random kind, and waits for its end.
-func makeCall(ctx context.Context, c *client.Client, random *rand.Rand) (got observed) {
+func makeCall(ctx context.Context, c *client.Client, random *rand.Rand) observed {
 	n := 1 + random.IntN(60)
 	switch random.IntN(10) {
 	case 0:
-		got = observed{kind: "inline", want: nil}
-		got.id = client.NewID()
-		got.result, got.err = echoing.With(n).ID(got.id).Await(ctx, c)
-		got.result -= n
+		return awaitNumber(ctx, c, "inline", n, echoing.With(n))
 	case 1:
-		got = observed{kind: "sync", want: nil}
-		got.id = client.NewID()
-		got.result, got.err = echoing.With(n).ID(got.id).Sync().Await(ctx, c)
-		got.result -= n
+		return awaitNumber(ctx, c, "sync", n, echoing.With(n).Sync())
 	case 2:
-		got = observed{kind: "stored"}
-		got.id = client.NewID()
-		got.result, got.err = queued.With(n).ID(got.id).IdempotencyKey(got.id).Await(ctx, c)
-		got.result -= n
+		return awaitNumber(ctx, c, "stored", n, queued.With(n).IdempotencyKey(client.NewID()))
 	case 3:
-		got = observed{kind: "promoted"}
-		got.id = client.NewID()
-		_, got.err = slowness.With(actions.SlowInput{Ms: int64(n) * 500}).ID(got.id).Await(ctx, c)
+		id := client.NewID()
+		_, err := slowness.With(actions.SlowInput{Ms: int64(n) * 500}).ID(id).Await(ctx, c)
+		return observed{kind: "promoted", id: id, err: err}
 	case 4, 5:
 		in := actions.EmitInput{Chunks: n, Size: random.IntN(4000), Progress: true, PauseMs: int64(random.IntN(1000))}
-		got = follow(ctx, c, "emit", n, emit.With(in), random)
+		return follow(ctx, c, "emit", n, emit.With(in), random)
 	case 6:
 		in := actions.FlakyInput{Failures: random.IntN(4), Chunks: n}
-		got = follow(ctx, c, "flaky", n, flaky.With(in), random)
+		return follow(ctx, c, "flaky", n, flaky.With(in), random)
 	case 7:
 		in := actions.StagesInput{Chunks: n, Stage: 1 + n/3, Extra: random.IntN(4)}
 		if random.IntN(2) == 0 {
 			in.Then, in.AfterMs = "continue", 2000
 		}
-		got = follow(ctx, c, "stages", n, stages.With(in), random)
+		return follow(ctx, c, "stages", n, stages.With(in), random)
 	case 8:
-		got = stopped(ctx, c, random)
-	case 9:
-		got = observed{kind: "list", err: listed(ctx, c)}
+		return stopped(ctx, c, random)
 	}
-	return got
+	return observed{kind: "list", err: listed(ctx, c)}
+}
+
+// awaitNumber makes a call that returns what it takes.
+func awaitNumber(ctx context.Context, c *client.Client, kind string, n int, r client.Request[client.None, int]) observed {
+	id := client.NewID()
+	result, err := r.ID(id).Await(ctx, c)
+	return observed{kind: kind, id: id, result: result - n, err: err}
 }
 
 // listed lists all calls, and checks their order.
@@ -296,26 +277,20 @@ func listed(ctx context.Context, c *client.Client) error {
 }
 
 // stopped starts a call that never ends by itself, and cancels it.
-func stopped(ctx context.Context, c *client.Client, random *rand.Rand) (got observed) {
-	got = observed{kind: "cancelled"}
+func stopped(ctx context.Context, c *client.Client, random *rand.Rand) observed {
 	call, err := wait.With(actions.WaitInput{}).Start(ctx, c)
 	if err != nil {
-		got.err = err
-		return got
+		return observed{kind: "cancelled", err: err}
 	}
-	got.id = call.ID()
 	pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond)
-	for try := 0; ; try++ {
-		err := call.Cancel(ctx)
-		if err == nil || try == 5 {
-			break
-		}
+	for try := 0; call.Cancel(ctx) != nil && try < 5; {
+		try++
 	}
-	_, got.err = call.Result(ctx)
-	if errors.Is(got.err, &client.Error{Code: client.CodeCancelled}) {
-		got.err = nil
+	_, err = call.Result(ctx)
+	if errors.Is(err, &client.Error{Code: client.CodeCancelled}) {
+		err = nil
 	}
-	return got
+	return observed{kind: "cancelled", id: call.ID(), err: err}
 }
 
 // follow makes a call that emits, and keeps its chunks as a user would: those
@@ -327,9 +302,8 @@ func follow(
 	for i := range n {
 		got.want = append(got.want, i+1)
 	}
-	call, err := r.Start(ctx, c)
-	if err != nil {
-		got.err = err
+	var call *client.Call[actions.Chunk, actions.Done]
+	if call, got.err = r.Start(ctx, c); got.err != nil {
 		return got
 	}
 	got.id = call.ID()
@@ -340,8 +314,7 @@ func follow(
 	if random.IntN(3) == 0 {
 		pause(ctx, time.Duration(random.IntN(3000))*time.Millisecond)
 		call.Detach()
-		if call, err = emit.Attach(c, got.id); err != nil { // whatever its action: the id counts
-			got.err = err
+		if call, got.err = emit.Attach(c, got.id); got.err != nil { // whatever its action: the id counts
 			return got
 		}
 	}
@@ -371,7 +344,6 @@ func (got *observed) read(ctx context.Context, call *client.Call[actions.Chunk, 
 				return fmt.Errorf("attempt %+v after %d with %d chunks", event.Attempt, attempt, len(got.chunks))
 			}
 			got.chunks = got.chunks[:len(got.chunks)-event.Attempt.Discarded]
-			got.voids += event.Attempt.Discarded
 			attempt = event.Attempt.Number
 		case client.KindProgress:
 		case client.KindEnd:
@@ -402,12 +374,9 @@ func checkOutcome(t *testing.T, got *observed) string {
 
 // checkAgain asks for each call again, without faults: a new client sees the same
 // end.
-func checkAgain(ctx context.Context, t *testing.T, s *servertest.Server, observations []observed) {
+func checkAgain(ctx context.Context, t *testing.T, url string, o *client.Options, observations []observed) {
 	t.Helper()
-	c, err := client.Dial(ctx, s.URL, &client.Options{
-		Token:       func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
-		DialContext: s.DialContext,
-	})
+	c, err := client.Dial(ctx, url, o)
 	require.NoError(t, err)
 	for _, got := range observations {
 		if !got.accepted {
@@ -422,10 +391,9 @@ func checkAgain(ctx context.Context, t *testing.T, s *servertest.Server, observa
 	require.NoError(t, c.Close(ctx))
 }
 
-// Does my client code survive? It does, and says so in a test: a call that
-// streams, while the gateway doubles, overtakes and loses what is sent, and cuts
-// the connection.
-func Example_faultInjection() {
+// Does my client code survive? A user's test says so: a call that streams, while
+// the gateway doubles, overtakes and loses what is sent, and cuts the connection.
+func TestOneOfEachFault(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	streamer.HandleStream(r, "count", func(_ context.Context, to int, call *streamer.Call[int]) (string, error) {
 		for i := range to {
@@ -433,12 +401,7 @@ func Example_faultInjection() {
 		}
 		return "done", nil
 	})
-	s, err := servertest.Start(r, nil) // in a test: servertest.New(t, r, nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = s.Close() }()
+	s := servertest.New(t, r, nil)
 	s.Next(servertest.Throttle)
 	s.Next(servertest.Double, servertest.Type("request"))
 	s.Next(servertest.Overtake, servertest.Type("ack"))
@@ -447,13 +410,11 @@ func Example_faultInjection() {
 	c, err := client.New(s.URL, &client.Options{
 		Token: func(context.Context) (string, error) { return s.Token("acme", "ann"), nil },
 	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = c.Close(context.Background()) }()
+	require.NoError(t, err)
 	const count client.Action[int, int, string] = "count"
-	fmt.Println(count.With(5).Collect(context.Background(), c))
-	// Output:
-	// done [1 2 3 4 5] <nil>
+	done, chunks, err := count.With(5).Collect(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "done", done)
+	require.Equal(t, []int{1, 2, 3, 4, 5}, chunks)
+	require.NoError(t, c.Close(t.Context()))
 }

@@ -21,9 +21,8 @@ import (
 // The clients' transcripts, played against the Go client in a bubble: sockets
 // over pipes, and a clock that a story can move.
 func TestClientTranscripts(t *testing.T) {
-	all := clientTranscripts(t)
+	all, known := clientTranscripts(t)
 	require.GreaterOrEqual(t, len(all), 20)
-	known := knownFailures(t, "client-go", all)
 	for _, tr := range all {
 		t.Run(tr.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -33,23 +32,25 @@ func TestClientTranscripts(t *testing.T) {
 	}
 }
 
-func clientTranscripts(t *testing.T) []*conformance.Transcript {
+// clientTranscripts returns the clients' transcripts, and what the Go client is
+// known to fail.
+func clientTranscripts(t *testing.T) ([]*conformance.Transcript, conformance.KnownFailures) {
 	t.Helper()
 	all, err := conformance.Load(os.DirFS(filepath.Join(root, "contract", "sessions", "client")))
 	require.NoError(t, err)
-	return all
+	known, err := conformance.ParseKnownFailures(knownFailures(t, "client-go"), all)
+	require.NoError(t, err)
+	return all, known
 }
 
 // knownFailures reads the list of what a target is known to fail.
-func knownFailures(t *testing.T, target string, all []*conformance.Transcript) conformance.KnownFailures {
+func knownFailures(t *testing.T, target string) json.RawMessage {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "contract", "sessions", "known-failures.json"))
 	require.NoError(t, err)
 	var lists map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(text, &lists))
-	known, err := conformance.ParseKnownFailures(lists[target], all)
-	require.NoError(t, err)
-	return known
+	return lists[target]
 }
 
 // clientTarget is the Go client, with a server that the player plays.
@@ -83,18 +84,10 @@ func (x *clientTarget) Advance(_ context.Context, d time.Duration) error {
 	return nil
 }
 
-func (x *clientTarget) Attach(_ context.Context, name, id string) error {
-	return x.Application.Attach(name, id)
-}
-
 func (x *clientTarget) Cancel(ctx context.Context, name string) error {
 	err := x.Application.Cancel(ctx, name)
 	synctest.Wait()
 	return err
-}
-
-func (x *clientTarget) Detach(_ context.Context, name string) error {
-	return x.Application.Detach(name)
 }
 
 func (x *clientTarget) Close() error {

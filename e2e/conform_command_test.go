@@ -7,11 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/pay-theory/streamer/backend/conformance"
 	"github.com/stretchr/testify/require"
@@ -58,54 +55,16 @@ func conform(t *testing.T, command string, args ...string) (v verdict, outcomes 
 // knownFile writes one target's known failures as the command reads them.
 func knownFile(t *testing.T, target string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "contract", "sessions", "known-failures.json"))
-	require.NoError(t, err)
-	var lists map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal(text, &lists))
 	path := filepath.Join(t.TempDir(), "known.json")
-	require.NoError(t, os.WriteFile(path, lists[target], 0o600))
+	require.NoError(t, os.WriteFile(path, knownFailures(t, target), 0o600))
 	return path
-}
-
-// printed is what a process prints, to be waited for.
-type printed struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	want  *regexp.Regexp
-	found chan string // holds one
-}
-
-func (p *printed) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n, err := p.text.Write(b)
-	if m := p.want.FindStringSubmatch(p.text.String()); m != nil {
-		select {
-		case p.found <- m[1]:
-		default:
-		}
-	}
-	return n, err
 }
 
 // What the README promises: the demo is a server that conforms.
 func TestTheDemoConforms(t *testing.T) {
 	command, dir := build(t, streamerCommand), t.TempDir()
-	out := &printed{want: regexp.MustCompile(`(ws://\S+)\n(?s:.*)Ctrl-C`), found: make(chan string, 1)}
-	demo := exec.Command(command, "demo", "--port", "0", "--admin-port", "0", "--quiet", "--dir", dir)
-	demo.Stdout = out
-	require.NoError(t, demo.Start())
-	defer func() {
-		require.NoError(t, demo.Process.Signal(os.Interrupt))
-		require.NoError(t, demo.Wait())
-	}()
-	var url string
-	select {
-	case url = <-out.found:
-	case <-time.After(time.Minute):
-		require.NoError(t, demo.Process.Kill())
-		t.Fatal("the demo does not start")
-	}
+	demo, url := startProcess(t, `(ws://\S+)\n(?s:.*)Ctrl-C`,
+		exec.Command(command, "demo", "--port", "0", "--admin-port", "0", "--quiet", "--dir", dir))
 	v, outcomes, exit := conform(t, command, "--url", url, "--dir", dir, "-p", "16", "--known-failures", knownFile(t, "embedded"))
 	require.Equal(t, 0, exit)
 	require.True(t, v.OK)
@@ -114,6 +73,8 @@ func TestTheDemoConforms(t *testing.T) {
 	require.Equal(t, len(outcomes), v.Verdict.Passed+v.Verdict.NotPlayed+v.Verdict.Known)
 	require.Equal(t, "notPlayed", outcomes["killed-running"])
 	require.Equal(t, "passed", outcomes["durable-call"])
+	require.NoError(t, demo.Process.Signal(os.Interrupt))
+	demo.requireEnd(t)
 }
 
 // The command certifies the Go client, and finds out a wrong one.

@@ -1,10 +1,6 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/client-go"
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 	"github.com/stretchr/testify/require"
@@ -33,56 +28,53 @@ func TestInvariant01AckFollowsSync(t *testing.T) {
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
-	s := &serverproc.Settings{Run: 1, Data: filepath.Join(dir, "streamer.db")}
-	address := startServer(t, s, strace, "-f", "-q", "-e", "trace=fdatasync,fsync", "-o", trace)
+	address := startServer(t, filepath.Join(dir, "streamer.db"), strace, "-f", "-q", "-e", "trace=fdatasync,fsync", "-o", trace)
 	syncs := func() int {
 		data, err := os.ReadFile(trace)
 		require.NoError(t, err)
 		return len(syncCall.FindAll(data, -1))
 	}
-	ws := dialRaw(t, address)
+	token, err := serverproc.Token()
+	require.NoError(t, err)
+	p, err := openSocket(address, token)
+	require.NoError(t, err)
+	defer func() { _ = p.Close() }()
+	await := func(messageType string) {
+		for received := ""; received != messageType; {
+			m, err := p.next()
+			require.NoError(t, err)
+			require.NotEqual(t, "error", m.Type, m.raw)
+			received = m.Type
+		}
+	}
 	for range 5 {
 		before := syncs()
-		require.NoError(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil,
+		require.NoError(t, p.writeText(
 			`{"type":"request","id":"%s","action":"job","payload":{"chunks":1,"chunkMicros":300000,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`,
-			client.NewID())))
-		awaitType(t, ws, "ack")
+			client.NewID()))
+		await("ack")
 		acked := syncs()
 		require.Greater(t, acked, before, "an ack was sent before anything was synced")
-		awaitType(t, ws, "result")
+		await("result")
 		require.Greater(t, syncs(), acked, "an end was sent before it was synced")
 	}
 }
 
-func dialRaw(t *testing.T, address string) *websocket.Conn {
+// startServer starts a server of e2e/chaos under a command, and returns its
+// address when it accepts connections. It is killed at the test's end.
+func startServer(t *testing.T, data string, under ...string) (address string) {
 	t.Helper()
-	token, err := serverproc.Token()
+	self, err := os.Executable()
 	require.NoError(t, err)
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 2 * time.Minute}
-	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
+	p, err := serverproc.Start(append(under, self), &serverproc.Settings{Run: 1, Data: data}, os.Stderr)
 	require.NoError(t, err)
-	_ = response.Body.Close()
-	t.Cleanup(func() { _ = ws.Close() })
-	return ws
-}
-
-// awaitType reads until a message of the type has come.
-func awaitType(t *testing.T, ws *websocket.Conn, typ string) {
-	t.Helper()
-	for {
-		require.NoError(t, ws.SetReadDeadline(time.Now().Add(2*time.Minute)))
-		_, data, err := ws.ReadMessage()
-		require.NoError(t, err)
-		if data[0] != '[' {
-			data = append(append([]byte{'['}, data...), ']')
-		}
-		var messages []struct{ Type, Code, Message string }
-		require.NoError(t, json.NewDecoder(bytes.NewReader(data)).Decode(&messages))
-		for _, m := range messages {
-			require.NotEqual(t, "error", m.Type, "%s: %s", m.Code, m.Message)
-			if m.Type == typ {
-				return
-			}
-		}
+	t.Cleanup(p.Stop)
+	select {
+	case address = <-p.Address:
+	case <-p.Done:
+		t.Fatalf("the server did not come up: %v", p.Cmd.ProcessState)
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the server does not come up")
 	}
+	return address
 }

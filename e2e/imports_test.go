@@ -2,18 +2,17 @@ package e2e
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // These tests check which package imports which, and print the reason when a
@@ -79,11 +78,15 @@ var socketUsers = []string{
 // wsLibraries begin the import paths of WebSocket libraries.
 var wsLibraries = []string{"github.com/gorilla/websocket", "github.com/coder/websocket", "golang.org/x/net/websocket", "nhooyr.io/websocket", "github.com/gobwas/ws"}
 
-// awsLibraries begin the import paths of libraries for AWS.
-var awsLibraries = []string{"github.com/aws/", "github.com/pay-theory/dynamorm"}
+// awsLibraries begin the import paths of libraries for AWS, awsUsers those of
+// the packages that may depend on them.
+var (
+	awsLibraries = []string{"github.com/aws/", "github.com/pay-theory/dynamorm"}
+	awsUsers     = []string{backend + "/awslambda", backend + "/awstest", backend + "/store/dynamo"}
+)
 
-// bannedNames are names of folders that do not say what the folder contains.
-var bannedNames = []string{"util", "utils", "common", "types", "pkg", "helper", "helpers", "misc", "shared", "lib", "limit", "observe", "testkit"}
+// clientLibraries begin the import paths of all that the Go client depends on.
+var clientLibraries = []string{clientGo, "github.com/gorilla/websocket"}
 
 // listedPackage is what `go list` prints about a package.
 type listedPackage struct {
@@ -116,12 +119,8 @@ var packages = sync.OnceValues(func() (map[string]listedPackage, error) {
 func published(t *testing.T) map[string]listedPackage {
 	t.Helper()
 	all, err := packages()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := all[backend+"/internal/wire"]; !ok {
-		t.Fatal("go list found no backend/internal/wire: these tests would check nothing")
-	}
+	require.NoError(t, err)
+	require.Contains(t, all, backend+"/internal/wire", "these tests would check nothing")
 	return all
 }
 
@@ -140,17 +139,13 @@ func TestImports(t *testing.T) {
 			continue
 		}
 		rule, known := table[name]
-		if !known {
-			t.Errorf("backend/%s has no row in packageRules: add what it may import, and why no others", name)
-			continue
-		}
+		assert.True(t, known, "backend/%s has no row in packageRules: add what it may import, and why no others", name)
 		for _, imported := range p.Imports {
-			if other, ok := strings.CutPrefix(imported, backend+"/"); ok && !slices.Contains(strings.Fields(rule.may), other) {
-				t.Errorf("backend/%s imports backend/%s, which it must not: %s", name, other, rule.reason)
+			if other, ok := strings.CutPrefix(imported, backend+"/"); ok {
+				assert.Contains(t, strings.Fields(rule.may), other, "backend/%s must not import it: %s", name, rule.reason)
 			}
-			if strings.HasPrefix(imported, clientGo) {
-				t.Errorf("backend/%s imports client-go: the two modules are released separately", name)
-			}
+			assert.False(t, strings.HasPrefix(imported, clientGo),
+				"backend/%s imports client-go: the two modules are released separately", name)
 		}
 	}
 }
@@ -159,56 +154,32 @@ func TestImports(t *testing.T) {
 func TestImportsGoOneWay(t *testing.T) {
 	all := published(t)
 	for _, f := range forbiddenImports {
-		p, ok := all[backend+"/"+f.name]
-		if !ok {
-			t.Errorf("backend/%s does not exist", f.name)
-		}
-		if slices.Contains(p.Deps, backend+"/"+f.forbidden) {
-			t.Errorf("backend/%s depends on backend/%s: %s", f.name, f.forbidden, f.reason)
-		}
+		require.Contains(t, all, backend+"/"+f.name)
+		assert.False(t, slices.Contains(all[backend+"/"+f.name].Deps, backend+"/"+f.forbidden),
+			"backend/%s depends on backend/%s: %s", f.name, f.forbidden, f.reason)
 	}
 	for _, name := range []string{"internal/deliver", "internal/engine", "internal/session"} {
 		for _, dep := range all[backend+"/"+name].Deps {
-			if hasPrefix(dep, wsLibraries) {
-				t.Errorf("backend/%s depends on %s: it must run on Lambda and in tests, without sockets", name, dep)
-			}
+			assert.False(t, hasPrefix(dep, wsLibraries),
+				"backend/%s depends on %s: it must run on Lambda and in tests, without sockets", name, dep)
 		}
 	}
 }
 
-func TestWebSocketImports(t *testing.T) {
+// TestLibraries checks which packages import libraries for WebSockets, and which
+// depend on those for AWS or, of the client, on any.
+func TestLibraries(t *testing.T) {
 	for path, p := range published(t) {
 		for _, imported := range p.Imports {
-			if hasPrefix(imported, wsLibraries) && !slices.Contains(socketUsers, path) {
-				t.Errorf("%s imports %s: protocol logic must not use sockets, so that it runs on Lambda and in tests", path, imported)
-			}
-		}
-	}
-}
-
-func TestAWSImports(t *testing.T) {
-	for path, p := range published(t) {
-		if name, _ := strings.CutPrefix(path, backend+"/"); hasPrefix(name, []string{"awslambda", "awstest", "store/dynamo"}) {
-			continue
+			assert.False(t, hasPrefix(imported, wsLibraries) && !slices.Contains(socketUsers, path),
+				"%s imports %s: protocol logic must not use sockets, so that it runs on Lambda and in tests", path, imported)
 		}
 		for _, dep := range p.Deps {
-			if hasPrefix(dep, awsLibraries) {
-				t.Errorf("importers of %s get %s: programs for one machine must not need packages for AWS", path, dep)
-			}
-		}
-	}
-}
-
-func TestClientImports(t *testing.T) {
-	for path, p := range published(t) {
-		if !strings.HasPrefix(path, clientGo) {
-			continue
-		}
-		for _, dep := range p.Deps {
+			assert.False(t, hasPrefix(dep, awsLibraries) && !hasPrefix(path, awsUsers),
+				"importers of %s get %s: programs for one machine must not need packages for AWS", path, dep)
 			host, _, _ := strings.Cut(dep, "/")
-			if strings.Contains(host, ".") && !hasPrefix(dep, []string{clientGo, "github.com/gorilla/websocket"}) {
-				t.Errorf("%s depends on %s: gorilla/websocket is the only dependency of the client", path, dep)
-			}
+			assert.False(t, strings.HasPrefix(path, clientGo) && strings.Contains(host, ".") && !hasPrefix(dep, clientLibraries),
+				"%s depends on %s: gorilla/websocket is the only dependency of the client", path, dep)
 		}
 	}
 }
@@ -222,141 +193,9 @@ func TestModulesAreSeparate(t *testing.T) {
 			Replace []any
 		}
 		out, err := exec.Command("go", "mod", "edit", "-json", filepath.Join(root, dir, "go.mod")).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(out, &mod); err != nil {
-			t.Fatal(err)
-		}
-		if len(mod.Replace) > 0 {
-			t.Errorf("%s/go.mod contains a replace, which has no effect in modules that require this one", dir)
-		}
-		for _, r := range mod.Require {
-			if r.Path == other {
-				t.Errorf("%s/go.mod requires %s, so neither could be released first", dir, other)
-			}
-		}
-	}
-}
-
-func TestPublishedModulesHaveLicenseAndChangelog(t *testing.T) {
-	for _, dir := range []string{"backend", "client-go", "client-ts", "react"} {
-		if _, err := os.Stat(filepath.Join(root, dir)); err != nil {
-			continue
-		}
-		for _, file := range []string{"LICENSE", "CHANGELOG.md"} {
-			if info, err := os.Stat(filepath.Join(root, dir, file)); err != nil || info.Size() == 0 {
-				t.Errorf("%s has no %s: the module's archive contains only this folder", dir, file)
-			}
-		}
-	}
-}
-
-// walk calls visit for each file and folder of the repository, except for what
-// is installed, built or hidden.
-func walk(t *testing.T, visit func(path string, entry fs.DirEntry)) {
-	t.Helper()
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := entry.Name()
-		if entry.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "bin" || name == "dist") {
-			return fs.SkipDir
-		}
-		visit(path, entry)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestNamesOfFolders(t *testing.T) {
-	walk(t, func(path string, entry fs.DirEntry) {
-		if entry.IsDir() && slices.Contains(bannedNames, entry.Name()) {
-			t.Errorf("%s: the name does not say what the folder contains", path)
-		}
-	})
-}
-
-// TestFilesAreShort checks the length of files that are not generated.
-func TestFilesAreShort(t *testing.T) {
-	walk(t, func(path string, entry fs.DirEntry) {
-		limit := 500
-		switch {
-		case entry.IsDir() || !slices.Contains([]string{".go", ".ts", ".tsx"}, filepath.Ext(path)):
-			return
-		case strings.HasSuffix(path, "_test.go") || strings.Contains(path, ".test."):
-			limit = 800
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if generated := regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`); generated.Match(text) {
-			return
-		}
-		if n := bytes.Count(text, []byte("\n")); n > limit {
-			t.Errorf("%s has %d lines, more than %d: split it by subject", path, n, limit)
-		}
-	})
-}
-
-// TestNoSleepInTests checks that tests do not sleep in real time: such a test is
-// slow on a fast machine and fails on a slow one. In a synctest bubble the clock
-// is a fake; inBubble and inBubbleOn are a package's way into one.
-func TestNoSleepInTests(t *testing.T) {
-	bubble := regexp.MustCompile(`"testing/synctest"|\binBubble(On)?\(`)
-	sleeps := regexp.MustCompile(`\btime\.Sleep\(`)
-	walk(t, func(path string, entry fs.DirEntry) {
-		if entry.IsDir() || !strings.HasSuffix(path, "_test.go") || entry.Name() == "imports_test.go" {
-			return
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if sleeps.Match(text) && !bubble.Match(text) {
-			t.Errorf("%s calls time.Sleep: use a condition, a channel, or a testing/synctest bubble", path)
-		}
-	})
-}
-
-// TestDocsOfCodes checks that each code has a meaning and an action for the
-// client, and that PROTOCOL.md contains no code that does not exist.
-func TestDocsOfCodes(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "contract", "codes.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	type code struct{ Code, Name, Meaning, Client string }
-	var codes struct{ Errors, Closes []code }
-	if err := json.Unmarshal(text, &codes); err != nil {
-		t.Fatal(err)
-	}
-	word := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
-	known := map[string]bool{}
-	for _, c := range slices.Concat(codes.Errors, codes.Closes) {
-		name := cmp.Or(c.Code, c.Name)
-		if !word.MatchString(name) || len(name) > 64 {
-			t.Errorf("code %q must be snake_case of at most 64 characters", name)
-		}
-		if c.Meaning == "" || c.Code != "" && c.Client == "" {
-			t.Errorf("code %q has no meaning, or no action for the client", name)
-		}
-		if c.Code != "" && known[name] {
-			t.Errorf("code %q is in codes.json twice", name)
-		}
-		known[name] = true
-	}
-	page, err := os.ReadFile(filepath.Join(root, "contract", "PROTOCOL.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile("`([a-z]+(?:_[a-z]+)+)`").FindAllSubmatch(page, -1) {
-		if !known[string(m[1])] {
-			t.Errorf("PROTOCOL.md contains `%s`, which is not in codes.json", m[1])
-		}
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(out, &mod))
+		assert.Empty(t, mod.Replace, "a replace in %s/go.mod has no effect in modules that require this one", dir)
+		assert.NotContains(t, mod.Require, struct{ Path string }{other}, "neither module could be released first")
 	}
 }

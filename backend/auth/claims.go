@@ -164,11 +164,7 @@ func (c *claims) scopes() ([]string, error) {
 		}
 		var list string
 		if decodeString(raw, &list) == nil {
-			for s := range strings.SplitSeq(list, " ") {
-				if s != "" {
-					out = append(out, s)
-				}
-			}
+			out = append(out, strings.FieldsFunc(list, func(r rune) bool { return r == ' ' })...)
 			continue
 		}
 		several, err := decodeStrings(raw)

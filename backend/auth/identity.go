@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -33,12 +34,7 @@ type Identity struct {
 // HasScopes reports whether the identity has all of the scopes; without scopes
 // it returns true.
 func (id Identity) HasScopes(scopes ...string) bool {
-	for _, s := range scopes {
-		if !slices.Contains(id.Scopes, s) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(id.Scopes, s) })
 }
 
 // Same reports whether other has the same tenant, subject and set of scopes, that
@@ -84,38 +80,23 @@ func checkName(what, name string) error {
 	case !utf8.ValidString(name):
 		return fmt.Errorf("the %s is not UTF-8", what)
 	}
-	for _, r := range name {
-		// JSON decoders turn invalid text into the replacement character:
-		// several names would become one.
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return fmt.Errorf("the %s holds a character that is not printable", what)
-		}
+	// JSON decoders turn invalid text into the replacement character: several names
+	// would become one.
+	if strings.ContainsFunc(name, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return fmt.Errorf("the %s holds a character that is not printable", what)
 	}
 	return nil
 }
 
 // validScope is the scope-token of RFC 6749, section 3.3, with a bound.
 func validScope(s string) bool {
-	if s == "" || len(s) > wire.MaxName {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c == '"' || c == '\\' || c > '~' {
-			return false
-		}
-	}
-	return true
+	return s != "" && len(s) <= wire.MaxName &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r > '~' })
 }
 
-// sortedScopes returns the scopes sorted and unique; the given slice itself if it
-// already is.
+// sortedScopes returns a copy of the scopes, sorted and unique.
 func sortedScopes(scopes []string) []string {
-	for i := 1; i < len(scopes); i++ {
-		if scopes[i-1] >= scopes[i] {
-			scopes = slices.Clone(scopes)
-			slices.Sort(scopes)
-			return slices.Compact(scopes)
-		}
-	}
-	return scopes
+	scopes = slices.Clone(scopes)
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
 }

@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,13 +42,19 @@ func TestSame(t *testing.T) {
 	})
 }
 
-func TestValidate(t *testing.T) {
-	require.NoError(t, Identity{Tenant: "t", Subject: "s"}.Validate())
-	require.NoError(t, Identity{Tenant: "t", Subject: "s", Scopes: []string{"!", "~"}}.Validate())
-	many := make([]string, MaxScopes+1)
+// manyScopes returns n scopes, sorted and unique.
+func manyScopes(n int) []string {
+	many := make([]string, n)
 	for i := range many {
 		many[i] = strconv.Itoa(1000 + i)
 	}
+	return many
+}
+
+func TestValidate(t *testing.T) {
+	require.NoError(t, Identity{Tenant: "t", Subject: "s"}.Validate())
+	require.NoError(t, Identity{Tenant: "t", Subject: "s", Scopes: []string{"!", "~"}}.Validate())
+	many := manyScopes(MaxScopes + 1)
 	require.NoError(t, Identity{Tenant: "t", Subject: "s", Scopes: many[1:]}.Validate())
 	for want, id := range map[string]Identity{
 		"tenant is missing":  {Subject: "s"},
@@ -87,14 +91,4 @@ func TestStatic(t *testing.T) {
 			require.ErrorIs(t, err, ErrUnauthorized)
 		}
 	})
-}
-
-func TestAuthenticatorFunc(t *testing.T) {
-	broken := errors.New("broken")
-	var a Authenticator = AuthenticatorFunc(func(_ context.Context, token string) (Identity, error) {
-		return Identity{Subject: token}, broken
-	})
-	id, err := a.Authenticate(t.Context(), "x")
-	require.Equal(t, "x", id.Subject)
-	require.ErrorIs(t, err, broken)
 }

@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -60,7 +62,7 @@ func NewIssuer(options *IssuerOptions) (*Issuer, error) {
 		o.Secret = make([]byte, MinSecret)
 		_, _ = rand.Read(o.Secret) // never fails: crypto/rand aborts the program instead
 	} else {
-		o.Secret = append([]byte(nil), o.Secret...)
+		o.Secret = slices.Clone(o.Secret)
 	}
 	if err := checkSecret(o.Secret); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
@@ -68,9 +70,7 @@ func NewIssuer(options *IssuerOptions) (*Issuer, error) {
 	if len(o.KeyID) > maxKeyID {
 		return nil, fmt.Errorf("auth: a key id has at most %d bytes", maxKeyID)
 	}
-	if o.TenantClaim == "" {
-		o.TenantClaim = DefaultTenantClaim
-	}
+	o.TenantClaim = cmp.Or(o.TenantClaim, DefaultTenantClaim)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -79,10 +79,7 @@ func NewIssuer(options *IssuerOptions) (*Issuer, error) {
 
 // Mint returns a signed token. It refuses a grant that no server would accept.
 func (i *Issuer) Mint(g Grant) (string, error) {
-	ttl := g.TTL
-	if ttl == 0 {
-		ttl = DefaultTTL
-	}
+	ttl := cmp.Or(g.TTL, DefaultTTL)
 	if ttl < time.Second || ttl > MaxTTL {
 		return "", fmt.Errorf("auth: a token lives from 1 s to %s", MaxTTL)
 	}

@@ -1,10 +1,10 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -57,10 +57,7 @@ type JWKSOptions struct {
 // keySet is a JWK Set that is fetched periodically. jwkset decodes it and keyfunc
 // picks keys; keySet decides when to fetch and which keys to trust.
 type keySet struct {
-	url     string
-	refresh time.Duration
-	client  *http.Client
-	onError func(error)
+	options JWKSOptions
 	trusted *trustedKeys
 	pick    keyfunc.Keyfunc
 
@@ -78,23 +75,22 @@ func newKeySet(o *JWKSOptions) (*keySet, error) {
 	if err := checkURL(o.URL); err != nil {
 		return nil, err
 	}
-	s := &keySet{url: o.URL, refresh: o.Refresh, onError: o.OnError, trusted: &trustedKeys{MemoryJWKSet: jwkset.NewMemoryStorage()}}
-	switch {
-	case s.refresh == 0:
-		s.refresh = DefaultRefresh
-	case s.refresh < MinRefresh:
+	s := &keySet{options: *o, trusted: &trustedKeys{MemoryJWKSet: jwkset.NewMemoryStorage()}}
+	s.options.Refresh = cmp.Or(o.Refresh, DefaultRefresh)
+	if s.options.Refresh < MinRefresh {
 		return nil, fmt.Errorf("a JWKS refresh is at least %s", MinRefresh)
 	}
-	if s.onError == nil {
-		s.onError = func(err error) { slog.Default().Warn("the keys of tokens could not be fetched", "error", err) }
+	if o.OnError == nil {
+		s.options.OnError = func(err error) { slog.Default().Warn("the keys of tokens could not be fetched", "error", err) }
 	}
-	s.setClient(o.Client)
+	s.options.Client = boundedClient(o.Client)
 	var err error
 	if s.pick, err = keyfunc.New(keyfunc.Options{Storage: s.trusted}); err != nil {
 		return nil, err
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
-	s.running.Go(s.refreshLoop)
+	first := s.fetch() // before any token can cause another one
+	s.running.Go(func() { s.refreshLoop(first) })
 	return s, nil
 }
 
@@ -121,8 +117,8 @@ func checkOrigin(u *url.URL) error {
 	return errors.New("keys are fetched by https only, except from a loopback address")
 }
 
-// setClient takes a copy of the given client, bounded in bytes and redirects.
-func (s *keySet) setClient(given *http.Client) {
+// boundedClient returns a copy of the given client, bounded in bytes and redirects.
+func boundedClient(given *http.Client) *http.Client {
 	client := &http.Client{Timeout: fetchTimeout}
 	if given != nil {
 		*client = *given
@@ -139,35 +135,29 @@ func (s *keySet) setClient(given *http.Client) {
 		}
 		return checkOrigin(r.URL)
 	}
-	s.client = client
+	return client
 }
 
-// refreshLoop fetches now, and then each time that a refresh is due.
-func (s *keySet) refreshLoop() {
+// refreshLoop fetches each time that a refresh is due, from the end of the first
+// fetch on.
+func (s *keySet) refreshLoop(fetched <-chan struct{}) {
 	for {
 		select {
-		case <-s.fetch():
+		case <-fetched:
 		case <-s.stopped.Done():
 			return
 		}
-		wait := s.refresh
-		if s.lastFailed() {
+		wait := s.options.Refresh
+		if s.mayLackKeys() {
 			wait = min(wait, retryGap)
 		}
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
+			fetched = s.fetch()
 		case <-s.stopped.Done():
-			timer.Stop()
 			return
 		}
 	}
-}
-
-func (s *keySet) lastFailed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
 }
 
 // fetch starts a fetch unless one is running, and returns a channel that is
@@ -192,7 +182,7 @@ func (s *keySet) fetch() <-chan struct{} {
 		s.mu.Unlock()
 		close(done)
 		if err != nil && s.stopped.Err() == nil {
-			s.onError(err)
+			s.options.OnError(err)
 		}
 	})
 	return done
@@ -203,8 +193,8 @@ func (s *keySet) fetchOnce() error {
 	ctx, cancel := context.WithTimeout(s.stopped, fetchTimeout)
 	defer cancel()
 	// A storage without a refresh interval fetches once and starts no goroutine.
-	_, err := jwkset.NewStorageFromHTTP(s.url, jwkset.HTTPClientStorageOptions{
-		Client: s.client, Ctx: ctx, HTTPTimeout: fetchTimeout, Storage: s.trusted,
+	_, err := jwkset.NewStorageFromHTTP(s.options.URL, jwkset.HTTPClientStorageOptions{
+		Client: s.options.Client, Ctx: ctx, HTTPTimeout: fetchTimeout, Storage: s.trusted,
 	})
 	return err
 }
@@ -240,13 +230,11 @@ func (s *keySet) renew(ctx context.Context) error {
 	if young {
 		return nil
 	}
-	timer := time.NewTimer(maxWait)
-	defer timer.Stop()
 	select {
 	case <-s.fetch():
 		return nil
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(maxWait):
 	}
 	return unavailable("the keys that tokens are signed with were not fetched in time")
 }
@@ -256,20 +244,6 @@ func (s *keySet) mayLackKeys() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed || s.tried.IsZero() || s.stopped.Err() != nil
-}
-
-// ready returns nil when there are keys.
-func (s *keySet) ready(ctx context.Context) error {
-	if s.trusted.contains(ctx, "") {
-		return nil
-	}
-	if err := s.renew(ctx); err != nil {
-		return err
-	}
-	if !s.trusted.contains(ctx, "") {
-		return unavailable("the keys that tokens are signed with cannot be fetched")
-	}
-	return nil
 }
 
 func (s *keySet) close() {
@@ -315,7 +289,7 @@ func verifies(k jwkset.JWK) bool {
 		len(m.KID) <= maxKeyID
 }
 
-// boundedTransport truncates responses that are longer than any key set.
+// boundedTransport refuses responses that are longer than any key set.
 type boundedTransport struct{ http.RoundTripper }
 
 func (b boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -323,9 +297,6 @@ func (b boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, maxKeySet), resp.Body}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxKeySet)
 	return resp, nil
 }

@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,21 +80,15 @@ func NewJWT(options *JWTOptions) (*JWT, error) {
 	if j.static, err = newStaticKeys(o.Keys); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
-	known := map[string]bool{}
+	var methods []string
 	for _, k := range j.static {
-		known[k.algorithm] = true
+		methods = append(methods, k.algorithm)
 	}
 	if o.JWKS != nil {
-		for _, alg := range []string{RS256, ES256, EdDSA} {
-			known[alg] = true
-		}
+		methods = append(methods, RS256, ES256, EdDSA)
 		if j.remote, err = newKeySet(o.JWKS); err != nil {
 			return nil, fmt.Errorf("auth: %w", err)
 		}
-	}
-	methods := make([]string, 0, len(known))
-	for alg := range known {
-		methods = append(methods, alg)
 	}
 	j.parser = jwt.NewParser(jwt.WithValidMethods(methods), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
 	return j, nil
@@ -103,9 +99,7 @@ func (o JWTOptions) normal() (JWTOptions, error) {
 	if len(o.Keys) == 0 && o.JWKS == nil {
 		return o, errors.New("no keys: give Keys or JWKS")
 	}
-	if o.TenantClaim == "" {
-		o.TenantClaim = DefaultTenantClaim
-	}
+	o.TenantClaim = cmp.Or(o.TenantClaim, DefaultTenantClaim)
 	switch {
 	case o.Leeway == 0:
 		o.Leeway = DefaultLeeway
@@ -114,12 +108,10 @@ func (o JWTOptions) normal() (JWTOptions, error) {
 	case o.Leeway > MaxLeeway:
 		return o, fmt.Errorf("a leeway is at most %s", MaxLeeway)
 	}
-	for _, a := range o.Audience {
-		if a == "" {
-			return o, errors.New("an audience is not empty")
-		}
+	if slices.Contains(o.Audience, "") {
+		return o, errors.New("an audience is not empty")
 	}
-	o.Audience = append([]string(nil), o.Audience...)
+	o.Audience = slices.Clone(o.Audience)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -144,18 +136,6 @@ func (j *JWT) Authenticate(ctx context.Context, token string) (Identity, error) 
 	return id, nil
 }
 
-// Check returns ErrUnavailable as long as there are no keys to verify tokens with:
-// Keys is empty and JWKS was never fetched.
-func (j *JWT) Check(ctx context.Context) error {
-	if j.remote == nil || len(j.static) > 0 {
-		return nil
-	}
-	if err := j.remote.ready(ctx); err != nil {
-		return err
-	}
-	return nil
-}
-
 // Close stops fetching, and returns when its goroutines have ended. The present
 // keys stay in use. It may be called more than once.
 func (j *JWT) Close() error {
@@ -171,12 +151,8 @@ func checkShape(token string) error {
 	if len(token) > MaxToken {
 		return unauthorized("the token is longer than 8 KiB")
 	}
-	for i := range len(token) {
-		switch c := token[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return unauthorized("the token holds a character that no JWT has")
-		}
+	if strings.Trim(token, alphanumeric+"-_.") != "" {
+		return unauthorized("the token holds a character that no JWT has")
 	}
 	return nil
 }
@@ -210,10 +186,10 @@ func (j *JWT) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 
 // refusal converts an error of the library, whose texts quote the token.
 func refusal(err error) *Error {
-	var own *Error
-	switch {
-	case errors.As(err, &own):
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own
+	}
+	switch {
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return unauthorized("the token does not parse as a JWT")
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):

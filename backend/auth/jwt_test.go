@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,9 +32,7 @@ func TestAcceptsEachAlgorithm(t *testing.T) {
 	} {
 		t.Run(c.alg, func(t *testing.T) {
 			j := newJWT(t, JWTOptions{Keys: []Key{{Key: c.public}}})
-			id, err := j.Authenticate(t.Context(), signed(c.private, `{"alg":"`+c.alg+`"}`, with(nil)))
-			require.NoError(t, err)
-			require.NoError(t, id.Validate())
+			id := requireAccepted(t, j, signed(c.private, `{"alg":"`+c.alg+`"}`, with(nil)))
 			require.Equal(t, Identity{
 				Tenant: "acme", Subject: "ada",
 				Scopes:  []string{"reports:read", "reports:write"},
@@ -66,8 +66,7 @@ func TestClaimsAreRead(t *testing.T) {
 		"clocks apart":        {claims: with(map[string]any{"iat": noon.Add(30 * time.Second).Unix(), "nbf": noon.Add(30 * time.Second).Unix()}), want: scoped("reports:read", "reports:write")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			id, err := newJWT(t, c.options).Authenticate(t.Context(), signed(secret, hs256, c.claims))
-			require.NoError(t, err)
+			id := requireAccepted(t, newJWT(t, c.options), signed(secret, hs256, c.claims))
 			require.True(t, c.want.Same(id), "got %+v", id)
 		})
 	}
@@ -83,13 +82,7 @@ func TestExpiry(t *testing.T) {
 		now := time.Unix(exp, 0).Add(-left)
 		j, err := NewJWT(&JWTOptions{Keys: []Key{{Key: secret}}, Leeway: leeway, Now: func() time.Time { return now }})
 		require.NoError(rt, err)
-		used := leeway
-		switch {
-		case leeway == 0:
-			used = DefaultLeeway
-		case leeway < 0:
-			used = 0
-		}
+		used := max(cmp.Or(leeway, DefaultLeeway), 0)
 		id, err := j.Authenticate(t.Context(), signed(secret, hs256, with(map[string]any{"exp": exp, "iat": nil})))
 		if left+used > 0 {
 			require.NoError(rt, err)
@@ -117,16 +110,11 @@ func TestExpiryIsReportedLast(t *testing.T) {
 func TestKeysByID(t *testing.T) {
 	other := []byte(strings.Repeat("o", 32))
 	j := newJWT(t, JWTOptions{Keys: []Key{{ID: "old", Key: secret}, {ID: "new", Key: other}, {ID: "new", Key: &rsaKey().PublicKey}}})
-	accepted := func(key any, header string) {
-		t.Helper()
-		_, err := j.Authenticate(t.Context(), signed(key, header, with(nil)))
-		require.NoError(t, err)
-	}
-	accepted(secret, `{"alg":"HS256","kid":"old"}`)
-	accepted(other, `{"alg":"HS256","kid":"new"}`)
-	accepted(rsaKey(), `{"alg":"RS256","kid":"new"}`)
-	accepted(secret, hs256) // without an id each key is tried
-	accepted(other, hs256)
+	authenticates(t, j, secret, `{"alg":"HS256","kid":"old"}`)
+	authenticates(t, j, other, `{"alg":"HS256","kid":"new"}`)
+	authenticates(t, j, rsaKey(), `{"alg":"RS256","kid":"new"}`)
+	authenticates(t, j, secret, hs256) // without an id each key is tried
+	authenticates(t, j, other, hs256)
 	requireRefused(t, j, signed(secret, `{"alg":"HS256","kid":"new"}`, with(nil)), ErrUnauthorized)
 	requireRefused(t, j, signed(secret, `{"alg":"HS256","kid":"other"}`, with(nil)), ErrUnauthorized)
 	requireRefused(t, j, signed(rsaKey(), `{"alg":"RS256","kid":"old"}`, with(nil)), ErrUnauthorized)
@@ -181,26 +169,24 @@ func TestOptionsAreRefused(t *testing.T) {
 func TestParsePublicKey(t *testing.T) {
 	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
 	for _, key := range []any{&rsaKey().PublicKey, &ecKey().PublicKey, edKey().Public()} {
-		der, err := x509.MarshalPKIXPublicKey(key)
-		require.NoError(t, err)
+		der := must(x509.MarshalPKIXPublicKey(key))
 		got, err := ParsePublicKey(block("PUBLIC KEY", der))
 		require.NoError(t, err)
 		require.Equal(t, key, got)
 	}
-	got, err := ParsePublicKey(block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey)))
+	good := block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey))
+	got, err := ParsePublicKey(good)
 	require.NoError(t, err)
 	require.Equal(t, &rsaKey().PublicKey, got)
 
-	private, err := x509.MarshalPKCS8PrivateKey(ecKey())
-	require.NoError(t, err)
-	good := block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey))
+	private := must(x509.MarshalPKCS8PrivateKey(ecKey()))
 	for want, data := range map[string][]byte{
 		"no PEM block":   []byte("hello"),
 		"private key":    block("PRIVATE KEY", private),
 		"expected":       block("CERTIFICATE", nil),
 		"does not parse": block("PUBLIC KEY", []byte{1}),
 		"2048":           block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&newRSA(1024).PublicKey)),
-		"follows":        append(append([]byte{}, good...), good...),
+		"follows":        slices.Concat(good, good),
 	} {
 		_, err := ParsePublicKey(data)
 		require.ErrorContains(t, err, want)
@@ -209,9 +195,8 @@ func TestParsePublicKey(t *testing.T) {
 
 // TestSecretIsCopied: overwriting the caller's secret does not change the key.
 func TestSecretIsCopied(t *testing.T) {
-	mine := append([]byte(nil), secret...)
+	mine := slices.Clone(secret)
 	j := newJWT(t, JWTOptions{Keys: []Key{{Key: mine}}})
 	_, _ = rand.Read(mine)
-	_, err := j.Authenticate(t.Context(), signed(secret, hs256, with(nil)))
-	require.NoError(t, err)
+	authenticates(t, j, secret, hs256)
 }

@@ -23,72 +23,53 @@ const maxProtocols = MaxToken + 1024
 // ok is false if there is no token, if the place holds more than one, or if the
 // token is longer than MaxToken or no b64token of RFC 6750.
 func FromRequest(r *http.Request, allowQuery bool) (token string, ok bool) {
-	if token, found := fromAuthorization(r.Header.Values("Authorization")); found {
-		return token, proper(token)
+	tokens := fromAuthorization(r.Header.Values("Authorization"))
+	if len(tokens) == 0 {
+		tokens = fromProtocols(r.Header.Values("Sec-Websocket-Protocol"))
 	}
-	if token, found := fromProtocols(r.Header.Values("Sec-Websocket-Protocol")); found {
-		return token, proper(token)
+	if len(tokens) == 0 && allowQuery {
+		tokens = r.URL.Query()["access_token"]
 	}
-	if allowQuery {
-		if tokens := r.URL.Query()["access_token"]; len(tokens) == 1 && proper(tokens[0]) {
-			return tokens[0], true
-		}
+	if len(tokens) != 1 || !isBearer(tokens[0]) {
+		return "", false
 	}
-	return "", false
+	return tokens[0], true
 }
 
-// fromAuthorization returns the bearer token of a header and whether there is one.
-// Of two tokens neither counts: token is then empty.
-func fromAuthorization(lines []string) (token string, found bool) {
+// fromAuthorization returns the bearer tokens of a header.
+func fromAuthorization(lines []string) (tokens []string) {
 	for _, line := range lines {
-		line = strings.Trim(line, " \t")
-		scheme, rest := line, ""
-		if i := strings.IndexAny(line, " \t"); i >= 0 {
-			scheme, rest = line[:i], strings.Trim(line[i:], " \t")
+		scheme, rest := strings.Trim(line, " \t"), ""
+		if i := strings.IndexAny(scheme, " \t"); i >= 0 {
+			scheme, rest = scheme[:i], strings.Trim(scheme[i:], " \t")
 		}
-		if !strings.EqualFold(scheme, "Bearer") {
-			continue
+		if strings.EqualFold(scheme, "Bearer") {
+			tokens = append(tokens, rest)
 		}
-		if found {
-			return "", true // two: ambiguous
-		}
-		token, found = rest, true
 	}
-	return token, found
+	return tokens
 }
 
-// fromProtocols is the same for subprotocols, whose names are case-sensitive.
-func fromProtocols(lines []string) (token string, found bool) {
+// fromProtocols returns the tokens among subprotocols, whose names are
+// case-sensitive. If it does not read them all, it returns one that is none.
+func fromProtocols(lines []string) (tokens []string) {
 	size := 0
 	for _, line := range lines {
 		if size += len(line); size > maxProtocols {
-			return "", true
+			return []string{""}
 		}
 		for entry := range strings.SplitSeq(line, ",") {
-			rest, ours := strings.CutPrefix(strings.Trim(entry, " \t"), wire.BearerPrefix)
-			if !ours {
-				continue
+			if token, ours := strings.CutPrefix(strings.Trim(entry, " \t"), wire.BearerPrefix); ours {
+				tokens = append(tokens, token)
 			}
-			if found {
-				return "", true
-			}
-			token, found = rest, true
 		}
 	}
-	return token, found
+	return tokens
 }
 
-// proper reports whether a text can be a bearer token (RFC 6750, section 2.1).
-func proper(token string) bool {
-	if token == "" || len(token) > MaxToken {
-		return false
-	}
-	for i := range len(token) {
-		switch c := token[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~+/=", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
+const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+// isBearer reports whether a text can be a bearer token (RFC 6750, section 2.1).
+func isBearer(token string) bool {
+	return token != "" && len(token) <= MaxToken && strings.Trim(token, alphanumeric+"-._~+/=") == ""
 }

@@ -49,7 +49,7 @@ func TestFromRequest(t *testing.T) {
 		"protocol with a gap":        {protocols: []string{"streamer.bearer. t"}},
 		"protocol, 8 KiB":            {protocols: []string{"streamer.v1, streamer.bearer." + full}, want: full},
 		"protocol, beyond 8 KiB":     {protocols: []string{"streamer.bearer." + full + "a"}},
-		"protocols without end":      {protocols: []string{strings.Repeat("x,", MaxToken), "streamer.bearer.t"}},
+		"protocols without end":      {protocols: []string{strings.Repeat("x,", MaxToken), "streamer.bearer.t"}, query: "access_token=q", allow: true},
 		"header wins":                {authorization: []string{"Bearer h"}, protocols: []string{"streamer.bearer.p"}, query: "access_token=q", allow: true, want: "h"},
 		"bad header wins":            {authorization: []string{"Bearer"}, protocols: []string{"streamer.bearer.p"}, query: "access_token=q", allow: true},
 		"a proxy's header does not":  {authorization: []string{"Basic eDp5"}, protocols: []string{"streamer.bearer.p"}, want: "p"},

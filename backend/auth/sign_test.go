@@ -18,7 +18,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The tokens of these tests are built from plain text and signed by the standard
 // library, so that tests can build forged tokens, and so that a fault of the JWT
@@ -36,38 +39,25 @@ var (
 	rsaKey     = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
 	strangeRSA = sync.OnceValue(func() *rsa.PrivateKey { return newRSA(2048) })
 	ecKey      = sync.OnceValue(func() *ecdsa.PrivateKey { return newEC(elliptic.P256()) })
-	edKey      = sync.OnceValue(func() ed25519.PrivateKey {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		return key
-	})
+	edKey      = sync.OnceValue(newEd)
 )
 
-// publicEdKey returns a public key whose private key is discarded.
-func publicEdKey() ed25519.PublicKey {
-	public, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return public
-}
-
-func newRSA(bits int) *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
+func newRSA(bits int) *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, bits)) }
 
 func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	return must(ecdsa.GenerateKey(curve, rand.Reader))
+}
+
+func newEd() ed25519.PrivateKey {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	return must(key, err)
+}
+
+func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return key
+	return value
 }
 
 func segment(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
@@ -78,7 +68,6 @@ func signed(key any, header, claims string) string {
 	input := segment([]byte(header)) + "." + segment([]byte(claims))
 	digest := sha256.Sum256([]byte(input))
 	var sig []byte
-	var err error
 	switch k := key.(type) {
 	case nil:
 	case []byte:
@@ -86,18 +75,15 @@ func signed(key any, header, claims string) string {
 		mac.Write([]byte(input))
 		sig = mac.Sum(nil)
 	case *rsa.PrivateKey:
-		sig, err = rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, digest[:])
+		sig = must(rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, digest[:]))
 	case *ecdsa.PrivateKey:
-		r, s, e := ecdsa.Sign(rand.Reader, k, digest[:])
+		r, s, err := ecdsa.Sign(rand.Reader, k, digest[:])
 		size := (k.Curve.Params().BitSize + 7) / 8
-		sig, err = append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...), e
+		sig = must(append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...), err)
 	case ed25519.PrivateKey:
 		sig = ed25519.Sign(k, []byte(input))
 	default:
 		panic("no such key")
-	}
-	if err != nil {
-		panic(err)
 	}
 	return input + "." + segment(sig)
 }
@@ -113,11 +99,7 @@ func with(changes map[string]any) string {
 	}
 	maps.Copy(c, changes)
 	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
-	text, err := json.Marshal(c)
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
+	return string(must(json.Marshal(c)))
 }
 
 // plus adds raw text to the claims of a valid token.
@@ -138,6 +120,15 @@ func newJWT(t testing.TB, o JWTOptions) *JWT {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
 	return j
+}
+
+// requireAccepted returns the identity of a token.
+func requireAccepted(t testing.TB, j *JWT, token string) Identity {
+	t.Helper()
+	id, err := j.Authenticate(t.Context(), token)
+	require.NoError(t, err)
+	require.NoError(t, id.Validate())
+	return id
 }
 
 // requireRefused checks that a token is refused with an error of this kind that

@@ -57,9 +57,7 @@ type RetryResponse struct {
 // AdminHandler serves operators, whose token has OperatorScope: GET /dead and
 // POST /dead/retry. It belongs on a listener of its own, away from clients.
 func (s *Server) AdminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.HandleFunc("GET /readyz", s.ready)
+	mux := s.newMux()
 	mux.HandleFunc("GET /dead", s.operator(s.listDead))
 	mux.HandleFunc("POST /dead/retry", s.operator(s.retryDead))
 	return mux
@@ -97,7 +95,7 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 		}
 		limit = n
 	}
-	operator, ok := s.queue.(store.Operator)
+	operator, ok := s.options.Queue.(store.Operator)
 	if !ok {
 		refuse(w, http.StatusNotImplemented, wire.CodeUnsupported, "this store has no role for operators")
 		return
@@ -126,7 +124,7 @@ func (s *Server) retryDead(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dead := store.Key{Tenant: in.Tenant, ID: in.ID}
-	letter, _, err := s.queue.Read(r.Context(), dead, 0, 0)
+	letter, _, err := s.options.Queue.Read(r.Context(), dead, 0, 0)
 	if err != nil {
 		refuseStore(w, err)
 		return

@@ -3,8 +3,6 @@ package server_test
 import (
 	"context"
 	"encoding/json"
-	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,17 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serve starts a server for handlers of a test's own.
-func serve(t *testing.T, r *streamer.Router) *host {
-	t.Helper()
-	o := server.Options{Auth: identities, Data: filepath.Join(t.TempDir(), "streamer.db"), Logger: discarded}
-	unhurry(&o)
-	s, err := server.New(r, &o)
-	require.NoError(t, err)
-	web := httptest.NewServer(s.Handler())
-	h := &host{T: t, server: s, dialer: dialer, url: "ws" + strings.TrimPrefix(web.URL, "http"), http: []*httptest.Server{web}}
-	t.Cleanup(func() { h.stop(time.Second) })
-	return h
+// fullBatch returns a frame that holds a message as often as one may.
+func fullBatch(message string) []byte {
+	return []byte("[" + strings.Repeat(message+",", wire.MaxBatch-1) + message + "]")
 }
 
 // Invariant 6: whoever sends a request with cancelAfterMs and is gone at once does
@@ -42,7 +32,7 @@ func TestInvariant06GoneBeforeTheAck(t *testing.T) {
 		cancelled.Add(1)
 		return "", ctx.Err()
 	}, streamer.Async())
-	h := serve(t, r)
+	h := startWith(t, r, server.Options{})
 	for range 20 {
 		p := h.dial("ann")
 		p.send(`{"type":"request","id":"%s","action":"wait","cancelAfterMs":20}`, wire.NewID())
@@ -55,11 +45,11 @@ func TestInvariant06GoneBeforeTheAck(t *testing.T) {
 func TestAuthorizePanics(t *testing.T) {
 	r := streamer.NewRouter(&streamer.RouterOptions{Authorize: func(context.Context, streamer.Access) bool { panic("mine") }})
 	streamer.Handle(r, "quick", func(context.Context, json.RawMessage) (string, error) { return "", nil }, streamer.Async())
-	h := serve(t, r)
+	h := startWith(t, r, server.Options{})
 	ann, bob := h.dial("ann"), h.dial("bob")
 	id := wire.NewID()
 	ann.send(`{"type":"request","id":"%s","action":"quick"}`, id)
-	require.Equal(t, wire.TypeAck, ann.next().Type)
+	ann.expect(wire.TypeAck)
 	bob.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
 	require.Equal(t, wire.CodeNotFound, bob.next().Code)
 }
@@ -73,23 +63,22 @@ func TestInvariant09PagesAreBounded(t *testing.T) {
 		p := h.dial("ann")
 		id := wire.NewID()
 		p.send(`{"type":"request","id":"%s","action":"big"}`, id)
-		require.Equal(t, wire.TypeResult, p.next(wire.TypeAck).Type)
+		p.expect(wire.TypeResult, wire.TypeAck)
 		before := heapNow()
-		one := `{"type":"subscribe","ref":"r","id":"` + id + `"}`
-		batch := "[" + strings.Repeat(one+",", 63) + one + "]"
+		batch := fullBatch(`{"type":"subscribe","ref":"r","id":"` + id + `"}`)
 		sent := make(chan error, 1)
 		go func() { // the server may read no more before some are answered
 			var err error
 			for i := 0; i < 12 && err == nil; i++ {
-				err = p.ws.WriteMessage(websocket.TextMessage, []byte(batch))
+				err = p.ws.WriteMessage(websocket.TextMessage, batch)
 			}
 			sent <- err
 		}()
 		synctest.Wait() // all that can be asked for has been
 		require.Less(t, heapNow(), before+40<<20)
-		h.dial("ann").pings() // others are served
-		for range 12 * 64 {
-			require.Equal(t, wire.TypeSnapshot, p.next().Type, "each is answered in the end")
+		h.dial("ann").pings()          // others are served
+		for range 12 * wire.MaxBatch { // each is answered in the end
+			p.expect(wire.TypeSnapshot)
 		}
 		require.NoError(t, <-sent)
 	})
@@ -116,8 +105,7 @@ func (p *peer) unread(frame []byte) (grown int64) {
 func TestInvariant09ManySmallAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := inBubble(t, router(), server.Options{})
-		ping := `{"type":"ping"}`
-		grown := h.dial("ann").unread([]byte("[" + strings.Repeat(ping+",", 63) + ping + "]"))
+		grown := h.dial("ann").unread(fullBatch(`{"type":"ping"}`))
 		require.Less(t, grown, int64(5<<20))
 		h.dial("ann").pings()
 	})
@@ -130,11 +118,10 @@ func TestInvariant09ListsAreBounded(t *testing.T) {
 		p := h.dial("ann")
 		for range 100 {
 			p.send(`{"type":"request","id":"%s","action":"echo","mode":"async"}`, wire.NewID())
-			require.Equal(t, wire.TypeAck, p.next().Type)
-			require.Equal(t, wire.TypeResult, p.next().Type)
+			p.expect(wire.TypeAck)
+			p.expect(wire.TypeResult)
 		}
-		one := `{"type":"list","ref":"l","limit":100}`
-		grown := p.unread([]byte("[" + strings.Repeat(one+",", 63) + one + "]"))
+		grown := p.unread(fullBatch(`{"type":"list","ref":"l","limit":100}`))
 		require.Less(t, grown, int64(20<<20))
 		h.dial("ann").pings()
 	})

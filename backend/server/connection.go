@@ -107,8 +107,8 @@ func (c *connection) acquirePageSlot() (release func()) {
 func (c *connection) handleFrame(data []byte) bool {
 	now := time.Now()
 	for _, cmd := range c.session.Decode(&c.info, data, now) {
-		if r := c.limits.allowMessage(now, c.isClosing()); r.wait > 0 {
-			c.send(cmd.Overloaded(r.text, r.wait))
+		if wait := c.limits.debit(now, c.isClosing()); wait > 0 {
+			c.send(cmd.Overloaded("this connection sends too many messages", wait))
 			continue
 		}
 		if m := cmd.Answer(); m != nil {

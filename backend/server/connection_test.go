@@ -25,15 +25,13 @@ func TestShutdownAndReconnect(t *testing.T) {
 	epoch := p.next().Epoch
 	inline := wire.NewID()
 	p.send(`{"type":"request","id":"%s","action":"wait","mode":"sync"}`, inline)
-	p.send(`{"type":"ping"}`)
-	require.Equal(t, wire.TypePong, p.next().Type)
+	p.pings()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		h.stop(10 * time.Millisecond)
 	}()
-	m := p.next()
-	require.Equal(t, wire.TypeClosing, m.Type)
+	m := p.expect(wire.TypeClosing)
 	require.Equal(t, "shutdown", m.Reason)
 	require.True(t, *m.Reconnect)
 	require.Positive(t, m.AfterMs)
@@ -47,9 +45,7 @@ func TestShutdownAndReconnect(t *testing.T) {
 	h = start(t, server.Options{Data: data})
 	p = h.dial("ann")
 	p.send(`{"type":"subscribe","ref":"r","id":"%s","after":1,"epoch":%d}`, id, epoch)
-	m = p.next(wire.TypeAttempt)
-	require.Equal(t, wire.TypeSnapshot, m.Type)
-	require.Nil(t, m.Recovered)
+	require.Nil(t, p.expect(wire.TypeSnapshot, wire.TypeAttempt).Recovered)
 	p.send(`{"type":"cancel","ref":"c","id":"%s"}`, id)
 	m = p.next(wire.TypeOK, wire.TypeAttempt)
 	require.Equal(t, wire.CodeCancelled, m.Code)
@@ -89,24 +85,6 @@ func TestConnectionsEnd(t *testing.T) {
 	})
 }
 
-// A fresh token extends the time in band.
-func TestRefresh(t *testing.T) {
-	expires := map[string]time.Time{"old": time.Now().Add(-time.Second), "new": time.Now().Add(time.Hour)}
-	h := start(t, server.Options{Auth: auth.AuthenticatorFunc(func(_ context.Context, token string) (auth.Identity, error) {
-		id := identities["ann"]
-		id.Expires = expires[token]
-		return id, nil
-	})})
-	p := h.dial("old")
-	p.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
-	require.Equal(t, wire.CodeTokenExpired, p.next().Code)
-	p.send(`{"type":"auth","ref":"a","token":"new"}`)
-	m := p.next()
-	require.Equal(t, wire.TypeOK, m.Type)
-	p.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
-	require.Equal(t, wire.TypeResult, p.next().Type)
-}
-
 // Invariant 9: a slow reader costs itself, not others, and nothing durable is
 // skipped: it is told that it lags, and pulls.
 func TestInvariant09SlowReader(t *testing.T) {
@@ -118,7 +96,7 @@ func TestInvariant09SlowReader(t *testing.T) {
 		slow.send(`{"type":"request","id":"%s","action":"count","payload":%d}`, id, chunks)
 		synctest.Wait() // more was published than it takes
 		fastReader.send(`{"type":"request","id":"%s","action":"echo"}`, wire.NewID())
-		require.Equal(t, wire.TypeResult, fastReader.next().Type, "others are served")
+		fastReader.expect(wire.TypeResult) // others are served
 		require.Positive(t, slow.follow(id))
 	})
 }
@@ -155,33 +133,18 @@ func TestTooManyUnanswered(t *testing.T) {
 	h := start(t, server.Options{MaxPending: 2})
 	p := h.dial("ann")
 	for range 2 {
-		p.send(`{"type":"request","id":"%s","action":"wait"}`, wire.NewID())
+		p.call("wait", "null")
 	}
-	id := wire.NewID()
-	p.send(`{"type":"request","id":"%s","action":"echo"}`, id)
+	id := p.call("echo", "null")
 	m := p.next()
-	require.Equal(t, wire.CodeOverloaded, m.Code)
+	requireOverloaded(t, m)
 	require.Equal(t, id, m.ID)
-	require.False(t, *m.Final)
-	require.Positive(t, m.RetryAfterMs)
-}
-
-func TestTooManyConnections(t *testing.T) {
-	h := start(t, server.Options{MaxConnections: 1})
-	p := h.dial("ann")
-	p.send(`{"type":"ping"}`)
-	require.Equal(t, wire.TypePong, p.next().Type, "it is counted by now")
-	_, response, err := h.dialer.Dial(h.url, http.Header{"Authorization": {"Bearer ann"}})
-	require.Error(t, err)
-	defer func() { _ = response.Body.Close() }()
-	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
-	require.NotEmpty(t, response.Header.Get("Retry-After"))
 }
 
 func TestHealth(t *testing.T) {
 	h := start(t, server.Options{})
 	for _, path := range []string{"/healthz", "/readyz"} {
-		response, err := fetch(t.Context(), h.http[0].URL+path)
+		response, err := web.Get(h.http[0].URL + path)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusOK, response.StatusCode)

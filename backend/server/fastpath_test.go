@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,27 +13,6 @@ import (
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/stretchr/testify/require"
 )
-
-// startWith is start with a router of the test's own.
-func startWith(t *testing.T, r *streamer.Router, o server.Options) *host {
-	t.Helper()
-	o.Auth, o.Data, o.Logger = identities, t.TempDir()+"/streamer.db", slog.New(slog.DiscardHandler)
-	unhurry(&o)
-	s, err := server.New(r, &o)
-	require.NoError(t, err)
-	h := &host{T: t, server: s, dialer: dialer, http: []*httptest.Server{httptest.NewServer(s.Handler())}}
-	h.url = "ws" + strings.TrimPrefix(h.http[0].URL, "http")
-	t.Cleanup(func() { h.stop(time.Second) })
-	return h
-}
-
-// call sends a request and returns its id.
-func (p *peer) call(action, payload string) string {
-	p.Helper()
-	id := wire.NewID()
-	p.send(`{"type":"request","id":"%s","action":"%s","payload":%s}`, id, action, payload)
-	return id
-}
 
 // An action that was quick a hundred times, and is performed by whoever reads,
 // may still block: the connection is read on, and its answer comes later.
@@ -94,17 +70,12 @@ func TestFastActionIsPromoted(t *testing.T) {
 	p := h.dial("ann")
 	for range 100 {
 		p.call("gate", "false")
-		for m := p.next(); m.Type != wire.TypeResult; m = p.next() {
-			require.Equal(t, wire.TypeAck, m.Type)
-		}
+		p.expect(wire.TypeResult, wire.TypeAck)
 	}
 	id := p.call("gate", "true")
-	m := p.next()
-	require.Equal(t, wire.TypeAck, m.Type)
+	p.expect(wire.TypeAck)
 	close(gate)
-	m = p.next()
-	require.Equal(t, wire.TypeResult, m.Type)
-	require.Equal(t, id, m.ID)
+	require.Equal(t, id, p.expect(wire.TypeResult).ID)
 }
 
 // Whatever the mixture of quick and slow calls, alone and in batches, each is
@@ -138,7 +109,7 @@ func TestEachCallIsAnsweredOnce(t *testing.T) {
 				p.send("%s", message)
 				for len(open) >= window || i == calls-1 && len(open) > 0 {
 					m := p.next(wire.TypePong)
-					if open[m.ID] != string(m.Payload) || json.Valid(m.Payload) != true {
+					if open[m.ID] != string(m.Payload) || !json.Valid(m.Payload) {
 						t.Errorf("%s of %s is answered %s", m.Type, m.ID, m.Payload)
 						return
 					}

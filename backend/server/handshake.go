@@ -114,7 +114,8 @@ func offered(lines []string) (ours bool) {
 }
 
 // authenticate verifies a token, and checks the identity that the authenticator
-// returns.
+// returns. Its errors are those of package auth: methods of the authenticator's own
+// errors may panic.
 func (s *Server) authenticate(ctx context.Context, token string) (id auth.Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -122,14 +123,19 @@ func (s *Server) authenticate(ctx context.Context, token string) (id auth.Identi
 			s.options.Logger.Error("the authenticator panicked", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
-	id, err = s.auth.Authenticate(ctx, token)
-	if err != nil {
-		return auth.Identity{}, err
+	id, err = s.options.Auth.Authenticate(ctx, token)
+	if err == nil {
+		if err = id.Validate(); err == nil {
+			return id, nil
+		}
+		return auth.Identity{}, auth.ErrUnauthorized
 	}
-	if err := id.Validate(); err != nil {
-		return auth.Identity{}, &auth.Error{Kind: auth.ErrUnauthorized, Reason: err.Error()}
+	for _, kind := range []error{auth.ErrExpired, auth.ErrUnauthorized} {
+		if errors.Is(err, kind) {
+			return auth.Identity{}, kind
+		}
 	}
-	return id, nil
+	return auth.Identity{}, auth.ErrUnavailable
 }
 
 // authRefusal is what a refused token is answered with.
@@ -159,11 +165,11 @@ func (s *Server) originAllowed(r *http.Request) bool {
 
 // open adds a connection, for which there is room, and begins to read it.
 func (s *Server) open(ws *websocket.Conn, id auth.Identity, t *tenant) {
-	o := &s.options
+	o := s.options
 	now := time.Now()
 	c := &connection{
 		shared: &s.shared, ws: ws, connectedAt: now, pages: make(chan struct{}, maxPages),
-		info: session.ConnInfo{Connection: wire.NewID(), Identity: sessionIdentity(id)},
+		info: session.ConnInfo{Connection: wire.NewID(), Identity: session.Identity(id)},
 	}
 	address := c.info.Address()
 	c.info.AcquirePageSlot = c.acquirePageSlot
@@ -174,13 +180,12 @@ func (s *Server) open(ws *websocket.Conn, id auth.Identity, t *tenant) {
 	c.limits.messages.Limit(o.MessageRate)
 	c.limits.countStreams = func() int { return s.subscriptions.Count(address) }
 	c.onDisconnect = func() { s.disconnected(c) }
-	d := &drain{ctx: s.ctx}
+	drain := taskFunc(func() { _ = c.out.Drain(s.ctx) })
 	c.out = s.notifier.Open(address, deliver.OutboxOptions{
 		Sender: c, Limit: o.OutboxBytes, HardLimit: o.OutboxBytes + 2*o.PendingBytes,
 		Budget: &memoryBudget{pool: s.memory, share: &t.memory},
-		Start:  func(*deliver.Outbox) { s.pool.start(d) },
+		Start:  func(*deliver.Outbox) { s.pool.start(drain) },
 	})
-	d.out = c.out
 	c.lease.out, c.lease.pool, c.lease.read = c.out, s.pool, c.read
 	if !s.hub.add(c) {
 		c.Close(s.ctx, address, wire.CloseRestart)
@@ -206,10 +211,6 @@ func (s *Server) disconnected(c *connection) {
 	c.log.Debug("disconnected")
 }
 
-func sessionIdentity(id auth.Identity) session.Identity {
-	return session.Identity{Tenant: id.Tenant, Subject: id.Subject, Scopes: id.Scopes, Expires: id.Expires}
-}
-
 // authenticateInBand is the session's Authenticate.
 func (s *Server) authenticateInBand(ctx context.Context, token string) (session.Identity, *wire.Error) {
 	id, err := s.authenticate(ctx, token)
@@ -217,5 +218,5 @@ func (s *Server) authenticateInBand(ctx context.Context, token string) (session.
 		code, text, _ := authRefusal(err)
 		return session.Identity{}, &wire.Error{Code: code, Message: text}
 	}
-	return sessionIdentity(id), nil
+	return session.Identity(id), nil
 }

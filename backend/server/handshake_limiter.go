@@ -17,8 +17,6 @@ const minHandshakeAge = time.Second
 // at most a short wait. It is safe for concurrent use.
 type handshakeLimiter struct {
 	max int
-	// minAge is minHandshakeAge, except in tests.
-	minAge time.Duration
 
 	mu       sync.Mutex
 	sockets  list.List // of handshakeSocket, the oldest first
@@ -33,7 +31,7 @@ type handshakeSocket struct {
 }
 
 func newHandshakeLimiter(max int) *handshakeLimiter {
-	return &handshakeLimiter{max: max, minAge: minHandshakeAge, elements: map[net.Conn]*list.Element{}}
+	return &handshakeLimiter{max: max, elements: map[net.Conn]*list.Element{}}
 }
 
 // onState is an http.Server's ConnState. For a new socket it runs on the goroutine
@@ -56,7 +54,7 @@ func (h *handshakeLimiter) add(c net.Conn) {
 	defer h.mu.Unlock()
 	for h.sockets.Len() >= h.max {
 		oldest := h.sockets.Front().Value.(handshakeSocket)
-		wait := time.Until(oldest.accepted.Add(h.minAge))
+		wait := time.Until(oldest.accepted.Add(minHandshakeAge))
 		if wait <= 0 {
 			h.remove(oldest.conn)
 			_ = oldest.conn.Close()

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,21 +79,23 @@ func (h *hub) close() []*connection {
 func (h *hub) all() []*connection {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	out := make([]*connection, 0, len(h.connections))
-	for c := range h.connections {
-		out = append(out, c)
-	}
+	return slices.Collect(maps.Keys(h.connections))
+}
+
+// done returns a channel that is closed when a group is done.
+func done(g *sync.WaitGroup) <-chan struct{} {
+	out := make(chan struct{})
+	go func() {
+		g.Wait()
+		close(out)
+	}()
 	return out
 }
 
 // awaitReaders waits until the clients have answered the close, or ends their
 // connections after closeTimeout.
 func (h *hub) awaitReaders() {
-	ended := make(chan struct{})
-	go func() {
-		h.readers.Wait()
-		close(ended)
-	}()
+	ended := done(&h.readers)
 	select {
 	case <-ended:
 	case <-time.After(closeTimeout):

@@ -1,14 +1,14 @@
 package server_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +26,7 @@ func TestInvariant05TenantsAreIsolated(t *testing.T) {
 	ann := h.dial("ann")
 	id := wire.NewID()
 	ann.send(`{"type":"request","id":"%s","action":"wait","mode":"async"}`, id)
-	require.Equal(t, wire.TypeAck, ann.next().Type)
+	ann.expect(wire.TypeAck)
 	for _, other := range []string{"bob", "eve"} {
 		p := h.dial(other)
 		for _, verb := range []string{"subscribe", "cancel", "unsubscribe"} {
@@ -48,8 +48,8 @@ func TestInvariant05TenantsAreIsolated(t *testing.T) {
 	// same tenant gets the one thing that a wall lets through.
 	zoe, bob := h.dial("zoe"), h.dial("bob")
 	zoe.send(`{"type":"request","id":"%s","action":"echo","mode":"async","payload":1}`, id)
-	require.Equal(t, wire.TypeAck, zoe.next().Type)
-	require.Equal(t, wire.TypeResult, zoe.next().Type)
+	zoe.expect(wire.TypeAck)
+	zoe.expect(wire.TypeResult)
 	bob.send(`{"type":"request","id":"%s","action":"wait","mode":"async"}`, id)
 	require.Equal(t, wire.CodeConflict, bob.next().Code)
 	ann.send(`{"type":"subscribe","ref":"s","id":"%s"}`, id)
@@ -126,11 +126,11 @@ func TestInvariant10NoSilentRefusal(t *testing.T) {
 		require.NotNil(t, m.Retryable)
 	}
 	p.send(`[{"type":"ping"},{"type":"dance","ref":"d"},{"type":"ping"}]`)
-	require.Equal(t, wire.TypePong, p.next().Type)
+	p.expect(wire.TypePong)
 	m := p.next()
 	require.Equal(t, 1, *m.Index)
 	require.Equal(t, "d", m.Ref)
-	require.Equal(t, wire.TypePong, p.next().Type)
+	p.expect(wire.TypePong)
 }
 
 func TestFramesThatCloseTheConnection(t *testing.T) {
@@ -186,7 +186,7 @@ func TestHandshakes(t *testing.T) {
 			require.Equal(t, c.code, body.Code)
 		})
 	}
-	response, err := fetch(t.Context(), h.http[0].URL)
+	response, err := web.Get(h.http[0].URL)
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusUpgradeRequired, response.StatusCode)
@@ -195,8 +195,9 @@ func TestHandshakes(t *testing.T) {
 // What callers may not read is not in the log either: payloads, tokens, and
 // the detail of errors reach nobody but the right one of the two.
 func TestLogsHoldNoSecrets(t *testing.T) {
-	var log lockedBuffer
-	h := start(t, server.Options{Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	h := start(t, server.Options{Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	p := h.dial("ann")
 	p.send(`{"type":"request","id":"%s","action":"fail","payload":"card-4111-1111"}`, wire.NewID())
 	m := p.next(wire.TypeAck, wire.TypeAttempt)
@@ -205,28 +206,14 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	p.send(`{"type":"auth","ref":"r","token":"token-that-is-secret"}`)
 	p.next()
 	h.stop(time.Second)
-	text := log.String()
+	require.NoError(t, log.Close())
+	data, err := os.ReadFile(log.Name())
+	require.NoError(t, err)
+	text := string(data)
 	require.Contains(t, text, "secret detail", "the operator learns what the caller may not")
 	require.Contains(t, text, m.ID)
 	require.NotContains(t, text, "4111-1111")
 	require.NotContains(t, text, "token-that-is-secret")
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestOperators(t *testing.T) {

@@ -41,14 +41,6 @@ type limits struct {
 	budget       memoryBudget // for held
 }
 
-// allowMessage counts a message against the client's rate.
-func (l *limits) allowMessage(now time.Time, closing bool) refusal {
-	if wait := l.debit(now, closing); wait > 0 {
-		return refusal{"this connection sends too many messages", wait}
-	}
-	return refusal{}
-}
-
 // debit charges something that the client has sent, and returns after what time
 // it would have been allowed. A client that keeps exceeding its rate is read no
 // faster: debit blocks, unless the connection is closing.

@@ -76,7 +76,7 @@ func BenchmarkAdmit(b *testing.B) {
 	}
 	var stats latencyStats
 	for b.Loop() {
-		if l.allowMessage(now, false).wait > 0 {
+		if l.debit(now, false) > 0 {
 			b.Fatal("refused")
 		}
 		held, r := l.admit(call, stats.answerSize(), now)

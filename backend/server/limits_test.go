@@ -44,7 +44,34 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 func (p *peer) pings() {
 	p.Helper()
 	p.send(`{"type":"ping"}`)
-	require.Equal(p, wire.TypePong, p.next().Type)
+	p.expect(wire.TypePong)
+}
+
+// callInBatch sends a request behind a ping, and returns its answer.
+func (p *peer) callInBatch(action, payload string) wire.ServerMessage {
+	p.Helper()
+	id := wire.NewID()
+	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"%s","payload":%s}]`, id, action, payload)
+	p.expect(wire.TypePong)
+	m := p.next()
+	require.Equal(p, id, m.ID)
+	if m.Type == wire.TypeError {
+		require.Equal(p, 1, *m.Index, "in a batch it has its place")
+	}
+	return m
+}
+
+// awaitCapacity waits until there is room for a connection.
+func (h *host) awaitCapacity(token string) {
+	h.Helper()
+	require.Eventually(h, func() bool {
+		ws, response, err := h.dialer.Dial(h.url, bearer(token))
+		if err == nil {
+			_ = ws.Close()
+		}
+		_ = response.Body.Close()
+		return err == nil
+	}, hang, 10*time.Millisecond, "what was given back can be taken")
 }
 
 // requireOverloaded asserts a refusal that says when to come again.
@@ -68,17 +95,12 @@ func TestTenantsShareConnections(t *testing.T) {
 	require.Contains(t, text, "tenant")
 	h.dial("eve").pings()
 	h.dial("zoe").pings()
-	_, _, text = h.refused(bearer("eve"))
+	status, code, text = h.refused(bearer("eve"))
+	require.Equal(t, 503, status)
+	require.Equal(t, wire.CodeUnavailable, code)
 	require.Contains(t, text, "no room")
 	require.NoError(t, mine[0].ws.Close())
-	require.Eventually(t, func() bool {
-		ws, response, err := h.dialer.Dial(h.url, bearer("eve"))
-		if err == nil {
-			_ = ws.Close()
-		}
-		_ = response.Body.Close()
-		return err == nil
-	}, hang, 10*time.Millisecond, "what was given back can be taken")
+	h.awaitCapacity("eve")
 }
 
 func TestConnectionsOfOne(t *testing.T) {
@@ -93,14 +115,7 @@ func TestConnectionsOfOne(t *testing.T) {
 	require.Contains(t, text, "tenant")
 	h.dial("eve").pings()
 	require.NoError(t, last.ws.Close())
-	require.Eventually(t, func() bool {
-		ws, response, err := h.dialer.Dial(h.url, bearer("ann"))
-		if err == nil {
-			_ = ws.Close()
-		}
-		_ = response.Body.Close()
-		return err == nil
-	}, hang, 10*time.Millisecond)
+	h.awaitCapacity("ann")
 }
 
 // Handshakes are judged so often and no more: not even a signature is verified
@@ -143,12 +158,9 @@ func TestMessageRate(t *testing.T) {
 			p.send(`{"type":"cancel","ref":"r","id":"%s"}`, id)
 		}
 		for range rate {
-			require.Equal(t, wire.TypePong, p.next().Type)
+			p.expect(wire.TypePong)
 		}
-		m := p.next()
-		for m.Type == wire.TypePong { // time passes
-			m = p.next()
-		}
+		m := p.next(wire.TypePong) // time passes
 		requireOverloaded(t, m)
 		if m.ID == "" {
 			require.Equal(t, 0, *m.Index)
@@ -163,10 +175,8 @@ func TestMessageRate(t *testing.T) {
 				require.Equal(t, "r", m.Ref)
 				refused++
 			}
-			other.send(`{"type":"list","ref":"o"}`)
 			if refused%rate == 0 {
-				other.next()
-				other = h.dial("ann")
+				other.pings()
 			}
 		}
 		require.Greater(t, refused, 3*rate)
@@ -201,13 +211,8 @@ func TestCallRate(t *testing.T) {
 		h := inBubble(t, router(), server.Options{CallRate: 4})
 		refused := 0
 		call := func(p *peer) {
-			id := wire.NewID()
-			p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
-			require.Equal(t, wire.TypePong, p.next().Type)
-			if m := p.next(); m.Type == wire.TypeError {
+			if m := p.callInBatch("echo", "1"); m.Type == wire.TypeError {
 				requireOverloaded(t, m)
-				require.Equal(t, 1, *m.Index)
-				require.Equal(t, id, m.ID)
 				refused++
 			}
 		}
@@ -254,27 +259,21 @@ func TestInvariant09PromisesAreCounted(t *testing.T) {
 	h := startWith(t, r, server.Options{PendingBytes: 1 << 20})
 	p := h.dial("ann")
 	p.call("big", "false")
-	require.Equal(t, wire.TypeResult, p.next().Type)
+	p.expect(wire.TypeResult)
 	for range 20 {
 		p.call("big", "true")
 	}
-	refused := 0
 	for range 10 {
 		requireOverloaded(t, p.next())
-		refused++
 	}
 	p.pings()
-	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"big","payload":true}]`, wire.NewID())
-	require.Equal(t, wire.TypePong, p.next().Type)
-	m := p.next()
-	requireOverloaded(t, m)
-	require.Equal(t, 1, *m.Index)
+	requireOverloaded(t, p.callInBatch("big", "true"))
 	close(gate)
-	for range 20 - refused {
-		require.Equal(t, wire.TypeResult, p.next().Type)
+	for range 10 {
+		p.expect(wire.TypeResult)
 	}
 	p.call("big", "true")
-	require.Equal(t, wire.TypeResult, p.next().Type, "there is room again")
+	p.expect(wire.TypeResult) // there is room again
 }
 
 // What messages brought counts, too.
@@ -358,8 +357,7 @@ func TestInvariant09MemoryIsShared(t *testing.T) {
 func TestInvariant09UnreadCountsForAll(t *testing.T) {
 	h := start(t, server.Options{MaxMemory: 1 << 20, OutboxBytes: 64 << 20})
 	before := heapNow()
-	ping := `{"type":"ping"}`
-	frame := []byte("[" + strings.Repeat(ping+",", 63) + ping + "]")
+	frame := fullBatch(`{"type":"ping"}`)
 	p := h.dial("ann")
 	require.NoError(t, p.ws.SetWriteDeadline(time.Now().Add(unhurried)))
 	var err error
@@ -378,7 +376,7 @@ func TestStreamsOfAConnection(t *testing.T) {
 	var ids []string
 	for range 3 {
 		ids = append(ids, p.asyncWait())
-		require.Equal(t, wire.TypeAck, p.next().Type)
+		p.expect(wire.TypeAck)
 	}
 	id := p.asyncWait()
 	m := p.next()
@@ -390,12 +388,12 @@ func TestStreamsOfAConnection(t *testing.T) {
 	require.Equal(t, "s", m.Ref)
 	require.Equal(t, 0, *m.Index)
 	p.send(`{"type":"unsubscribe","ref":"u","id":"%s"}`, ids[0])
-	require.Equal(t, wire.TypeOK, p.next().Type)
+	p.expect(wire.TypeOK)
 	p.asyncWait()
-	require.Equal(t, wire.TypeAck, p.next().Type)
+	p.expect(wire.TypeAck)
 	other := h.dial("ann")
 	other.asyncWait()
-	require.Equal(t, wire.TypeAck, other.next().Type, "each connection for itself")
+	other.expect(wire.TypeAck) // each connection for itself
 }
 
 func (p *peer) asyncWait() string {
@@ -417,16 +415,10 @@ func TestInvariant05InlineCallsAreShared(t *testing.T) {
 		requireOverloaded(t, p.next())
 		require.NoError(t, p.ws.Close()) // what runs runs on
 	}
-	p := h.dial("ann")
-	id := wire.NewID()
-	p.send(`[{"type":"ping"},{"type":"request","id":"%s","action":"echo"}]`, id)
-	require.Equal(t, wire.TypePong, p.next().Type)
-	m := p.next()
-	requireOverloaded(t, m)
-	require.Equal(t, 1, *m.Index)
+	requireOverloaded(t, h.dial("ann").callInBatch("echo", "1"))
 	eve := h.dial("eve")
 	eve.call("echo", "1")
-	require.Equal(t, wire.TypeResult, eve.next().Type)
+	eve.expect(wire.TypeResult)
 }
 
 // listening is a server with a listener of its own.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -129,36 +130,24 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		out = *o
 	}
-	texts := map[*string]string{&out.Address: "127.0.0.1:8080", &out.Data: "streamer.db"}
-	for p, v := range texts {
-		if *p == "" {
-			*p = v
-		}
-	}
+	out.Address = cmp.Or(out.Address, "127.0.0.1:8080")
+	out.Data = cmp.Or(out.Data, "streamer.db")
 	times := map[*time.Duration]time.Duration{
 		&out.Retention: store.DefaultRetention, &out.Grace: 30 * time.Second, &out.IdleTimeout: 10 * time.Minute,
-		&out.HandshakeTimeout: 10 * time.Second, &out.MaxLife: 2 * time.Hour, &out.WriteTimeout: 30 * time.Second, &out.ReconnectWithin: 3 * time.Second, &out.Threshold: core.Threshold,
-	}
-	for p, v := range times {
-		if *p < 0 {
-			return out, errors.New("server: an option of time is negative")
-		}
-		if *p == 0 {
-			*p = v
-		}
+		&out.HandshakeTimeout: 10 * time.Second, &out.MaxLife: 2 * time.Hour, &out.WriteTimeout: 30 * time.Second,
+		&out.ReconnectWithin: 3 * time.Second, &out.Threshold: core.Threshold,
 	}
 	counts := map[*int]int{
 		&out.MaxConnections: 20_000, &out.MaxTenantConnections: 0, &out.MaxSubjectConnections: 0,
 		&out.MaxHandshakes: 4096, &out.HandshakeRate: 5000, &out.MaxInline: 10_000, &out.MaxPending: 2048,
-		&out.PendingBytes: 8 << 20, &out.MaxMemory: 512 << 20, &out.MaxStreams: 10_000, &out.MessageRate: 0, &out.CallRate: 0, &out.OutboxBytes: 1 << 20,
+		&out.PendingBytes: 8 << 20, &out.MaxMemory: 512 << 20, &out.MaxStreams: 10_000, &out.MessageRate: 0,
+		&out.CallRate: 0, &out.OutboxBytes: 1 << 20,
 	}
-	for p, v := range counts {
-		if *p < 0 {
-			return out, errors.New("server: an option of count is negative")
-		}
-		if *p == 0 {
-			*p = v
-		}
+	if !setDefaults(times) {
+		return out, errors.New("server: an option of time is negative")
+	}
+	if !setDefaults(counts) {
+		return out, errors.New("server: an option of count is negative")
 	}
 	if out.IdleTimeout > 10*time.Minute || out.MaxLife > 2*time.Hour {
 		return out, errors.New("server: IdleTimeout is at most 10 min and MaxLife 2 h, as on API Gateway")
@@ -166,7 +155,19 @@ func (o *Options) withDefaults() (Options, error) {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	out.Logger = guarded(out.Logger)
 	return out, out.checkAuth()
+}
+
+// setDefaults sets the options that are zero. It returns false if one is negative.
+func setDefaults[N int | time.Duration](defaults map[*N]N) bool {
+	for option, value := range defaults {
+		if *option < 0 {
+			return false
+		}
+		*option = cmp.Or(*option, value)
+	}
+	return true
 }
 
 func (o *Options) checkAuth() error {

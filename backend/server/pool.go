@@ -11,6 +11,10 @@ const maxIdle = 64
 // task is what a worker pool runs.
 type task interface{ run() }
 
+type taskFunc func()
+
+func (f taskFunc) run() { f() }
+
 // workerPool runs each task at once, on a goroutine of its own. Some goroutines
 // stay for the next tasks: their stacks have grown to what tasks need, and growing
 // one costs more than most tasks (decision 0009). It is safe for concurrent use.

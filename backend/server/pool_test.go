@@ -8,10 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-type taskFunc func()
-
-func (f taskFunc) run() { f() }
-
 // Tasks never wait for each other, and the pool keeps at most maxIdle goroutines.
 func TestWorkerPool(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -26,7 +26,6 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/quota"
 	"github.com/pay-theory/streamer/backend/internal/session"
 	"github.com/pay-theory/streamer/backend/internal/wire"
-	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/embedded"
 	"github.com/pay-theory/streamer/backend/streamer"
 )
@@ -34,11 +33,8 @@ import (
 // Server serves a router's actions. It is safe for concurrent use.
 type Server struct {
 	shared
-	options Options
-	auth    auth.Authenticator
-	issuer  *auth.Issuer // nil when Options.Auth was given
-	queue   store.RequestQueue
-	file    *embedded.Store // nil when Options.Queue was given
+	issuer *auth.Issuer    // nil when Options.Auth was given
+	file   *embedded.Store // nil when Options.Queue was given
 
 	hub           *hub
 	subscriptions *deliver.Subscriptions
@@ -78,23 +74,23 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, auth: options.Auth, queue: options.Queue}
-	if s.auth == nil {
+	s := &Server{}
+	if options.Auth == nil {
 		if s.issuer, err = auth.NewIssuer(nil); err == nil {
-			s.auth, err = s.issuer.Authenticator()
+			options.Auth, err = s.issuer.Authenticator()
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if s.queue == nil {
+	if options.Queue == nil {
 		s.file, err = embedded.Open(options.Data, &embedded.Options{Retention: options.Retention, Logger: options.Logger})
 		if err != nil {
 			return nil, err
 		}
-		s.queue = s.file
+		options.Queue = s.file
 	}
-	s.build(registry)
+	s.build(&options, registry)
 	if err := s.scheduler.Start(s.ctx, s.engine); err != nil {
 		return nil, errors.Join(fmt.Errorf("server: the queue could not be read: %w", err), s.Shutdown(canceled()))
 	}
@@ -102,8 +98,7 @@ func New(r *streamer.Router, o *Options) (*Server, error) {
 }
 
 // build makes the parts and connects them.
-func (s *Server) build(registry *core.Registry) {
-	o := &s.options
+func (s *Server) build(o *Options, registry *core.Registry) {
 	s.ctx, s.quit = context.WithCancel(context.Background())
 	s.handshakes, s.memory = quota.NewRate(o.HandshakeRate), quota.NewPool(o.MaxMemory)
 	s.hub = newHub(o)
@@ -111,18 +106,16 @@ func (s *Server) build(registry *core.Registry) {
 	s.notifier = deliver.New(s.subscriptions, o.Logger)
 	s.scheduler = engine.NewScheduler(engine.SchedulerOptions{Workers: o.Workers, Logger: o.Logger})
 	s.engine = engine.New(engine.Options{
-		Store: s.queue, Registry: registry, Notifier: s.notifier, Dispatcher: s.scheduler, Logger: o.Logger,
+		Store: o.Queue, Registry: registry, Notifier: s.notifier, Dispatcher: s.scheduler, Logger: o.Logger,
 		MaxQuarantineCrashes: o.MaxQuarantineCrashes, Threshold: o.Threshold, MaxInline: o.MaxInline,
 	})
-	s.shared.options, s.pool, s.latency = o, newWorkerPool(s.ctx), newLatencyStats(registry)
+	s.options, s.pool, s.latency = o, newWorkerPool(s.ctx), newLatencyStats(registry)
 	s.session = &session.Session{
-		Registry: registry, Engine: s.engine, Store: s.queue, Notifier: s.notifier, Logger: o.Logger,
+		Registry: registry, Engine: s.engine, Store: o.Queue, Notifier: s.notifier, Logger: o.Logger,
 		Authenticate: s.authenticateInBand, Retention: o.Retention, Threshold: o.Threshold,
 		HandlerContext: context.Background(),
 	}
-	s.mux = http.NewServeMux()
-	s.mux.HandleFunc("GET /healthz", s.health)
-	s.mux.HandleFunc("GET /readyz", s.ready)
+	s.mux = s.newMux()
 	s.mux.HandleFunc("GET /", s.upgrade)
 }
 
@@ -215,7 +208,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.hub.awaitReaders()
 		s.quit()
 		s.awaitTasks()
-		s.closeErr = s.closeStore()
+		if s.file != nil {
+			s.closeErr = s.file.Close()
+		}
 	})
 	return s.closeErr
 }
@@ -223,21 +218,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // awaitTasks waits for the messages that are being carried out. Handlers that
 // ignore the end of their context are not waited for.
 func (s *Server) awaitTasks() {
-	done := make(chan struct{})
-	go func() {
-		s.pool.busy.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-done(&s.pool.busy):
 	case <-time.After(closeTimeout):
 		s.options.Logger.Warn("handlers that ignore the end of their context still run")
 	}
-}
-
-func (s *Server) closeStore() error {
-	if s.file == nil {
-		return nil
-	}
-	return s.file.Close()
 }

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/auth"
+	"github.com/pay-theory/streamer/backend/internal/memnet"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
 	"github.com/pay-theory/streamer/backend/store/memory"
@@ -88,6 +90,12 @@ func router() *streamer.Router {
 
 func start(t *testing.T, o server.Options) *host {
 	t.Helper()
+	return startWith(t, router(), o)
+}
+
+// startWith is start with a router of the test's own.
+func startWith(t *testing.T, r *streamer.Router, o server.Options) *host {
+	t.Helper()
 	if o.Auth == nil {
 		o.Auth = identities
 	}
@@ -98,7 +106,7 @@ func start(t *testing.T, o server.Options) *host {
 		o.Logger = discarded
 	}
 	unhurry(&o)
-	s, err := server.New(router(), &o)
+	s, err := server.New(r, &o)
 	require.NoError(t, err)
 	h := &host{T: t, server: s, dialer: dialer}
 	for _, handler := range []http.Handler{s.Handler(), s.AdminHandler()} {
@@ -130,10 +138,11 @@ func inBubble(t *testing.T, r *streamer.Router, o server.Options) *host {
 	o.Queue, o.Logger = memory.New(nil), discarded
 	s, err := server.New(r, &o)
 	require.NoError(t, err)
-	l, dial := server.ListenPipes()
+	l := memnet.NewListener()
 	web := &http.Server{Handler: s.Handler()}
 	go func() { _ = web.Serve(l) }()
-	h := &host{T: t, server: s, url: "ws://pipe/", dialer: websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, NetDialContext: dial}}
+	h := &host{T: t, server: s, url: "ws://pipe/", dialer: dialer}
+	h.dialer.NetDialContext = l.DialContext
 	t.Cleanup(func() {
 		h.stop(time.Second)
 		_ = web.Close()
@@ -164,6 +173,14 @@ func (p *peer) send(format string, args ...any) {
 	require.NoError(p, p.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, format, args...)))
 }
 
+// call sends a request and returns its id.
+func (p *peer) call(action, payload string) string {
+	p.Helper()
+	id := wire.NewID()
+	p.send(`{"type":"request","id":"%s","action":"%s","payload":%s}`, id, action, payload)
+	return id
+}
+
 // next returns the next message that is not of the skipped types.
 func (p *peer) next(skip ...string) wire.ServerMessage {
 	p.Helper()
@@ -178,14 +195,19 @@ func (p *peer) next(skip ...string) wire.ServerMessage {
 		}
 		m := p.more[0]
 		p.more = p.more[1:]
-		skipped := false
-		for _, s := range skip {
-			skipped = skipped || m.Type == s
-		}
-		if !skipped {
+		if !slices.Contains(skip, m.Type) {
 			return m
 		}
 	}
+}
+
+// expect returns the next message that is not of the skipped types, which must be
+// of this type.
+func (p *peer) expect(kind string, skip ...string) wire.ServerMessage {
+	p.Helper()
+	m := p.next(skip...)
+	require.Equal(p, kind, m.Type, "%+v", m)
+	return m
 }
 
 // closed returns the code that the connection is closed with.
@@ -194,7 +216,7 @@ func (p *peer) closed() int {
 	require.NoError(p, p.ws.SetReadDeadline(time.Now().Add(hang)))
 	for {
 		_, _, err := p.ws.ReadMessage()
-		if closing := (*websocket.CloseError)(nil); errors.As(err, &closing) {
+		if closing, ok := errors.AsType[*websocket.CloseError](err); ok {
 			return closing.Code
 		}
 		require.NoError(p, err)
@@ -206,20 +228,16 @@ func TestInlineAndDurable(t *testing.T) {
 	p := h.dial("ann")
 	id := wire.NewID()
 	p.send(`{"type":"request","id":"%s","action":"echo","payload":{"a": [1, 2.50],"é":"\ud800"}}`, id)
-	m := p.next()
-	require.Equal(t, wire.TypeResult, m.Type)
+	m := p.expect(wire.TypeResult)
 	require.Zero(t, m.Seq)
 	require.Equal(t, `{"a": [1, 2.50],"é":"\ud800"}`, string(m.Payload), "byte for byte")
 
-	id = wire.NewID()
-	p.send(`{"type":"request","id":"%s","action":"count","payload":100}`, id)
-	require.Equal(t, wire.TypeAck, p.next().Type)
+	id = p.call("count", "100")
+	p.expect(wire.TypeAck)
 	for i := range 100 {
-		m = p.next(wire.TypeProgress)
-		require.Equal(t, wire.TypeChunk, m.Type)
-		require.EqualValues(t, i+2, m.Seq)
+		require.EqualValues(t, i+2, p.expect(wire.TypeChunk, wire.TypeProgress).Seq)
 	}
-	require.Equal(t, wire.TypeResult, p.next(wire.TypeProgress).Type)
+	p.expect(wire.TypeResult, wire.TypeProgress)
 
 	p.send(`{"type":"subscribe","ref":"r","id":"%s","after":50}`, id)
 	m = p.next()
@@ -230,17 +248,8 @@ func TestInlineAndDurable(t *testing.T) {
 	m = p.next()
 	require.Len(t, m.Calls, 1)
 	require.Equal(t, "succeeded", m.Calls[0].Status)
-	p.send(`{"type":"ping"}`)
-	require.Equal(t, wire.TypePong, p.next().Type)
+	p.pings()
 }
 
 // web is the tests' HTTP client.
 var web = &http.Client{Timeout: hang}
-
-func fetch(ctx context.Context, url string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	return web.Do(r)
-}

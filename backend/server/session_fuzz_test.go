@@ -19,6 +19,7 @@ import (
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -38,8 +39,8 @@ func FuzzSession(f *testing.F) {
 		f.Add(script)
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
-		if err := playScript(t, script); err != nil {
-			t.Fatal(err)
+		if failure := playScript(t, script); failure != "" {
+			t.Fatal(failure)
 		}
 	})
 }
@@ -49,27 +50,39 @@ func TestSessionKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		for _, name := range []string{"first", "second"} {
 			script := rapid.SliceOfN(rapid.Byte(), 0, 500).Draw(r, name)
-			if err := playScript(t, script); err != nil {
-				r.Fatal(err)
+			if failure := playScript(t, script); failure != "" {
+				r.Fatal(failure)
 			}
 		}
 	})
 }
 
-// playScript returns what the script found wrong.
-func playScript(t *testing.T, script []byte) (err error) {
-	synctest.Test(t, func(*testing.T) {
-		w, failed := newScripted(script)
-		if failed != nil {
-			err = failed
-			return
-		}
+// playScript returns what the script found wrong, and all that happened before;
+// empty: nothing is wrong.
+func playScript(t *testing.T, script []byte) (failure string) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newScripted(t, script)
 		defer w.close()
-		if err = w.play(); err != nil {
-			err = fmt.Errorf("%w\n%s", err, strings.Join(w.journal, "\n"))
+		if w.play(); w.failure != "" {
+			failure = w.failure + "\n" + strings.Join(w.journal, "\n")
 		}
 	})
-	return err
+	return failure
+}
+
+// verdict is the require.TestingT of a script's assertions. The first failure ends
+// the script and not the test, so that rapid can make the script shorter.
+type verdict struct{ failure string }
+
+func (v *verdict) Errorf(format string, args ...any) { v.failure = fmt.Sprintf(format, args...) }
+
+func (v *verdict) FailNow() { panic(v) }
+
+// catch is deferred by what FailNow ends.
+func (v *verdict) catch() {
+	if p := recover(); p != nil && p != any(v) {
+		panic(p)
+	}
 }
 
 // maxSteps bounds a script.
@@ -152,6 +165,7 @@ func pickOf[T any](d *dice, of ...T) T { return of[d.pick(len(of))] }
 
 // scripted is a server and the users that a script makes speak.
 type scripted struct {
+	verdict
 	dice    dice
 	server  *Server
 	http    *http.Server
@@ -172,60 +186,68 @@ type user struct {
 	code   int // it was closed with; -1: not yet
 }
 
-func newScripted(script []byte) (*scripted, error) {
+// received returns the frames that have come since the last call.
+func (u *user) received() (frames [][]byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	frames, u.frames = u.frames, nil
+	return frames
+}
+
+// closed returns the code that the connection was closed with; -1: it is open.
+func (u *user) closed() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.code
+}
+
+// read notes what comes on a connection.
+func (u *user) read(ws *websocket.Conn) {
+	for {
+		_, data, err := ws.ReadMessage()
+		u.mu.Lock()
+		if err == nil {
+			u.frames = append(u.frames, data)
+		} else if closing, ok := errors.AsType[*websocket.CloseError](err); ok {
+			u.code = closing.Code
+		} else {
+			u.code = 0
+		}
+		u.mu.Unlock()
+		if err != nil {
+			_ = ws.Close()
+			return
+		}
+	}
+}
+
+func newScripted(t *testing.T, script []byte) *scripted {
 	s, err := New(scriptedRouter(), &Options{
 		Auth: auth.AuthenticatorFunc(authenticateScripted), Queue: memory.New(nil), Logger: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		return nil, err
-	}
+	require.NoError(t, err)
 	w := &scripted{
 		dice: dice{script}, server: s, http: s.httpServer(s.mux), begun: time.Now(),
 		network: memnet.NewListener(),
 	}
 	go func() { _ = w.http.Serve(w.network) }()
 	m := newSessionModel(w.begun)
-	for _, token := range users {
-		u := &user{}
-		u.model = m
-		w.users = append(w.users, u)
-		if err := w.connect(u, token); err != nil {
-			w.close()
-			return nil, err
-		}
+	for range users {
+		w.users = append(w.users, &user{view: view{t: w, model: m}})
 	}
-	return w, nil
+	return w
 }
 
 // connect opens a user's connection anew.
-func (w *scripted) connect(u *user, token string) error {
+func (w *scripted) connect(u *user, token string) {
 	dialer := websocket.Dialer{NetDialContext: w.network.DialContext, Subprotocols: []string{wire.Subprotocol}}
 	ws, response, err := dialer.Dial("ws://pipe/", http.Header{"Authorization": {"Bearer " + token}})
-	if err != nil {
-		return fmt.Errorf("%s cannot connect: %w", token, err)
-	}
+	require.NoError(w, err, "%s cannot connect", token)
 	_ = response.Body.Close()
 	id, _ := authenticateScripted(context.Background(), token) // no time has passed: it expires when the connection does
 	u.connected(id)
 	u.ws, u.code, u.frames = ws, -1, nil
-	go func() {
-		for {
-			_, data, err := ws.ReadMessage()
-			u.mu.Lock()
-			if err != nil {
-				u.code = 0
-				if closing := (*websocket.CloseError)(nil); errors.As(err, &closing) {
-					u.code = closing.Code
-				}
-				u.mu.Unlock()
-				_ = ws.Close()
-				return
-			}
-			u.frames = append(u.frames, data)
-			u.mu.Unlock()
-		}
-	}()
-	return nil
+	go u.read(ws)
 }
 
 func (w *scripted) close() {
@@ -244,19 +266,21 @@ func (w *scripted) note(format string, args ...any) {
 }
 
 // play plays the script, and then asks after all that was stored.
-func (w *scripted) play() error {
+func (w *scripted) play() {
+	defer w.catch()
+	for n, token := range users {
+		w.connect(w.users[n], token)
+	}
 	for range maxSteps {
 		if len(w.dice.script) == 0 {
 			break
 		}
-		if err := w.step(); err != nil {
-			return err
-		}
+		w.step()
 	}
-	return w.awaitQuiet()
+	w.awaitQuiet()
 }
 
-func (w *scripted) step() error {
+func (w *scripted) step() {
 	n := w.dice.pick(len(w.users))
 	u := w.users[n]
 	switch what := w.dice.pick(16); what {
@@ -264,96 +288,79 @@ func (w *scripted) step() error {
 		d := pickOf(&w.dice, time.Millisecond, 60*time.Millisecond, time.Second, 6*time.Second, 25*time.Second)
 		w.note("%s passes", d)
 		time.Sleep(d) // fake
-		return w.receive()
+		w.receive()
 	case 2:
 		w.note("user %d disconnects and comes back", n)
 		_ = u.ws.Close()
 		synctest.Wait()
-		return w.connect(u, users[n])
+		w.connect(u, users[n])
 	case 3:
 		frame := make([]byte, w.dice.pick(32))
 		for i := range frame {
 			frame[i] = byte(w.dice.pick(256))
 		}
-		return w.send(n, frame)
+		w.send(n, frame)
 	case 4:
 		frame := []byte(w.message(u))
 		for range 1 + w.dice.pick(3) {
 			frame[w.dice.pick(256)%len(frame)] = byte(w.dice.pick(256))
 		}
-		return w.send(n, frame)
+		w.send(n, frame)
 	case 5, 6:
 		var batch []string
 		for range w.dice.pick(6) {
 			batch = append(batch, w.message(u))
 		}
-		return w.send(n, []byte("["+strings.Join(batch, ",")+"]"))
+		w.send(n, []byte("["+strings.Join(batch, ",")+"]"))
+	default:
+		w.send(n, []byte(w.message(u)))
 	}
-	return w.send(n, []byte(w.message(u)))
 }
 
 // send has a user send a frame, and sees what comes of it.
-func (w *scripted) send(n int, frame []byte) error {
+func (w *scripted) send(n int, frame []byte) {
 	u := w.users[n]
-	u.mu.Lock()
-	code := u.code
-	u.mu.Unlock()
-	if code >= 0 {
+	if code := u.closed(); code >= 0 {
 		w.note("user %d was disconnected (%d), and comes back", n, code)
-		if err := u.mayEnd(code); err != nil {
-			return err
-		}
-		if err := w.connect(u, users[n]); err != nil {
-			return err
-		}
+		u.mayEnd(code)
+		w.connect(u, users[n])
 	}
 	w.note("user %d > %q", n, frame)
 	expectation := u.sends(frame)
 	_ = u.ws.SetWriteDeadline(time.Now().Add(time.Minute))
-	if err := u.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
-		return fmt.Errorf("the server does not read: %w", err)
-	}
-	if err := w.receive(); err != nil {
-		return err
-	}
-	return expectation()
+	require.NoError(w, u.ws.WriteMessage(websocket.TextMessage, frame), "the server does not read")
+	w.receive()
+	expectation()
 }
 
 // receive hands what has come to the model.
-func (w *scripted) receive() error {
+func (w *scripted) receive() {
 	synctest.Wait()
 	time.Sleep(2 * handOffAfter) // fake; for messages behind a call that was taken for a fast one
 	synctest.Wait()
 	for n, u := range w.users {
-		u.mu.Lock()
-		frames := u.frames
-		u.frames = nil
-		u.mu.Unlock()
-		for _, frame := range frames {
+		for _, frame := range u.received() {
 			w.note("user %d < %s", n, frame)
-			if err := u.receives(frame); err != nil {
-				return fmt.Errorf("user %d: %w", n, err)
-			}
+			u.receives(frame)
 		}
 	}
-	for n, u := range w.users {
-		u.mu.Lock()
-		there := u.code < 0
-		u.mu.Unlock()
-		if there {
-			if err := u.misses(); err != nil {
-				return fmt.Errorf("user %d: %w", n, err)
-			}
+	for _, u := range w.users {
+		if u.closed() < 0 {
+			u.misses()
 		}
 	}
-	return nil
+}
+
+// ref returns a new ref.
+func (w *scripted) ref() string {
+	w.refs++
+	return fmt.Sprintf("r%d", w.refs)
 }
 
 // message makes one message, right or wrong.
 func (w *scripted) message(u *user) string {
 	d := &w.dice
-	w.refs++
-	ref := fmt.Sprintf("r%d", w.refs)
+	ref := w.ref()
 	id := scriptedID(w.begun, pickOf(d, 0, 0, 0, 0, 1, 1, 1, 2, 3, 4, futureID, oldID)) // so that things meet
 	switch d.pick(12) {
 	case 0:
@@ -382,72 +389,51 @@ func (w *scripted) message(u *user) string {
 	return fmt.Sprintf(`{"type":"request","id":"%s","action":"%s","payload":%s%s}`, id, action, payload, more)
 }
 
-// settle stops all that runs, and then holds what is stored against what was
+// awaitQuiet stops all that runs, and then holds what is stored against what was
 // told, and what the server still holds against nothing.
-func (w *scripted) awaitQuiet() error {
+func (w *scripted) awaitQuiet() {
 	fresh := map[string]int{"ann": 0, "bob": 2, "eve": 3}
+	forAll := func(n int, verb string) {
+		for i := range ids {
+			w.send(n, fmt.Appendf(nil, `{"type":"%s","ref":"%s","id":"%s"}`, verb, w.ref(), scriptedID(w.begun, i)))
+		}
+	}
 	for token, n := range fresh {
 		_ = w.users[n].ws.Close()
 		synctest.Wait()
-		if err := w.connect(w.users[n], token); err != nil {
-			return err
-		}
-		for i := range ids {
-			w.refs++
-			frame := fmt.Sprintf(`{"type":"cancel","ref":"r%d","id":"%s"}`, w.refs, scriptedID(w.begun, i))
-			if err := w.send(n, []byte(frame)); err != nil {
-				return err
-			}
-		}
+		w.connect(w.users[n], token)
+		forAll(n, wire.TypeCancel)
 	}
 	w.note("a minute passes")
 	time.Sleep(time.Minute) // fake
-	if err := w.receive(); err != nil {
-		return err
-	}
-	for n, u := range w.users {
-		if err := u.nothingIsOwed(); err != nil {
-			return fmt.Errorf("user %d: %w", n, err)
-		}
+	w.receive()
+	for _, u := range w.users {
+		u.nothingIsOwed()
 	}
 	for _, n := range fresh {
-		for i := range ids {
-			w.refs++
-			frame := fmt.Sprintf(`{"type":"subscribe","ref":"r%d","id":"%s"}`, w.refs, scriptedID(w.begun, i))
-			if err := w.send(n, []byte(frame)); err != nil {
-				return err
-			}
-		}
+		forAll(n, wire.TypeSubscribe)
 	}
-	if err := w.users[0].model.allEnded(); err != nil {
-		return err
-	}
-	return w.leftovers()
+	w.users[0].model.allEnded(w)
+	w.requireNothingLeft()
 }
 
-// leftovers are what the server holds of connections, calls and tenants.
-func (w *scripted) leftovers() error {
+// requireNothingLeft checks what the server holds of connections, calls and tenants.
+func (w *scripted) requireNothingLeft() {
 	s := w.server
 	conns := s.hub.all()
 	for _, c := range conns {
-		if c.limits.pending.Load() != 0 || c.limits.held.Load() != 0 {
-			return fmt.Errorf("a connection counts %d unanswered messages of %d bytes", c.limits.pending.Load(), c.limits.held.Load())
-		}
-		if !c.limits.tenant.inline.IsEmpty() {
-			return errors.New("a tenant counts calls that run")
-		}
+		require.Zero(w, c.limits.pending.Load(), "unanswered messages of a connection")
+		require.Zero(w, c.limits.held.Load(), "bytes of unanswered messages")
+		require.True(w, c.limits.tenant.inline.IsEmpty(), "a tenant counts calls that run")
 	}
 	for _, u := range w.users {
 		_ = u.ws.Close()
 	}
 	synctest.Wait()
 	for _, c := range conns {
-		if n := s.subscriptions.Count(c.info.Address()); n != 0 {
-			return fmt.Errorf("a connection that is gone follows %d streams", n)
-		}
+		require.Zero(w, s.subscriptions.Count(c.info.Address()), "a connection that is gone follows streams")
 	}
-	if r := &s.hub.limiter; r.taken != 0 || len(r.tenants) != 0 || len(s.hub.all()) != 0 {
-		return fmt.Errorf("%d places are taken by nobody, of %d tenants", r.taken, len(r.tenants))
-	}
-	return nil
+	require.Zero(w, s.hub.limiter.taken, "places are taken by nobody")
+	require.Empty(w, s.hub.limiter.tenants)
+	require.Empty(w, s.hub.all())
 }

@@ -3,16 +3,14 @@ package server
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/wire"
-	"github.com/pay-theory/streamer/backend/store"
+	"github.com/stretchr/testify/require"
 )
 
 // ids is how many ids scripts use: the last one's time is too old for a new
@@ -38,11 +36,9 @@ func scriptedID(begun time.Time, n int) string {
 // from PROTOCOL.md: who owns which id, which are acknowledged, what was told of
 // them, and which key stands for which call.
 type sessionModel struct {
-	begun     time.Time
-	known     []string // the scripts' ids
-	retention time.Duration
-	calls     map[[2]string]*modelCall // by tenant and id
-	keys      map[[4]string]string     // tenant, subject, action, key: id
+	known []string                 // the scripts' ids
+	calls map[[2]string]*modelCall // by tenant and id
+	keys  map[[4]string]string     // tenant, subject, action, key: id
 }
 
 // modelCall is a call as far as anybody was told of it.
@@ -64,34 +60,26 @@ type modelCall struct {
 type modelRun struct{ owner, action, payload string }
 
 func newSessionModel(begun time.Time) *sessionModel {
-	m := &sessionModel{begun: begun, retention: store.DefaultRetention, calls: map[[2]string]*modelCall{}, keys: map[[4]string]string{}}
+	m := &sessionModel{calls: map[[2]string]*modelCall{}, keys: map[[4]string]string{}}
 	for n := range ids {
 		m.known = append(m.known, scriptedID(begun, n))
 	}
 	return m
 }
 
-func (m *sessionModel) call(tenant, id string) *modelCall {
-	k := [2]string{tenant, id}
-	if m.calls[k] == nil {
-		m.calls[k] = &modelCall{cancel: map[string]bool{}, events: map[uint64]string{}}
-	}
-	return m.calls[k]
-}
-
 // allEnded: each acknowledged call has come to one end. Of mangled ids nobody
 // asked in the end.
-func (m *sessionModel) allEnded() error {
+func (m *sessionModel) allEnded(t require.TestingT) {
 	for k, c := range m.calls {
-		if slices.Contains(m.known, k[1]) && c.stored && c.end == 0 {
-			return fmt.Errorf("call %v of %s was acknowledged, and has no end", k, c.owner)
+		if slices.Contains(m.known, k[1]) && c.stored {
+			require.NotZero(t, c.end, "call %v of %s was acknowledged, and has no end", k, c.owner)
 		}
 	}
-	return nil
 }
 
 // view is what one connection may expect.
 type view struct {
+	t       require.TestingT
 	model   *sessionModel
 	who     auth.Identity
 	expires time.Time // zero: never
@@ -119,10 +107,19 @@ type following struct {
 	reconciled bool
 }
 
+// call is what is known of a call of the tenant's.
+func (v *view) call(id string) *modelCall {
+	k := [2]string{v.who.Tenant, id}
+	if v.model.calls[k] == nil {
+		v.model.calls[k] = &modelCall{cancel: map[string]bool{}, events: map[uint64]string{}}
+	}
+	return v.model.calls[k]
+}
+
 func (v *view) connected(id auth.Identity) {
 	for owed := range v.owed { // what it waited for goes on, or not: nobody is told
 		if !strings.HasPrefix(owed, "ref ") {
-			v.model.call(v.who.Tenant, owed).reconciled = true
+			v.call(owed).reconciled = true
 		}
 	}
 	v.who, v.expires, v.timeless, v.lastReceived = id, id.Expires, false, time.Now()
@@ -134,8 +131,6 @@ var secretOf = map[[2]string]string{
 	{"acme", "ann"}: "secret-2f1c9a", {"acme", "bob"}: "secret-d04b77", {"evil", "ann"}: "secret-83e6f5",
 }
 
-var secrets = regexp.MustCompile(`secret-(2f1c9a|d04b77|83e6f5)`)
-
 // marker is a payload that nobody else may ever see.
 func (v *view) marker(n int) string {
 	return fmt.Sprintf(`"%s/%d"`, secretOf[[2]string{v.who.Tenant, v.who.Subject}], n)
@@ -144,17 +139,13 @@ func (v *view) marker(n int) string {
 func (v *view) expired() bool { return !v.expires.IsZero() && !time.Now().Before(v.expires) }
 
 // mayEnd judges the code that the connection was closed with.
-func (v *view) mayEnd(code int) error {
-	if code == wire.CloseGoingAway && time.Since(v.lastReceived) >= 10*time.Minute {
-		return nil
+func (v *view) mayEnd(code int) {
+	idle := time.Since(v.lastReceived) >= 10*time.Minute
+	expired := v.timeless || !v.expires.IsZero() && !time.Now().Before(v.expires.Add(expiredGrace))
+	if code == wire.CloseGoingAway && idle || code == wire.CloseTokenExpired && expired {
+		return
 	}
-	if code == wire.CloseTokenExpired && v.timeless {
-		return nil
-	}
-	if code == wire.CloseTokenExpired && !v.expires.IsZero() && !time.Now().Before(v.expires.Add(expiredGrace)) {
-		return nil
-	}
-	return fmt.Errorf("a connection was closed with %d", code)
+	require.Fail(v.t, "a connection was closed", "with %d", code)
 }
 
 func (v *view) follow(id string) *following {
@@ -174,13 +165,13 @@ func owedKey(ref, id, otherwise string) string {
 
 // sends notes what a frame asks for, and returns a function that judges, when
 // all has come that comes at once, whether it was answered rightly.
-func (v *view) sends(frame []byte) func() error {
+func (v *view) sends(frame []byte) func() {
 	v.lastReceived = time.Now()
 	v.about, v.last = map[string]bool{}, map[string]wire.ServerMessage{}
 	items, batch, refusal := wire.DecodeClientFrame(bytes.Clone(frame))
 	if refusal != nil {
 		v.owed["nobody"]++
-		return func() error { return v.promptly("nobody") }
+		return func() { v.promptly("nobody") }
 	}
 	v.batch = batch
 	immediate := []string{}
@@ -203,10 +194,10 @@ func (v *view) sends(frame []byte) func() error {
 			immediate = append(immediate, key)
 		}
 		if items[i].Err == nil && m.Type == wire.TypeCancel && !v.expired() {
-			v.model.call(v.who.Tenant, m.ID).cancel[v.who.Subject] = true
+			v.call(m.ID).cancel[v.who.Subject] = true
 		}
 		if items[i].Err == nil && m.Type == wire.TypeRequest && batch {
-			v.model.call(v.who.Tenant, m.ID).several()
+			v.call(m.ID).several()
 			if m.IdempotencyKey != "" {
 				v.model.keys[v.key(m)] = anyID
 			}
@@ -217,17 +208,15 @@ func (v *view) sends(frame []byte) func() error {
 			}
 		}
 	}
-	check := func() error { return nil }
+	check := func() {}
 	if !batch && items[0].Err == nil {
 		check = v.expect(&items[0].Message)
 	}
-	return func() error {
+	return func() {
 		for _, key := range immediate {
-			if err := v.promptly(key); err != nil {
-				return err
-			}
+			v.promptly(key)
 		}
-		return check()
+		check()
 	}
 }
 
@@ -241,75 +230,65 @@ func (c *modelCall) several() {
 
 // promptly: an answer has come, and all others that do not wait for an inline
 // call's end.
-func (v *view) promptly(key string) error {
-	if _, ok := v.last[key]; !ok {
-		return fmt.Errorf("%s is not answered", key)
+func (v *view) promptly(key string) {
+	_, answered := v.last[key]
+	require.True(v.t, answered, "%s is not answered", key)
+	if !slices.Contains(v.model.known, key) {
+		require.Zero(v.t, v.owed[key], "answers for %s are missing", key)
 	}
-	if waits := slices.Contains(v.model.known, key); !waits && v.owed[key] != 0 {
-		return fmt.Errorf("%d answers for %s are missing", v.owed[key], key)
-	}
-	return nil
 }
 
-func (v *view) nothingIsOwed() error {
+func (v *view) nothingIsOwed() {
 	for key, n := range v.owed {
-		if n != 0 {
-			return fmt.Errorf("%d answers for %s never came", n, key)
-		}
+		require.Zero(v.t, n, "answers to %s for %s never came", v.who.Subject, key)
 	}
-	return nil
 }
 
 // receives holds a frame of the server's against all that is known.
-func (v *view) receives(frame []byte) error {
-	for _, secret := range secrets.FindAll(frame, -1) {
-		if string(secret) != secretOf[[2]string{v.who.Tenant, v.who.Subject}] {
-			return fmt.Errorf("%s of %s sees what is not theirs", v.who.Subject, v.who.Tenant)
+func (v *view) receives(frame []byte) {
+	for who, secret := range secretOf {
+		if who != [2]string{v.who.Tenant, v.who.Subject} {
+			require.NotContains(v.t, string(frame), secret, "%s of %s sees what is not theirs", v.who.Subject, v.who.Tenant)
 		}
 	}
 	messages, refused := wire.DecodeServerFrame(frame)
-	if refused != nil {
-		return refused
-	}
+	require.Nil(v.t, refused)
 	for i := range messages {
-		if err := v.receivesOne(&messages[i]); err != nil {
-			return err
-		}
+		v.receivesOne(&messages[i])
 	}
-	return nil
 }
 
-func (v *view) receivesOne(m *wire.ServerMessage) error {
+func (v *view) receivesOne(m *wire.ServerMessage) {
 	switch m.Type {
 	case wire.TypeClosing:
-		return nil
+		return
 	case wire.TypeProgress, wire.TypeChunk, wire.TypeAttempt:
-		return v.event(m.ID, m)
+		v.event(m)
+		return
 	case wire.TypeResult, wire.TypeError:
 		if m.Seq > 0 {
-			return v.event(m.ID, m)
+			v.event(m)
+			return
 		}
 	case wire.TypeLag:
-		return errors.New("lag, although everybody reads")
+		require.Fail(v.t, "lag, although everybody reads")
 	}
 	key := owedKey(m.Ref, cmp.Or(m.For, m.ID), "nobody")
 	if m.Type == wire.TypePong {
 		key = wire.TypePong
 	}
-	if v.owed[key]--; v.owed[key] < 0 {
-		return fmt.Errorf("an answer that nobody asked for, or a second one: %s for %s", m.Type, key)
-	}
-	if v.owed[key] == 0 {
+	require.Positive(v.t, v.owed[key], "an answer that nobody asked for, or a second one: %s for %s", m.Type, key)
+	if v.owed[key]--; v.owed[key] == 0 {
 		delete(v.owed, key)
 	}
-	c := v.model.call(v.who.Tenant, cmp.Or(m.For, m.ID))
+	c := v.call(cmp.Or(m.For, m.ID))
 	v.last[key] = *m
 	switch m.Type {
 	case wire.TypeAck:
 		c.running = nil
 		f := v.follow(m.ID)
 		f.live, f.position = true, max(f.position, 1)
-		return v.storedAs(m.ID)
+		v.storedAs(m.ID)
 	case wire.TypeResult:
 		c.running = nil
 	case wire.TypeError:
@@ -318,7 +297,7 @@ func (v *view) receivesOne(m *wire.ServerMessage) error {
 			c.running = nil
 		}
 	case wire.TypeSnapshot:
-		return v.snapshot(m)
+		v.snapshot(m)
 	case wire.TypeOK:
 		switch q := v.asked[m.Ref]; q.Type {
 		case wire.TypeUnsubscribe:
@@ -330,55 +309,53 @@ func (v *view) receivesOne(m *wire.ServerMessage) error {
 			}
 		}
 	case wire.TypeCalls:
-		return v.list(m)
+		v.list(m)
 	}
-	return nil
 }
 
 // list judges a list: no call of another's, and all of the subject's own that
 // were stored, if no other was asked for.
-func (v *view) list(m *wire.ServerMessage) error {
+func (v *view) list(m *wire.ServerMessage) {
 	listed := map[string]bool{}
 	for i := range m.Calls {
-		listed[m.Calls[i].ID] = true
-		if c := v.model.call(v.who.Tenant, m.Calls[i].ID); !c.stored && !c.reconciled {
-			return fmt.Errorf("%s is listed, and was never acknowledged", m.Calls[i].ID)
-		}
-		if err := v.storedAs(m.Calls[i].ID); err != nil {
-			return err
-		}
+		id := m.Calls[i].ID
+		listed[id] = true
+		c := v.call(id)
+		require.True(v.t, c.stored || c.reconciled, "%s is listed, and was never acknowledged", id)
+		v.storedAs(id)
 	}
 	// In a batch, what stands before it may not be stored yet.
 	if q := v.asked[m.Ref]; v.batch || q.Status != "" || q.Action != "" || q.Limit != 0 || q.Cursor != "" {
-		return nil
+		return
 	}
 	for k, c := range v.model.calls {
-		if k[0] == v.who.Tenant && c.stored && c.owner == v.who.Subject && !listed[k[1]] {
-			return fmt.Errorf("%s is missing in the list", k[1])
+		if k[0] == v.who.Tenant && c.stored && c.owner == v.who.Subject {
+			require.True(v.t, listed[k[1]], "%s is missing in the list", k[1])
 		}
 	}
-	return nil
 }
 
 // storedAs notes that this subject's call was stored.
-func (v *view) storedAs(id string) error {
-	c := v.model.call(v.who.Tenant, id)
-	if c.stored && c.owner != v.who.Subject {
-		return fmt.Errorf("%s is told of a call of %s", v.who.Subject, c.owner)
-	}
+func (v *view) storedAs(id string) {
+	c := v.call(id)
+	v.requireOwned(c)
 	c.stored, c.owner = true, v.who.Subject
-	return nil
+}
+
+// requireOwned checks that a call, if it is stored, is this subject's.
+func (v *view) requireOwned(c *modelCall) {
+	if c.stored {
+		require.Equal(v.t, c.owner, v.who.Subject, "it is told of another's call")
+	}
 }
 
 // snapshot judges a page.
-func (v *view) snapshot(m *wire.ServerMessage) error {
-	if err := v.storedAs(m.ID); err != nil {
-		return err
-	}
-	c := v.model.call(v.who.Tenant, m.ID)
+func (v *view) snapshot(m *wire.ServerMessage) {
+	v.storedAs(m.ID)
+	c := v.call(m.ID)
 	c.running = nil
-	if c.action != "" && c.action != m.Action {
-		return fmt.Errorf("a call of %s is one of %s", c.action, m.Action)
+	if c.action != "" {
+		require.Equal(v.t, c.action, m.Action)
 	}
 	position := uint64(0)
 	if q := v.asked[m.Ref]; m.Ref != "" && q.Type == wire.TypeSubscribe && m.Recovered == nil {
@@ -386,81 +363,66 @@ func (v *view) snapshot(m *wire.ServerMessage) error {
 	}
 	for i := range m.Events {
 		e := &m.Events[i]
-		if e.Seq != position+1 && !(e.Type == wire.TypeAttempt && e.From <= position+1 && position < e.Seq) {
-			return fmt.Errorf("a page has %d behind %d", e.Seq, position)
-		}
+		replaces := e.Type == wire.TypeAttempt && e.From <= position+1 && position < e.Seq
+		require.True(v.t, e.Seq == position+1 || replaces, "a page has %d behind %d", e.Seq, position)
 		position = e.Seq
-		if err := v.notified(c, e); err != nil {
-			return err
-		}
+		v.notified(c, e)
 	}
-	if *m.More || position != m.LastSeq {
-		return fmt.Errorf("a page ends at %d, the stream at %d", position, m.LastSeq)
-	}
+	require.False(v.t, *m.More)
+	require.Equal(v.t, m.LastSeq, position, "the page ends where the stream does")
 	f := v.follow(m.ID)
 	f.position, f.live = max(f.position, position), m.Status == "queued" || m.Status == "running"
 	f.reconciled = f.reconciled && v.batch
-	if !f.live && c.end == 0 && position > 0 && len(m.Events) > 0 {
-		return errors.New("the page of an ended call has no end")
+	if !f.live && position > 0 && len(m.Events) > 0 {
+		require.NotZero(v.t, c.end, "the page of an ended call has no end")
 	}
-	return nil
 }
 
 // event judges what comes live.
-func (v *view) event(id string, m *wire.ServerMessage) error {
-	f := v.follow(id)
-	if !f.live && !v.about[id] && !f.reconciled {
-		return fmt.Errorf("it is told %s of %s, which it does not follow", m.Type, id)
-	}
-	c := v.model.call(v.who.Tenant, id)
-	if c.stored && c.owner != v.who.Subject {
-		return fmt.Errorf("it is told of a call of %s", c.owner)
-	}
+func (v *view) event(m *wire.ServerMessage) {
+	f, c := v.follow(m.ID), v.call(m.ID)
+	require.True(v.t, f.live || v.about[m.ID] || f.reconciled, "it is told %s of %s, which it does not follow", m.Type, m.ID)
+	v.requireOwned(c)
 	if m.Seq == 0 { // progress
-		return nil
+		return
 	}
-	if err := v.notified(c, m); err != nil {
-		return err
-	}
+	v.notified(c, m)
 	switch next := f.position + 1; {
 	case m.Seq < next:
 	case m.Seq == next, m.Type == wire.TypeAttempt && m.From <= next:
 		f.position = m.Seq
-	case f.live && !f.reconciled:
-		return fmt.Errorf("event %d of %s came behind %d: a hole", m.Seq, id, f.position)
+	default:
+		require.False(v.t, f.live && !f.reconciled, "event %d of %s came behind %d: a hole", m.Seq, m.ID, f.position)
 	}
 	if m.Seq == c.end {
 		f.live = false
 	}
-	return nil
 }
 
 // misses: whoever follows a stream live has been told of all that anybody was.
-func (v *view) misses() error {
+func (v *view) misses() {
 	for id, f := range v.follows {
-		for seq := range v.model.call(v.who.Tenant, id).events {
-			if f.live && !f.reconciled && seq > f.position {
-				return fmt.Errorf("it follows %s, and was not told of event %d", id, seq)
-			}
+		if !f.live || f.reconciled {
+			continue
+		}
+		for seq := range v.call(id).events {
+			require.LessOrEqual(v.t, seq, f.position, "it follows %s, and was not told of an event", id)
 		}
 	}
-	return nil
 }
 
-// told: an event is the same whoever is told of it, and there is one end.
-func (v *view) notified(c *modelCall, e *wire.ServerMessage) error {
+// notified: an event is the same whoever is told of it, and there is one end.
+func (v *view) notified(c *modelCall, e *wire.ServerMessage) {
 	text := fmt.Sprintf("%s %d %d %d %s %s %s", e.Type, e.Attempt, e.Keep, e.From, e.Code, e.Data, e.Payload)
-	if before, ok := c.events[e.Seq]; ok && before != text {
-		return fmt.Errorf("event %d was %q, and is %q", e.Seq, before, text)
+	if before, ok := c.events[e.Seq]; ok {
+		require.Equal(v.t, before, text, "event %d has changed", e.Seq)
 	}
 	c.events[e.Seq] = text
-	if e.Type == wire.TypeResult || e.Type == wire.TypeError {
-		if c.end != 0 && c.end != e.Seq {
-			return fmt.Errorf("a second end: %d and %d", c.end, e.Seq)
-		}
-		c.end, c.ended = e.Seq, true
-	} else if c.end != 0 && e.Seq > c.end {
-		return fmt.Errorf("event %d behind the end %d", e.Seq, c.end)
+	isEnd := e.Type == wire.TypeResult || e.Type == wire.TypeError
+	if c.end != 0 {
+		require.True(v.t, e.Seq < c.end && !isEnd || e.Seq == c.end, "%s %d although %d is the end", e.Type, e.Seq, c.end)
 	}
-	return nil
+	if isEnd {
+		c.end, c.ended = e.Seq, true
+	}
 }

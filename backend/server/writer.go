@@ -30,15 +30,6 @@ func (c *connection) Close(_ context.Context, _ deliver.Address, code int) {
 	_ = c.ws.SetReadDeadline(time.Now().Add(closeTimeout))
 }
 
-// drain sends what waits in an outbox.
-type drain struct {
-	ctx context.Context
-	out *deliver.Outbox
-}
-
-// run implements task.
-func (d *drain) run() { _ = d.out.Drain(d.ctx) }
-
 // send sends a direct answer.
 func (c *connection) send(m *wire.ServerMessage) {
 	if c.queue(m) {

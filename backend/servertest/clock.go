@@ -8,14 +8,15 @@ import (
 // clock is the gateway's clock: it runs as time.Now does, and can be advanced. It
 // is safe for concurrent use.
 type clock struct {
-	mu     sync.Mutex
-	ahead  time.Duration
-	timers map[*timer]bool
-	closed bool
 	// running counts the timers whose functions run.
 	running sync.WaitGroup
 	// advancing is held while the clock is advanced.
 	advancing sync.Mutex
+
+	mu     sync.Mutex
+	ahead  time.Duration
+	timers map[*timer]bool
+	closed bool
 }
 
 // timer calls onTimer once, unless it is stopped before.
@@ -40,43 +41,42 @@ func (c *clock) after(d time.Duration, onTimer func()) *timer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := &timer{c: c, at: time.Now().Add(c.ahead + d), onTimer: onTimer}
-	if c.closed {
-		return t
+	if !c.closed {
+		c.timers[t] = true
+		t.timer = time.AfterFunc(d, t.fire)
 	}
-	c.timers[t] = true
-	t.timer = time.AfterFunc(d, func() {
-		if c.claim(t) {
-			defer c.running.Done()
-			onTimer()
-		}
-	})
 	return t
 }
 
-// claim reports whether the caller is to call onTimer. If so, the caller calls
-// running.Done afterwards.
-func (c *clock) claim(t *timer) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.timers[t] {
+// remove removes the timer, and reports whether it was still waiting. The caller
+// holds the clock's lock.
+func (t *timer) remove() bool {
+	if !t.c.timers[t] {
 		return false
 	}
-	delete(c.timers, t)
+	delete(t.c.timers, t)
 	t.timer.Stop()
-	c.running.Add(1)
 	return true
 }
 
 // stop removes a timer whose function has not started.
 func (t *timer) stop() {
-	if t == nil {
-		return
-	}
 	t.c.mu.Lock()
 	defer t.c.mu.Unlock()
-	if t.c.timers[t] {
-		delete(t.c.timers, t)
-		t.timer.Stop()
+	t.remove()
+}
+
+// fire calls onTimer, unless the timer was stopped or has fired.
+func (t *timer) fire() {
+	t.c.mu.Lock()
+	waiting := t.remove()
+	if waiting {
+		t.c.running.Add(1)
+	}
+	t.c.mu.Unlock()
+	if waiting {
+		defer t.c.running.Done()
+		t.onTimer()
 	}
 }
 
@@ -86,19 +86,14 @@ func (c *clock) advance(d time.Duration) {
 	c.advancing.Lock()
 	defer c.advancing.Unlock()
 	end := c.now().Add(d)
-	for {
-		t := c.advanceToNext(end)
-		if t == nil {
-			return
-		}
-		t.onTimer()
-		c.running.Done()
+	for t := c.moveToNext(end); t != nil; t = c.moveToNext(end) {
+		t.fire()
 	}
 }
 
-// advanceToNext moves the clock to the next timer that is due until end, and
-// returns the timer, claimed; if there is none, it moves to end and returns nil.
-func (c *clock) advanceToNext(end time.Time) *timer {
+// moveToNext moves the clock to the next timer that is due until end, and returns
+// the timer; if there is none, it moves to end and returns nil.
+func (c *clock) moveToNext(end time.Time) *timer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var next *timer
@@ -108,15 +103,10 @@ func (c *clock) advanceToNext(end time.Time) *timer {
 			next, to = t, t.at
 		}
 	}
-	if next != nil {
-		delete(c.timers, next)
-		next.timer.Stop()
-		c.running.Add(1)
-	}
 	if by := to.Sub(time.Now().Add(c.ahead)); by > 0 {
 		c.ahead += by
 		for t := range c.timers {
-			if left := t.at.Sub(to); left > 0 { // earlier ones are advanced to
+			if left := t.at.Sub(to); left > 0 { // the caller fires the others
 				t.timer.Reset(left)
 			}
 		}
@@ -129,9 +119,8 @@ func (c *clock) close() {
 	c.mu.Lock()
 	c.closed = true
 	for t := range c.timers {
-		t.timer.Stop()
+		t.remove()
 	}
-	clear(c.timers)
 	c.mu.Unlock()
 	c.running.Wait()
 }

@@ -25,25 +25,18 @@ type connection struct {
 	lastReceived time.Time // when the client's last message arrived
 	// silent means that the connection is half-open: neither side receives
 	// anything, and neither is notified.
-	silent                bool
-	clientOver, clientEnd bool // its reading has ended; it is being closed
-	serverOver            bool
-	limit                 *timer
-	late                  map[*timer]bool
-	held                  map[*endpoint]*heldFrame
-}
-
-// heldFrame is a frame that waits to be overtaken.
-type heldFrame struct {
-	parcel parcel
-	timer  *timer
+	silent    bool
+	clientEnd bool // the client's connection is being closed
+	limit     *timer
+	late      int // frames and closes that are delayed
 }
 
 func newConnection(g *Gateway, n int, client, server *websocket.Conn, since time.Time, v verdict) *connection {
 	c := &connection{
-		g: g, n: n, client: newEndpoint(FromClient, client), server: newEndpoint(FromServer, server), since: since, lastReceived: since,
-		late: map[*timer]bool{}, held: map[*endpoint]*heldFrame{},
+		g: g, n: n, client: newEndpoint(FromClient, client), server: newEndpoint(FromServer, server),
+		since: since, lastReceived: since,
 	}
+	c.client.peer, c.server.peer = c.server, c.client
 	if v.fault == NotYet {
 		c.early = since.Add(g.options.NotYet)
 	}
@@ -79,16 +72,8 @@ func (c *connection) quiet() bool {
 	return c.silent
 }
 
-func (c *connection) other(e *endpoint) *endpoint {
-	if e == c.client {
-		return c.server
-	}
-	return c.client
-}
-
 // readFrames reads what one side sends.
 func (c *connection) readFrames(from *endpoint) {
-	to := c.other(from)
 	for {
 		kind, data, err := from.ws.ReadMessage()
 		if err != nil {
@@ -96,8 +81,8 @@ func (c *connection) readFrames(from *endpoint) {
 			c.ended(from, codeOf(err))
 			return
 		}
-		c.handleFrame(from, to, parcel{kind: kind, data: data})
-		to.awaitCapacity()
+		c.handleFrame(from, parcel{kind: kind, data: data})
+		from.peer.awaitCapacity()
 	}
 }
 
@@ -112,8 +97,8 @@ func (c *connection) alreadyLost(from *endpoint) (fault Fault, note string, lost
 		return HalfOpen, "", true
 	case from == c.client:
 		c.lastReceived = now
-		return "", "the server is gone", c.serverOver
-	case c.clientOver || c.clientEnd:
+		return "", "the server is gone", c.server.over
+	case c.client.over || c.clientEnd:
 		return "", "the client is gone; the server learns of it", true
 	case now.Before(c.early):
 		return NotYet, "", true
@@ -122,7 +107,7 @@ func (c *connection) alreadyLost(from *endpoint) (fault Fault, note string, lost
 }
 
 // handleFrame chooses a fault for a frame and applies it.
-func (c *connection) handleFrame(from, to *endpoint, p parcel) {
+func (c *connection) handleFrame(from *endpoint, p parcel) {
 	from.frames++
 	holds := inspect(p.data)
 	entry := Entry{Conn: c.n, From: from.side, Frame: from.frames, What: holds.String(), Bytes: len(p.data)}
@@ -134,101 +119,64 @@ func (c *connection) handleFrame(from, to *endpoint, p parcel) {
 		}
 		return
 	}
-	v, done := c.g.chooseFault(&occasion{at: atFrame, conn: c.n, from: from.side, n: from.frames, holds: holds})
+	v := c.g.chooseFault(&occasion{at: atFrame, conn: c.n, from: from.side, n: from.frames, holds: holds})
 	entry.Fault = v.fault
 	if v.fault == Delay {
-		entry.Note = fmt.Sprintf("by %v", randomPart(c.g.options.Delay, v))
+		entry.Note = fmt.Sprintf("by %v", v.partOf(c.g.options.Delay))
 	}
 	c.g.addEntry(&entry)
-	c.apply(v, from, to, p)
-	done()
+	c.apply(v, from, p)
+	v.done()
 }
 
 // apply applies a fault, or none.
-func (c *connection) apply(v verdict, from, to *endpoint, p parcel) {
+func (c *connection) apply(v verdict, from *endpoint, p parcel) {
+	to := from.peer
 	switch v.fault {
 	case Lose:
 	case Double:
-		c.deliver(to, p)
-		c.deliver(to, p)
+		to.deliver(p)
+		to.deliver(p)
 	case Overtake:
-		c.holdBack(to, p)
+		if to.hold(&p) {
+			c.g.clock.after(c.g.options.Hold, func() { to.release(&p) })
+			return
+		}
+		to.deliver(p) // it is the one that overtakes
 	case Delay:
-		c.later(randomPart(c.g.options.Delay, v), func() { to.enqueue(p) })
+		c.later(v.partOf(c.g.options.Delay), func() { to.enqueue(p) })
 	case Foreign:
-		c.deliver(c.client, parcel{kind: websocket.TextMessage, data: c.g.foreign(c.n, from.frames)})
+		c.client.deliver(parcel{kind: websocket.TextMessage, data: c.g.foreign(c.n, from.frames)})
 	case Cut:
 		c.cutClient()
 	case GoAway:
-		c.deliver(to, p)
+		to.deliver(p)
 		c.goAway()
 	case HalfOpen:
 		c.fallSilent()
 	default:
-		c.deliver(to, p)
+		to.deliver(p)
 	}
 }
 
-// randomPart returns the randomly chosen part of a duration.
-func randomPart(of time.Duration, v verdict) time.Duration {
-	return time.Duration(float64(of) * v.part).Round(time.Millisecond)
-}
-
-// deliver forwards a frame, and after it the one that it has overtaken.
-func (c *connection) deliver(to *endpoint, p parcel) {
-	to.enqueue(p)
-	c.release(to, nil)
-}
-
-// holdBack holds a frame until the next one has overtaken it. If a frame is held
-// already, this is the next one.
-func (c *connection) holdBack(to *endpoint, p parcel) {
-	c.mu.Lock()
-	if c.held[to] != nil {
-		c.mu.Unlock()
-		c.deliver(to, p)
-		return
-	}
-	h := &heldFrame{parcel: p}
-	c.held[to] = h
-	h.timer = c.g.clock.after(c.g.options.Hold, func() { c.release(to, h) })
-	c.mu.Unlock()
-}
-
-// release sends the frame that is held back, if it is h or h is nil.
-func (c *connection) release(to *endpoint, h *heldFrame) {
-	c.mu.Lock()
-	waits := c.held[to]
-	if waits == nil || h != nil && waits != h {
-		c.mu.Unlock()
-		return
-	}
-	delete(c.held, to)
-	c.mu.Unlock()
-	waits.timer.stop()
-	to.enqueue(waits.parcel)
-}
-
-// later calls do after d, unless the connection has ended by then.
+// later calls do, which must not block, after d, unless the connection is half-open
+// by then.
 func (c *connection) later(d time.Duration, do func()) {
 	c.mu.Lock()
-	if len(c.late) >= maxLate {
-		c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.late >= maxLate {
 		do()
 		return
 	}
-	defer c.mu.Unlock()
-	var t *timer
-	t = c.g.clock.after(d, func() {
+	c.late++
+	c.g.clock.after(d, func() {
 		c.mu.Lock()
-		delete(c.late, t)
-		silent := c.silent
-		c.mu.Unlock()
-		if !silent {
+		defer c.mu.Unlock()
+		c.late--
+		if !c.silent {
 			do()
 		}
 	})
-	c.late[t] = true
 }
 
 // cutClient ends the client's connection without a close frame.
@@ -254,77 +202,62 @@ func (c *connection) fallSilent() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.silent = true
-	for to, h := range c.held {
-		h.timer.stop()
-		delete(c.held, to)
-	}
+	c.client.dropHeld()
+	c.server.dropHeld()
 }
 
 // ended handles the end of one side, and notifies the other.
 func (c *connection) ended(e *endpoint, code int) {
 	c.mu.Lock()
-	alreadyEnded := c.serverOver
-	if e == c.client {
-		c.clientOver = true
-	} else {
-		alreadyEnded = c.clientOver
-		c.serverOver = true
-	}
-	over, silent := c.clientOver && c.serverOver, c.silent
+	e.over = true
+	bothEnded, silent := e.peer.over, c.silent
 	c.mu.Unlock()
-	entry := Entry{Conn: c.n, From: e.side, What: "close", Note: "without t close frame"}
+	entry := Entry{Conn: c.n, From: e.side, What: "close", Note: "without a close frame"}
 	if code != 0 {
 		entry.Note = fmt.Sprintf("code %d", code)
 	}
 	switch {
-	case alreadyEnded:
+	case bothEnded:
 		entry.Note += "; both sides have ended"
 		c.g.addEntry(&entry)
+		c.finish()
 	case silent:
 		entry.Fault = HalfOpen
 		c.g.addEntry(&entry)
 	default:
 		c.notifyOther(e, code, &entry)
 	}
-	if over {
-		c.finish()
-	}
 }
 
 // notifyOther notifies the other side that one has ended: at once, late, or never.
 func (c *connection) notifyOther(e *endpoint, code int, entry *Entry) {
-	other := c.other(e)
-	v, done := c.g.chooseFault(&occasion{at: atClose, conn: c.n, from: e.side, n: 1})
-	if v.fault != "" && c.g.crowded() {
+	v := c.g.chooseFault(&occasion{at: atClose, conn: c.n, from: e.side, n: 1})
+	if v.fault != "" && c.g.count(false) > maxUnnoticed {
 		v.fault = ""
 	}
 	entry.Fault = v.fault
-	lag := randomPart(c.g.options.CloseLag, v)
+	lag := v.partOf(c.g.options.CloseLag)
 	if v.fault == LateClose {
 		entry.Note += fmt.Sprintf("; notified %v later", lag)
 	}
 	c.g.addEntry(entry)
 	switch {
 	case v.fault == LateClose:
-		c.later(lag, func() { other.enqueueClose(code) })
+		c.later(lag, func() { e.peer.enqueueClose(code) })
 	case v.fault == LoseClose && e == c.server:
 		c.cutClient()
 	case v.fault == LoseClose:
 	default:
-		other.enqueueClose(code)
+		e.peer.enqueueClose(code)
 	}
-	done()
+	v.done()
 }
 
-// finish releases a connection when both sides have ended.
+// finish releases the connection when both sides have ended.
 func (c *connection) finish() {
 	c.mu.Lock()
-	c.limit.stop()
-	for t := range c.late {
-		t.stop()
-	}
-	for _, h := range c.held {
-		h.timer.stop()
+	if c.limit != nil {
+		c.limit.stop()
 	}
 	c.mu.Unlock()
 	c.g.remove(c)
@@ -341,13 +274,13 @@ func (c *connection) watch() {
 		at, why = life, "at the end of its life"
 	}
 	if at.After(now) {
-		if !c.clientOver || !c.serverOver {
+		if !c.client.over || !c.server.over {
 			c.limit = c.g.clock.after(at.Sub(now), c.watch)
 		}
 		c.mu.Unlock()
 		return
 	}
-	unseen := c.silent || c.clientOver
+	unseen := c.silent || c.client.over
 	c.mu.Unlock()
 	c.g.addEntry(&Entry{Conn: c.n, From: FromClient, What: "close", Note: "by the gateway: " + why})
 	if unseen { // the client receives nothing any more
@@ -367,5 +300,5 @@ func (c *connection) abort() {
 func (c *connection) connected() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.clientOver
+	return !c.client.over
 }

@@ -29,16 +29,18 @@ const (
 type endpoint struct {
 	side Side
 	ws   *websocket.Conn
+	peer *endpoint // the other side
 	// frames counts what came; the reader's alone.
 	frames int
+	// over is set when its reading has ended. The connection's lock guards it.
+	over bool
 
 	mu      sync.Mutex
+	changed *sync.Cond // signals changes of the queue, and the end
 	queue   []parcel
 	bytes   int
+	held    *parcel // waits to be overtaken
 	closed  bool
-	wake    chan struct{} // holds one when there is something to write
-	drained chan struct{} // closed when the queue has capacity; nil: no goroutine waits
-	gone    chan struct{} // closed when closed is set
 }
 
 // parcel is a message to write, or the close of the connection.
@@ -51,21 +53,25 @@ type parcel struct {
 }
 
 func newEndpoint(side Side, ws *websocket.Conn) *endpoint {
-	return &endpoint{side: side, ws: ws, wake: make(chan struct{}, 1), gone: make(chan struct{})}
+	e := &endpoint{side: side, ws: ws}
+	e.changed = sync.NewCond(&e.mu)
+	return e
 }
 
 // enqueue queues a parcel for writing. It does not block; after close it does
 // nothing.
 func (e *endpoint) enqueue(p parcel) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.add(p)
+}
+
+// add is enqueue for a caller that holds the lock.
+func (e *endpoint) add(p parcel) {
 	if !e.closed {
 		e.queue = append(e.queue, p)
 		e.bytes += len(p.data)
-	}
-	e.mu.Unlock()
-	select {
-	case e.wake <- struct{}{}:
-	default:
+		e.changed.Broadcast()
 	}
 }
 
@@ -73,76 +79,95 @@ func (e *endpoint) enqueue(p parcel) {
 // close frame.
 func (e *endpoint) enqueueClose(code int) { e.enqueue(parcel{last: true, code: code}) }
 
-// dequeue returns the next parcel; ok is false when there is none.
+// deliver queues a parcel, and after it the one that it has overtaken.
+func (e *endpoint) deliver(p parcel) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.add(p)
+	if e.held != nil {
+		e.add(*e.held)
+		e.held = nil
+	}
+}
+
+// hold holds a parcel until another one has overtaken it, and reports whether it
+// does: no other one may be held.
+func (e *endpoint) hold(p *parcel) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.held != nil {
+		return false
+	}
+	e.held = p
+	return true
+}
+
+// release queues a parcel if it is still held.
+func (e *endpoint) release(p *parcel) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.held == p {
+		e.add(*p)
+		e.held = nil
+	}
+}
+
+// dropHeld drops the parcel that is held.
+func (e *endpoint) dropHeld() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held = nil
+}
+
+// dequeue waits for the next parcel; ok is false after close.
 func (e *endpoint) dequeue() (p parcel, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.queue) == 0 {
-		e.queue = nil
+	for len(e.queue) == 0 && !e.closed {
+		e.changed.Wait()
+	}
+	if e.closed {
 		return p, false
 	}
 	p = e.queue[0]
 	e.queue[0] = parcel{}
 	e.queue = e.queue[1:]
 	e.bytes -= len(p.data)
-	if e.drained != nil && e.bytes <= maxQueuedBytes {
-		close(e.drained)
-		e.drained = nil
-	}
+	e.changed.Broadcast()
 	return p, true
 }
 
-// awaitCapacity waits until the queue has capacity.
+// awaitCapacity waits until the queue has capacity, or the endpoint is closed.
 func (e *endpoint) awaitCapacity() {
 	e.mu.Lock()
-	if e.closed || e.bytes <= maxQueuedBytes {
-		e.mu.Unlock()
-		return
+	defer e.mu.Unlock()
+	for e.bytes > maxQueuedBytes && !e.closed {
+		e.changed.Wait()
 	}
-	if e.drained == nil {
-		e.drained = make(chan struct{})
-	}
-	drained := e.drained
-	e.mu.Unlock()
-	<-drained
 }
 
 // close drops the queue, and ends the writing.
 func (e *endpoint) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
-		return
-	}
-	e.closed, e.queue, e.bytes = true, nil, 0
-	if e.drained != nil {
-		close(e.drained)
-		e.drained = nil
-	}
-	close(e.gone)
+	e.closed, e.queue, e.held = true, nil, nil
+	e.changed.Broadcast()
 }
 
 // write writes the queue until the endpoint is closed.
 func (e *endpoint) write() {
 	for {
-		select {
-		case <-e.wake:
-		case <-e.gone:
+		p, ok := e.dequeue()
+		switch {
+		case !ok:
+			return
+		case p.last:
+			e.sendClose(p.code)
 			return
 		}
-		for {
-			p, ok := e.dequeue()
-			if !ok {
-				break
-			}
-			if p.last {
-				e.sendClose(p.code)
-				return
-			}
-			if err := e.writeMessage(&p); err != nil {
-				e.disconnect()
-				return
-			}
+		if err := e.writeMessage(&p); err != nil {
+			e.disconnect()
+			return
 		}
 	}
 }
@@ -166,27 +191,18 @@ func (e *endpoint) writeMessage(p *parcel) error {
 }
 
 // sendClose sends a close frame; the reader waits up to closeWait for its answer.
+// Without a code it disconnects.
 func (e *endpoint) sendClose(code int) {
-	if code == 0 {
-		e.disconnect()
-		return
+	text := ""
+	if code == wire.CloseGoingAway {
+		text = "Going away" // as API Gateway does
 	}
 	deadline := time.Now().Add(closeWait)
-	err := e.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, closeText(code)), deadline)
-	if err == nil {
-		err = e.ws.SetReadDeadline(deadline)
-	}
-	if err != nil {
+	if code == 0 ||
+		e.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), deadline) != nil ||
+		e.ws.SetReadDeadline(deadline) != nil {
 		e.disconnect()
 	}
-}
-
-// closeText returns the reason that API Gateway sends with the code.
-func closeText(code int) string {
-	if code == wire.CloseGoingAway {
-		return "Going away"
-	}
-	return ""
 }
 
 // disconnect ends the network connection without a close frame.

@@ -1,4 +1,4 @@
-package servertest_test
+package servertest
 
 import (
 	"bytes"
@@ -16,21 +16,14 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
-	"github.com/pay-theory/streamer/backend/servertest"
 	"github.com/stretchr/testify/require"
-)
-
-const (
-	fromClient = servertest.FromClient
-	fromServer = servertest.FromServer
 )
 
 // Without faults the gateway changes nothing, and the log has no faults.
 func TestNoFaults(t *testing.T) {
-	s := servertest.New(t, router(), nil)
+	s := New(t, router(), nil)
 	p := dial(t, s)
-	id := wire.NewID()
-	p.send(`{"type":"request","id":"%s","action":"emit","payload":{"chunks":3},"mode":"async"}`, id)
+	id := p.request(`"action":"emit","payload":{"chunks":3}`)
 	require.Equal(t, `{"chunks":3,"attempt":1}`, string(p.next(wire.TypeResult).Payload))
 	require.Empty(t, faults(s))
 	require.Equal(t, 1, s.Connections())
@@ -46,23 +39,22 @@ func TestNoFaults(t *testing.T) {
 // only this fault, and so does the log.
 func TestFramesHaveFaults(t *testing.T) {
 	for _, c := range []struct {
-		fault servertest.Fault
-		side  servertest.Side
+		fault Fault
+		side  Side
 		want  string
 	}{
-		{servertest.Lose, fromClient, "1 3"},
-		{servertest.Lose, fromServer, "1 3"},
-		{servertest.Double, fromClient, "1 2 2 3"},
-		{servertest.Double, fromServer, "1 2 2 3"},
-		{servertest.Overtake, fromClient, "1 3 2"},
-		{servertest.Overtake, fromServer, "1 3 2"},
-		{servertest.Delay, fromClient, "1 3 2"},
-		{servertest.Delay, fromServer, "1 3 2"},
+		{Lose, FromClient, "1 3"},
+		{Lose, FromServer, "1 3"},
+		{Double, FromClient, "1 2 2 3"},
+		{Double, FromServer, "1 2 2 3"},
+		{Overtake, FromClient, "1 3 2"},
+		{Overtake, FromServer, "1 3 2"},
+		{Delay, FromClient, "1 3 2"},
+		{Delay, FromServer, "1 3 2"},
 	} {
 		t.Run(string(c.fault)+" "+string(c.side), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := servertest.New(t, router(), &servertest.Options{Pipes: true, Seed: 4})
-				applied := s.Next(c.fault, c.side, servertest.Skip(1))
+			inBubble(t, &Options{Seed: 4, Hold: time.Hour}, func(t *testing.T, s *Server) {
+				applied := s.Next(c.fault, c.side, Skip(1))
 				p := dial(t, s)
 				for _, ref := range strings.Fields("1 2 3") {
 					p.seal(ref)
@@ -70,7 +62,7 @@ func TestFramesHaveFaults(t *testing.T) {
 				}
 				require.Equal(t, c.want, p.refs(len(strings.Fields(c.want))))
 				done(t, applied)
-				what := map[servertest.Side]string{fromClient: "client's seal", fromServer: "server's error"}[c.side]
+				what := map[Side]string{FromClient: "client's seal", FromServer: "server's error"}[c.side]
 				require.Equal(t, []string{string(c.fault) + ": " + what}, faults(s))
 				p.list("4")
 				require.Equal(t, "4", p.refs(1), "no other answer arrives, and no other fault occurs")
@@ -82,15 +74,13 @@ func TestFramesHaveFaults(t *testing.T) {
 // A frame that no other overtakes arrives after Hold; a delayed one after its
 // delay.
 func TestLateFramesArrive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Hold: 3 * time.Second, Delay: time.Minute})
+	inBubble(t, &Options{Hold: 3 * time.Second, Delay: time.Minute}, func(t *testing.T, s *Server) {
 		p := dial(t, s)
-		s.Next(servertest.Overtake, fromServer)
+		s.Next(Overtake, FromServer)
 		start := time.Now()
-		p.list("1")
-		require.Equal(t, "1", p.refs(1))
+		p.requireAnswer("1")
 		require.Equal(t, 3*time.Second, time.Since(start))
-		s.Next(servertest.Delay, fromServer)
+		s.Next(Delay, FromServer)
 		p.list("2")
 		synctest.Wait()
 		require.Empty(t, p.frames)
@@ -104,20 +94,19 @@ func TestLateFramesArrive(t *testing.T) {
 // A gateway's own error has no type; the client's frame was not handled, the
 // server's was.
 func TestForeignFrames(t *testing.T) {
-	for _, side := range []servertest.Side{fromClient, fromServer} {
+	for _, side := range []Side{FromClient, FromServer} {
 		t.Run(string(side), func(t *testing.T) {
-			s := servertest.New(t, router(), nil)
+			s := New(t, router(), nil)
 			p := dial(t, s)
-			s.Next(servertest.Foreign, side)
-			id := wire.NewID()
-			p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
+			s.Next(Foreign, side)
+			id := p.request(`"action":"echo","payload":1`)
 			m := typeless(t, p.frame())
 			require.Equal(t, "Internal server error", m["message"])
 			require.NotEmpty(t, m["connectionId"])
 			require.NotEmpty(t, m["requestId"])
 			require.NotContains(t, m, "type")
 			p.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
-			if side == fromClient {
+			if side == FromClient {
 				require.Equal(t, wire.CodeNotFound, p.next(wire.TypeError).Code)
 			} else {
 				require.Equal(t, id, p.next(wire.TypeSnapshot).ID)
@@ -130,23 +119,21 @@ func TestForeignFrames(t *testing.T) {
 // The connection ends at the frame: without a close frame and without the frame, or
 // with 1001 after it.
 func TestConnectionsEndWithAFrame(t *testing.T) {
-	for _, side := range []servertest.Side{fromClient, fromServer} {
-		synctest.Test(t, func(t *testing.T) {
-			s := servertest.New(t, router(), &servertest.Options{Pipes: true})
+	for _, side := range []Side{FromClient, FromServer} {
+		inBubble(t, &Options{}, func(t *testing.T, s *Server) {
 			p := dial(t, s)
-			applied := s.Next(servertest.Cut, side)
-			id := wire.NewID()
-			p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, id)
+			applied := s.Next(Cut, side)
+			id := p.request(`"action":"echo","payload":1`)
 			require.Equal(t, websocket.CloseAbnormalClosure, p.end())
 			require.Zero(t, p.drained)
 			done(t, applied)
 			synctest.Wait()
-			want := map[servertest.Side]string{fromClient: wire.CodeNotFound, fromServer: "succeeded"}[side]
+			want := map[Side]string{FromClient: wire.CodeNotFound, FromServer: "succeeded"}[side]
 			require.Equal(t, want, statusOf(t, s, id))
 			p = dial(t, s)
-			s.Next(servertest.GoAway, side)
+			s.Next(GoAway, side)
 			p.list("2")
-			if side == fromServer {
+			if side == FromServer {
 				require.Equal(t, "2", p.refs(1))
 			}
 			require.Equal(t, wire.CloseGoingAway, p.end())
@@ -157,7 +144,7 @@ func TestConnectionsEndWithAFrame(t *testing.T) {
 
 // Manual faults apply to all connections at the time; later ones are not affected.
 func TestAllConnectionsByHand(t *testing.T) {
-	s := servertest.New(t, router(), nil)
+	s := New(t, router(), nil)
 	first, second := dial(t, s), dial(t, s)
 	s.CutAll()
 	require.Equal(t, websocket.CloseAbnormalClosure, first.end())
@@ -166,28 +153,30 @@ func TestAllConnectionsByHand(t *testing.T) {
 	s.GoAwayAll()
 	require.Equal(t, wire.CloseGoingAway, third.end())
 	fourth := dial(t, s)
-	fourth.list("1")
-	require.Equal(t, "1", fourth.refs(1))
+	fourth.requireAnswer("1")
 }
 
 // A half-open connection receives nothing, not even a pong; the server is notified
 // after ten idle minutes.
 func TestHalfOpen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true})
+	inBubble(t, &Options{}, func(t *testing.T, s *Server) {
 		p := dial(t, s)
 		pongs := 0
 		p.ws.SetPongHandler(func(string) error { pongs++; return nil })
-		id := wire.NewID()
-		p.send(`{"type":"request","id":"%s","action":"wait","mode":"async","cancelAfterMs":0}`, id)
+		id := p.request(`"action":"wait","cancelAfterMs":0`)
 		p.next(wire.TypeChunk)
 		require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
 		synctest.Wait()
 		require.Equal(t, 1, pongs)
-		s.Next(servertest.HalfOpen, fromClient)
+		s.Next(Delay, FromServer)
+		s.Next(Overtake, FromServer)
+		for range 2 { // their answers are late, and do not arrive any more
+			p.list("r")
+			synctest.Wait()
+		}
+		s.Next(HalfOpen, FromClient)
 		p.list("r")
-		unheard := wire.NewID()
-		p.send(`{"type":"request","id":"%s","action":"echo","payload":1,"mode":"async"}`, unheard)
+		unheard := p.request(`"action":"echo","payload":1`)
 		for range 10 {
 			p.list("r")
 			require.NoError(t, p.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second)))
@@ -207,15 +196,13 @@ func TestHalfOpen(t *testing.T) {
 }
 
 // statusOf returns the status of a call, or not_found, over a new connection.
-func statusOf(t *testing.T, s *servertest.Server, id string) string {
+func statusOf(t *testing.T, s *Server, id string) string {
 	t.Helper()
 	p := dial(t, s)
 	p.send(`{"type":"subscribe","ref":"r","id":"%s"}`, id)
 	defer func() { require.NoError(t, p.ws.Close()) }()
 	for {
-		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
-		require.Nil(t, err)
-		for _, m := range messages {
+		for _, m := range p.messages() {
 			switch {
 			case m.Type == wire.TypeSnapshot:
 				return m.Status
@@ -228,7 +215,7 @@ func statusOf(t *testing.T, s *servertest.Server, id string) string {
 
 // Refused handshakes have the gateway's format, not the protocol's.
 func TestHandshakesAreThrottled(t *testing.T) {
-	s := servertest.New(t, router(), &servertest.Options{Faults: servertest.Faults{servertest.Throttle: 1}})
+	s := New(t, router(), &Options{Faults: Faults{Throttle: 1}})
 	seen := map[int]bool{}
 	for range 20 {
 		_, response, err := handshake(s)
@@ -245,27 +232,24 @@ func TestHandshakesAreThrottled(t *testing.T) {
 }
 
 func TestStillborn(t *testing.T) {
-	s := servertest.New(t, router(), nil)
-	applied := s.Next(servertest.Stillborn, servertest.Conn(2))
+	s := New(t, router(), nil)
+	applied := s.Next(Stillborn, Conn(2))
 	first, second := dial(t, s), dial(t, s)
 	require.Equal(t, websocket.CloseAbnormalClosure, second.end())
 	done(t, applied)
-	first.list("1")
-	require.Equal(t, "1", first.refs(1))
+	first.requireAnswer("1")
 	require.Equal(t, []string{"stillborn: client's handshake"}, faults(s))
 }
 
 // Messages to a connection within NotYet are lost, later ones are not.
 func TestNotYet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true, NotYet: time.Second})
-		s.Next(servertest.NotYet)
+	inBubble(t, &Options{NotYet: time.Second}, func(t *testing.T, s *Server) {
+		s.Next(NotYet)
 		p := dial(t, s)
 		p.list("1")
 		synctest.Wait()
 		time.Sleep(time.Second)
-		p.list("2")
-		require.Equal(t, "2", p.refs(1))
+		p.requireAnswer("2")
 		require.Equal(t, []string{"not yet: client's handshake", "not yet: server's calls"}, faults(s))
 	})
 }
@@ -274,28 +258,26 @@ func TestNotYet(t *testing.T) {
 // the idle limit; the end of a call with cancelAfterMs shows when.
 func TestClosesAreLateAndLost(t *testing.T) {
 	for _, c := range []struct {
-		fault servertest.Fault
+		fault Fault
 		posts bool
 		least time.Duration
 		most  time.Duration
 	}{
 		{"", false, 0, 0},
-		{servertest.LateClose, false, time.Second, time.Minute},
-		{servertest.LoseClose, false, 9 * time.Minute, 10 * time.Minute},
-		{servertest.LoseClose, true, 5 * time.Second, 5 * time.Second},
+		{LateClose, false, time.Second, time.Minute},
+		{LoseClose, false, 9 * time.Minute, 10 * time.Minute},
+		{LoseClose, true, 5 * time.Second, 5 * time.Second},
 	} {
 		t.Run(string(c.fault), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := servertest.New(t, router(), &servertest.Options{Pipes: true, Seed: 1})
+			inBubble(t, &Options{Seed: 1}, func(t *testing.T, s *Server) {
 				p := dial(t, s)
 				if c.fault != "" {
-					s.Next(c.fault, fromClient)
+					s.Next(c.fault, FromClient)
 				}
-				id := wire.NewID()
-				p.send(`{"type":"request","id":"%s","action":"wait","mode":"async","cancelAfterMs":0}`, id)
+				p.request(`"action":"wait","cancelAfterMs":0`)
 				p.next(wire.TypeChunk)
 				if c.posts {
-					p.send(`{"type":"request","id":"%s","action":"emit","payload":{"chunks":1,"pauseMs":5000},"mode":"async"}`, wire.NewID())
+					p.request(`"action":"emit","payload":{"chunks":1,"pauseMs":5000}`)
 					p.next(wire.TypeAck)
 				}
 				watcher := dial(t, s)
@@ -318,27 +300,25 @@ func TestClosesAreLateAndLost(t *testing.T) {
 
 // If a server's close is lost, the connection ends without a close frame.
 func TestServerCloseIsLost(t *testing.T) {
-	for fault, want := range map[servertest.Fault]int{"": wire.CloseRestart, servertest.LoseClose: websocket.CloseAbnormalClosure} {
-		s := servertest.New(t, router(), nil)
+	for fault, want := range map[Fault]int{"": wire.CloseRestart, LoseClose: websocket.CloseAbnormalClosure} {
+		s := New(t, router(), nil)
 		p := dial(t, s)
 		if fault != "" {
-			s.Next(fault, fromServer)
+			s.Next(fault, FromServer)
 		}
-		p.list("1") // the server knows this connection now
-		require.Equal(t, "1", p.refs(1))
+		p.requireAnswer("1") // the server knows this connection now
 		require.NoError(t, s.Shutdown(t.Context()))
 		require.Equal(t, want, p.end(), fault)
-		closing := slices.ContainsFunc(s.Log(), func(e servertest.Entry) bool { return e.What == wire.TypeClosing })
+		closing := slices.ContainsFunc(s.Log(), func(e Entry) bool { return e.What == wire.TypeClosing })
 		require.True(t, closing)
 	}
 }
 
 // A graceful shutdown waits for late frames.
 func TestShutdownWaitsForLateFrames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true, CloseLag: time.Second})
+	inBubble(t, &Options{CloseLag: time.Second}, func(t *testing.T, s *Server) {
 		p := dial(t, s)
-		s.Next(servertest.LateClose, fromServer)
+		s.Next(LateClose, FromServer)
 		synctest.Wait()
 		require.NoError(t, s.Shutdown(t.Context()))
 		require.Equal(t, wire.CloseRestart, p.end())
@@ -348,7 +328,7 @@ func TestShutdownWaitsForLateFrames(t *testing.T) {
 // The limits of API Gateway: 32 KiB, ten idle minutes, two hours. It closes with
 // 1001 and sends no other message.
 func TestLimits(t *testing.T) {
-	s := servertest.New(t, router(), nil)
+	s := New(t, router(), nil)
 	p := dial(t, s)
 	p.send(`{"type":"request","id":"%s","action":"echo","payload":"%s"}`, wire.NewID(), strings.Repeat("x", 31<<10))
 	p.next(wire.TypeResult)
@@ -363,21 +343,17 @@ func TestLimits(t *testing.T) {
 
 	p = dial(t, s)
 	s.Advance(9 * time.Minute)
-	p.list("1")
-	require.Equal(t, "1", p.refs(1))
+	p.requireAnswer("1")
 	s.Advance(9 * time.Minute)
-	p.list("2")
-	require.Equal(t, "2", p.refs(1))
+	p.requireAnswer("2")
 	s.Advance(10 * time.Minute)
 	require.Equal(t, wire.CloseGoingAway, p.end())
 
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true})
+	inBubble(t, &Options{}, func(t *testing.T, s *Server) {
 		p := dial(t, s)
 		begun := time.Now()
 		for time.Since(begun) < 118*time.Minute {
-			p.list("r")
-			require.Equal(t, "r", p.refs(1))
+			p.requireAnswer("r")
 			time.Sleep(5 * time.Minute)
 		}
 		require.Equal(t, wire.CloseGoingAway, p.end())
@@ -402,28 +378,22 @@ func (r *recorder) Read(b []byte) (int, error) {
 
 // A message to a client is cut into frames of 32 KiB, as API Gateway does.
 func TestLongMessagesAreFragmented(t *testing.T) {
-	s := servertest.New(t, router(), nil)
+	s := New(t, router(), nil)
 	var raw *recorder
-	d := websocket.Dialer{
-		Subprotocols: []string{"streamer.v1"},
-		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := s.DialContext(ctx, network, address)
-			raw = &recorder{Conn: conn}
-			return raw, err
-		},
+	connect := s.dial
+	s.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := connect(ctx, network, address)
+		raw = &recorder{Conn: conn}
+		return raw, err
 	}
-	ws, response, err := d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
-	require.NoError(t, err)
-	_ = response.Body.Close()
-	frame := `{"type":"request","id":"` + wire.NewID() + `","action":"big","payload":90000,"mode":"async"}`
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(frame)))
+	p := dial(t, s)
+	p.request(`"action":"big","payload":90000`)
 	total := 0
 	for total < 90_000 {
-		_, message, err := ws.ReadMessage()
-		require.NoError(t, err)
-		total += len(message)
+		total += len(p.frame())
 	}
-	require.NoError(t, ws.Close())
+	require.NoError(t, p.ws.Close())
+	p.end()
 	_, frames, _ := bytes.Cut(raw.read.Bytes(), []byte("\r\n\r\n"))
 	var lengths []int
 	for sum := 0; sum < total; {
@@ -444,8 +414,7 @@ func TestLongMessagesAreFragmented(t *testing.T) {
 
 // A client that does not read is throttled, and uses a bounded amount of memory.
 func TestSlowReaders(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Server: &server.Options{WriteTimeout: 3 * time.Second}})
+	inBubble(t, &Options{Server: &server.Options{WriteTimeout: 3 * time.Second}}, func(t *testing.T, s *Server) {
 		ws, response, err := handshake(s)
 		require.NoError(t, err)
 		_ = response.Body.Close()
@@ -454,7 +423,7 @@ func TestSlowReaders(t *testing.T) {
 		time.Sleep(time.Minute) // the gateway's write, and then the server's, time out
 		bytes := 0
 		for _, e := range s.Log() {
-			if e.From == fromServer {
+			if e.From == FromServer {
 				bytes += e.Bytes
 			}
 		}
@@ -465,7 +434,7 @@ func TestSlowReaders(t *testing.T) {
 }
 
 func TestRefusalsAreRelayed(t *testing.T) {
-	s := servertest.New(t, router(), &servertest.Options{Server: &server.Options{Origins: []string{"https://a.example"}}})
+	s := New(t, router(), &Options{Server: &server.Options{Origins: []string{"https://a.example"}}})
 	d := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}}
 	_, response, err := d.Dial(s.URL, nil)
 	require.ErrorIs(t, err, websocket.ErrBadHandshake)

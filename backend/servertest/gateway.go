@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -41,11 +42,10 @@ type Gateway struct {
 	closed      bool
 	conns       int // handshakes so far
 	connections map[*connection]bool
-	// opening counts handshakes in progress.
-	opening int
-	changed chan struct{} // closed when connections or opening change; nil: no goroutine waits
-	script  script
-	journal journal
+	opening     int        // handshakes in progress
+	changed     *sync.Cond // signals changes of connections and opening
+	rules       []*rule    // scripted faults, in the order in which they were requested
+	log         []Entry    // the newest entries
 }
 
 var _ http.Handler = (*Gateway)(nil)
@@ -57,14 +57,25 @@ func NewGateway(handler http.Handler, o *Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newGateway(handler, options), nil
+}
+
+func newGateway(handler http.Handler, options Options) *Gateway {
 	g := &Gateway{
-		options: options, handler: handler, clock: newClock(), inner: NewListener(), connections: map[*connection]bool{},
-		web: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)},
+		options: options, handler: handler, clock: newClock(), inner: NewListener(), web: newWebServer(handler),
+		connections: map[*connection]bool{},
 	}
+	g.changed = sync.NewCond(&g.mu)
 	g.began = g.clock.now()
 	g.ctx, g.quit = context.WithCancel(context.Background())
 	g.busy.Go(func() { _ = g.web.Serve(g.inner) })
-	return g, nil
+	return g
+}
+
+// newWebServer returns a server that logs nothing.
+func newWebServer(handler http.Handler) *http.Server {
+	silent := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: silent}
 }
 
 // Close cuts all connections, and waits until the gateway's goroutines have ended.
@@ -100,7 +111,7 @@ func (g *Gateway) Next(fault Fault, matches ...Match) <-chan struct{} {
 	r := newRule(fault, matches)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.script.rules = append(g.script.rules, r)
+	g.rules = append(g.rules, r)
 	return r.done
 }
 
@@ -108,13 +119,12 @@ func (g *Gateway) Next(fault Fault, matches ...Match) <-chan struct{} {
 // all calls to end. Half-open connections stay half-open. It returns an error that
 // names the wrong rate.
 func (g *Gateway) SetFaults(f Faults) error {
-	filled, err := (&Options{Faults: f}).withDefaults()
-	if err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.options.Faults = filled.Faults
+	g.options.Faults = maps.Clone(f)
 	return nil
 }
 
@@ -150,15 +160,20 @@ func (g *Gateway) Advance(d time.Duration) {
 func (g *Gateway) Log() []Entry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.Clone(g.journal.entries)
+	return slices.Clone(g.log)
 }
 
 // Connections returns how many clients are connected, half-open ones included.
 func (g *Gateway) Connections() int {
 	g.awaitHandshakes()
+	return g.count(true)
+}
+
+// count returns how many connections have a client, or have none any more.
+func (g *Gateway) count(connected bool) int {
 	n := 0
 	for _, c := range g.sortedConnections() {
-		if c.connected() {
+		if c.connected() == connected {
 			n++
 		}
 	}
@@ -182,8 +197,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := g.conns
 	g.mu.Unlock()
 	defer g.busy.Done()
-	v, done := g.chooseFault(&occasion{at: atHandshake, conn: n, from: FromClient, n: 1})
-	defer done()
+	v := g.chooseFault(&occasion{at: atHandshake, conn: n, from: FromClient, n: 1})
+	defer v.done()
 	entry := &Entry{Conn: n, From: FromClient, What: "handshake", Fault: v.fault}
 	if v.fault != Throttle {
 		g.connect(w, r, v, entry)
@@ -200,13 +215,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // refuse answers as API Gateway does, not as the protocol specifies.
 func refuse(w http.ResponseWriter, status int) {
-	text := "Too Many Requests"
-	if status == http.StatusServiceUnavailable {
-		text = "Service Unavailable"
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"message": text})
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": http.StatusText(status)})
 }
 
 // connect connects to the server, and then the client to it.
@@ -260,17 +271,15 @@ func (g *Gateway) countOpening(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.opening += n
-	g.signalChange()
+	g.changed.Broadcast()
 }
 
 // dialServer connects to the server with a client's headers.
 func (g *Gateway) dialServer(r *http.Request) (*websocket.Conn, *http.Response, error) {
 	header := r.Header.Clone()
-	for name := range header {
-		if name == "Connection" || name == "Upgrade" || strings.HasPrefix(name, "Sec-Websocket-") {
-			delete(header, name)
-		}
-	}
+	maps.DeleteFunc(header, func(name string, _ []string) bool {
+		return name == "Connection" || name == "Upgrade" || strings.HasPrefix(name, "Sec-Websocket-")
+	})
 	header.Set("Host", r.Host)
 	d := websocket.Dialer{
 		NetDialContext: g.inner.DialContext, HandshakeTimeout: 30 * time.Second, Subprotocols: websocket.Subprotocols(r),
@@ -290,19 +299,21 @@ func relay(w http.ResponseWriter, response *http.Response) {
 }
 
 // chooseFault chooses the fault of an occasion, scripted or random. The caller calls
-// done when it has been applied.
-func (g *Gateway) chooseFault(o *occasion) (v verdict, done func()) {
+// the verdict's done when it has been applied.
+func (g *Gateway) chooseFault(o *occasion) verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v = randomFault(g.options.Seed, g.options.Faults, o.at, o.conn, o.from, o.n)
+	v := randomFault(g.options.Seed, g.options.Faults, o)
 	if o.at == atFrame && g.options.Only != "" && g.options.Only != o.from {
 		v.fault = ""
 	}
-	fault, done, scripted := g.script.nextFault(o)
-	if scripted {
-		v.fault = fault
+	if r, last := g.nextRule(o); r != nil {
+		v.fault = r.fault
+		if last {
+			v.last = r
+		}
 	}
-	return v, done
+	return v
 }
 
 // foreign returns an error message of the gateway itself: it has no type.
@@ -311,60 +322,31 @@ func (g *Gateway) foreign(conn, frame int) []byte {
 	return fmt.Appendf(nil, `{"message": "Internal server error", "connectionId":"%011x=", "requestId":"%016x"}`, a>>20, b)
 }
 
-func (g *Gateway) addEntry(e *Entry) {
-	e.At = g.clock.now().Sub(g.began)
-	g.mu.Lock()
-	g.journal.append(e)
-	g.mu.Unlock()
-	if g.options.OnEntry != nil {
-		g.options.OnEntry(*e)
-	}
-}
-
 func (g *Gateway) sortedConnections() []*connection {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := make([]*connection, 0, len(g.connections))
-	for c := range g.connections {
-		out = append(out, c)
-	}
-	slices.SortFunc(out, func(a, b *connection) int { return a.n - b.n })
-	return out
+	return slices.SortedFunc(maps.Keys(g.connections), func(a, b *connection) int { return a.n - b.n })
 }
 
 func (g *Gateway) remove(c *connection) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.connections, c)
-	g.signalChange()
-}
-
-// signalChange wakes the goroutines in await. The lock is held.
-func (g *Gateway) signalChange() {
-	if g.changed != nil {
-		close(g.changed)
-		g.changed = nil
-	}
+	g.changed.Broadcast()
 }
 
 // await waits until a condition on connections and opening holds, or ctx ends.
 func (g *Gateway) await(ctx context.Context, holds func() bool) {
-	for {
+	stop := context.AfterFunc(ctx, func() {
 		g.mu.Lock()
-		if holds() {
-			g.mu.Unlock()
-			return
-		}
-		if g.changed == nil {
-			g.changed = make(chan struct{})
-		}
-		changed := g.changed
-		g.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
+		defer g.mu.Unlock()
+		g.changed.Broadcast()
+	})
+	defer stop()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for !holds() && ctx.Err() == nil {
+		g.changed.Wait()
 	}
 }
 
@@ -374,15 +356,4 @@ func (g *Gateway) awaitHandshakes() {
 	ctx, cancel := context.WithTimeout(g.ctx, handshakeWait)
 	defer cancel()
 	g.await(ctx, func() bool { return g.opening == 0 })
-}
-
-// crowded reports whether the limit of unnoticed departures is reached.
-func (g *Gateway) crowded() bool {
-	n := 0
-	for _, c := range g.sortedConnections() {
-		if !c.connected() {
-			n++
-		}
-	}
-	return n > maxUnnoticed
 }

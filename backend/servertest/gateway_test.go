@@ -1,11 +1,11 @@
-package servertest_test
+package servertest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,67 +15,58 @@ import (
 	"github.com/pay-theory/streamer/backend/auth"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/server"
-	"github.com/pay-theory/streamer/backend/servertest"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
-
-// frameFaults are the faults of frames.
-var frameFaults = []servertest.Fault{
-	servertest.Lose, servertest.Double, servertest.Overtake, servertest.Delay, servertest.Foreign, servertest.Cut, servertest.GoAway, servertest.HalfOpen,
-}
 
 // With any rates, each fault occurs about as often as its rate, the same seed chooses
 // the same fault, and another seed, connection or side chooses others.
 func TestRandomFaultsFollowTheRates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seed, conn := rapid.Uint64().Draw(t, "seed"), rapid.IntRange(1, 1000).Draw(t, "conn")
-		rates := servertest.Faults{}
-		for _, f := range frameFaults {
-			rates[f] = rapid.Float64Range(0, 1/float64(len(frameFaults))).Draw(t, string(f))
+		rates := Faults{}
+		for _, f := range order[atFrame] {
+			rates[f] = rapid.Float64Range(0, 1/float64(len(order[atFrame]))).Draw(t, string(f))
+		}
+		choose := func(seed uint64, conn int, from Side, n int) Fault {
+			return randomFault(seed, rates, &occasion{at: atFrame, conn: conn, from: from, n: n}).fault
 		}
 		const n = 4000
-		count := map[servertest.Fault]int{}
+		count := map[Fault]int{}
 		differs := map[string]int{}
 		for i := range n {
-			got := servertest.RandomFault(seed, rates, conn, fromClient, i)
+			got := choose(seed, conn, FromClient, i)
 			count[got]++
-			if got != servertest.RandomFault(seed, rates, conn, fromClient, i) {
-				t.Fatal("the same frame of the same seed was judged differently")
-			}
-			for what, other := range map[string]servertest.Fault{
-				"seed":       servertest.RandomFault(seed+1, rates, conn, fromClient, i),
-				"connection": servertest.RandomFault(seed, rates, conn+1, fromClient, i),
-				"side":       servertest.RandomFault(seed, rates, conn, fromServer, i),
+			for what, other := range map[string]Fault{
+				"nothing":    choose(seed, conn, FromClient, i),
+				"seed":       choose(seed+1, conn, FromClient, i),
+				"connection": choose(seed, conn+1, FromClient, i),
+				"side":       choose(seed, conn, FromServer, i),
 			} {
 				if other != got {
 					differs[what]++
 				}
 			}
 		}
-		for _, f := range frameFaults {
+		for _, f := range order[atFrame] {
 			// Six standard deviations, and a little for rates near 0.
-			if off := math.Abs(float64(count[f]) - n*rates[f]); off > 6*math.Sqrt(n*rates[f])+6 {
-				t.Fatalf("%s occurred at %d of %d frames at a rate of %v", f, count[f], n, rates[f])
-			}
+			require.InDelta(t, n*rates[f], count[f], 6*math.Sqrt(n*rates[f])+6, f)
 		}
-		clean := rates[servertest.Lose] + rates[servertest.Double] + rates[servertest.Cut]
-		for _, what := range []string{"seed", "connection", "side"} {
-			if clean > 0.05 && differs[what] == 0 {
-				t.Fatalf("another %s chooses the same", what)
-			}
+		require.Zero(t, differs["nothing"], "the same frame of the same seed has another fault")
+		clean := rates[Lose] + rates[Double] + rates[Cut]
+		if clean > 0.05 {
+			require.Len(t, differs, 3, "another seed, connection or side chooses the same")
 		}
 	})
 }
 
 // decisions sends the same traffic from the client, and returns its faults. seen are
 // all faults, those of closes included.
-func decisions(t *testing.T, seed uint64) (log []string, seen map[servertest.Fault]bool) {
-	seen = map[servertest.Fault]bool{}
-	synctest.Test(t, func(t *testing.T) {
-		rates := servertest.Rough()
-		rates[servertest.HalfOpen] = 0.01
-		s := servertest.New(t, router(), &servertest.Options{Pipes: true, Seed: seed, Faults: rates, Only: fromClient})
+func decisions(t *testing.T, seed uint64) (log []string, seen map[Fault]bool) {
+	seen = map[Fault]bool{}
+	rates := Rough()
+	rates[HalfOpen] = 0.01
+	inBubble(t, &Options{Seed: seed, Faults: rates, Only: FromClient}, func(t *testing.T, s *Server) {
 		for range 60 {
 			ws, response, err := handshake(s)
 			if err != nil {
@@ -83,15 +74,7 @@ func decisions(t *testing.T, seed uint64) (log []string, seen map[servertest.Fau
 				continue
 			}
 			_ = response.Body.Close()
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for {
-					if _, _, err := ws.ReadMessage(); err != nil {
-						return
-					}
-				}
-			}()
+			p := newRawClient(t, ws)
 			for i := range 20 {
 				if ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"type":"list","ref":"%d"}`, i)) != nil {
 					break
@@ -99,12 +82,12 @@ func decisions(t *testing.T, seed uint64) (log []string, seen map[servertest.Fau
 				time.Sleep(3 * time.Second) // later than any delay: the traffic is the same
 			}
 			_ = ws.Close()
-			<-done
+			p.end()
 			time.Sleep(11 * time.Minute) // until all closes have arrived
 		}
 		for _, e := range s.Log() {
 			seen[e.Fault] = true
-			if e.From == fromClient && e.What != "close" {
+			if e.From == FromClient && e.What != "close" {
 				log = append(log, e.String())
 			}
 		}
@@ -120,34 +103,30 @@ func TestSeedsReproduce(t *testing.T) {
 	other, _ := decisions(t, 8)
 	require.Equal(t, first, again)
 	require.NotEqual(t, first, other)
-	for f := range servertest.Rough() {
+	for f := range Rough() {
 		require.True(t, seen[f], f)
 	}
 }
 
 func TestOnlyOneSide(t *testing.T) {
-	s := servertest.New(t, router(), &servertest.Options{Faults: servertest.Faults{servertest.Double: 1}, Only: fromServer})
+	s := New(t, router(), &Options{Faults: Faults{Double: 1}, Only: FromServer})
 	p := dial(t, s)
 	p.list("1")
 	require.Equal(t, "1 1", p.refs(2))
 	require.NoError(t, s.SetFaults(nil))
-	p.list("2")
-	require.Equal(t, "2", p.refs(1))
+	p.requireAnswer("2")
 	require.Equal(t, []string{"double: server's calls"}, faults(s))
 }
 
 // Scripted faults are applied to matching frames, in the order and as often as
 // requested, before random ones.
 func TestScripts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := servertest.New(t, router(), &servertest.Options{
-			Pipes: true, Faults: servertest.Faults{servertest.Lose: 1}, Only: fromServer,
-		})
+	inBubble(t, &Options{Faults: Faults{Lose: 1}, Only: FromServer}, func(t *testing.T, s *Server) {
 		first, second := dial(t, s), dial(t, s)
-		never := s.Next(servertest.Cut, servertest.Type("nobody sends this"))
-		twice := s.Next(servertest.Foreign, servertest.Type("calls"), servertest.Conn(2), servertest.Times(2))
+		never := s.Next(Cut, Type("nobody sends this"))
+		twice := s.Next(Foreign, Type("calls"), Conn(2), Times(2))
 		id := wire.NewID()
-		about := s.Next(servertest.Double, servertest.Call(id), fromServer)
+		about := s.Next(Double, Call(id), FromServer)
 		first.list("1")
 		for range 2 {
 			second.list("2")
@@ -172,37 +151,39 @@ func TestScripts(t *testing.T) {
 }
 
 func TestInvalidArgumentsAreNamed(t *testing.T) {
-	for want, o := range map[string]servertest.Options{
-		`there is no fault "rain"`:         {Faults: servertest.Faults{"rain": 0.1}},
-		"a rate is from 0 to 1":            {Faults: servertest.Faults{servertest.Lose: 1.1}},
-		"is NaN":                           {Faults: servertest.Faults{servertest.Lose: math.NaN()}},
-		"add up to 1.2, above 1":           {Faults: servertest.Faults{servertest.Lose: 0.6, servertest.Cut: 0.6}},
+	for want, o := range map[string]Options{
+		`there is no fault "rain"`:         {Faults: Faults{"rain": 0.1}},
+		"a rate is from 0 to 1":            {Faults: Faults{Lose: 1.1}},
+		"is NaN":                           {Faults: Faults{Lose: math.NaN()}},
+		"add up to 1.2, above 1":           {Faults: Faults{Lose: 0.6, Cut: 0.6}},
 		"an option of time is negative":    {Hold: -1},
 		`Only is "both"`:                   {Only: "both"},
 		"server: an option of count is ne": {Server: &server.Options{MaxPending: -1}},
 	} {
-		_, err := servertest.Start(router(), &o)
+		_, err := Start(router(), &o)
 		require.ErrorContains(t, err, want)
 	}
-	s := servertest.New(t, router(), nil)
-	require.ErrorContains(t, s.SetFaults(servertest.Faults{"rain": 1}), "there is no fault")
+	s := New(t, router(), nil)
+	require.ErrorContains(t, s.SetFaults(Faults{"rain": 1}), "there is no fault")
 	for want, next := range map[string]func(){
 		`servertest: there is no fault "rain"`:                                                   func() { s.Next("rain") },
-		"servertest: Times is at least 1, Skip and Conn are not negative":                        func() { s.Next(servertest.Lose, servertest.Times(0)) },
-		`servertest: there is no side "both"`:                                                    func() { s.Next(servertest.Lose, servertest.Side("both")) },
-		`servertest: "late close" is not a fault of frames; Type and Call do not match anything`: func() { s.Next(servertest.LateClose, servertest.Type("ack")) },
-		`servertest: "throttle" is a fault of handshakes, which the client sends`:                func() { s.Next(servertest.Throttle, fromServer) },
+		"servertest: Times is at least 1, Skip and Conn are not negative":                        func() { s.Next(Lose, Times(0)) },
+		`servertest: there is no side "both"`:                                                    func() { s.Next(Lose, Side("both")) },
+		`servertest: "late close" is not a fault of frames; Type and Call do not match anything`: func() { s.Next(LateClose, Type("ack")) },
+		`servertest: "throttle" is a fault of handshakes, which the client sends`:                func() { s.Next(Throttle, FromServer) },
 	} {
 		require.PanicsWithValue(t, want, next)
 	}
 	require.Panics(t, func() { s.Token("", "ann") })
-	other := servertest.New(t, router(), &servertest.Options{Server: &server.Options{Auth: auth.Static(nil)}})
+	other := New(t, router(), &Options{Server: &server.Options{Auth: auth.Static(nil)}})
 	require.Panics(t, func() { other.Token("acme", "ann") })
 }
 
 func TestLogIsBounded(t *testing.T) {
-	s := servertest.New(t, router(), nil)
-	s.FillLog(25_000)
+	s := New(t, router(), nil)
+	for i := range 25_000 {
+		s.addEntry(&Entry{Frame: i + 1})
+	}
 	log := s.Log()
 	require.GreaterOrEqual(t, len(log), 9_000)
 	require.LessOrEqual(t, len(log), 10_000)
@@ -219,67 +200,60 @@ func TestFramesAreNamed(t *testing.T) {
 		``:                                                      "unreadable",
 		`{"type":"request","payload":{"type":"x"},"surprise":[{}]}`: "request",
 	} {
-		require.Equal(t, want, servertest.Inspect(data))
+		require.Equal(t, want, inspect([]byte(data)).String())
 	}
 }
 
 func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := servertest.NewClock()
+		c := newClock()
 		start := time.Now()
-		var called []string
-		var mu sync.Mutex
+		called := make(chan string, 9)
 		note := func(name string) func() {
-			return func() {
-				mu.Lock()
-				defer mu.Unlock()
-				called = append(called, fmt.Sprint(name, " ", c.Now().Sub(start)))
-			}
+			return func() { called <- fmt.Sprint(name, " ", c.now().Sub(start)) }
 		}
-		soFar := func() []string {
-			mu.Lock()
-			defer mu.Unlock()
-			return slices.Clone(called)
-		}
-		c.After(3*time.Hour, note("c"))
-		c.After(time.Hour, func() {
+		c.after(3*time.Hour, note("c"))
+		c.after(time.Hour, func() {
 			note("a")()
-			c.After(time.Hour, note("b"))
+			c.after(time.Hour, note("b"))
 		})
-		c.Stop(time.Minute, note("stopped"))
-		c.Advance(2 * time.Hour)
-		require.Equal(t, []string{"a 1h0m0s", "b 2h0m0s"}, soFar())
+		c.after(time.Minute, note("stopped")).stop()
+		c.advance(2 * time.Hour)
+		require.Equal(t, "a 1h0m0s", <-called)
+		require.Equal(t, "b 2h0m0s", <-called)
+		require.Empty(t, called)
 		require.Equal(t, start, time.Now())
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Equal(t, []string{"a 1h0m0s", "b 2h0m0s", "c 3h0m0s"}, soFar())
-		c.After(time.Hour, note("d"))
-		c.Close()
-		c.After(time.Second, note("e"))
-		c.Advance(5 * time.Hour)
+		require.Equal(t, "c 3h0m0s", <-called)
+		c.after(time.Hour, note("d"))
+		c.close()
+		c.after(time.Second, note("e"))
+		c.advance(5 * time.Hour)
 		time.Sleep(5 * time.Hour)
-		require.Len(t, soFar(), 3, "a closed clock calls no more functions")
+		synctest.Wait()
+		require.Empty(t, called, "a closed clock calls no more functions")
 	})
 }
 
 // Close ends everything that runs; TestMain checks that no goroutine is left.
 func TestCloseLeavesNothing(t *testing.T) {
-	for _, fault := range append(slices.Sorted(maps.Keys(servertest.Rough())), "") {
-		rates := servertest.Faults{}
+	for _, fault := range append(slices.Sorted(maps.Keys(Rough())), "") {
+		rates := Faults{}
 		if fault != "" {
 			rates[fault] = 0.5
 		}
-		s, err := servertest.Start(router(), &servertest.Options{Faults: rates, Seed: 3})
+		s, err := Start(router(), &Options{Faults: rates, Seed: 3})
 		require.NoError(t, err)
 		var busy sync.WaitGroup
 		for range 4 {
 			busy.Go(func() {
 				for {
 					ws, _, err := handshake(s)
-					if err != nil {
-						if strings.Contains(err.Error(), "bad handshake") {
-							continue
-						}
+					switch {
+					case errors.Is(err, websocket.ErrBadHandshake):
+						continue
+					case err != nil:
 						return
 					}
 					for i := range 30 {
@@ -296,16 +270,12 @@ func TestCloseLeavesNothing(t *testing.T) {
 			})
 		}
 		for range 10 {
-			dialOne(s)
+			if ws, _, err := handshake(s); err == nil {
+				_ = ws.Close()
+			}
 		}
 		require.NoError(t, s.Close())
 		require.NoError(t, s.Close())
 		busy.Wait()
-	}
-}
-
-func dialOne(s *servertest.Server) {
-	if ws, _, err := handshake(s); err == nil {
-		_ = ws.Close()
 	}
 }

@@ -1,7 +1,9 @@
 package servertest
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,20 +64,19 @@ func (e Entry) String() string {
 	return text
 }
 
-// journal holds the newest entries. The caller holds the lock.
-type journal struct {
-	entries []Entry
-	dropped int
-}
-
-func (j *journal) append(e *Entry) {
-	if len(j.entries) >= maxEntries {
+// addEntry appends to the log.
+func (g *Gateway) addEntry(e *Entry) {
+	e.At = g.clock.now().Sub(g.began)
+	g.mu.Lock()
+	if len(g.log) >= maxEntries {
 		// Dropping a tenth at a time makes the copying rare.
-		n := maxEntries / 10
-		j.dropped += n
-		j.entries = append(j.entries[:0], j.entries[n:]...)
+		g.log = slices.Delete(g.log, 0, maxEntries/10)
 	}
-	j.entries = append(j.entries, *e)
+	g.log = append(g.log, *e)
+	g.mu.Unlock()
+	if g.options.OnEntry != nil {
+		g.options.OnEntry(*e)
+	}
 }
 
 // formatNewest returns the last n entries as text.
@@ -104,9 +105,9 @@ func inspect(data []byte) contents {
 	if err != nil {
 		return c
 	}
-	for i := range messages {
-		c.types = append(c.types, messages[i].Type)
-		c.ids = append(c.ids, messages[i].ID)
+	for _, m := range messages {
+		c.types = append(c.types, m.Type)
+		c.ids = append(c.ids, m.ID)
 	}
 	return c
 }
@@ -122,10 +123,7 @@ func (c contents) String() string {
 		for i+n < len(c.types) && c.types[i+n] == c.types[i] {
 			n++
 		}
-		name := c.types[i]
-		if name == "" {
-			name = "typeless"
-		}
+		name := cmp.Or(c.types[i], "typeless")
 		if n > 1 {
 			name += fmt.Sprintf("×%d", n)
 		}

@@ -3,6 +3,7 @@ package servertest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/server"
@@ -59,11 +60,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		out = *o
 	}
-	faults := Faults{}
-	for fault, rate := range out.Faults {
-		faults[fault] = rate
-	}
-	out.Faults = faults
+	out.Faults = maps.Clone(out.Faults)
 	if err := out.Faults.check(); err != nil {
 		return out, err
 	}

@@ -1,17 +1,18 @@
-package servertest_test
+package servertest
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/pay-theory/streamer/backend/internal/wire"
-	"github.com/pay-theory/streamer/backend/servertest"
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/stretchr/testify/require"
 )
@@ -68,17 +69,31 @@ type rawClient struct {
 	drained int
 }
 
-func handshake(s *servertest.Server) (*websocket.Conn, *http.Response, error) {
+// inBubble runs a test of a server in a bubble, where hours take no time.
+func inBubble(t *testing.T, o *Options, test func(t *testing.T, s *Server)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o.Pipes = true
+		test(t, New(t, router(), o))
+	})
+}
+
+func handshake(s *Server) (*websocket.Conn, *http.Response, error) {
 	d := websocket.Dialer{Subprotocols: []string{wire.Subprotocol}, NetDialContext: s.DialContext}
 	return d.Dial(s.URL, http.Header{"Authorization": {"Bearer " + s.Token("acme", "ann")}})
 }
 
-func dial(t *testing.T, s *servertest.Server) *rawClient {
+func dial(t *testing.T, s *Server) *rawClient {
 	t.Helper()
 	ws, response, err := handshake(s)
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	require.Equal(t, wire.Subprotocol, ws.Subprotocol())
+	return newRawClient(t, ws)
+}
+
+// newRawClient reads from a connection until it ends.
+func newRawClient(t *testing.T, ws *websocket.Conn) *rawClient {
 	p := &rawClient{t: t, ws: ws, frames: make(chan []byte, 1000)}
 	done := make(chan struct{})
 	go func() {
@@ -105,6 +120,15 @@ func (p *rawClient) send(format string, args ...any) {
 	require.NoError(p.t, p.ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, format, args...)))
 }
 
+// request sends a request with these fields, and returns its id. The call is stored
+// before it runs.
+func (p *rawClient) request(fields string) (id string) {
+	p.t.Helper()
+	id = wire.NewID()
+	p.send(`{"type":"request","id":"%s","mode":"async",%s}`, id, fields)
+	return id
+}
+
 // list sends a list, which is answered in one frame with the ref.
 func (p *rawClient) list(ref string) { p.send(`{"type":"list","ref":"%s"}`, ref) }
 
@@ -113,19 +137,40 @@ func (p *rawClient) seal(ref string) {
 	p.send(`{"type":"seal","ref":"%s","id":"%s","size":1}`, ref, wire.NewID())
 }
 
+// receive waits for a value, or for the end of the channel: then ok is false.
+func receive[T any](t *testing.T, c <-chan T) (v T, ok bool) {
+	t.Helper()
+	select {
+	case v, ok = <-c:
+	case <-time.After(hangTimeout):
+		t.Fatal("nothing comes")
+	}
+	return v, ok
+}
+
+// requireAnswer sends a list, and checks that nothing but its answer comes.
+func (p *rawClient) requireAnswer(ref string) {
+	p.t.Helper()
+	p.list(ref)
+	require.Equal(p.t, ref, p.refs(1))
+}
+
 // frame returns the next frame.
 func (p *rawClient) frame() string {
 	p.t.Helper()
-	select {
-	case data, ok := <-p.frames:
-		if !ok {
-			p.t.Fatalf("the connection has ended: %v", p.err)
-		}
-		return string(data)
-	case <-time.After(hangTimeout):
-		p.t.Fatal("nothing comes")
+	data, ok := receive(p.t, p.frames)
+	if !ok {
+		p.t.Fatalf("the connection has ended: %v", p.err)
 	}
-	return ""
+	return string(data)
+}
+
+// messages returns the messages of the next frame.
+func (p *rawClient) messages() []wire.ServerMessage {
+	p.t.Helper()
+	messages, err := wire.DecodeServerFrame([]byte(p.frame()))
+	require.Nil(p.t, err)
+	return messages
 }
 
 // refs returns the refs of the next answers.
@@ -133,22 +178,18 @@ func (p *rawClient) refs(n int) string {
 	p.t.Helper()
 	var refs []string
 	for len(refs) < n {
-		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
-		require.Nil(p.t, err)
-		for _, m := range messages {
+		for _, m := range p.messages() {
 			refs = append(refs, m.Ref)
 		}
 	}
 	return strings.Join(refs, " ")
 }
 
-// next returns the next messages up to the first of a type.
+// next returns the next message of a type, and drops those before it.
 func (p *rawClient) next(kind string) wire.ServerMessage {
 	p.t.Helper()
 	for {
-		messages, err := wire.DecodeServerFrame([]byte(p.frame()))
-		require.Nil(p.t, err)
-		for _, m := range messages {
+		for _, m := range p.messages() {
 			if m.Type == kind {
 				return m
 			}
@@ -160,41 +201,26 @@ func (p *rawClient) next(kind string) wire.ServerMessage {
 func (p *rawClient) end() int {
 	p.t.Helper()
 	for {
-		select {
-		case _, ok := <-p.frames:
-			if ok {
-				p.drained++
-				continue
-			}
-		case <-time.After(hangTimeout):
-			p.t.Fatal("the connection does not end")
+		if _, ok := receive(p.t, p.frames); !ok {
+			break
 		}
-		var closed *websocket.CloseError
-		if !asClose(p.err, &closed) {
-			return websocket.CloseAbnormalClosure
-		}
+		p.drained++
+	}
+	var closed *websocket.CloseError
+	if errors.As(p.err, &closed) {
 		return closed.Code
 	}
-}
-
-func asClose(err error, closed **websocket.CloseError) bool {
-	c, ok := err.(*websocket.CloseError) //nolint:errorlint // gorilla returns it bare
-	*closed = c
-	return ok
+	return websocket.CloseAbnormalClosure
 }
 
 // done waits until a scripted fault was done.
 func done(t *testing.T, c <-chan struct{}) {
 	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(hangTimeout):
-		t.Fatal("the fault was not done")
-	}
+	receive(t, c)
 }
 
 // faults returns the faults in the log, with the frames that they were applied to.
-func faults(s *servertest.Server) []string {
+func faults(s *Server) []string {
 	var out []string
 	for _, e := range s.Log() {
 		if e.Fault != "" {

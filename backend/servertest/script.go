@@ -76,28 +76,22 @@ func (r *rule) matches(o *occasion) bool {
 		(r.kind == "" || slices.Contains(o.holds.types, r.kind)) && (r.call == "" || slices.Contains(o.holds.ids, r.call))
 }
 
-// script holds the rules in the order in which they were requested. The caller
-// holds the lock.
-type script struct{ rules []*rule }
-
-// nextFault returns the fault to apply; ok is false when there is none. Rules with
-// Skip count the occasion. The caller calls done when the fault has been applied;
-// it closes the channel of a finished rule.
-func (s *script) nextFault(o *occasion) (fault Fault, done func(), ok bool) {
-	for i, r := range s.rules {
-		if !r.matches(o) {
-			continue
-		}
-		if r.skip > 0 {
+// nextRule returns the scripted fault to apply to an occasion, or nil. Rules with
+// Skip count the occasion; last reports that the rule has been applied often enough.
+// The caller holds the lock.
+func (g *Gateway) nextRule(o *occasion) (r *rule, last bool) {
+	for i, r := range g.rules {
+		switch {
+		case !r.matches(o):
+		case r.skip > 0:
 			r.skip--
-			continue
+		default:
+			r.times--
+			if last = r.times == 0; last {
+				g.rules = slices.Delete(g.rules, i, i+1)
+			}
+			return r, last
 		}
-		done = func() {}
-		if r.times--; r.times == 0 {
-			s.rules = slices.Delete(s.rules, i, i+1)
-			done = func() { close(r.done) }
-		}
-		return r.fault, done, true
 	}
-	return "", func() {}, false
+	return nil, false
 }

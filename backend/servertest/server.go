@@ -27,10 +27,9 @@ type Server struct {
 	server *server.Server
 	issuer *auth.Issuer // nil when Options.Server.Auth was given
 	web    *http.Server
-	memory *Listener // nil: it listens on TCP
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	served sync.WaitGroup
-	once   sync.Once
-	err    error
+	close  func() error
 }
 
 // logged is the number of log entries that a failed test prints.
@@ -86,56 +85,51 @@ func Start(r *streamer.Router, o *Options) (*Server, error) {
 	if so.Logger == nil {
 		so.Logger = slog.New(slog.DiscardHandler)
 	}
-	if s.server, err = server.New(r, &so); err != nil {
+	l, err := s.listen(filled.Pipes)
+	if err != nil {
 		return nil, err
 	}
-	if s.Gateway, err = NewGateway(s.server.Handler(), &filled); err != nil {
-		return nil, errors.Join(err, s.server.Shutdown(endedContext()))
+	if s.server, err = server.New(r, &so); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	if err := s.listen(); err != nil {
+	s.Gateway = newGateway(s.server.Handler(), filled)
+	s.web = newWebServer(s.Gateway)
+	s.served.Go(func() { _ = s.web.Serve(l) })
+	s.close = sync.OnceValue(func() error {
+		_ = s.web.Close()
 		s.Gateway.Close()
-		return nil, errors.Join(err, s.server.Shutdown(endedContext()))
-	}
+		noGrace, cancel := context.WithCancel(context.Background())
+		cancel()
+		err := s.server.Shutdown(noGrace)
+		s.served.Wait()
+		return err
+	})
 	return s, nil
 }
 
-// listen starts listening for clients.
-func (s *Server) listen() error {
-	s.web = &http.Server{Handler: s.Gateway, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-	var l net.Listener
-	if s.options.Pipes {
-		s.memory = NewListener()
-		s.URL, l = "ws://streamer.test", s.memory
-	} else {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return fmt.Errorf("servertest: %w", err)
-		}
-		s.URL, l = "ws://"+tcp.Addr().String(), tcp
+// listen starts listening for clients, in memory or on a free port.
+func (s *Server) listen(pipes bool) (net.Listener, error) {
+	if pipes {
+		l := NewListener()
+		s.URL, s.dial = "ws://streamer.test", l.DialContext
+		return l, nil
 	}
-	s.served.Go(func() { _ = s.web.Serve(l) })
-	return nil
-}
-
-// endedContext returns a context that has ended, for a shutdown without grace.
-func endedContext() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("servertest: %w", err)
+	}
+	address := l.Addr().String()
+	s.URL = "ws://" + address
+	s.dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+	return l, nil
 }
 
 // Close cuts all connections, ends the server without grace for handlers, and waits
 // until both have ended. It does not wait for handlers that ignore the end of their
 // context. It may be called again.
-func (s *Server) Close() error {
-	s.once.Do(func() {
-		_ = s.web.Close()
-		s.Gateway.Close()
-		s.err = s.server.Shutdown(endedContext())
-		s.served.Wait()
-	})
-	return s.err
-}
+func (s *Server) Close() error { return s.close() }
 
 // Shutdown shuts the server down gracefully: clients are notified through the
 // gateway, with its faults, and handlers may run until ctx ends. Then it closes the
@@ -146,7 +140,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*closeWait)
 	defer cancel()
 	s.Gateway.Shutdown(soon)
-	return errors.Join(err, s.Close()) //nolint:contextcheck // what is left after the grace period gets none
+	return errors.Join(err, s.Close()) // what is left after the grace period gets none
 }
 
 // Token returns a token that the server accepts for a day from now on. A
@@ -167,11 +161,7 @@ func (s *Server) Token(tenant, subject string, scopes ...string) string {
 // With Options.Pipes it is the only way. It has the signature of net.Dialer's
 // method.
 func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if s.memory != nil {
-		return s.memory.DialContext(ctx, network, address)
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", s.URL[len("ws://"):])
+	return s.dial(ctx, network, address)
 }
 
 // Handler returns the server's own handler, without the gateway, for clients that

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -23,9 +24,7 @@ func streamed(t *testing.T, checkpoint string, body func(context.Context, *strea
 	streamer.HandleStream(r, "a", func(ctx context.Context, _ struct{}, call *streamer.Call[any]) (any, error) { return body(ctx, call) })
 	a := build(t, r).Actions["a"]
 	v, err := a.Decode(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	s := &sink{}
 	call := &core.Call{Info: core.Info{ID: "the id", Attempt: 2, Report: s.Progress}, Sink: s}
 	if checkpoint != "" {
@@ -33,6 +32,16 @@ func streamed(t *testing.T, checkpoint string, body func(context.Context, *strea
 	}
 	data, err := a.Run(core.WithInfo(t.Context(), &call.Info), v, call)
 	return s, string(data), err
+}
+
+// reported returns what a stream handler reports that does nothing else.
+func reported(t *testing.T, report func(*streamer.Call[any])) *sink {
+	t.Helper()
+	s, _, _ := streamed(t, "", func(_ context.Context, call *streamer.Call[any]) (any, error) {
+		report(call)
+		return nil, nil
+	})
+	return s
 }
 
 func TestCallReports(t *testing.T) {
@@ -48,18 +57,16 @@ func TestCallReports(t *testing.T) {
 		return json.RawMessage(` [1 , 2]`), nil
 	})
 	want := []string{`chunk {"html":"<a&b>"}`, `chunk  {"raw" : 1}`, "progress 0 ", "progress 100 a\ufffdb", "checkpoint 7"}
-	if err != nil || result != " [1 , 2]" || !reflect.DeepEqual(s.events, want) || s.failed != nil {
-		t.Errorf("%q %q %v %v", s.events, result, err, s.failed)
-	}
-	if string(s.chunks[1]) != ` {"raw" : 1}` {
-		t.Errorf("the chunk changed with its author's array: %s", s.chunks[1])
-	}
+	require.NoError(t, err)
+	require.NoError(t, s.failed)
+	require.Equal(t, " [1 , 2]", result)
+	require.Equal(t, want, s.events)
+	require.Equal(t, ` {"raw" : 1}`, string(s.chunks[1]), "the chunk does not change with its author's array")
 }
 
 func TestProgressIsBounded(t *testing.T) {
-	if _, cut, _ := core.CleanProgress(0, "a"+strings.Repeat("é", 200)); cut != "a"+strings.Repeat("é", 127) {
-		t.Errorf("not cut at a character: %q", cut)
-	}
+	_, cut, _ := core.CleanProgress(0, "a"+strings.Repeat("é", 200))
+	require.Equal(t, "a"+strings.Repeat("é", 127), cut, "it is cut at a character")
 	rapid.Check(t, func(t *rapid.T) {
 		percent, text := rapid.Float64().Draw(t, "percent"), rapid.StringN(0, 400, 2000).Draw(t, "text")
 		if rapid.Bool().Draw(t, "bytes") {
@@ -83,22 +90,12 @@ func TestWhatCannotBeReportedFailsTheAttempt(t *testing.T) {
 		"chunk_too_large":      func(c *streamer.Call[any]) { c.Emit(make([]byte, 64<<10)) },
 		"checkpoint_too_large": func(c *streamer.Call[any]) { c.Checkpoint(json.RawMessage(`"` + strings.Repeat("x", 8<<10) + `"`)) },
 	} {
-		s, _, _ := streamed(t, "", func(_ context.Context, call *streamer.Call[any]) (any, error) {
-			report(call)
-			return nil, nil
-		})
-		var e *streamer.Error
-		if !errors.As(s.failed, &e) || e.Code != code || len(s.events) > 0 {
-			t.Errorf("%s: %v %v", code, s.failed, s.events)
-		}
+		s := reported(t, report)
+		requireCode(t, code, s.failed)
+		require.Empty(t, s.events)
 	}
-	s, _, _ := streamed(t, "", func(_ context.Context, call *streamer.Call[any]) (any, error) {
-		call.Checkpoint(json.RawMessage("{"))
-		return nil, nil
-	})
-	if s.failed == nil {
-		t.Error("broken JSON passed as a checkpoint")
-	}
+	s := reported(t, func(c *streamer.Call[any]) { c.Checkpoint(json.RawMessage("{")) })
+	require.Error(t, s.failed, "broken JSON as a checkpoint")
 }
 
 func TestResultsThatDoNotFitArePermanent(t *testing.T) {
@@ -107,95 +104,81 @@ func TestResultsThatDoNotFitArePermanent(t *testing.T) {
 		"result_too_large": strings.Repeat("x", 96<<10-1),
 	} {
 		_, data, err := streamed(t, "", func(context.Context, *streamer.Call[any]) (any, error) { return result, nil })
-		var e *streamer.Error
+		require.Empty(t, data)
+		requireCode(t, code, err)
 		var permanent *core.PermanentError
-		if data != "" || !errors.As(err, &e) || e.Code != code || !errors.As(err, &permanent) {
-			t.Errorf("%s: %v", code, err)
-		}
+		require.ErrorAs(t, err, &permanent)
 	}
 	_, data, err := streamed(t, "", func(context.Context, *streamer.Call[any]) (any, error) { return strings.Repeat("x", 96<<10-2), nil })
-	if len(data) != 96<<10 || err != nil {
-		t.Errorf("just within: %d %v", len(data), err)
-	}
+	require.NoError(t, err)
+	require.Len(t, data, 96<<10, "just within")
 }
 
 func TestResume(t *testing.T) {
 	for _, c := range []struct {
 		checkpoint string
 		resumed    bool
-		fails      bool
 		want       any
 	}{
-		{"", false, false, nil},
-		{`{"n":12345678901234567890}`, true, false, map[string]any{"n": json.Number("12345678901234567890")}},
-		{"null", true, false, nil},
+		{"", false, nil},
+		{`{"n":12345678901234567890}`, true, map[string]any{"n": json.Number("12345678901234567890")}},
+		{"null", true, nil},
 	} {
 		_, _, err := streamed(t, c.checkpoint, func(_ context.Context, call *streamer.Call[any]) (any, error) {
 			var into any
 			resumed, err := call.Resume(&into)
-			if resumed != c.resumed || (err != nil) != c.fails || !reflect.DeepEqual(into, c.want) {
-				t.Errorf("%q: %v %v %v", c.checkpoint, resumed, err, into)
-			}
-			return nil, nil
+			assert.Equal(t, c.resumed, resumed, c.checkpoint)
+			assert.Equal(t, c.want, into, c.checkpoint)
+			return nil, err
 		})
-		if err != nil {
-			t.Error(err)
-		}
+		require.NoError(t, err)
 	}
-	_, _, _ = streamed(t, `"text"`, func(_ context.Context, call *streamer.Call[any]) (any, error) {
+	_, _, err := streamed(t, `"text"`, func(_ context.Context, call *streamer.Call[any]) (any, error) {
 		var into int
-		if resumed, err := call.Resume(&into); resumed || err == nil || !strings.Contains(err.Error(), "does not fit a *int") {
-			t.Errorf("%v %v", resumed, err)
-		}
-		return nil, nil
+		resumed, err := call.Resume(&into)
+		assert.False(t, resumed)
+		return nil, err
 	})
+	require.ErrorContains(t, err, "does not fit a *int")
 }
 
 func TestInfo(t *testing.T) {
 	s, _, _ := streamed(t, "", func(ctx context.Context, call *streamer.Call[any]) (any, error) {
 		i := streamer.Info(ctx)
-		if i.ID != "the id" || i.Attempt != 2 || call.Info().ID != "the id" {
-			t.Errorf("%+v", i)
-		}
+		assert.Equal(t, "the id", i.ID)
+		assert.Equal(t, 2, i.Attempt)
+		assert.Equal(t, "the id", call.Info().ID)
 		i.Progress(101, strings.Repeat("é", 200))
 		i.Progress(math.NaN(), "")
 		return nil, nil
 	})
-	if len(s.events) != 1 || s.events[0] != "progress 100 "+strings.Repeat("é", 128) {
-		t.Errorf("%q", s.events)
-	}
+	require.Equal(t, []string{"progress 100 " + strings.Repeat("é", 128)}, s.events)
 	outside := streamer.Info(t.Context())
 	outside.Progress(1, "without a call")
-	if outside.ID != "" {
-		t.Errorf("%+v", outside)
-	}
+	require.Empty(t, outside.ID)
 }
 
 func TestErrors(t *testing.T) {
 	cause := errors.New("disk")
 	e := streamer.Errorf("out_of_stock", "%d left: %w", 3, cause)
-	if e.Code != "out_of_stock" || e.Message != "3 left: disk" || !errors.Is(e, cause) {
-		t.Errorf("%+v", e)
-	}
+	require.Equal(t, "out_of_stock", e.Code)
+	require.Equal(t, "3 left: disk", e.Message)
+	require.ErrorIs(t, e, cause)
 	for _, code := range []string{"", "Bad", "1st", "with space", strings.Repeat("x", 65), "é"} {
-		if e := streamer.Errorf(code, "secret"); e.Code != "internal" || strings.Contains(e.Message, "secret") || !strings.Contains(e.Error(), "secret") {
-			t.Errorf("%q: %+v", code, e)
-		}
+		e := streamer.Errorf(code, "secret")
+		require.Equal(t, "internal", e.Code, "%q", code)
+		require.NotContains(t, e.Message, "secret")
+		require.ErrorContains(t, e, "secret")
 	}
-	if streamer.Permanent(nil) != nil || streamer.RetryAfter(time.Second, nil) != nil {
-		t.Error("nil does not stay nil")
+	var none *streamer.Error
+	for _, err := range []error{nil, none} {
+		require.NoError(t, streamer.Permanent(err))
+		require.NoError(t, streamer.RetryAfter(time.Second, err))
 	}
-	var later *core.RetryAfterError
-	if err := streamer.RetryAfter(-1, cause); !errors.As(err, &later) || later.After != 0 || !errors.Is(err, cause) {
-		t.Errorf("%v", err)
-	}
-	var again *core.ContinueError
-	if err := streamer.Continue(-1); !errors.As(err, &again) || again.After != 0 {
-		t.Errorf("%v", err)
-	}
-	if err := streamer.Permanent(cause); !errors.Is(err, cause) {
-		t.Errorf("%v", err)
-	}
+	require.ErrorIs(t, streamer.Permanent(cause), cause)
+	require.Equal(t, &core.RetryAfterError{Err: cause}, streamer.RetryAfter(-1, cause))
+	require.ErrorIs(t, streamer.RetryAfter(-1, cause), cause)
+	require.Equal(t, &core.ContinueError{}, streamer.Continue(-1))
 }
 
 // encoding/json writes these values, but no client could read them.
@@ -208,14 +191,14 @@ func TestUnreadableJSONIsNotEncodable(t *testing.T) {
 		`[` + strings.Repeat(`[],`, 100) + `{"\\":[]}]`: true,
 	} {
 		for how, value := range map[string]any{"raw": json.RawMessage(text), "inside": &[]json.RawMessage{json.RawMessage(text)}[0]} {
-			s, _, _ := streamed(t, "", func(_ context.Context, call *streamer.Call[any]) (any, error) {
-				call.Emit(value)
-				return nil, nil
-			})
-			var e *streamer.Error
-			if failed := errors.As(s.failed, &e) && e.Code == "not_encodable"; failed == fits || len(s.events) == 1 != fits {
-				t.Errorf("%s %.20q: %v", how, text, s.failed)
+			s := reported(t, func(c *streamer.Call[any]) { c.Emit(value) })
+			if fits {
+				require.NoError(t, s.failed, "%s %.20q", how, text)
+				require.Len(t, s.events, 1)
+				continue
 			}
+			requireCode(t, "not_encodable", s.failed)
+			require.Empty(t, s.events, "%s %.20q", how, text)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package streamer
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
@@ -29,22 +30,28 @@ func Errorf(code, format string, args ...any) *Error {
 }
 
 // Permanent marks an error after which another attempt cannot help: the call fails
-// at once, regardless of Retry. A nil err stays nil.
+// at once, regardless of Retry. A nil err, or a nil pointer in it, becomes nil.
 func Permanent(err error) error {
-	if err == nil {
+	if isNil(err) {
 		return nil
 	}
 	return &core.PermanentError{Err: err}
 }
 
 // RetryAfter sets the minimum time before the next attempt, in place of the
-// action's Backoff. It is charged against Retry like any other error. A
-// nil err stays nil; a negative time counts as 0.
+// action's Backoff. It is charged against Retry like any other error. A nil err,
+// or a nil pointer in it, becomes nil; a negative time counts as 0.
 func RetryAfter(after time.Duration, err error) error {
-	if err == nil {
+	if isNil(err) {
 		return nil
 	}
 	return &core.RetryAfterError{After: max(after, 0), Err: err}
+}
+
+// isNil reports whether err is nil, or holds a nil pointer.
+func isNil(err error) bool {
+	v := reflect.ValueOf(err)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Continue requests another attempt after some time, without charging a retry:

@@ -30,27 +30,31 @@ func decoder[In any](s *schema.Type) func(payload []byte) (any, error) {
 		}
 		var in In
 		if err := unmarshal(clean, &in, s.HoldsInterfaces()); err != nil {
-			return nil, refused(err)
+			return nil, err
 		}
 		return in, nil
 	}
 }
 
-var errDecodePanic = errors.New("decoding panicked")
-
-// unmarshal decodes. Methods of the In may panic.
+// unmarshal decodes. Methods of the In, and of the errors that they return, may
+// panic.
 func unmarshal(data []byte, into any, numbers bool) (err error) {
 	defer func() {
 		if recover() != nil {
-			err = errDecodePanic
+			err = refused(nil)
 		}
 	}()
 	if !numbers {
-		return json.Unmarshal(data, into)
+		err = json.Unmarshal(data, into)
+	} else {
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.UseNumber()
+		err = d.Decode(into)
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	return d.Decode(into)
+	if err != nil {
+		return refused(err)
+	}
+	return nil
 }
 
 // refused returns the error for a value that the schema accepts and a type's own
@@ -58,8 +62,7 @@ func unmarshal(data []byte, into any, numbers bool) (err error) {
 // contain the payload and is left out.
 func refused(err error) error {
 	out := &core.Error{Code: core.CodeInvalidPayload, Message: "a value breaks the rules of its type"}
-	var own *core.Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*core.Error](err); ok && own != nil {
 		out.Message, out.Details = own.Message, own.Details
 	}
 	return out

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/pay-theory/streamer/backend/internal/core"
+	"slices"
 )
 
 // HandlerFunc is a handler without its types, for middleware: in holds the
@@ -17,18 +16,10 @@ type HandlerFunc func(ctx context.Context, in any) (any, error)
 // got, which carries the call.
 type Middleware func(next HandlerFunc) HandlerFunc
 
+// callKey is the key of the call in a context that goes through the middleware.
 type callKey struct{}
 
 var errLostContext = errors.New("a middleware handed on a context that does not come from its own: the call is lost")
-
-// callFrom returns the call from a context that went through the middleware.
-func callFrom(ctx context.Context) (*core.Call, error) {
-	call, ok := ctx.Value(callKey{}).(*core.Call)
-	if !ok {
-		return nil, Permanent(errLostContext)
-	}
-	return call, nil
-}
 
 // applyMiddleware wraps a handler in middleware, the first outermost.
 func applyMiddleware(next HandlerFunc, all []Middleware) (out HandlerFunc, err error) {
@@ -37,11 +28,11 @@ func applyMiddleware(next HandlerFunc, all []Middleware) (out HandlerFunc, err e
 			out, err = nil, fmt.Errorf("a middleware panicked while it wrapped a handler: %v", p)
 		}
 	}()
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i] == nil {
+	for i, middleware := range slices.Backward(all) {
+		if middleware == nil {
 			return nil, fmt.Errorf("middleware %d is nil", i+1)
 		}
-		if next = all[i](next); next == nil {
+		if next = middleware(next); next == nil {
 			return nil, fmt.Errorf("middleware %d returned nil", i+1)
 		}
 	}

@@ -75,47 +75,43 @@ func (r *Router) Use(middleware ...Middleware) {
 // Handle registers a handler that answers with one result. The name is 1 to 128
 // bytes of letters, digits and ._:/-. The result's JSON has at most 96 KiB.
 func Handle[In, Out any](r *Router, name string, handler func(ctx context.Context, in In) (Out, error), opts ...Option) {
-	r.register(registration{
-		name: name, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
-		missing: handler == nil, decode: decoder[In], opts: opts,
-	}, &entry{
-		invoke: func(ctx context.Context, in any, _ *core.Call) (any, error) {
-			typed, err := input[In](in)
-			if err != nil {
-				return nil, err
-			}
-			return handler(ctx, typed)
-		},
-		fits: isOfType[Out],
-	})
+	g := registration{name: name, missing: handler == nil, opts: opts}
+	register(r, g, func(ctx context.Context, in In, _ *core.Call) (Out, error) { return handler(ctx, in) })
 }
 
 // HandleStream registers a handler that may report progress, emit chunks and
 // make checkpoints while it works. A call that emits, or makes a checkpoint, is
 // stored; so a handler that does neither may still be answered inline.
 func HandleStream[In, Chunk, Out any](r *Router, name string, handler func(ctx context.Context, in In, call *Call[Chunk]) (Out, error), opts ...Option) {
-	r.register(registration{
-		name: name, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), chunk: reflect.TypeFor[Chunk](),
-		missing: handler == nil, decode: decoder[In], opts: opts,
-	}, &entry{
-		invoke: func(ctx context.Context, in any, call *core.Call) (any, error) {
-			typed, err := input[In](in)
-			if err != nil {
-				return nil, err
-			}
-			return handler(ctx, typed, &Call[Chunk]{call: call})
-		},
-		fits: isOfType[Out],
+	g := registration{name: name, missing: handler == nil, opts: opts, chunk: reflect.TypeFor[Chunk]()}
+	register(r, g, func(ctx context.Context, in In, call *core.Call) (Out, error) {
+		return handler(ctx, in, &Call[Chunk]{call: call})
 	})
 }
 
 // registration describes a handler that Handle or HandleStream registers.
 type registration struct {
-	name           string
+	name    string
+	missing bool // the handler is nil
+	opts    []Option
+
 	in, out, chunk reflect.Type // chunk is nil for plain handlers
-	missing        bool
 	decode         func(*schema.Type) func([]byte) (any, error)
-	opts           []Option
+}
+
+// register registers a handler of either kind.
+func register[In, Out any](r *Router, g registration, handler func(context.Context, In, *core.Call) (Out, error)) {
+	g.in, g.out, g.decode = reflect.TypeFor[In](), reflect.TypeFor[Out](), decoder[In]
+	r.register(g, &entry{
+		invoke: func(ctx context.Context, in any, call *core.Call) (any, error) {
+			typed, err := input[In](in)
+			if err != nil {
+				return nil, err
+			}
+			return handler(ctx, typed, call)
+		},
+		fits: isOfType[Out],
+	})
 }
 
 func (r *Router) register(g registration, e *entry) {
@@ -197,14 +193,13 @@ func (e *entry) compose(middleware []Middleware) (func(context.Context, any, *co
 			return e.result(e.invoke(ctx, in, call))
 		}, nil
 	}
-	stream := e.action.Stream
 	chain, err := applyMiddleware(func(ctx context.Context, in any) (any, error) {
-		if !stream {
+		if !e.action.Stream {
 			return e.invoke(ctx, in, nil)
 		}
-		call, err := callFrom(ctx)
-		if err != nil {
-			return nil, err
+		call, ok := ctx.Value(callKey{}).(*core.Call)
+		if !ok {
+			return nil, Permanent(errLostContext)
 		}
 		return e.invoke(ctx, in, call)
 	}, middleware)

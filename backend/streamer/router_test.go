@@ -3,16 +3,18 @@ package streamer_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/streamer"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type in struct {
 	A int    `json:"a" jsonschema:"minimum=1"`
@@ -32,12 +34,10 @@ func stream(_ context.Context, v in, call *streamer.Call[int]) (out, error) {
 	return out{v.B}, nil
 }
 
-func build(t *testing.T, r *streamer.Router) *core.Registry {
+func build(t testing.TB, r *streamer.Router) *core.Registry {
 	t.Helper()
 	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return registry
 }
 
@@ -78,19 +78,23 @@ func TestHandleAndHandleStream(t *testing.T) {
 	streamer.Handle(r, "plain", plain)
 	streamer.HandleStream(r, "stream", stream)
 	registry := build(t, r)
-	if got, err := run(t, registry.Actions["plain"], `{"a":1,"b":"<x>"}`, &sink{}); err != nil || got != `{"sum":"1<x>"}` {
-		t.Errorf("%s %v", got, err)
-	}
-	s := &sink{}
-	if got, err := run(t, registry.Actions["stream"], `{"a":2}`, s); err != nil || got != `{"sum":""}` || len(s.events) != 2 {
-		t.Errorf("%s %v %v", got, err, s.events)
-	}
-	if a := registry.Actions["plain"]; a.Stream || a.Chunk != nil || a.Timeout != core.DefaultTimeout || a.Placement != core.Auto || a.Retries != 0 {
-		t.Errorf("defaults: %+v", a)
-	}
-	if a := registry.Actions["stream"]; !a.Stream || !strings.Contains(string(a.Chunk), `"integer"`) {
-		t.Errorf("stream: %+v", a)
-	}
+	a := registry.Actions["plain"]
+	got, err := run(t, a, `{"a":1,"b":"<x>"}`, &sink{})
+	require.NoError(t, err)
+	require.Equal(t, `{"sum":"1<x>"}`, got)
+	require.False(t, a.Stream)
+	require.Nil(t, a.Chunk)
+	require.Equal(t, core.DefaultTimeout, a.Timeout)
+	require.Equal(t, core.Auto, a.Placement)
+	require.Zero(t, a.Retries)
+
+	a, s := registry.Actions["stream"], &sink{}
+	got, err = run(t, a, `{"a":2}`, s)
+	require.NoError(t, err)
+	require.Equal(t, `{"sum":""}`, got)
+	require.Len(t, s.events, 2)
+	require.True(t, a.Stream)
+	require.Contains(t, string(a.Chunk), `"integer"`)
 }
 
 func TestOptions(t *testing.T) {
@@ -107,60 +111,67 @@ func TestOptions(t *testing.T) {
 	streamer.Handle(r, "b", plain, streamer.Sync(), streamer.Expect(2*time.Second))
 	registry := build(t, r)
 	a, b := registry.Actions["a"], registry.Actions["b"]
-	if a.Placement != core.Async || a.Retries != 5 || a.Backoff != (core.Backoff{Base: time.Second, Max: time.Hour}) || a.Timeout != time.Hour ||
-		!reflect.DeepEqual(a.Scopes, []string{"x", "y", "z"}) || a.Description != "what it does" {
-		t.Errorf("a: %+v", a)
-	}
-	if a.Expect(in{A: 9}) != 7*time.Second || a.Expect(in{A: 1}) != 0 || a.Expect(in{A: 99}) != core.Threshold {
-		t.Errorf("expect: %v %v %v", a.Expect(in{A: 9}), a.Expect(in{A: 1}), a.Expect(in{A: 99}))
-	}
-	if b.Placement != core.Sync || b.Expect(in{}) != 2*time.Second {
-		t.Errorf("b: %+v", b)
-	}
-	if !registry.LongAttempts || registry.Authorize == nil || !registry.Authorize(t.Context(), core.Access{}) {
-		t.Errorf("registry: %+v", registry)
-	}
+	require.Equal(t, core.Async, a.Placement)
+	require.Equal(t, 5, a.Retries)
+	require.Equal(t, core.Backoff{Base: time.Second, Max: time.Hour}, a.Backoff)
+	require.Equal(t, time.Hour, a.Timeout)
+	require.Equal(t, []string{"x", "y", "z"}, a.Scopes)
+	require.Equal(t, "what it does", a.Description)
+	require.Equal(t, 7*time.Second, a.Expect(in{A: 9}))
+	require.Zero(t, a.Expect(in{A: 1}))
+	require.Equal(t, core.Threshold, a.Expect(in{A: 99}))
+	require.Equal(t, core.Sync, b.Placement)
+	require.Equal(t, 2*time.Second, b.Expect(in{}))
+	require.True(t, registry.LongAttempts)
+	require.True(t, registry.Authorize(t.Context(), core.Access{}))
 }
 
 func TestWrongRegistrations(t *testing.T) {
 	type bad struct {
 		C chan int `json:"c"`
 	}
-	var none func(context.Context, in) (out, error)
+	named := func(name string) func(*streamer.Router) {
+		return func(r *streamer.Router) { streamer.Handle(r, name, plain) }
+	}
+	with := func(opts ...streamer.Option) func(*streamer.Router) {
+		return func(r *streamer.Router) { streamer.Handle(r, "a", plain, opts...) }
+	}
+	using := func(m streamer.Middleware) func(*streamer.Router) {
+		return func(r *streamer.Router) {
+			streamer.Handle(r, "a", plain)
+			r.Use(m)
+		}
+	}
 	for name, c := range map[string]struct {
 		register func(*streamer.Router)
 		want     string
 	}{
-		"empty name":      {func(r *streamer.Router) { streamer.Handle(r, "", plain) }, `action "": a name is`},
-		"long name":       {func(r *streamer.Router) { streamer.Handle(r, strings.Repeat("x", 129), plain) }, "a name is"},
-		"name with space": {func(r *streamer.Router) { streamer.Handle(r, "a b", plain) }, "a name is"},
+		"empty name":      {named(""), `action "": a name is`},
+		"long name":       {named(strings.Repeat("x", 129)), "a name is"},
+		"name with space": {named("a b"), "a name is"},
 		"twice": {func(r *streamer.Router) {
 			streamer.Handle(r, "a", plain)
 			streamer.HandleStream(r, "a", stream)
 		}, `action "a": the name is registered twice`},
-		"nil handler":    {func(r *streamer.Router) { streamer.Handle(r, "a", none) }, "the handler is nil"},
-		"nil option":     {func(r *streamer.Router) { streamer.Handle(r, "a", plain, nil) }, "an option is nil"},
-		"sync stream":    {func(r *streamer.Router) { streamer.HandleStream(r, "a", stream, streamer.Sync()) }, "Sync does not fit a stream handler"},
-		"sync and async": {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.Async(), streamer.Sync()) }, "exclude each other"},
-		"sync and long": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain, streamer.Sync(), streamer.Expect(time.Minute))
-		}, "stored first"},
-		"negative expect": {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.Expect(-1)) }, "not negative"},
-		"nil expect":      {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.ExpectFunc[in](nil)) }, "the function is nil"},
-		"other expect": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain, streamer.ExpectFunc(func(out) time.Duration { return 0 }))
-		}, "ExpectFunc takes streamer_test.out, the handler streamer_test.in"},
-		"negative retry": {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.Retry(-1, streamer.Backoff{})) }, "fewer than none"},
-		"negative backoff": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain, streamer.Retry(1, streamer.Backoff{Base: -1}))
-		}, "not negative"},
-		"upside down": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain, streamer.Retry(1, streamer.Backoff{Base: 2, Max: 1}))
-		}, "above its Max"},
-		"no timeout":   {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.Timeout(0)) }, "no time to work in"},
-		"long timeout": {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.Timeout(15*time.Minute)) }, "LongAttempts"},
-		"no scope":     {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.RequireScope("")) }, "not a scope"},
-		"two scopes":   {func(r *streamer.Router) { streamer.Handle(r, "a", plain, streamer.RequireScope("a b")) }, "not a scope"},
+		"nil handler": {func(r *streamer.Router) {
+			streamer.Handle[in, out](r, "a", nil)
+		}, "the handler is nil"},
+		"nil option": {with(nil), "an option is nil"},
+		"sync stream": {func(r *streamer.Router) {
+			streamer.HandleStream(r, "a", stream, streamer.Sync())
+		}, "Sync does not fit a stream handler"},
+		"sync and async":   {with(streamer.Async(), streamer.Sync()), "exclude each other"},
+		"sync and long":    {with(streamer.Sync(), streamer.Expect(time.Minute)), "stored first"},
+		"negative expect":  {with(streamer.Expect(-1)), "not negative"},
+		"nil expect":       {with(streamer.ExpectFunc[in](nil)), "the function is nil"},
+		"other expect":     {with(streamer.ExpectFunc(func(out) time.Duration { return 0 })), "ExpectFunc takes streamer_test.out, the handler streamer_test.in"},
+		"negative retry":   {with(streamer.Retry(-1, streamer.Backoff{})), "fewer than none"},
+		"negative backoff": {with(streamer.Retry(1, streamer.Backoff{Base: -1})), "not negative"},
+		"upside down":      {with(streamer.Retry(1, streamer.Backoff{Base: 2, Max: 1})), "above its Max"},
+		"no timeout":       {with(streamer.Timeout(0)), "no time to work in"},
+		"long timeout":     {with(streamer.Timeout(15 * time.Minute)), "LongAttempts"},
+		"no scope":         {with(streamer.RequireScope("")), "not a scope"},
+		"two scopes":       {with(streamer.RequireScope("a b")), "not a scope"},
 		"input": {func(r *streamer.Router) {
 			streamer.Handle(r, "a", func(context.Context, bad) (int, error) { return 0, nil })
 		}, "the input: streamer_test.bad.C: JSON has nothing for a chan int"},
@@ -170,26 +181,16 @@ func TestWrongRegistrations(t *testing.T) {
 		"chunk": {func(r *streamer.Router) {
 			streamer.HandleStream(r, "a", func(context.Context, int, *streamer.Call[complex64]) (int, error) { return 0, nil })
 		}, "the chunk: complex64: JSON has nothing"},
-		"nil middleware": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain)
-			r.Use(nil)
-		}, "middleware 1 is nil"},
-		"lost handler": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain)
-			r.Use(func(streamer.HandlerFunc) streamer.HandlerFunc { return nil })
-		}, "middleware 1 returned nil"},
-		"panic": {func(r *streamer.Router) {
-			streamer.Handle(r, "a", plain)
-			r.Use(func(streamer.HandlerFunc) streamer.HandlerFunc { panic("oh") })
-		}, "panicked"},
+		"nil middleware": {using(nil), "middleware 1 is nil"},
+		"lost handler":   {using(func(streamer.HandlerFunc) streamer.HandlerFunc { return nil }), "middleware 1 returned nil"},
+		"panic":          {using(func(streamer.HandlerFunc) streamer.HandlerFunc { panic("oh") }), "panicked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := streamer.NewRouter(nil)
 			c.register(r)
 			registry, err := r.Build()
-			if registry != nil || err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
+			require.Nil(t, registry)
+			require.ErrorContains(t, err, c.want)
 		})
 	}
 }
@@ -201,13 +202,11 @@ func TestBuildReportsEveryError(t *testing.T) {
 	streamer.HandleStream(r, "c", stream, streamer.Sync())
 	_, err := r.Build()
 	for _, want := range []string{"a name is", "no time", "Sync does not fit"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v lacks %q", err, want)
-		}
+		require.ErrorContains(t, err, want)
 	}
-	if infos := r.Actions(); len(infos) != 1 || infos[0].Name != "good" {
-		t.Errorf("actions: %+v", infos)
-	}
+	infos := r.Actions()
+	require.Len(t, infos, 1)
+	require.Equal(t, "good", infos[0].Name)
 }
 
 func tag(name string, trace *[]string) streamer.Middleware {
@@ -227,16 +226,13 @@ func TestMiddlewareReachesEveryHandler(t *testing.T) {
 	r.Use(tag("inner", &trace))
 	streamer.HandleStream(r, "stream", stream)
 	registry := build(t, r)
-	if _, err := run(t, registry.Actions["plain"], `{"a":1}`, &sink{}); err != nil {
-		t.Fatal(err)
-	}
+	_, err := run(t, registry.Actions["plain"], `{"a":1}`, &sink{})
+	require.NoError(t, err)
 	s := &sink{}
-	if _, err := run(t, registry.Actions["stream"], `{"a":3}`, s); err != nil || len(s.events) != 3 {
-		t.Fatalf("the stream's abilities are hidden: %v %v", s.events, err)
-	}
-	if want := []string{"outer plain", "inner plain", "outer stream", "inner stream"}; !reflect.DeepEqual(trace, want) {
-		t.Errorf("%v", trace)
-	}
+	_, err = run(t, registry.Actions["stream"], `{"a":3}`, s)
+	require.NoError(t, err)
+	require.Len(t, s.events, 3, "the stream's abilities are not hidden")
+	require.Equal(t, []string{"outer plain", "inner plain", "outer stream", "inner stream"}, trace)
 }
 
 func TestMiddlewareMayChangeValuesNotTypes(t *testing.T) {
@@ -255,9 +251,9 @@ func TestMiddlewareMayChangeValuesNotTypes(t *testing.T) {
 			return out{got.(out).Sum + "!"}, err
 		}
 	}
-	if got, err := with(double, "plain", `{"a":2}`); err != nil || got != `{"sum":"4!"}` {
-		t.Errorf("%s %v", got, err)
-	}
+	got, err := with(double, "plain", `{"a":2}`)
+	require.NoError(t, err)
+	require.Equal(t, `{"sum":"4!"}`, got)
 	wrong := map[string]streamer.Middleware{
 		"handed on a string": func(next streamer.HandlerFunc) streamer.HandlerFunc {
 			return func(ctx context.Context, _ any) (any, error) { return next(ctx, "x") }
@@ -275,19 +271,17 @@ func TestMiddlewareMayChangeValuesNotTypes(t *testing.T) {
 	for want, m := range wrong {
 		_, err := with(m, "plain", `{"a":2}`)
 		var permanent *core.PermanentError
-		if !errors.As(err, &permanent) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", want, err)
-		}
+		require.ErrorAs(t, err, &permanent)
+		require.ErrorContains(t, err, want)
 	}
 	lost := func(next streamer.HandlerFunc) streamer.HandlerFunc {
 		return func(_ context.Context, v any) (any, error) { return next(context.Background(), v) }
 	}
-	if _, err := with(lost, "stream", `{"a":2}`); err == nil || !strings.Contains(err.Error(), "the call is lost") {
-		t.Errorf("lost: %v", err)
-	}
-	if got, err := with(tag("x", &[]string{}), "any", `null`); err != nil || got != "null" {
-		t.Errorf("any: %s %v", got, err)
-	}
+	_, err = with(lost, "stream", `{"a":2}`)
+	require.ErrorContains(t, err, "the call is lost")
+	got, err = with(tag("x", &[]string{}), "any", `null`)
+	require.NoError(t, err)
+	require.Equal(t, "null", got)
 }
 
 func TestActionsAreStable(t *testing.T) {
@@ -297,15 +291,13 @@ func TestActionsAreStable(t *testing.T) {
 			streamer.HandleStream(r, name, stream, streamer.Expect(time.Minute), streamer.Describe("it"))
 		}
 		text, err := json.Marshal(r.Actions())
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		return string(text)
 	}
 	first := list("b", "a", "c")
-	if second := list("c", "b", "a"); first != second || !strings.HasPrefix(first, `[{"name":"a","description":"it","stream":true,"placement":"auto","retries":0,"timeoutMs":840000,"input":{`) {
-		t.Errorf("%s\n%s", first, second)
-	}
+	require.Equal(t, first, list("c", "b", "a"))
+	begins := `[{"name":"a","description":"it","stream":true,"placement":"auto","retries":0,"timeoutMs":840000,"input":{`
+	require.Equal(t, begins, first[:len(begins)])
 }
 
 func TestBuildIsASnapshot(t *testing.T) {
@@ -313,7 +305,6 @@ func TestBuildIsASnapshot(t *testing.T) {
 	streamer.Handle(r, "a", plain)
 	first := build(t, r)
 	streamer.Handle(r, "b", plain)
-	if len(first.Actions) != 1 || len(build(t, r).Actions) != 2 {
-		t.Error("what was built changed afterwards")
-	}
+	require.Len(t, first.Actions, 1, "what was built does not change afterwards")
+	require.Len(t, build(t, r).Actions, 2)
 }

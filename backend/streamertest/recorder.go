@@ -24,41 +24,37 @@ type recorder struct {
 
 var _ core.Sink = (*recorder)(nil)
 
-func (r *recorder) Emit(data json.RawMessage) {
+// record adds a report unless it comes too late.
+func (r *recorder) record(add func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.err != nil {
-		return
+	if !r.closed && r.err == nil {
+		add()
 	}
-	r.chunks = append(r.chunks, data)
-	if len(r.chunks) == r.cancelAfter {
-		r.cancel(core.ErrCancelled)
-	}
+}
+
+func (r *recorder) Emit(data json.RawMessage) {
+	r.record(func() {
+		r.chunks = append(r.chunks, data)
+		if len(r.chunks) == r.cancelAfter {
+			r.cancel(core.ErrCancelled)
+		}
+	})
 }
 
 func (r *recorder) Progress(percent float64, text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed && r.err == nil {
-		r.progress = append(r.progress, Progress{percent, text})
-	}
+	r.record(func() { r.progress = append(r.progress, Progress{percent, text}) })
 }
 
 func (r *recorder) Checkpoint(data json.RawMessage) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed && r.err == nil {
-		r.checkpoints = append(r.checkpoints, Checkpoint{data, len(r.chunks)})
-	}
+	r.record(func() { r.checkpoints = append(r.checkpoints, Checkpoint{data, len(r.chunks)}) })
 }
 
 func (r *recorder) Fail(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed && r.err == nil {
+	r.record(func() {
 		r.err = err
 		r.cancel(err)
-	}
+	})
 }
 
 // close ends recording: later reports of the handler's goroutines are ignored, as

@@ -98,6 +98,10 @@ func runAction[Out any](t testing.TB, r *streamer.Router, params any, o *options
 		t.Fatalf("the handler cannot be registered: %v", err)
 	}
 	action := registry.Actions[o.info.Action]
+	payload, err := encodeParams(params)
+	if err != nil {
+		t.Fatalf("the params cannot be written as JSON: %v", err)
+	}
 	ctx, cancel := context.WithCancelCause(o.ctx)
 	defer cancel(nil)
 	if o.timed {
@@ -106,14 +110,9 @@ func runAction[Out any](t testing.TB, r *streamer.Router, params any, o *options
 		ctx = bounded
 	}
 	rec = &recorder{cancel: cancel, cancelAfter: o.cancelAfter}
-	payload, err := encodeParams(params)
-	if err != nil {
-		t.Fatalf("the params cannot be written as JSON: %v", err)
-	}
 	in, err := action.Decode(payload)
 	if err != nil {
-		out.Err, out.Permanent = err, true
-		return out, rec
+		return Outcome[Out]{Err: err, Permanent: true}, rec
 	}
 	info := o.info
 	info.Report = rec.Progress
@@ -148,15 +147,11 @@ func encodeParams(params any) ([]byte, error) {
 // classify sets the fields that depend on the kind of an error.
 func (r *Outcome[Out]) classify(err error) {
 	r.Err = err
-	var permanent *core.PermanentError
-	var again *core.ContinueError
-	var later *core.RetryAfterError
-	switch {
-	case errors.As(err, &permanent):
+	if _, ok := errors.AsType[*core.PermanentError](err); ok {
 		r.Permanent = true
-	case errors.As(err, &again):
+	} else if again, ok := errors.AsType[*core.ContinueError](err); ok {
 		r.Continued, r.After = true, again.After
-	case errors.As(err, &later):
+	} else if later, ok := errors.AsType[*core.RetryAfterError](err); ok {
 		r.After = later.After
 	}
 }

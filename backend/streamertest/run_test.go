@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,7 +14,11 @@ import (
 
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/pay-theory/streamer/backend/streamertest"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type countParams struct {
 	To int `json:"to" jsonschema:"minimum=1,maximum=100"`
@@ -46,49 +50,52 @@ func count(ctx context.Context, in countParams, call *streamer.Call[int]) (int, 
 
 func TestRunStreamRecordsEverything(t *testing.T) {
 	got := streamertest.RunStream(t, count, countParams{To: 3})
-	if got.Err != nil || got.Result != 6 || !reflect.DeepEqual(got.Chunks, []int{1, 2, 3}) {
-		t.Fatalf("got %+v", got)
-	}
-	if len(got.Progress) != 3 || got.Progress[2] != (streamertest.Progress{Percent: 100, Text: "counting"}) {
-		t.Fatalf("progress %v", got.Progress)
-	}
-	if len(got.Checkpoints) != 3 || string(got.Checkpoints[0].Data) != `{"next":2,"sum":1}` || got.Checkpoints[1].Chunks != 2 {
-		t.Fatalf("checkpoints %v", got.Checkpoints)
-	}
+	require.NoError(t, got.Err)
+	require.Equal(t, 6, got.Result)
+	require.Equal(t, []int{1, 2, 3}, got.Chunks)
+	require.Len(t, got.Progress, 3)
+	require.Equal(t, streamertest.Progress{Percent: 100, Text: "counting"}, got.Progress[2])
+	require.Len(t, got.Checkpoints, 3)
+	require.Equal(t, `{"next":2,"sum":1}`, string(got.Checkpoints[0].Data))
+	require.Equal(t, 2, got.Checkpoints[1].Chunks)
 }
 
 func TestResumeGoesOn(t *testing.T) {
 	whole := streamertest.RunStream(t, count, countParams{To: 5})
 	for _, checkpoint := range whole.Checkpoints {
 		got := streamertest.RunStream(t, count, countParams{To: 5}, streamertest.Resume(checkpoint))
-		chunks := append(whole.Chunks[:checkpoint.Chunks:checkpoint.Chunks], got.Chunks...)
-		if got.Err != nil || got.Result != whole.Result || !reflect.DeepEqual(chunks, whole.Chunks) {
-			t.Fatalf("from %s: %+v", checkpoint.Data, got)
-		}
+		require.NoError(t, got.Err, "from %s", checkpoint.Data)
+		require.Equal(t, whole.Result, got.Result)
+		require.Equal(t, whole.Chunks, slices.Concat(whole.Chunks[:checkpoint.Chunks], got.Chunks))
 	}
 	got := streamertest.RunStream(t, count, countParams{To: 5}, streamertest.Resume(position{Next: 5, Sum: 10}))
-	if got.Result != 15 || len(got.Chunks) != 1 {
-		t.Fatalf("from a value: %+v", got)
-	}
+	require.Equal(t, 15, got.Result)
+	require.Len(t, got.Chunks, 1)
 	got = streamertest.RunStream(t, count, countParams{To: 5}, streamertest.Resume("not a position"))
-	if got.Err == nil || got.Permanent {
-		t.Fatalf("a checkpoint that does not fit: %+v", got)
-	}
+	require.Error(t, got.Err)
+	require.False(t, got.Permanent)
 }
 
 func TestCancelAfterEndsTheContext(t *testing.T) {
 	got := streamertest.RunStream(t, count, countParams{To: 50}, streamertest.CancelAfter(4))
-	if !errors.Is(got.Err, streamer.ErrCancelled) || len(got.Chunks) != 4 || got.Result != 0 {
-		t.Fatalf("got %+v", got)
-	}
+	require.ErrorIs(t, got.Err, streamer.ErrCancelled)
+	require.Len(t, got.Chunks, 4)
+	require.Zero(t, got.Result)
 }
 
 func TestParamsAreChecked(t *testing.T) {
 	got := streamertest.RunStream(t, count, countParams{To: 101})
-	var refused *streamer.Error
-	if !errors.As(got.Err, &refused) || refused.Code != "invalid_payload" || refused.Field != "/to" || !got.Permanent {
-		t.Fatalf("got %+v", got.Err)
-	}
+	require.Equal(t, "/to", requireCode(t, "invalid_payload", got.Err).Field)
+	require.True(t, got.Permanent)
+}
+
+// requireCode returns the error for the caller, which must have this code.
+func requireCode(t *testing.T, code string, err error) *streamer.Error {
+	t.Helper()
+	var e *streamer.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, code, e.Code)
+	return e
 }
 
 func TestLimitsEndTheAttempt(t *testing.T) {
@@ -108,24 +115,25 @@ func TestLimitsEndTheAttempt(t *testing.T) {
 		"not_encodable":        func(c *streamer.Call[any]) { c.Emit(math.NaN()) },
 	} {
 		got := streamertest.RunStream(t, stream(report), none{})
-		var e *streamer.Error
-		if !errors.As(got.Err, &e) || e.Code != code || !got.Permanent || len(got.Chunks) > 0 || got.Result != "" || !ended {
-			t.Errorf("%s: %+v, the context ended: %v", code, got, ended)
-		}
+		requireCode(t, code, got.Err)
+		require.True(t, got.Permanent)
+		require.Empty(t, got.Chunks)
+		require.Empty(t, got.Result)
+		require.True(t, ended, "the context has ended")
 	}
 	fits := func(_ context.Context, _ none, c *streamer.Call[string]) (string, error) {
 		c.Emit(strings.Repeat("x", 64<<10-2))
 		c.Checkpoint(strings.Repeat("x", 8<<10-2))
 		return strings.Repeat("x", 96<<10-2), nil
 	}
-	if got := streamertest.RunStream(t, fits, none{}); got.Err != nil || len(got.Chunks) != 1 || len(got.Checkpoints) != 1 {
-		t.Errorf("just within: %v", got.Err)
-	}
+	within := streamertest.RunStream(t, fits, none{})
+	require.NoError(t, within.Err)
+	require.Len(t, within.Chunks, 1)
+	require.Len(t, within.Checkpoints, 1)
 	large := func(context.Context, none) (string, error) { return strings.Repeat("x", 96<<10-1), nil }
-	var e *streamer.Error
-	if got := streamertest.Run(t, large, none{}); !errors.As(got.Err, &e) || e.Code != "result_too_large" || !got.Permanent {
-		t.Errorf("result: %+v", got.Err)
-	}
+	got := streamertest.Run(t, large, none{})
+	requireCode(t, "result_too_large", got.Err)
+	require.True(t, got.Permanent)
 }
 
 func TestInfoAndMiddleware(t *testing.T) {
@@ -144,26 +152,22 @@ func TestInfoAndMiddleware(t *testing.T) {
 				return next(ctx, in)
 			}
 		}))
-	if want := `ts3idwho.am/i{"m":1} {"a" :1}`; got.Err != nil || strings.ReplaceAll(got.Result, " ", "") != strings.ReplaceAll(want, " ", "") {
-		t.Fatalf("got %q %v", got.Result, got.Err)
-	}
-	if seen != "who.am/i" || len(got.Progress) != 1 || got.Progress[0].Percent != 100 {
-		t.Fatalf("seen %q, progress %v", seen, got.Progress)
-	}
+	require.NoError(t, got.Err)
+	require.Equal(t, `ts3idwho.am/i{"m":1}{"a":1}`, strings.ReplaceAll(got.Result, " ", ""))
+	require.Equal(t, "who.am/i", seen)
+	require.Equal(t, []streamertest.Progress{{Percent: 100, Text: "done"}}, got.Progress)
 }
 
 func TestErrorsAreJudged(t *testing.T) {
 	fails := func(err error) streamertest.Outcome[int] {
 		return streamertest.Run(t, func(context.Context, struct{}) (int, error) { return 1, err }, struct{}{})
 	}
-	if got := fails(streamer.Permanent(errors.New("no"))); !got.Permanent || got.Result != 0 {
-		t.Errorf("permanent: %+v", got)
-	}
-	if got := fails(streamer.Continue(time.Minute)); !got.Continued || got.After != time.Minute || got.Permanent {
-		t.Errorf("continue: %+v", got)
-	}
-	if got := fails(streamer.RetryAfter(time.Second, errors.New("busy"))); got.Continued || got.After != time.Second {
-		t.Errorf("retry after: %+v", got)
+	for _, want := range []streamertest.Outcome[int]{
+		{Err: streamer.Permanent(errors.New("no")), Permanent: true},
+		{Err: streamer.Continue(time.Minute), Continued: true, After: time.Minute},
+		{Err: streamer.RetryAfter(time.Second, errors.New("busy")), After: time.Second},
+	} {
+		require.Equal(t, want, fails(want.Err))
 	}
 }
 
@@ -174,8 +178,6 @@ func TestTimeoutOfTheAction(t *testing.T) {
 			return 0, context.Cause(ctx)
 		}
 		got := streamertest.Run(t, waits, struct{}{}, streamertest.Action("waits", streamer.Timeout(time.Hour)))
-		if !errors.Is(got.Err, streamer.ErrTimeout) {
-			t.Fatalf("got %v", got.Err)
-		}
+		require.ErrorIs(t, got.Err, streamer.ErrTimeout)
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // Vectors cover the schema: each field of each message with a value of the wrong
@@ -17,28 +19,25 @@ func TestVectorsCoverTheSchema(t *testing.T) {
 	for side, d := range map[string]*model.Direction{"client": &m.Client, "server": &m.Server} {
 		t.Run(side, func(t *testing.T) {
 			want, have := claims{}, claims{}
-			for i := range d.Messages {
-				want.broken(&d.Messages[i], m)
+			for _, message := range d.Messages {
+				eachField(m, message.Type, message.Fields, want.addFaults)
 			}
 			for _, v := range invalid {
 				if v.direction == side {
-					for _, text := range v.messages() {
-						have.breaks(d, m, text)
-					}
+					v.eachValue(m, d, have.addBroken)
 				}
 			}
 			want.compare(t, have, "no invalid vector tries")
 		})
 		t.Run(side+", the right way", func(t *testing.T) {
 			want, have := claims{}, claims{}
-			for i := range d.Messages {
-				want.kept(&d.Messages[i], m, side == "client")
+			for _, message := range d.Messages {
+				want.addLimits(&message, side == "client")
+				eachField(m, message.Type, message.Fields, func(in string, f *model.Field) { want[in+"."+f.Name] = true })
 			}
 			for _, v := range valid {
 				if v.direction == side {
-					for _, text := range v.messages() {
-						have.keeps(d, m, text)
-					}
+					v.eachValue(m, d, have.addReached)
 				}
 			}
 			want.compare(t, have, "no valid vector shows")
@@ -61,11 +60,10 @@ func TestVectorsCoverTheSchema(t *testing.T) {
 			}
 		}
 		for _, what := range []string{
-			"client malformed", "client invalid_message", "client invalid_batch", "server malformed", "one byte too many", "as many bytes as can be", "as many messages as can be",
+			"client malformed", "client invalid_message", "client invalid_batch", "server malformed",
+			"one byte too many", "as many bytes as can be", "as many messages as can be",
 		} {
-			if count[what] == 0 {
-				t.Errorf("there is no vector for: %s", what)
-			}
+			assert.NotZero(t, count[what], "there is no vector for: %s", what)
 		}
 	})
 }
@@ -75,129 +73,74 @@ type claims map[string]bool
 
 func (c claims) compare(t *testing.T, have claims, text string) {
 	t.Helper()
-	if len(c) == 0 {
-		t.Fatal("nothing is asked for")
-	}
+	require.NotEmpty(t, c)
 	for _, what := range slices.Sorted(maps.Keys(c)) {
-		if !have[what] {
-			t.Errorf("%s %s", text, what)
-		}
+		assert.True(t, have[what], "%s %s", text, what)
 	}
 }
 
-// broken adds the ways in which each field of a message can be wrong.
-func (c claims) broken(m *model.Message, all *model.Model) {
-	for i := range m.Fields {
-		if f := &m.Fields[i]; f.Name != "type" {
-			c.wrong(m.Type, f, all)
-		}
+// addFaults adds the ways in which a field can be wrong.
+func (c claims) addFaults(in string, f *model.Field) {
+	if f.Name == "type" {
+		return
 	}
-}
-
-func (c claims) wrong(in string, f *model.Field, all *model.Model) {
-	where, v := in+"."+f.Name, &f.Value
-	if v.Kind != model.Raw {
-		c[where+": wrong type"] = true
+	if f.Value.Kind != model.Raw {
+		c[in+"."+f.Name+": wrong type"] = true
 	}
 	if f.Required {
-		c[where+": missing"] = true
+		c[in+"."+f.Name+": missing"] = true
 	}
-	for bound := range bounds(v) {
+	for bound := range bounds(&f.Value) {
 		c[f.Name+": "+bound] = true
 	}
-	if r := record(all, v.Record); r != nil {
-		for i := range r.Fields {
-			c.wrong(r.Name, &r.Fields[i], all)
-		}
-	}
 }
 
-// breaks adds what is wrong with an invalid message.
-func (c claims) breaks(d *model.Direction, all *model.Model, text []byte) {
-	object, fields := message(d, text)
-	if object != nil {
-		c.breaksIn(fields.Type, fields.Fields, all, object)
+// addBroken adds what is wrong with a value, and reports whether its type is right.
+func (c claims) addBroken(in string, f *model.Field, text json.RawMessage) bool {
+	switch {
+	case text == nil:
+		c[in+"."+f.Name+": missing"] = true
+		return false
+	case !hasType(&f.Value, text):
+		c[in+"."+f.Name+": wrong type"] = true
+		return false
 	}
-}
-
-func (c claims) breaksIn(in string, fields []model.Field, all *model.Model, object map[string]json.RawMessage) {
-	for i := range fields {
-		f := &fields[i]
-		text, there := object[f.Name]
-		switch {
-		case !there:
-			c[in+"."+f.Name+": missing"] = true
-			continue
-		case !hasType(&f.Value, text):
-			c[in+"."+f.Name+": wrong type"] = true
-			continue
-		}
-		for bound, b := range bounds(&f.Value) {
-			if b.broken(text) {
-				c[f.Name+": "+bound] = true
-			}
-		}
-		for _, o := range objects(all, &f.Value, text) {
-			c.breaksIn(f.Value.Record, record(all, f.Value.Record).Fields, all, o)
+	for bound, compare := range bounds(&f.Value) {
+		if compare(text) > 0 {
+			c[f.Name+": "+bound] = true
 		}
 	}
+	return true
 }
 
-// kept adds the fields that must occur, and the bounds that must be reached.
-func (c claims) kept(m *model.Message, all *model.Model, reached bool) {
-	for i := range m.Fields {
-		f := &m.Fields[i]
-		c[m.Type+"."+f.Name] = true
-		if f.Name != "type" {
-			c.limits(f, reached)
-		}
-		if r := record(all, f.Value.Record); r != nil {
-			for k := range r.Fields {
-				c[r.Name+"."+r.Fields[k].Name] = true
-			}
-		}
-	}
-}
-
-func (c claims) limits(f *model.Field, reached bool) {
-	if reached {
-		for bound, b := range bounds(&f.Value) {
-			if b.reached != nil {
+// addLimits adds the words of a message's fields and, if reached, their bounds.
+func (c claims) addLimits(m *model.Message, reached bool) {
+	for _, f := range m.Fields[1:] { // the first one is type
+		for bound := range bounds(&f.Value) {
+			if reached && slices.Contains(edges, bound) {
 				c[f.Name+" at its "+bound] = true
 			}
 		}
-	}
-	for _, w := range f.Value.Words {
-		if f.Name != "status" || reached {
-			c[f.Name+" "+w] = true
-		}
-	}
-}
-
-// keeps adds the fields and bounds of a valid message.
-func (c claims) keeps(d *model.Direction, all *model.Model, text []byte) {
-	object, m := message(d, text)
-	if object != nil {
-		c.keepsIn(m.Type, m.Fields, all, object)
-	}
-}
-
-func (c claims) keepsIn(in string, fields []model.Field, all *model.Model, object map[string]json.RawMessage) {
-	for i := range fields {
-		f := &fields[i]
-		text, there := object[f.Name]
-		if !there {
-			continue
-		}
-		c[in+"."+f.Name] = true
-		for bound, b := range bounds(&f.Value) {
-			if b.reached != nil && b.reached(text) {
-				c[f.Name+" at its "+bound] = true
+		for _, w := range f.Value.Words {
+			if f.Name != "status" || reached {
+				c[f.Name+" "+w] = true
 			}
 		}
-		c[f.Name+" "+plain(text)] = true
-		for _, o := range objects(all, &f.Value, text) {
-			c.keepsIn(f.Value.Record, record(all, f.Value.Record).Fields, all, o)
+	}
+}
+
+// addReached adds a valid value and the bounds that it reaches, and reports whether
+// the field is there.
+func (c claims) addReached(in string, f *model.Field, text json.RawMessage) bool {
+	if text == nil {
+		return false
+	}
+	c[in+"."+f.Name] = true
+	c[f.Name+" "+plain(text)] = true
+	for bound, compare := range bounds(&f.Value) {
+		if compare(text) == 0 {
+			c[f.Name+" at its "+bound] = true
 		}
 	}
+	return true
 }

@@ -50,20 +50,15 @@ Writes what follows from contract/schema.json and contract/codes.json:
 `
 
 func main() {
-	flags := flag.NewFlagSet("gen", flag.ContinueOnError)
-	check := flags.Bool("check", false, "write nothing; fail when a file is not what it should be, and show where")
-	root := flags.String("root", ".", "the repository's root")
-	flags.Usage = func() {
-		_, _ = fmt.Fprint(flags.Output(), help)
-		flags.PrintDefaults()
+	check := flag.Bool("check", false, "write nothing; fail when a file is not what it should be, and show where")
+	root := flag.String("root", ".", "the repository's root")
+	flag.Usage = func() {
+		_, _ = fmt.Fprint(flag.CommandLine.Output(), help)
+		flag.PrintDefaults()
 	}
-	switch err := flags.Parse(os.Args[1:]); {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		os.Exit(2)
-	case flags.NArg() > 0:
-		fmt.Fprintln(os.Stderr, "gen: there are no arguments, only flags:", strings.Join(flags.Args(), " "))
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintln(os.Stderr, "gen: there are no arguments, only flags:", strings.Join(flag.Args(), " "))
 		os.Exit(2)
 	}
 	if err := run(*root, *check); err != nil {

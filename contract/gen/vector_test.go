@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
+	"github.com/stretchr/testify/require"
 )
 
 // root is the path of the repository's root.
@@ -22,9 +23,7 @@ const root = "../.."
 func contractModel(t testing.TB) *model.Model {
 	t.Helper()
 	m, err := readModel(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return m
 }
 
@@ -43,30 +42,22 @@ type vector struct {
 func vectors(t *testing.T, verdict string) (all []vector) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(root, "contract/vectors", verdict, "*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for _, name := range names {
 		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		var file struct {
 			Direction string
 			Vectors   []vector
 		}
-		if err := json.Unmarshal(text, &file); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+		require.NoError(t, json.Unmarshal(text, &file), name)
 		for _, v := range file.Vectors {
 			v.direction = file.Direction
 			v.bytes = frame(t, &v)
 			all = append(all, v)
 		}
 	}
-	if len(all) == 0 {
-		t.Fatal("there are no vectors")
-	}
+	require.NotEmpty(t, all)
 	return all
 }
 
@@ -88,9 +79,7 @@ func frame(t *testing.T, v *vector) []byte {
 			out = append(out, strings.Repeat(part.Repeat[0].(string), int(part.Repeat[1].(float64)))...)
 		default:
 			raw, err := hex.DecodeString(part.Hex)
-			if err != nil {
-				t.Fatalf("%s: %v", v.Name, err)
-			}
+			require.NoError(t, err, v.Name)
 			out = append(out, raw...)
 		}
 	}
@@ -108,18 +97,44 @@ func (v *vector) messages() (list []json.RawMessage) {
 	return []json.RawMessage{v.bytes}
 }
 
-// message reads a message as an object, and finds its type in the model.
-func message(d *model.Direction, text []byte) (map[string]json.RawMessage, *model.Message) {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(text, &object) != nil {
-		return nil, nil
+// eachField calls visit for each field, and for the fields of records in them. in is
+// the message or the record.
+func eachField(m *model.Model, in string, fields []model.Field, visit func(in string, f *model.Field)) {
+	for _, f := range fields {
+		visit(in, &f)
+		if r := record(m, f.Value.Record); r != nil {
+			eachField(m, r.Name, r.Fields, visit)
+		}
 	}
-	kind := plain(object["type"])
-	i := slices.IndexFunc(d.Messages, func(m model.Message) bool { return m.Type == kind })
-	if i < 0 {
-		return nil, nil
+}
+
+// eachValue calls visit with the value of each field of the messages in a vector,
+// and of the records in a field for which visit returns true. The value of an absent
+// field is nil. Messages of unknown types are skipped.
+func (v *vector) eachValue(
+	m *model.Model, d *model.Direction, visit func(in string, f *model.Field, text json.RawMessage) bool,
+) {
+	var each func(in string, fields []model.Field, object map[string]json.RawMessage)
+	each = func(in string, fields []model.Field, object map[string]json.RawMessage) {
+		for _, f := range fields {
+			text := object[f.Name]
+			if r := record(m, f.Value.Record); visit(in, &f, text) && r != nil {
+				for _, inner := range objects(&f.Value, text) {
+					each(r.Name, r.Fields, inner)
+				}
+			}
+		}
 	}
-	return object, &d.Messages[i]
+	for _, text := range v.messages() {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(text, &object) != nil {
+			continue
+		}
+		kind := plain(object["type"])
+		if i := slices.IndexFunc(d.Messages, func(m model.Message) bool { return m.Type == kind }); i >= 0 {
+			each(kind, d.Messages[i].Fields, object)
+		}
+	}
 }
 
 // plain returns the value of a JSON string; for other values it is empty.
@@ -129,25 +144,22 @@ func plain(text []byte) (value string) {
 }
 
 func record(m *model.Model, name string) *model.Record {
-	for i := range m.Records {
-		if m.Records[i].Name == name {
-			return &m.Records[i]
-		}
+	i := slices.IndexFunc(m.Records, func(r model.Record) bool { return r.Name == name })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &m.Records[i]
 }
 
 // objects returns the records inside a field.
-func objects(m *model.Model, v *model.Value, text []byte) []map[string]json.RawMessage {
-	var list []map[string]json.RawMessage
-	if record(m, v.Record) == nil || v.Kind == model.Array && json.Unmarshal(text, &list) == nil {
-		return list
+func objects(v *model.Value, text []byte) (list []map[string]json.RawMessage) {
+	if v.Kind != model.Array {
+		text = slices.Concat([]byte("["), text, []byte("]"))
 	}
-	var one map[string]json.RawMessage
-	if json.Unmarshal(text, &one) != nil {
+	if json.Unmarshal(text, &list) != nil {
 		return nil
 	}
-	return []map[string]json.RawMessage{one}
+	return list
 }
 
 // hasType reports whether a value has the right type; bounds are ignored.
@@ -168,52 +180,54 @@ func hasType(v *model.Value, text []byte) bool {
 	return true
 }
 
-// limit is one bound of a value. reached may be nil: it has no edge.
-type limit struct{ broken, reached func(text []byte) bool }
+// edges are the bounds that a valid value can reach.
+var edges = []string{"minLength", "maxLength", "maxBytes", "minimum", "maximum"}
 
-// bounds returns the bounds of a value by name.
-func bounds(v *model.Value) map[string]limit {
-	all := map[string]limit{}
-	add := func(name string, high int64, size func([]byte) int64) {
-		all[name] = limit{func(text []byte) bool { return size(text) > high }, func(text []byte) bool { return size(text) == high }}
+// bounds returns the bounds of a value by name. Each returns a positive number for
+// a text beyond the bound, 0 for one that reaches it, and otherwise a negative one.
+func bounds(v *model.Value) map[string]func(text []byte) int {
+	all := map[string]func(text []byte) int{}
+	characters := func(text []byte) int { return utf8.RuneCountInString(plain(text)) }
+	number := func(text []byte) *big.Rat {
+		n, _ := new(big.Rat).SetString(string(text))
+		return n
+	}
+	beyondUnless := func(ok bool) int {
+		if ok {
+			return -1
+		}
+		return 1
 	}
 	switch v.Kind {
 	case model.Text:
 		if v.MaxLength > 0 {
-			add("maxLength", int64(v.MaxLength), func(text []byte) int64 { return int64(utf8.RuneCountInString(plain(text))) })
+			all["maxLength"] = func(text []byte) int { return characters(text) - v.MaxLength }
 		}
 		if v.MaxBytes > 0 {
-			add("maxBytes", int64(v.MaxBytes), func(text []byte) int64 { return int64(len(plain(text))) })
+			all["maxBytes"] = func(text []byte) int { return len(plain(text)) - v.MaxBytes }
 		}
 		if v.MinLength > 0 {
-			all["minLength"] = limit{func(text []byte) bool { return plain(text) == "" }, func(text []byte) bool { return utf8.RuneCountInString(plain(text)) == v.MinLength }}
+			all["minLength"] = func(text []byte) int { return v.MinLength - characters(text) }
 		}
 		if v.Pattern != "" {
 			pattern := regexp.MustCompile(v.Pattern)
-			all["pattern"] = limit{broken: func(text []byte) bool { return plain(text) != "" && !pattern.MatchString(plain(text)) }}
+			all["pattern"] = func(text []byte) int { return beyondUnless(plain(text) == "" || pattern.MatchString(plain(text))) }
 		}
 	case model.Word:
-		all["enum"] = limit{broken: func(text []byte) bool { return !slices.Contains(v.Words, plain(text)) }}
+		all["enum"] = func(text []byte) int { return beyondUnless(slices.Contains(v.Words, plain(text))) }
 	case model.Integer, model.Number:
-		compare := func(text []byte, n int64) int {
-			value, _ := new(big.Rat).SetString(string(text))
-			return value.Cmp(new(big.Rat).SetInt64(n))
-		}
-		all["minimum"] = limit{func(text []byte) bool { return compare(text, v.Min) < 0 }, func(text []byte) bool { return compare(text, v.Min) == 0 }}
-		all["maximum"] = limit{func(text []byte) bool { return compare(text, v.Max) > 0 }, func(text []byte) bool { return compare(text, v.Max) == 0 }}
+		all["minimum"] = func(text []byte) int { return new(big.Rat).SetInt64(v.Min).Cmp(number(text)) }
+		all["maximum"] = func(text []byte) int { return number(text).Cmp(new(big.Rat).SetInt64(v.Max)) }
 		if v.Kind == model.Integer {
-			all["whole"] = limit{broken: func(text []byte) bool {
-				value, _ := new(big.Rat).SetString(string(text))
-				return !value.IsInt()
-			}}
+			all["whole"] = func(text []byte) int { return beyondUnless(number(text).IsInt()) }
 		}
 	case model.Raw, model.RawObject:
 		if v.MaxBytes > 0 {
-			add("maxBytes", int64(v.MaxBytes), func(text []byte) int64 { return int64(len(bytes.TrimSpace(text))) })
+			all["maxBytes"] = func(text []byte) int { return len(bytes.TrimSpace(text)) - v.MaxBytes }
 		}
 	case model.Array:
 		if v.MaxBytes > 0 {
-			all["maxPageBytes"] = limit{broken: func(text []byte) bool { return pageBytes(text) > v.MaxBytes }}
+			all["maxPageBytes"] = func(text []byte) int { return pageBytes(text) - v.MaxBytes }
 		}
 	case model.Boolean, model.Object:
 	}

@@ -75,7 +75,7 @@ func (a *Application) Start(ctx context.Context, name string, request raw) error
 		return err
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	r := client.Action[raw, raw, raw](f.Action).With(f.Payload)
+	r := client.Action[raw, raw, raw](f.Action).With(f.Payload).IdempotencyKey(f.IdempotencyKey).Delay(ms(f.DelayMs))
 	switch f.Mode {
 	case "sync":
 		r = r.Sync()
@@ -84,12 +84,6 @@ func (a *Application) Start(ctx context.Context, name string, request raw) error
 	}
 	if f.TimeoutMs > 0 {
 		r = r.Timeout(ms(f.TimeoutMs))
-	}
-	if f.IdempotencyKey != "" {
-		r = r.IdempotencyKey(f.IdempotencyKey)
-	}
-	if f.DelayMs > 0 {
-		r = r.Delay(ms(f.DelayMs))
 	}
 	if f.CancelAfterMs != nil {
 		r = r.CancelAfter(ms(*f.CancelAfterMs))
@@ -102,7 +96,7 @@ func (a *Application) Start(ctx context.Context, name string, request raw) error
 }
 
 // Attach follows a call by its id.
-func (a *Application) Attach(name, id string) error {
+func (a *Application) Attach(_ context.Context, name, id string) error {
 	attached, err := client.Action[raw, raw, raw]("attached").Attach(a.client, id)
 	return a.addCall(name, attached, err)
 }
@@ -189,7 +183,7 @@ func (a *Application) Cancel(ctx context.Context, name string) error {
 }
 
 // Detach stops following a call.
-func (a *Application) Detach(name string) error {
+func (a *Application) Detach(_ context.Context, name string) error {
 	k, err := a.callByName(name)
 	if err != nil {
 		return err

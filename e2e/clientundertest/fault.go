@@ -11,34 +11,31 @@ import (
 )
 
 // fault is what this client does wrong on purpose, so that the suite can be
-// seen to find it. Empty: nothing.
-type fault string
-
-// mistakes remembers what a wrong client has done. Readers come one at a time.
-type mistakes struct {
+// seen to find it. Readers come one at a time.
+type fault struct {
+	name  string          // empty: nothing
 	again json.RawMessage // to be handed once more, or late
 	done  bool
 }
 
 // nextEvent takes an event as the client should, or does it wrong.
-func (m *mistakes) nextEvent(ctx context.Context, app *application.Application, f fault, call string) (json.RawMessage, error) {
-	if m.again != nil {
-		event := m.again
-		m.again = nil
+func (f *fault) nextEvent(ctx context.Context, app *application.Application, call string) (json.RawMessage, error) {
+	if event := f.again; event != nil {
+		f.again = nil
 		return event, nil
 	}
 	event, err := app.Next(ctx, call)
-	if m.done || err != nil || !strings.Contains(string(event), `"event":"chunk"`) {
+	if f.done || err != nil || !strings.Contains(string(event), `"event":"chunk"`) {
 		return event, err
 	}
-	switch f {
+	switch f.name {
 	case "drops": // the first chunk
-		m.done = true
+		f.done = true
 		return app.Next(ctx, call)
 	case "doubles":
-		m.done, m.again = true, event
+		f.done, f.again = true, event
 	case "reorders": // the first two chunks
-		m.done, m.again = true, event
+		f.done, f.again = true, event
 		return app.Next(ctx, call)
 	case "silent": // no chunk is ever handed on
 		<-ctx.Done()
@@ -52,8 +49,8 @@ func (m *mistakes) nextEvent(ctx context.Context, app *application.Application, 
 }
 
 // linger never ends, if that is what is to go wrong.
-func (f fault) linger() {
-	if f == "lingers" {
+func (f *fault) linger() {
+	if f.name == "lingers" {
 		_ = os.Stdout.Close()
 		select {}
 	}

@@ -24,7 +24,7 @@ import (
 func main() {
 	wrong := flag.String("wrong", "", "what to do wrong, to see it found: drops, doubles, reorders, silent, crashes, chatters or lingers")
 	flag.Parse()
-	if err := run(os.Stdin, os.Stdout, fault(*wrong)); err != nil {
+	if err := run(os.Stdin, os.Stdout, *wrong); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -46,13 +46,11 @@ type command struct {
 type adapter struct {
 	app   *application.Application
 	fault fault
-	wrong mistakes
 
 	writing sync.Mutex
 	out     *json.Encoder
 
-	mu    sync.Mutex
-	takes map[int]*take // those that have no answer yet
+	takes map[int]*take
 }
 
 // take is a reader that waits for an event.
@@ -62,8 +60,8 @@ type take struct {
 }
 
 // run executes commands until one closes the client, or the input ends.
-func run(in io.Reader, out io.Writer, f fault) error {
-	a := &adapter{out: json.NewEncoder(out), takes: map[int]*take{}, fault: f}
+func run(in io.Reader, out io.Writer, wrong string) error {
+	a := &adapter{out: json.NewEncoder(out), takes: map[int]*take{}, fault: fault{name: wrong}}
 	a.out.SetEscapeHTML(false)
 	a.writeLine(map[string]any{"hello": 1, "client": "client-go", "abilities": []string{"handshake"}})
 	lines := bufio.NewScanner(in)
@@ -97,7 +95,6 @@ func (a *adapter) writeLine(line map[string]any) {
 	_ = a.out.Encode(line) // an error means that the player has gone: the input ends, too
 }
 
-// execute carries out a command that needs no waiting.
 func (a *adapter) execute(c *command) (err error) {
 	if a.app == nil && c.Command != "open" && c.Command != "close" {
 		return errors.New("open comes first")
@@ -110,11 +107,11 @@ func (a *adapter) execute(c *command) (err error) {
 	case "start":
 		return a.app.Start(ctx, c.Call, c.Request)
 	case "attach":
-		return a.app.Attach(c.Call, c.ID)
+		return a.app.Attach(ctx, c.Call, c.ID)
 	case "cancel":
 		return a.app.Cancel(ctx, c.Call)
 	case "detach":
-		return a.app.Detach(c.Call)
+		return a.app.Detach(ctx, c.Call)
 	case "untake":
 		a.stopTake(c.Take)
 		return nil
@@ -128,43 +125,29 @@ func (a *adapter) execute(c *command) (err error) {
 func (a *adapter) startTake(c *command) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &take{stop: stop, answered: make(chan struct{})}
-	a.mu.Lock()
 	a.takes[c.N] = t
-	a.mu.Unlock()
 	go func() {
 		defer close(t.answered)
-		event, err := a.wrong.nextEvent(ctx, a.app, a.fault, c.Call)
+		event, err := a.fault.nextEvent(ctx, a.app, c.Call)
 		answer := map[string]any{"n": c.N, "event": event}
 		if err != nil && ctx.Err() == nil {
 			answer["error"] = err.Error()
 		}
 		a.writeLine(answer)
-		a.mu.Lock()
-		delete(a.takes, c.N)
-		a.mu.Unlock()
 	}()
 }
 
 // stopTake withdraws a take, and returns when that was answered: with an event
 // if one came in time.
 func (a *adapter) stopTake(n int) {
-	a.mu.Lock()
-	t := a.takes[n]
-	a.mu.Unlock()
-	if t != nil {
+	if t := a.takes[n]; t != nil {
 		t.stop()
 		<-t.answered
 	}
 }
 
 func (a *adapter) close() error {
-	a.mu.Lock()
-	left := make([]int, 0, len(a.takes))
 	for n := range a.takes {
-		left = append(left, n)
-	}
-	a.mu.Unlock()
-	for _, n := range left {
 		a.stopTake(n)
 	}
 	if a.app == nil {

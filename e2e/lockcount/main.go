@@ -18,12 +18,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -147,35 +145,24 @@ func (o *overlay) replaceMutexes() error {
 	return nil
 }
 
+var (
+	mutex         = regexp.MustCompile(`\bsync\.((RW)?Mutex)\b`)
+	packageClause = regexp.MustCompile(`(?m)^package \w+`)
+	renamedSync   = regexp.MustCompile(`(?m)^(import)?\s+[\w.]+ "sync"$`)
+)
+
 // rewrite replaces the mutexes in a file. Lines keep their numbers.
 func rewrite(text []byte) ([]byte, error) {
-	const name = "lockcounter"
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, "", text, parser.SkipObjectResolution)
-	if err != nil {
-		return nil, err
+	if renamedSync.Match(text) {
+		return nil, errors.New("sync must be imported by its own name, so that its mutexes are found")
 	}
-	for _, spec := range file.Imports {
-		if spec.Path.Value == `"sync"` && spec.Name != nil {
-			return nil, errors.New("sync must be imported by its own name, so that its mutexes are found")
-		}
-	}
-	offset := func(p token.Pos) int { return files.Position(p).Offset }
-	var uses []*ast.Ident // the package's name, in sync.Mutex
-	for n := range ast.Preorder(file) {
-		if s, ok := n.(*ast.SelectorExpr); ok && (s.Sel.Name == "Mutex" || s.Sel.Name == "RWMutex") {
-			if x, ok := s.X.(*ast.Ident); ok && x.Name == "sync" {
-				uses = append(uses, x)
-			}
-		}
-	}
-	if len(uses) == 0 {
+	clause := packageClause.FindIndex(text)
+	if clause == nil || !bytes.Contains(text, []byte(`"sync"`)) || !mutex.Match(text) {
 		return text, nil
 	}
-	for _, x := range slices.Backward(uses) {
-		text = slices.Concat(text[:offset(x.Pos())], []byte(name), text[offset(x.End()):])
-	}
-	clause := offset(file.Name.End())
-	text = slices.Concat(text[:clause], []byte("; import "+name+" \""+self+"counter\""), text[clause:])
-	return append(text, "\nvar _ sync.Locker // sync may have no other use\n"...), nil
+	return slices.Concat(
+		text[:clause[1]], []byte(`; import lockcounter "`+self+`counter"`),
+		mutex.ReplaceAll(text[clause[1]:], []byte("lockcounter.$1")),
+		[]byte("\nvar _ sync.Locker // sync may have no other use\n"),
+	), nil
 }

@@ -10,6 +10,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"io/fs"
 	"log"
 	"maps"
@@ -88,52 +89,33 @@ func namesIn(root, file string) (names []name, err error) {
 	if err != nil {
 		return nil, err
 	}
-	add := func(kind string, pos token.Pos, text string) {
-		names = append(names, name{file, fset.Position(pos).Line, kind, text, splitWords(text)})
+	add := func(kind string, node ast.Node, text string) {
+		names = append(names, name{file, fset.Position(node.Pos()).Line, kind, text, splitWords(text)})
 	}
-	define := func(tok token.Token, left ...ast.Expr) {
-		for _, e := range left {
-			if id, ok := e.(*ast.Ident); ok && id != nil && tok == token.DEFINE {
-				add("identifier", id.Pos(), id.Name)
-			}
-		}
-	}
-	declare := func(ids ...*ast.Ident) {
-		for _, id := range ids {
-			define(token.DEFINE, id)
-		}
-	}
-	add("folder", tree.Pos(), path.Base(path.Dir(file)))
-	add("file", tree.Pos(), strings.TrimSuffix(path.Base(file), ".go"))
-	declare(tree.Name)
-	ast.Inspect(tree, func(node ast.Node) bool {
+	add("folder", tree, path.Base(path.Dir(file)))
+	add("file", tree, strings.TrimSuffix(path.Base(file), ".go"))
+	// The rest of the package and what it imports are not known: that is no error here.
+	defined := types.Info{Defs: map[*ast.Ident]types.Object{}}
+	config := types.Config{Error: func(error) {}}
+	_, _ = config.Check("", fset, []*ast.File{tree}, &defined)
+	for node := range ast.Preorder(tree) {
 		switch n := node.(type) {
 		case *ast.FuncDecl:
-			add("function", n.Name.Pos(), n.Name.Name)
-		case *ast.ImportSpec:
-			declare(n.Name)
-		case *ast.TypeSpec:
-			declare(n.Name)
-		case *ast.LabeledStmt:
-			declare(n.Label)
-		case *ast.ValueSpec:
-			declare(n.Names...)
-		case *ast.Field:
-			declare(n.Names...)
-		case *ast.AssignStmt:
-			define(n.Tok, n.Lhs...)
-		case *ast.RangeStmt:
-			define(n.Tok, n.Key, n.Value)
+			add("function", n.Name, n.Name.Name)
+			delete(defined.Defs, n.Name)
+		case *ast.Ident:
+			if _, ok := defined.Defs[n]; ok {
+				add("identifier", n, n.Name)
+			}
 		case *ast.CallExpr:
 			fun, ok := n.Fun.(*ast.SelectorExpr)
 			if ok && fun.Sel.Name == "Run" && len(n.Args) == 2 && strings.HasSuffix(file, "_test.go") {
 				if text, ok := n.Args[0].(*ast.BasicLit); ok {
-					add("subtest", text.Pos(), text.Value)
+					add("subtest", text, text.Value)
 				}
 			}
 		}
-		return true
-	})
+	}
 	return names, nil
 }
 

@@ -3,10 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -17,9 +18,7 @@ func TestSplitWords(t *testing.T) {
 		"readerLease": "reader lease", "HTTPServer_v2": "http server v 2", "TestRule05Tenants": "test rule 05 tenants",
 		"sha256Sum": "sha 256 sum", "substring": "substring", "newID": "new id", "ABCrew": "ab crew", "a-b c": "a b c",
 	} {
-		if got := splitWords(name); got != want {
-			t.Errorf("splitWords(%q) = %q, want %q", name, got, want)
-		}
+		assert.Equal(t, want, splitWords(name))
 	}
 }
 
@@ -42,23 +41,15 @@ crewL: for { break crewL }
 	for file, text := range map[string]string{
 		"a/crew/crew_test.go": source, "a/crew/x_gen.go": source, "b/b.go": source + "func take() {}\nfunc main() {}\n", "b/main.go": "package b\nvar crew int",
 	} {
-		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(root, file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(root, file), []byte(text), 0o600))
 	}
 	files := []string{"a/crew/crew_test.go", "a/crew/x_gen.go", "b/b.go", "b/deleted.go", "b/main.go", "a/go.mod", "b/go.mod"}
 	shares, wrong, err := check(root, files, parseRules(list))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	const file, limit = "a/crew/crew_test.go:", "at most 15 % may have four letters or less: take"
 	for _, want := range []string{file + `5: function startCrew contains "crew": use "worker pool"`, "b: " + limit, "all modules: " + limit} {
-		if !slices.Contains(wrong, want) {
-			t.Errorf("%q is not found", want)
-		}
+		assert.Contains(t, wrong, want)
 	}
 	const want = "1 crew,1 crew_test,1 crew,2 theCrew,3 myCrew,3 crewT,3 crew1,3 settledAt,3 CrewOf,4 Leave,5 startCrew,5 crewR,5 crewIn,5 crewOut," +
 		`6 crewA,6 crewB,7 crewKey,7 crewValue,7 crewV,7 makeSureOf,8 crewS,9 crewL,10 "the crew's name"`
@@ -69,10 +60,6 @@ crewL: for { break crewL }
 		text, _, _ = strings.Cut(text, " contains ")
 		found = append(found, line+" "+text)
 	}
-	if got := strings.Join(found, ","); got != want {
-		t.Errorf("found %s\nwant  %s", got, want)
-	}
-	if want := "b: 33.3 % of the function names have four letters or less (1 of 3)"; shares[1] != want {
-		t.Errorf("share is %q, want %q", shares[1], want)
-	}
+	assert.Equal(t, want, strings.Join(found, ","))
+	assert.Equal(t, "b: 33.3 % of the function names have four letters or less (1 of 3)", shares[1])
 }

@@ -98,14 +98,11 @@ func call(ctx context.Context, o *callOptions) error {
 	s := &screen{terminal: isTerminal(os.Stderr)}
 	s.note("call %s; the server is %s", k.ID(), o.url)
 	states, stop := context.WithCancel(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		s.watch(c.States(states))
-	}()
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watch(c.States(states)) })
 	result, err := s.follow(ctx, k, o.params.GroupBy)
 	stop()
-	<-watched
+	watching.Wait()
 	s.showProgress("")
 	if ctx.Err() != nil && err != nil {
 		s.note("the call continues; follow it with --id %s", k.ID())
@@ -128,13 +125,11 @@ type screen struct {
 func (s *screen) write(f *os.File, lines string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.progress == "" {
-		_, err := f.WriteString(lines)
-		return err
+	if s.progress != "" {
+		fmt.Fprint(os.Stderr, clearLine)
+		defer fmt.Fprint(os.Stderr, s.progress)
 	}
-	fmt.Fprint(os.Stderr, clearLine)
 	_, err := f.WriteString(lines)
-	fmt.Fprint(os.Stderr, s.progress)
 	return err
 }
 

@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -55,9 +56,7 @@ type usageError struct{ error }
 func exitCode(err error) int {
 	wrong := usageError{}
 	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, errHelp):
+	case err == nil, errors.Is(err, flag.ErrHelp): // help was printed
 		return 0
 	case errors.As(err, &wrong):
 		fmt.Fprintf(os.Stderr, "report: %v\n\n%s", err, usage)

@@ -59,8 +59,7 @@ func printReport(w io.Writer, r report.Report, color bool) error {
 	}
 	title("Total")
 	if r.Total.Strikes == 0 {
-		b.WriteString("no strikes\n")
-		_, err := io.WriteString(w, b.String())
+		_, err := io.WriteString(w, b.String()+"no strikes\n")
 		return err
 	}
 	fmt.Fprintf(&b, "%s strikes from %s to %s in %s groups.\n%s did damage; they cost %s; the speed of %s is unknown.\n",

@@ -18,13 +18,11 @@ import (
 
 const defaultAddress = "127.0.0.1:8090"
 
-var errHelp = errors.New("help was printed")
-
 // parse parses the flags of a command, which has no arguments.
 func parse(flags *flag.FlagSet, args []string) error {
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		return errHelp
+		return err
 	case err != nil:
 		return usageError{err}
 	case flags.NArg() > 0:

@@ -1,5 +1,5 @@
 // Package deliver sends the events of streams to the connections that follow
-// them. A [Notifier] knows the subscriptions, an [Outbox] holds what waits for
+// them. A [Notifier] holds the subscriptions, an [Outbox] holds what waits for
 // one connection, and a [Feed] limits how often one attempt's progress is sent.
 // The package holds no sockets: frames leave through a [Sender].
 //

@@ -44,7 +44,7 @@ func (n *Notifier) outbox(a Address) *Outbox {
 }
 
 // Disconnect closes a connection's outbox and removes all its subscriptions. It
-// returns the calls with CancelAfter that nobody follows any more. A
+// returns the calls with CancelAfter that have lost their last subscriber. A
 // subscription that is stored at the same time is removed by Subscribe.
 func (n *Notifier) Disconnect(ctx context.Context, a Address) ([]Change, error) {
 	if o := n.outbox(a); o != nil {
@@ -62,7 +62,8 @@ func (n *Notifier) Disconnect(ctx context.Context, a Address) ([]Change, error) 
 }
 
 // Subscribe makes a connection follow a stream, or changes how it does. The
-// change is First if the stream is Watched and had no other subscriber.
+// change is First if the stream is Watched and had no other subscriber, and Last if
+// it is Watched, the connection has ended meanwhile, and no other follows it.
 func (n *Notifier) Subscribe(ctx context.Context, sub store.Subscription) (Change, error) {
 	sub.Since = time.Now()
 	added, err := n.subscriptions.Subscribe(ctx, sub)
@@ -85,7 +86,7 @@ func (n *Notifier) Subscribe(ctx context.Context, sub store.Subscription) (Chang
 }
 
 // Unsubscribe ends what Subscribe began. The change is Last if the stream was
-// Watched and nobody follows it any more.
+// Watched and has no subscriber any more.
 func (n *Notifier) Unsubscribe(ctx context.Context, a Address, stream string) (Change, error) {
 	sub := store.Subscription{Tenant: a.Tenant, Stream: stream, Connection: a.Connection}
 	all, err := n.subscriptions.Subscribers(ctx, a.Tenant, stream)

@@ -60,7 +60,7 @@ type Outbox struct {
 	closed   bool
 	// closeCode is sent when the queue is empty; 0: the connection stays open.
 	closeCode int
-	// drained is closed when bytes falls to Limit; nil: nobody waits.
+	// drained is closed when bytes falls to Limit; nil: no goroutine waits.
 	drained chan struct{}
 }
 

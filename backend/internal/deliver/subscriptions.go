@@ -201,8 +201,8 @@ func (s *Subscriptions) End(_ context.Context, tenant, stream string) ([]store.S
 	out := s.takeLive(store.Key{Tenant: tenant, ID: stream})
 	for i := range out {
 		// If the connection subscribes again at this moment, its index lacks the
-		// stream. Whoever subscribes to a stream that has ended unsubscribes, which
-		// does not need the index.
+		// stream. It will find that the stream has ended, and unsubscribe, which does
+		// not need the index.
 		connection := store.Key{Tenant: tenant, ID: out[i].Connection}
 		c := s.connectionStripe(connection)
 		c.mu.Lock()

@@ -16,22 +16,20 @@ import (
 //	inline → promoting → stored → decided
 //	inline, promoting → decided
 //
-// and only advance, markDecided and leave make them; an attempt that was claimed
-// begins as stored.
+// and only transition makes them; an attempt that was claimed begins as stored.
 type phase uint8
 
 const (
 	inline    phase = iota // it runs, and is not stored
 	promoting              // its call is being stored
 	stored                 // it runs under its fence
-	decided                // its outcome is decided: it is answered, or being written
+	decided                // its outcome is decided, or it never runs
 )
 
 // Attempt is one run of a handler. Its methods are safe for concurrent use.
 //
-// Lock order: an attempt's lock, then its runner's or its reporter's. None is held
-// while another lock of the engine is taken, the store is called, or a message is
-// sent.
+// Lock order: an attempt's lock, then its runner's. No other lock of the engine is
+// taken, the store is not called and no message is sent while one of them is held.
 type Attempt struct {
 	e      *Engine
 	key    store.Key
@@ -42,9 +40,14 @@ type Attempt struct {
 	release func(handler <-chan struct{})
 
 	mu sync.Mutex
-	// promotionOver is signalled when the phase promoting ends.
-	promotionOver sync.Cond
-	phase         phase
+	// changed is signalled when phase or unchecked changes.
+	changed sync.Cond
+	phase   phase
+	// unchecked says that it is not known yet whether the call of an inline attempt
+	// was stored before: then this attempt never runs.
+	unchecked bool
+	// cancelled says that a cancel of an inline call was acknowledged.
+	cancelled bool
 	// callers wait for the answer of an inline call: its own, and those that joined
 	// it. It is empty when they were answered.
 	callers []caller
@@ -70,7 +73,7 @@ type caller struct {
 // right cause, after the timeout or at the call's deadline.
 func (e *Engine) newAttempt(action *core.Action, key store.Key, in any, info core.Info, timeout time.Duration) *Attempt {
 	a := &Attempt{e: e, key: key, deadline: info.Deadline}
-	a.promotionOver.L = &a.mu
+	a.changed.L = &a.mu
 	info.Correlation, info.Report = key.ID, a.Progress
 	a.runner.init(action, in, core.Call{Info: info, Sink: a}, timeout)
 	a.runner.grace, a.runner.owner = e.CancelGrace, a
@@ -87,6 +90,8 @@ func (a *Attempt) claimed(s *store.State) {
 	a.reporter.startTimer()
 }
 
+// setClaim takes over a claim. No other goroutine reads these fields before the
+// phase is stored, so no lock is needed.
 func (a *Attempt) setClaim(s *store.State) {
 	a.fence = store.Fence{Key: s.Key, Fence: s.Fence, Lease: a.e.Lease}
 	a.failures, a.deadline = s.Failures, s.Deadline
@@ -145,39 +150,54 @@ func (a *Attempt) onFenced(err error) {
 // awaitPromotion waits while another goroutine promotes. The lock is held.
 func (a *Attempt) awaitPromotion() {
 	for a.phase == promoting {
-		a.promotionOver.Wait()
+		a.changed.Wait()
 	}
 }
 
-// advance moves from one phase to the next, and reports whether the attempt was
-// in the first. While another goroutine promotes, it waits.
-func (a *Attempt) advance(from, to phase) bool {
+// transition moves from one phase to another, and reports whether the attempt was
+// in the first. Only the goroutine that promotes moves on from promoting; others
+// wait until it has. A verdict, if there is one, is completed in the same step.
+func (a *Attempt) transition(from, to phase, v *verdict) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.awaitPromotion()
+	if from != promoting {
+		a.awaitPromotion()
+	}
 	if a.phase != from {
 		return false
 	}
+	if v != nil {
+		a.fill(v)
+	}
 	a.phase = to
+	a.changed.Broadcast()
 	return true
 }
 
-// leave moves on from promoting.
-func (a *Attempt) leave(to phase) {
+// awaitInline waits until it is known whether the call is inline, and reports that.
+// The lock is held.
+func (a *Attempt) awaitInline() bool {
+	for a.phase == promoting || a.phase == inline && a.unchecked {
+		a.changed.Wait()
+	}
+	return a.phase == inline
+}
+
+// markChecked notes that the call was not stored before.
+func (a *Attempt) markChecked() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.phase = to
-	a.promotionOver.Broadcast()
+	a.unchecked = false
+	a.changed.Broadcast()
 }
 
 // join adds a request with the same id to an inline call, whose answer it gets. It
-// returns false if the call is no longer inline.
+// returns false if the call is not inline, or is no longer.
 func (a *Attempt) join(r *Request, reply func(Answer)) (Submission, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.awaitPromotion()
 	switch {
-	case a.phase != inline:
+	case !a.awaitInline():
 		return Submission{}, false
 	case !a.request.isSame(r):
 		return answered(refused(core.CodeConflict, "the id is in use for another call", true)), true
@@ -187,27 +207,33 @@ func (a *Attempt) join(r *Request, reply func(Answer)) (Submission, bool) {
 }
 
 // cancelInline ends the context of an inline call of the subject, and reports
-// whether it is one. A promotion that begins later knows of the cancel.
+// whether it is one. A promotion that begins later stores the cancel.
 func (a *Attempt) cancelInline(subject string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.awaitPromotion()
-	if a.phase != inline || a.request.Subject != subject {
+	if !a.awaitInline() || a.request.Subject != subject {
 		return false
 	}
+	a.cancelled = true
 	a.cancel(core.ErrCancelled)
 	return true
 }
 
-// abort decides an attempt that never runs, frees what it holds, and returns who
-// waits for its answer: nobody, if Stop has decided it before.
-func (a *Attempt) abort() []caller {
+func (a *Attempt) isCancelled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cancelled
+}
+
+// abort decides an unchecked attempt, which never runs, and frees what it holds. It
+// returns false if Stop has decided it before, and so has answered its caller.
+func (a *Attempt) abort() bool {
 	defer a.releaseUnrun()
-	if !a.advance(inline, decided) {
-		return nil
+	if !a.transition(inline, decided, nil) {
+		return false
 	}
 	a.e.calls.removeAttempt(a)
-	return a.takeCallers()
+	return true
 }
 
 // releaseUnrun frees what an attempt holds that never runs.
@@ -216,7 +242,7 @@ func (a *Attempt) releaseUnrun() {
 	a.e.inlineCalls.Release(a.request.Share, 1)
 }
 
-// takeCallers returns who waits for the answer of an inline call.
+// takeCallers returns the callers that wait for the answer of an inline call.
 func (a *Attempt) takeCallers() []caller {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -244,33 +270,33 @@ func (a *Attempt) onUnresponsive() {
 
 // decideOutcome decides the outcome, and writes it or answers with it; the first
 // call counts, and returns true. Handler is closed when the handler returns; nil: it
-// has returned.
+// has returned, or never runs.
 func (a *Attempt) decideOutcome(v verdict, handler <-chan struct{}) bool {
 	if a.request != nil {
 		a.complete(&v)
-		o := v.outcome()
+		o := v.outcome() // for an inline answer; a stored call's is decided below
 		if o.End == nil && a.request.promotable() {
 			a.promote()
 		}
-		if a.advance(inline, decided) {
+		if a.transition(inline, decided, nil) {
 			a.logOutcome(&v, &o)
 			a.answerInline(&v, &o)
 			return true
 		}
 	}
-	if !a.markDecided(&v) {
+	if !a.transition(stored, decided, &v) {
 		return false
 	}
 	o := v.outcome()
-	if o.End == nil && a.request != nil && errors.Is(a.runner.why(), core.ErrCancelled) {
-		o = ended(store.CancelledEnd()) // it was cancelled before it was stored
+	if o.End == nil && a.isCancelled() {
+		o = ended(store.CancelledEnd()) // in case the cancel could not be stored
 	}
 	a.logOutcome(&v, &o)
 	a.finish(o, handler)
 	return true
 }
 
-// complete adds to a verdict what the attempt knows.
+// complete adds the attempt's state to a verdict.
 func (a *Attempt) complete(v *verdict) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -278,23 +304,10 @@ func (a *Attempt) complete(v *verdict) {
 	a.fill(v)
 }
 
-// markDecided is complete, and then advances from stored to decided. It reports whether
-// the attempt was stored.
-func (a *Attempt) markDecided(v *verdict) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.awaitPromotion()
-	if a.phase != stored {
-		return false
-	}
-	a.fill(v)
-	a.phase = decided
-	return true
-}
-
-// fill adds to a verdict what the attempt knows. The lock is held.
+// fill adds the attempt's state to a verdict. The lock is held.
 func (a *Attempt) fill(v *verdict) {
 	v.fatal, v.failures, v.deadline, v.action, v.now = a.fatal, a.failures, a.deadline, a.runner.action, time.Now()
+	v.last = a.request != nil && !a.request.promotable()
 }
 
 // answerInline answers the callers of an inline call.
@@ -350,7 +363,7 @@ func (a *Attempt) write(o store.Outcome, events []store.Event) (next store.Hint)
 	})
 	a.reporter.closeFeed()
 	if err != nil {
-		a.log().Error("an outcome could not be written; the call will be run again", "error", err)
+		a.log().Error("an outcome could not be written; the call is run again when its lease has expired or the server restarts", "error", err)
 		return store.Hint{}
 	}
 	if state.Status.Ended() {

@@ -7,19 +7,19 @@ import (
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// calls knows the calls of this process: those that run, and those that are
+// calls holds the calls of this process: those that run, and those that are
 // being stored or claimed. It is safe for concurrent use.
 type calls struct {
 	mu      sync.Mutex
 	inline  map[store.Key]*Attempt
 	running map[store.Key]*Attempt
-	// inFlight are calls that a goroutine is storing or claiming.
+	// inFlight are calls that a goroutine is storing or claiming, but for those that
+	// are being promoted: they are inline.
 	inFlight map[store.Key]*storeOp
-	// refusing says that Stop was called, shuttingDown that attempts which are
-	// added now are to end at once.
-	refusing, shuttingDown bool
-	// stopped says that no goroutine may be added in the background.
-	stopped bool
+	// Stop sets these one after the other. refusing: no call is begun. shuttingDown:
+	// attempts that are added now are to end at once. stopped: no goroutine may be
+	// added in the background.
+	refusing, shuttingDown, stopped bool
 	// changed wakes Stop when a call has left.
 	changed chan struct{}
 }
@@ -28,8 +28,10 @@ type calls struct {
 // there is an attempt.
 type storeOp struct {
 	count int
-	// cancelled says that the attempt's context is to end, ended that the call
-	// has ended and its end may have reached no subscriber.
+	// exclusive says that nothing else may store or claim the call.
+	exclusive bool
+	// cancelled says that the attempt's context is to end, ended that a cancel has
+	// ended the call and its end is not published yet.
 	cancelled, ended bool
 }
 
@@ -40,12 +42,12 @@ func newCalls() calls {
 	}
 }
 
-// inlineEntry is what addInline found.
+// inlineEntry is what addInline found. If it is none of these, the call is stored, or
+// is being stored.
 type inlineEntry struct {
 	added   bool
 	refused bool     // Stop was called
 	other   *Attempt // the same id runs inline
-	// Otherwise the call is stored, or is being stored.
 }
 
 // addInline adds an attempt that is not stored, unless its id is known here.
@@ -65,52 +67,71 @@ func (c *calls) addInline(a *Attempt) inlineEntry {
 }
 
 // beginStoreOp notes that a call is about to be stored, unless the same id runs
-// inline, or Stop was called.
-func (c *calls) beginStoreOp(k store.Key) (other *Attempt, refused bool) {
+// inline. Its errors are countStoreOp's.
+func (c *calls) beginStoreOp(k store.Key) (other *Attempt, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refusing {
-		return nil, true
+	if other = c.inline[k]; other == nil || c.refusing {
+		return nil, c.countStoreOp(k)
 	}
-	if other = c.inline[k]; other == nil {
-		c.countStoreOp(k)
-	}
-	return other, false
+	return other, nil
 }
 
-// beginClaim notes that a call is about to be claimed, unless Stop was called.
-func (c *calls) beginClaim(k store.Key) bool {
+// beginClaim notes that a call is about to be claimed. Its errors are
+// countStoreOp's.
+func (c *calls) beginClaim(k store.Key) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.refusing {
-		c.countStoreOp(k)
-	}
-	return !c.refusing
+	return c.countStoreOp(k)
 }
 
-func (c *calls) countStoreOp(k store.Key) {
+// countStoreOp counts a storeOp. The lock is held. Errors: store.ErrClosed after
+// Stop; store.ErrUnavailable while the call is reconciled.
+func (c *calls) countStoreOp(k store.Key) error {
 	op := c.inFlight[k]
-	if op == nil {
+	switch {
+	case c.refusing:
+		return store.ErrClosed
+	case op == nil:
 		op = &storeOp{}
 		c.inFlight[k] = op
+	case op.exclusive:
+		return store.ErrUnavailable
 	}
 	op.count++
+	return nil
+}
+
+// beginReconcile begins an exclusive storeOp of a call that does not run here, and
+// is not being stored or claimed.
+func (c *calls) beginReconcile(k store.Key) (runs, inFlight bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	runs, inFlight = c.running[k] != nil || c.inline[k] != nil, c.inFlight[k] != nil
+	if !runs && !inFlight {
+		c.inFlight[k] = &storeOp{count: 1, exclusive: true}
+	}
+	return runs, inFlight
 }
 
 // endStoreOp adds the attempt that came of it, if any, and returns what happened
-// meanwhile. The attempt is to end at once if shuttingDown.
+// meanwhile. The attempt is to end at once if shuttingDown. If met.ended the caller
+// is the last one, and publishes the end.
 func (c *calls) endStoreOp(k store.Key, a *Attempt) (met storeOp, shuttingDown bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	op := c.inFlight[k]
+	met = *op
 	if op.count--; op.count == 0 {
 		delete(c.inFlight, k)
+	} else {
+		met.ended = false
 	}
 	if a != nil {
 		c.running[k] = a
 	}
 	c.notify()
-	return *op, c.shuttingDown
+	return met, c.shuttingDown
 }
 
 // promote moves an inline attempt to the stored ones.
@@ -140,24 +161,18 @@ func (c *calls) findInline(k store.Key) *Attempt {
 	return c.inline[k]
 }
 
-// find reports whether a call runs here, and whether it is being stored or
-// claimed.
-func (c *calls) find(k store.Key) (runs, inFlight bool) {
+// noteCancel returns the attempt of a stored call that was cancelled, and has
+// the one that is about to be added find out. If the call is inFlight, the goroutine
+// that stores it publishes its end: not before it is acknowledged.
+func (c *calls) noteCancel(k store.Key, ended bool) (a *Attempt, inFlight bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.running[k] != nil || c.inline[k] != nil, c.inFlight[k] != nil
-}
-
-// onCancelled returns the attempt of a stored call that was cancelled, and has
-// the one that is about to be added find out.
-func (c *calls) onCancelled(k store.Key, ended bool) *Attempt {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if op := c.inFlight[k]; op != nil {
+	op := c.inFlight[k]
+	if op != nil {
 		op.ended = op.ended || ended
 		op.cancelled = op.cancelled || !ended
 	}
-	return c.running[k]
+	return c.running[k], op != nil
 }
 
 // addBackground adds to the goroutines that Stop waits for, unless it waits for

@@ -44,10 +44,13 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 // the context of its attempt.
 func (e *Engine) onStoredCancel(ctx context.Context, s *store.State) {
 	ended := s.Status.Ended()
-	a := e.calls.onCancelled(s.Key, ended)
+	a, inFlight := e.calls.noteCancel(s.Key, ended)
 	switch {
 	case ended:
 		e.Dispatcher.Forget(s.Key)
+		if inFlight {
+			return
+		}
 		e.Notifier.Publish(ctx, s, store.CancelledEnd().Event(s.LastSeq))
 	case a != nil:
 		a.cancel(core.ErrCancelled)
@@ -71,9 +74,9 @@ type callOwner struct {
 	subject string
 }
 
-// pendingCancels remembers cancels of ids that did not exist, for inline calls,
-// which do not ask the store. (The store remembers them for all others.) It is
-// safe for concurrent use.
+// pendingCancels remembers cancels of ids that did not exist, for inline calls. (The
+// store remembers them, too, but only Accept asks it.) It is safe for concurrent
+// use.
 type pendingCancels struct {
 	// any spares take the lock while nothing is remembered.
 	any   atomic.Bool

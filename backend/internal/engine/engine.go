@@ -158,7 +158,8 @@ func (e *Engine) awaitCalls(ctx context.Context) {
 }
 
 // persist repeats a write while the store is unavailable, with growing pauses,
-// until the engine is stopped: its handler waits meanwhile.
+// until the engine is stopped. The handler of the call that it is for waits
+// meanwhile.
 func (e *Engine) persist(write func(context.Context) error) error {
 	wait := 20 * time.Millisecond
 	for {

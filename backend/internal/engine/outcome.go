@@ -2,33 +2,24 @@ package engine
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/store"
 )
 
-// panicError is a panic of a handler.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
-
-func recovered(value any) error { return &panicError{value: value, stack: debug.Stack()} }
-
 // verdict is all that an attempt's outcome is decided by.
 type verdict struct {
-	// out and err are what the handler returned, cause why its context ended.
+	// out and err are what the handler returned, err sanitized; cause is why its
+	// context ended.
 	out   []byte
 	err   error
 	cause error
 	// fatal is what ended the attempt for good: Sink.Fail.
 	fatal    error
 	failures int
+	// last says that the call cannot be stored, so no other attempt follows.
+	last     bool
 	action   *core.Action
 	now      time.Time
 	deadline time.Time
@@ -76,7 +67,7 @@ func (v *verdict) failure(err error, after time.Duration, own bool) store.Outcom
 		after = v.action.Backoff.Delay(v.failures + 1)
 	}
 	due := v.now.Add(after)
-	if v.failures >= v.action.Retries || !due.Before(v.deadline) {
+	if v.last || v.failures >= v.action.Retries || !due.Before(v.deadline) {
 		end.DeadLetter = v.action.Retries > 0
 		o := ended(end)
 		o.Failure = true
@@ -88,7 +79,7 @@ func (v *verdict) failure(err error, after time.Duration, own bool) store.Outcom
 func ended(end *store.End) store.Outcome { return store.Outcome{End: end} }
 
 // failed makes the end for an error. Only the text of a core.Error is meant
-// for the caller; of any other the caller learns that it was one.
+// for the caller; any other becomes "the handler failed".
 func failed(err error) *store.End {
 	end := &store.End{Status: store.Failed, Code: core.CodeInternal, Message: "the handler failed; see the server's log for this id"}
 	var own *core.Error

@@ -9,9 +9,9 @@ import (
 )
 
 // promote stores an inline call under a claim, while its handler runs on. When it
-// returns the call is no longer inline, whoever promoted it.
+// returns the call is no longer inline, whichever goroutine promoted it.
 func (a *Attempt) promote() {
-	if !a.advance(inline, promoting) {
+	if !a.transition(inline, promoting, nil) {
 		return
 	}
 	n := a.request.forStore(a.runner.call.Info.Accepted, a.deadline)
@@ -23,18 +23,18 @@ func (a *Attempt) promote() {
 		return
 	}
 	a.e.calls.promote(a)
-	if errors.Is(a.runner.why(), core.ErrCancelled) {
+	if a.isCancelled() {
 		a.storeCancel(&got.State)
 	}
 	a.answerPromoted(&got.State)
 	if !got.State.Status.Ended() {
 		a.setClaim(&got.State)
 		a.reports().startStored(&got.State, a.fence)
-		a.leave(stored)
+		a.transition(promoting, stored, nil)
 		return
 	}
 	// A cancel of the id was remembered.
-	a.leave(decided)
+	a.transition(promoting, decided, nil)
 	a.cancel(core.ErrCancelled)
 	a.e.Notifier.Publish(a.e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
 	a.e.calls.removeAttempt(a)
@@ -51,8 +51,7 @@ func (a *Attempt) storeCancel(s *store.State) {
 	s.CancelRequested = s.CancelRequested || err == nil
 }
 
-// answerPromoted subscribes the callers to their call, and tells them that it is
-// stored.
+// answerPromoted subscribes the callers to their call, and acknowledges it.
 func (a *Attempt) answerPromoted(s *store.State) {
 	for _, c := range a.takeCallers() {
 		a.e.subscribe(a.e.ctx, c.request, a.key.ID)
@@ -69,7 +68,7 @@ func (a *Attempt) failPromotion(err error) {
 		a.log().Warn("a call could not be promoted", "error", err)
 	}
 	a.cancel(cause)
-	a.leave(decided)
+	a.transition(promoting, decided, nil)
 	a.e.calls.removeAttempt(a)
 	for _, c := range a.takeCallers() {
 		c.reply(answer)

@@ -132,7 +132,10 @@ func TestCancelMeetsPromotion(t *testing.T) {
 	inBubbleOn(t, slowly(100*time.Millisecond, faultstore.Accept), settings{}, func(w *world) {
 		r, _ := w.send("fails", wire.ModeAuto)
 		a := w.e.calls.findInline(r.Key)
-		a.cancel(core.ErrCancelled) // as Cancel does before the promotion begins
+		a.mu.Lock() // as Cancel does before the promotion begins
+		a.cancelled = true
+		a.mu.Unlock()
+		a.cancel(core.ErrCancelled)
 		require.Equal(w, store.Cancelled, w.statusAfter(time.Minute, r.Key))
 		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "fails", Retries: 5, Run: runs.of(firstReturns(errors.New("once")))})

@@ -35,7 +35,8 @@ type reporter struct {
 	// next is the seq of the next chunk, kept that of the last chunk that is not
 	// discarded.
 	next, kept uint64
-	// mark is the attempt's own until a segment begins with it.
+	// mark is that of this attempt, which its first segment stores; nil: it is
+	// stored, or there is none.
 	mark *store.AttemptMark
 
 	pending        []store.Event
@@ -55,7 +56,7 @@ type reporter struct {
 	timer           *time.Timer
 }
 
-// reporterOwner learns what the store says.
+// reporterOwner is called when the store's reply affects the attempt.
 type reporterOwner interface {
 	onCancelled()   // the call is cancelled
 	onFenced(error) // the attempt may not write any more
@@ -240,7 +241,8 @@ func (r *reporter) takePending() (store.Report, []store.Event) {
 	return report, events
 }
 
-// markLost ends the writing, because the claim is lost.
+// markLost ends the writing, because a Record has failed for good: the claim is
+// lost.
 func (r *reporter) markLost(err error) {
 	r.mu.Lock()
 	r.flushing, r.lost = false, true

@@ -130,6 +130,8 @@ func stopping() Answer { return refused(core.CodeUnavailable, "the server is shu
 // refusal is the answer to a request that the store refused.
 func refusal(err error) Answer {
 	switch {
+	case errors.Is(err, store.ErrClosed):
+		return stopping()
 	case errors.Is(err, store.ErrConflict):
 		return refused(core.CodeConflict, "the id is in use for another call", true)
 	case errors.Is(err, store.ErrIdempotencyConflict):

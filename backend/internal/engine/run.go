@@ -30,12 +30,12 @@ type Ran struct {
 // says when it is due. After ErrUnavailable the request may be claimed; see
 // Options.Lease for when that ends.
 func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, error) {
-	if !e.calls.beginClaim(k) {
-		return Ran{}, store.ErrClosed
+	if err := e.calls.beginClaim(k); err != nil {
+		return Ran{}, err
 	}
 	w, err := e.Store.Claim(e.ctx, k, *e.claimant(quarantine))
 	if err != nil {
-		e.calls.endStoreOp(k, nil)
+		e.endStoreOp(k)
 		return e.notClaimed(ctx, k, err)
 	}
 	s := &w.State
@@ -45,7 +45,7 @@ func (e *Engine) Run(ctx context.Context, k store.Key, quarantine bool) (Ran, er
 	a, o := e.prepare(&w)
 	if a == nil {
 		next := e.finishWithoutRun(s.Key, s.Fence, o)
-		e.calls.endStoreOp(k, nil)
+		e.endStoreOp(k)
 		return Ran{Next: next}, nil
 	}
 	a.done = make(chan Ran, 1)
@@ -100,6 +100,16 @@ func (e *Engine) prepare(w *store.ClaimedRequest) (*Attempt, store.Outcome) {
 	}, action.Timeout)
 	a.runner.call.Checkpoint = w.Checkpoint
 	return a, store.Outcome{}
+}
+
+// endStoreOp ends a storeOp that no attempt came of. It reports whether it has
+// published that a cancel ended the call.
+func (e *Engine) endStoreOp(k store.Key) (ended bool) {
+	met, _ := e.calls.endStoreOp(k, nil)
+	if met.ended {
+		_ = e.publishEnd(e.ctx, k)
+	}
+	return met.ended
 }
 
 // publishEnd publishes the end of a call again.
@@ -190,12 +200,13 @@ func (e *Engine) reconcileLater(h store.Hint) bool {
 func (e *Engine) reconcile(h store.Hint) {
 	var state store.State
 	err := e.persist(func(ctx context.Context) (err error) {
-		switch runs, inFlight := e.calls.find(h.Key); {
+		switch runs, inFlight := e.calls.beginReconcile(h.Key); {
 		case runs:
 			return store.ErrFenced
 		case inFlight:
 			return store.ErrUnavailable // again, when that is over
 		}
+		defer e.endStoreOp(h.Key)
 		f := store.Fence{Key: h.Key, Fence: h.Fence + 1}
 		state, err = e.Store.Finish(ctx, f, store.Outcome{Due: time.Now(), Code: core.CodeWorkerLost})
 		return err
@@ -204,6 +215,6 @@ func (e *Engine) reconcile(h store.Hint) {
 	case err == nil && !state.Status.Ended():
 		e.Dispatcher.Enqueue(state.Hint())
 	case err != nil && !h.Due.IsZero():
-		e.Dispatcher.Enqueue(h) // it was not claimed
+		e.Dispatcher.Enqueue(h) // it was not claimed, or runs
 	}
 }

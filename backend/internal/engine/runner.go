@@ -10,7 +10,7 @@ import (
 )
 
 // runner runs one handler: it makes its context, recovers its panics, ends its
-// context in time, and finds out when it ignores that. It knows no store. Its
+// context in time, and detects that it ignores that. It does not use the store. Its
 // methods are safe for concurrent use.
 type runner struct {
 	action *core.Action
@@ -30,7 +30,7 @@ type runner struct {
 	// started says that run was called, returned that the handler has returned, or
 	// never runs.
 	started, returned bool
-	// returnedCh is closed when the handler returns; nil: nobody waits.
+	// returnedCh is closed when the handler returns; nil: no goroutine waits.
 	returnedCh chan struct{}
 }
 
@@ -39,7 +39,8 @@ type runnerOwner interface {
 	onThreshold()    // the call has taken longer than its threshold
 	onUnresponsive() // the handler ignores the end of its context
 	// onReturned takes what the handler returned, and why its context had ended by
-	// then; nil: it had not. The runner calls neither of the others afterwards.
+	// then; nil: it had not. A timer that has fired already may still call one of the
+	// others.
 	onReturned(out []byte, err, cause error)
 }
 
@@ -74,6 +75,8 @@ func (r *runner) run(parent context.Context, threshold time.Duration) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = recovered(v)
+		} else {
+			err = sanitize(err)
 		}
 		r.owner.onReturned(out, err, r.handlerReturned())
 	}()
@@ -112,9 +115,9 @@ func (r *runner) onTimer() {
 	}
 }
 
-// cancel ends the handler's context; the first cause counts, also one that comes
-// after the handler has returned. From now on the handler is waited for no longer
-// than grace.
+// cancel ends the handler's context, and bounds by grace how long the handler is
+// waited for. The first cause is what why returns, even if the handler had returned
+// before it came.
 func (r *runner) cancel(cause error) {
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
@@ -156,7 +159,8 @@ func (r *runner) finish() {
 	}
 }
 
-// why is why the context has ended, or was to end; nil: it has not.
+// why is the first cause of cancel, or why the context has ended otherwise; nil: it
+// has not.
 func (r *runner) why() error {
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()
@@ -166,9 +170,9 @@ func (r *runner) why() error {
 	return r.cause
 }
 
-// stopWaiting says that the handler is not waited for. It returns a channel that is
-// closed when the handler returns; nil: the run had not begun, and never will. It
-// reports false if the handler has returned.
+// stopWaiting gives up a run that has not begun: it never will, and handler is nil.
+// A handler that runs goes on; then handler is closed when it returns. Ok is false if
+// it has returned.
 func (r *runner) stopWaiting() (handler <-chan struct{}, ok bool) {
 	r.ctx.mu.Lock()
 	defer r.ctx.mu.Unlock()

@@ -118,7 +118,7 @@ func (s *Scheduler) Reserve() (release func(handler <-chan struct{}), ok bool) {
 func (s *Scheduler) release(handler <-chan struct{}) { s.releaseWorker(false, handler) }
 
 // releaseWorker frees a worker. If the handler still runs, the worker is freed
-// all the same, unless as many handlers as there are workers do so already; but a
+// all the same, unless as many such handlers as there are workers run already; but a
 // quarantined request is quarantined until its handler has returned, because a
 // crash that it causes would be counted against the next one.
 func (s *Scheduler) releaseWorker(quarantined bool, handler <-chan struct{}) {

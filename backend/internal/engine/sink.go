@@ -31,6 +31,7 @@ func (a *Attempt) Progress(percent float64, message string) {
 
 // Fail implements core.Sink.
 func (a *Attempt) Fail(err error) {
+	err = sanitize(err)
 	a.mu.Lock()
 	if a.fatal == nil {
 		a.fatal = err

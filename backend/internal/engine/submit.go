@@ -47,12 +47,12 @@ func (e *Engine) submitInline(ctx context.Context, c caller, now, deadline time.
 		return answered(refused(core.CodeOverloaded, "too many calls are running", false))
 	}
 	a := e.newAttempt(r.Action, r.Key, r.In, r.info(now, deadline), r.attemptTimeout())
-	a.request, a.callers = r, []caller{c}
+	a.request, a.callers, a.unchecked = r, []caller{c}, true
 	for {
 		found := e.calls.addInline(a)
 		switch {
 		case found.added:
-			return e.checkStored(ctx, a, now, deadline)
+			return e.checkStored(ctx, a, c, now, deadline)
 		case found.refused:
 			a.releaseUnrun()
 			return answered(stopping())
@@ -69,22 +69,26 @@ func (e *Engine) submitInline(ctx context.Context, c caller, now, deadline time.
 	}
 }
 
-// checkStored returns an inline attempt, unless its call was stored before. From
-// now on a request with the same id joins the attempt, so none can come into the
-// store unseen after this look.
-func (e *Engine) checkStored(ctx context.Context, a *Attempt, now, deadline time.Time) Submission {
-	stored, err := e.isStored(ctx, a.key)
-	if stored || err != nil {
-		return e.moveToStore(ctx, a, err, now, deadline)
-	}
-	if e.pendingCancels.take(callOwner{a.key, a.request.Subject}, now) {
-		if a.request.promotable() {
-			// The store remembers the cancel, too, and ends the call there.
-			return e.moveToStore(ctx, a, nil, now, deadline)
-		}
+// checkStored returns an inline attempt, unless its call was stored before. A
+// request with the same id waits meanwhile, and then joins the attempt, so none can
+// come into the store unseen after this look.
+func (e *Engine) checkStored(ctx context.Context, a *Attempt, c caller, now, deadline time.Time) Submission {
+	found, err := e.isStored(ctx, a.key)
+	if !found && err == nil && e.pendingCancels.take(callOwner{a.key, a.request.Subject}, now) {
 		a.cancel(core.ErrCancelled)
+		found = a.request.promotable() // as good as: the store remembers the cancel, too, and ends the call
 	}
-	return Submission{Attempt: a}
+	if !found && err == nil {
+		a.markChecked()
+		return Submission{Attempt: a}
+	}
+	switch {
+	case !a.abort():
+		return Submission{}
+	case err != nil:
+		return answered(refusal(err))
+	}
+	return e.submitStored(ctx, c, now, deadline)
 }
 
 // isStored reports whether a call was stored: then it never runs inline.
@@ -99,37 +103,6 @@ func (e *Engine) isStored(ctx context.Context, k store.Key) (bool, error) {
 	return err == nil, err
 }
 
-// moveToStore gives up an inline attempt before it has run: its call was stored,
-// or the store could not be asked. It returns what the first caller gets; those that
-// have joined are submitted again.
-func (e *Engine) moveToStore(ctx context.Context, a *Attempt, err error, now, deadline time.Time) Submission {
-	callers := a.abort()
-	if len(callers) == 0 {
-		return Submission{} // answered by Stop
-	}
-	if err != nil {
-		answer := refusal(err)
-		for _, c := range callers[1:] {
-			c.reply(answer)
-		}
-		return answered(answer)
-	}
-	first := e.submitStored(ctx, callers[0], now, deadline)
-	for _, c := range callers[1:] {
-		again := e.submitStored(ctx, c, now, deadline)
-		if again.Answer != nil {
-			c.reply(*again.Answer)
-		}
-		if again.Then != nil {
-			again.Then()
-		}
-		if again.Attempt != nil {
-			go again.Attempt.Run(e.ctx)
-		}
-	}
-	return first
-}
-
 // submitStored stores a call. If a worker is free the call is stored claimed,
 // and the caller runs it.
 func (e *Engine) submitStored(ctx context.Context, c caller, now, deadline time.Time) Submission {
@@ -138,9 +111,9 @@ func (e *Engine) submitStored(ctx context.Context, c caller, now, deadline time.
 		return answered(refused(core.CodeUnsupported, "this server does not support cancelAfterMs", true))
 	}
 	for {
-		other, refused := e.calls.beginStoreOp(r.Key)
-		if refused {
-			return answered(stopping())
+		other, err := e.calls.beginStoreOp(r.Key)
+		if err != nil {
+			return answered(refusal(err))
 		}
 		if other == nil {
 			break
@@ -168,11 +141,11 @@ func (e *Engine) submitStored(ctx context.Context, c caller, now, deadline time.
 		if n.Claim != nil && errors.Is(err, store.ErrUnavailable) {
 			e.reconcileLater(store.Hint{Key: r.Key})
 		}
-		e.calls.endStoreOp(r.Key, nil)
+		e.endStoreOp(r.Key)
 		return answered(refusal(err))
 	}
 	if !got.Fresh {
-		e.calls.endStoreOp(r.Key, nil)
+		e.endStoreOp(r.Key)
 		return answered(Answer{Kind: Known, State: got.State})
 	}
 	return e.acceptedQueued(ctx, r, &got.State)
@@ -195,13 +168,11 @@ func (e *Engine) acceptedQueued(ctx context.Context, r *Request, s *store.State)
 	out := answered(Answer{Kind: Accepted, State: *s})
 	state := *s
 	out.Then = func() {
-		met, _ := e.calls.endStoreOp(r.Key, nil)
+		ended := e.endStoreOp(r.Key)
 		switch {
 		case state.Status.Ended():
 			e.Notifier.Publish(e.ctx, &state, store.CancelledEnd().Event(state.LastSeq))
-		case met.ended:
-			_ = e.publishEnd(e.ctx, r.Key)
-		default:
+		case !ended:
 			e.Dispatcher.Enqueue(state.Hint())
 		}
 	}

@@ -13,7 +13,7 @@ const finishers = 64
 
 // Sweep reads from the store what must be looked at until the given time, of the
 // given shards at most max requests each. It ends requests whose deadline has
-// passed, cancels those that nobody has followed for their CancelAfter, and
+// passed, cancels those that no connection has followed for their CancelAfter, and
 // enqueues the rest. More says that some shard holds more.
 func (e *Engine) Sweep(ctx context.Context, shards []int, until time.Time, max int) (more bool, err error) {
 	var late sync.WaitGroup

@@ -42,8 +42,7 @@ type Session struct {
 // Replier takes the answer to a command.
 type Replier interface {
 	// Reply is called once for a command, possibly from another goroutine than
-	// Handle's, and for a request that joins a run after Handle has returned. It
-	// does not block.
+	// Handle's, and for a request that joins a run after Handle has returned.
 	Reply(cmd *Command, m wire.ServerMessage)
 }
 
@@ -133,8 +132,8 @@ func (s *Session) page(ctx context.Context, c *ConnInfo, known *store.State, aft
 		Tenant: known.Tenant, Stream: known.ID, Connection: c.Connection, Subject: c.Identity.Subject,
 		Live: true, Watched: known.CancelAfter != nil,
 	}
-	// Live first, read second: an event in between is sent twice, and its seq
-	// tells the client so.
+	// Live first, read second: an event in between is sent twice, and the client
+	// drops the second one by its seq.
 	if err := s.follow(ctx, sub); err != nil {
 		return s.failed("", known.ID, err)
 	}

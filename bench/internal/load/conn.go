@@ -124,7 +124,6 @@ func (c *Conn) queue(t *Template, slot int) {
 	out.Write(t.append(out.AvailableBuffer(), c.number, uint16(slot), c.count.Add(1)))
 }
 
-// flush writes what is queued.
 func (c *Conn) flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

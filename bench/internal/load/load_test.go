@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -23,34 +25,27 @@ func TestAnswers(t *testing.T) {
 	var got []string
 	for a := range Answers([]byte(frame)) {
 		ended, err := a.IsLast()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		kind := string(a.Type)
-		if (a.Slot == 7) != (kind != "pong") || (a.ID() == id) != (kind != "pong") || ended != (kind == "result") {
-			t.Errorf("%s has id %s, slot %d, ends: %v", kind, a.ID(), a.Slot, ended)
-		}
+		assert.Equal(t, kind != "pong", a.Slot == 7, "%s has slot %d", kind, a.Slot)
+		assert.Equal(t, kind != "pong", a.ID() == id, "%s has id %s", kind, a.ID())
+		assert.Equal(t, kind == "result", ended, kind)
 		if a.Number("message") == 123 || a.Number("payload") == 456 {
 			kind += "+"
 		}
 		got = append(got, kind)
 	}
-	if s := strings.Join(got, " "); s != "ack progress+ result+ pong" {
-		t.Errorf("found %s", s)
-	}
+	assert.Equal(t, []string{"ack", "progress+", "result+", "pong"}, got)
 	for a := range Answers([]byte(`{"type":"error","code":"overloaded","final":false}`)) {
-		if _, err := a.IsLast(); err == nil || !strings.Contains(err.Error(), "overloaded") {
-			t.Errorf("an error is reported as %v", err)
-		}
+		_, err := a.IsLast()
+		assert.ErrorContains(t, err, "overloaded")
 	}
 }
 
 func template(t *testing.T, payload any) Template {
 	t.Helper()
 	template, err := NewTemplate("a", "async", payload)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	return template
 }
 
@@ -62,15 +57,14 @@ func TestIDs(t *testing.T) {
 		for count := range uint32(10) {
 			b := template.append(nil, number, 513, count)
 			id := string(requestID(b))
-			if len(b) != template.Size() || seen[id] || id[14] != '7' || id[19] != '8' || strings.Count(id, "-") != 4 || slotOf(b) != 513 {
-				t.Fatalf("%s is no new UUIDv7 of slot 513", b)
-			}
+			require.Len(t, b, template.Size())
+			require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$`, id)
+			require.EqualValues(t, 513, slotOf(b))
+			require.False(t, seen[id], "%s comes twice", id)
 			seen[id] = true
 		}
 	}
-	if b := template.Request(); !strings.HasSuffix(string(b), `","action":"a","mode":"async","payload":1}`) {
-		t.Errorf("a request is %s", b)
-	}
+	assert.Regexp(t, `","action":"a","mode":"async","payload":1}$`, string(template.Request()))
 }
 
 // echo is a real server, of which answer makes what it answers; empty: it
@@ -106,9 +100,7 @@ func echo(t *testing.T, answer func(string) string) Target {
 func dial(t *testing.T, target Target, n int) []*Conn {
 	t.Helper()
 	conns, err := DialAll(t.Context(), target, n)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { CloseAll(conns) })
 	return conns
 }
@@ -124,12 +116,11 @@ func until(t *testing.T, d *Driver, run func(context.Context, *Driver) (*Result,
 	for {
 		again := &Driver{Slots: d.Slots, Rate: d.Rate, SinceSent: d.SinceSent, Call: d.Call, Warm: d.Warm, Measure: d.Measure, Meter: d.Meter}
 		m, err := run(t.Context(), again)
-		if err != nil || !enough(m) && d.Measure > 10*time.Second {
-			t.Fatalf("%v: %v calls in %v", err, m.Calls(), d.Measure)
-		}
+		require.NoError(t, err)
 		if enough(m) {
 			return m
 		}
+		require.LessOrEqual(t, d.Measure, 10*time.Second, "%v calls", m.Calls())
 		d.Measure *= 4
 	}
 }
@@ -146,19 +137,17 @@ func TestRequests(t *testing.T) {
 		closed := driver(12)
 		closed.Calls = 100
 		_, err := r.Run(t.Context(), closed)
-		if err != nil || len(ended) != 100 {
-			t.Errorf("%v: %d of 100 ended", err, len(ended))
-		}
+		require.NoError(t, err)
+		assert.Len(t, ended, 100)
 		r.Each = nil
 		m := until(t, driver(12), r.Run, func(m *Result) bool { return m.Calls() > 0 && m.Ack.Count() > 0 })
-		if m.Rate() <= 0 || m.During < 30*time.Millisecond {
-			t.Errorf("%v per second within %v", m.Rate(), m.During)
-		}
+		assert.Positive(t, m.Rate())
+		assert.GreaterOrEqual(t, m.During, 30*time.Millisecond)
 		open := driver(100)
 		open.Rate, open.Warm = 1000, 0
-		if m, err = r.Run(t.Context(), open); err != nil || m.Calls() != 30 {
-			t.Errorf("%v: %v of 30 calls are measured", err, m.Calls())
-		}
+		m, err = r.Run(t.Context(), open)
+		require.NoError(t, err)
+		assert.Equal(t, 30, m.Latency.Count())
 	}
 }
 
@@ -171,16 +160,13 @@ func TestCalls(t *testing.T) {
 		d.Call = func(_ context.Context, _ int) (int64, error) { return time.Now().Add(time.Hour).UnixNano(), nil }
 		run := func(ctx context.Context, d *Driver) (*Result, error) { return d.Run(ctx) }
 		m := until(t, d, run, func(m *Result) bool { return m.Calls() > 0 })
-		if m.Latency.Quantile(0) < maxLatency/2 {
-			t.Errorf("a call took %v", m.Latency.Quantile(0))
-		}
+		assert.GreaterOrEqual(t, m.Latency.Quantile(0), maxLatency/2)
 		d = driver(8)
 		d.Rate, d.Measure = rate, time.Hour
 		failed := errors.New("failed")
 		d.Call = func(context.Context, int) (int64, error) { return 0, failed }
-		if _, err := d.Run(t.Context()); !errors.Is(err, failed) {
-			t.Errorf("a call that failed ends the run with %v", err)
-		}
+		_, err := d.Run(t.Context())
+		assert.ErrorIs(t, err, failed)
 	}
 	behind := driver(1)
 	behind.Rate, behind.Measure = 1000, time.Hour
@@ -188,9 +174,8 @@ func TestCalls(t *testing.T) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	if _, err := behind.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "behind") {
-		t.Errorf("a server that answers nothing ends the run with %v", err)
-	}
+	_, err := behind.Run(t.Context())
+	assert.ErrorContains(t, err, "behind")
 }
 
 // What goes wrong is returned, and ends the load at once.
@@ -206,9 +191,9 @@ func TestRequestsEndWithErrors(t *testing.T) {
 			d := driver(1000)
 			d.Rate, d.Measure = rate, time.Hour
 			// Writing may fail before the reason is read.
-			if _, err := r.Run(t.Context(), d); err == nil || !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "write") {
-				t.Errorf("%s, rate %v: %v", want, rate, err)
-			}
+			_, err := r.Run(t.Context(), d)
+			require.Error(t, err)
+			assert.Regexp(t, want+"|write", err.Error(), "rate %v", rate)
 		}
 	}
 	failed := errors.New("failed")
@@ -219,27 +204,22 @@ func TestRequestsEndWithErrors(t *testing.T) {
 		}
 		return c.Exchange([]byte("{}"), func([]byte) (bool, error) { return false, nil })
 	})
-	if !errors.Is(err, failed) {
-		t.Errorf("one of several connections failed with %v", err)
-	}
+	assert.ErrorIs(t, err, failed)
 }
 
 func TestRecorder(t *testing.T) {
 	r := NewRecorder()
-	if r.Quantile(0.5) != 0 || r.Count() != 0 {
-		t.Error("an empty recorder has quantiles")
-	}
+	assert.Zero(t, r.Quantile(0.5))
+	assert.Zero(t, r.Count())
 	for i := range 1000 {
 		r.Record(time.Duration(i+1) * time.Millisecond)
 	}
 	for q, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 1: time.Second} {
-		if got := r.Quantile(q); got < want*999/1000 || got > want*1001/1000 {
-			t.Errorf("quantile %v is %v, not %v", q, got, want)
-		}
+		assert.InEpsilon(t, want, r.Quantile(q), 0.001, "quantile %v", q)
 	}
 	r.Record(-time.Second)
 	r.Record(time.Hour)
-	if r.Count() != 1002 || r.Quantile(0) != 0 || r.Quantile(1) < maxLatency {
-		t.Errorf("%d durations from %v to %v", r.Count(), r.Quantile(0), r.Quantile(1))
-	}
+	assert.Equal(t, 1002, r.Count())
+	assert.Zero(t, r.Quantile(0))
+	assert.GreaterOrEqual(t, r.Quantile(1), maxLatency)
 }

@@ -46,16 +46,14 @@ func (t *Template) append(b []byte, number uint32, slot uint16, count uint32) []
 	binary.BigEndian.PutUint16(u[10:], slot)
 	binary.BigEndian.PutUint32(u[12:], count)
 	b = append(b, t.head...)
-	for i, octet := range u {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
+	for i, part := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
+		if i > 0 {
 			b = append(b, '-')
 		}
-		b = append(b, hexDigits[octet>>4], hexDigits[octet&0xf])
+		b = hex.AppendEncode(b, part)
 	}
 	return append(b, t.tail...)
 }
-
-const hexDigits = "0123456789abcdef"
 
 // Request returns a request with an id of its own.
 func (t *Template) Request() []byte { return t.append(nil, connections.Add(1), 0, 0) }

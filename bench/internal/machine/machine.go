@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/bench/internal/load"
+	"github.com/prometheus/procfs"
 )
 
 // Describe describes this machine in one line. The file system is that of dir.
@@ -45,31 +46,40 @@ func FileSystem(dir string) string {
 	return string(bytes.TrimSpace(kind))
 }
 
+// stat returns what Linux says of a process; all is 0 if that is not known.
+func stat(p procfs.Proc) procfs.ProcStat {
+	s, _ := p.Stat()
+	return s
+}
+
 // RSS returns how many bytes of memory a process occupies.
 func RSS(pid int) int64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	return int64(os.Getpagesize()) * number(bytes.Fields(text), 1)
+	p, _ := procfs.NewProc(pid)
+	return int64(stat(p).ResidentMemory())
 }
 
 // tick is the unit of processor time in /proc: Linux reports USER_HZ = 100 to
 // programs on every architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
+// used is the processor time of a process together with its children that have
+// ended.
+func used(s procfs.ProcStat) time.Duration {
+	return tick * time.Duration(int(s.UTime+s.STime)+s.CUTime+s.CSTime)
+}
+
 // CPU returns the processor time that a process has used, and that of its
 // children, theirs, and those of them that have ended.
-func CPU(pid int) time.Duration {
-	used, parents := map[int]time.Duration{}, map[int]int{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		text, _ := os.ReadFile(path)
-		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		used[id], parents[id] = parseStat(text)
+func CPU(pid int) (sum time.Duration) {
+	stats := map[int]procfs.ProcStat{}
+	processes, _ := procfs.AllProcs()
+	for _, p := range processes {
+		stats[p.PID] = stat(p)
 	}
-	sum := time.Duration(0)
-	for id, own := range used {
-		for ancestor := id; ancestor > 0; ancestor = parents[ancestor] {
+	for _, own := range stats {
+		for ancestor := own.PID; ancestor > 0; ancestor = stats[ancestor].PPID {
 			if ancestor == pid {
-				sum += own
+				sum += used(own)
 			}
 		}
 	}
@@ -79,31 +89,8 @@ func CPU(pid int) time.Duration {
 // OwnCPU returns the processor time that this process has used, without its
 // children that run.
 func OwnCPU() time.Duration {
-	text, _ := os.ReadFile("/proc/self/stat")
-	used, _ := parseStat(text)
-	return used
-}
-
-// parseStat reads /proc/PID/stat: the processor time of a process together with
-// its children that have ended, and its parent.
-func parseStat(text []byte) (used time.Duration, parent int) {
-	// The name, in parentheses, may hold anything. Behind it the state is first,
-	// the parent second, and the times are 12th to 15th.
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	ticks := int64(0)
-	for i := 11; i < 15; i++ {
-		ticks += number(fields, i)
-	}
-	return time.Duration(ticks) * tick, int(number(fields, 1))
-}
-
-// number returns the number that a field holds, 0 if there is none.
-func number(fields [][]byte, i int) int64 {
-	if i >= len(fields) {
-		return 0
-	}
-	n, _ := strconv.ParseInt(string(fields[i]), 10, 64)
-	return n
+	self, _ := procfs.Self()
+	return used(stat(self))
 }
 
 // Fsync writes a page of 4 KiB to a file in dir and has it synced, again and

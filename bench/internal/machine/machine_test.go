@@ -5,10 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -24,15 +25,13 @@ func skipUnlessLinux(t *testing.T) {
 // The figures of this machine and this process are plausible.
 func TestUsage(t *testing.T) {
 	skipUnlessLinux(t)
-	if rss := RSS(os.Getpid()); rss < 1<<20 || rss > 1<<32 {
-		t.Errorf("this process has %d bytes", rss)
-	}
-	if rss := RSS(1 << 30); rss != 0 {
-		t.Errorf("a process that is not there has %d bytes", rss)
-	}
-	if text := Describe(t.TempDir()); !strings.Contains(text, runtime.Version()) || strings.Contains(text, " 0 GB") {
-		t.Errorf("the machine is described as %s", text)
-	}
+	rss := RSS(os.Getpid())
+	assert.Greater(t, rss, int64(1<<20))
+	assert.Less(t, rss, int64(1<<32))
+	assert.Zero(t, RSS(1<<30), "a process that is not there")
+	text := Describe(t.TempDir())
+	assert.Contains(t, text, runtime.Version())
+	assert.NotContains(t, text, " 0 GB")
 }
 
 // What a child used counts for its parent while it runs and after it has ended.
@@ -42,37 +41,27 @@ func TestUsageOfChildren(t *testing.T) {
 	before := CPU(os.Getpid())
 	child := exec.Command("sh", "-c", work+"echo done; read line")
 	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
 	own, during := CPU(child.Process.Pid), CPU(os.Getpid())
-	if own == 0 || during-before < own {
-		t.Errorf("a child used %v, and this process with it %v", own, during-before)
-	}
+	assert.Positive(t, own)
+	assert.GreaterOrEqual(t, during-before, own, "this process while the child runs")
 	_ = in.Close()
 	_ = child.Wait()
-	if after := OwnCPU(); after < own {
-		t.Errorf("a child used %v, and when it has ended this process with it %v", own, after)
-	}
+	assert.GreaterOrEqual(t, OwnCPU(), own, "this process when the child has ended")
 }
 
 func TestFsync(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Fsync(t.Context(), dir, 200*time.Millisecond)
-	if err != nil || r.Calls() == 0 || r.During < 200*time.Millisecond {
-		t.Errorf("%v; %v within %v", err, r.Calls(), r.During)
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
+	require.NoError(t, err)
+	assert.Positive(t, r.Calls())
+	assert.GreaterOrEqual(t, r.During, 200*time.Millisecond)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }

@@ -25,14 +25,7 @@ func (a *Asynq) Open(_ context.Context, server *servers.Server, w *Work) error {
 		ErrorHandler: asynq.ErrorHandlerFunc(func(_ context.Context, _ *asynq.Task, err error) { w.fail(err) }),
 	})
 	return a.server.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
-		j, err := decode(t.Payload())
-		if err == nil {
-			err = w.Handle(j)
-		}
-		if err == nil {
-			w.Done(j)
-		}
-		return err
+		return w.HandleEncoded(t.Payload(), nil)
 	}))
 }
 

@@ -44,29 +44,17 @@ func (q *JetStream) Open(ctx context.Context, server *servers.Server, w *Work) (
 	//nolint:contextcheck // work goes on when ctx, which is for the start, has ended
 	q.consume, err = consumer.Consume(func(m jetstream.Msg) {
 		q.workers.Go(func() {
-			if err := handleMessage(m, w); err != nil {
+			err := w.HandleEncoded(m.Data(), func() error {
+				ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+				defer cancel()
+				return m.DoubleAck(ctx)
+			})
+			if err != nil {
 				w.fail(err)
 			}
 		})
 	}, jetstream.PullMaxMessages(max(w.inFlight, 500)))
 	return err
-}
-
-func handleMessage(m jetstream.Msg, w *Work) error {
-	j, err := decode(m.Data())
-	if err == nil {
-		err = w.Handle(j)
-	}
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := m.DoubleAck(ctx); err != nil {
-		return err
-	}
-	w.Done(j)
-	return nil
 }
 
 // Submit implements Queue.

@@ -40,11 +40,6 @@ const kind = "echo"
 // Kind names the job's kind for River.
 func (Job) Kind() string { return kind }
 
-func decode(data []byte) (*Job, error) {
-	j := new(Job)
-	return j, json.Unmarshal(data, j)
-}
-
 const (
 	// poolSize is how many connections a pool has: four per core of a small
 	// machine, as the pools' documentation advises.
@@ -55,7 +50,7 @@ const (
 	closeTimeout = 15 * time.Second
 )
 
-// Work is what workers do. Its methods do not block.
+// Work is what workers do.
 type Work struct {
 	inFlight int
 	run      int64
@@ -65,23 +60,32 @@ type Work struct {
 }
 
 // Handle is the handler: as Streamer's echo it encodes the order, which is
-// decoded already.
-func (w *Work) Handle(j *Job) error {
+// decoded already. The job is completed when confirm, which may be nil, has
+// returned without an error.
+func (w *Work) Handle(j *Job, confirm func() error) error {
 	if j.Run == w.run {
 		w.begun[j.Slot] = time.Now().UnixNano()
 	}
 	_, err := json.Marshal(&j.Order)
-	return err
-}
-
-// Done is called when the queue reports that the job is completed.
-func (w *Work) Done(j *Job) {
-	if j.Run == w.run {
+	if err == nil && confirm != nil {
+		err = confirm()
+	}
+	if err == nil && j.Run == w.run {
 		select {
 		case w.done[j.Slot] <- struct{}{}:
 		default: // it was completed before
 		}
 	}
+	return err
+}
+
+// HandleEncoded decodes a job and handles it.
+func (w *Work) HandleEncoded(data []byte, confirm func() error) error {
+	var j Job
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	return w.Handle(&j, confirm)
 }
 
 // Run opens a queue, has a driver submit jobs, and closes the queue. With pickup

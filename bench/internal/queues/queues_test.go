@@ -8,6 +8,8 @@ import (
 
 	"github.com/pay-theory/streamer/bench/internal/load"
 	"github.com/pay-theory/streamer/bench/internal/servers"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -22,22 +24,14 @@ func start(t *testing.T, kind servers.Kind, o servers.Options) *servers.Server {
 	t.Helper()
 	// A server may have to run as another user, who must be able to come here.
 	dir, err := os.MkdirTemp("", "queues-test-") //nolint:usetesting // t.TempDir is closed to other users
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s, err := servers.Start(t.Context(), kind, dir, o)
-	switch {
-	case errors.Is(err, servers.ErrMissing):
+	if errors.Is(err, servers.ErrMissing) {
 		t.Skipf("SKIPPED: %v", err)
-	case err != nil:
-		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Errorf("it did not stop in good order: %v", err)
-		}
-	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, s.Stop(), "it must stop in good order") })
 	return s
 }
 
@@ -62,15 +56,14 @@ func TestQueues(t *testing.T) {
 			for _, queue := range q.queues {
 				d := driver(8)
 				d.Calls = 50
-				if _, err := Run(t.Context(), queue, server, d, false); err != nil {
-					t.Fatalf("%T, closed loop: %v", queue, err)
-				}
+				_, err := Run(t.Context(), queue, server, d, false)
+				require.NoError(t, err, "%T, closed loop", queue)
 				d = driver(100)
 				d.Rate, d.SinceSent = 200, true
 				m, err := Run(t.Context(), queue, server, d, true)
-				if err != nil || m.Calls() != 20 || m.Latency.Quantile(0.5) <= 0 {
-					t.Errorf("%T, open loop: %v; %v of 20 jobs were picked up", queue, err, m.Calls())
-				}
+				require.NoError(t, err, "%T, open loop", queue)
+				assert.Equal(t, 20, m.Latency.Count(), "%T, jobs that were picked up", queue)
+				assert.Positive(t, m.Latency.Quantile(0.5), "%T", queue)
 			}
 		})
 	}
@@ -79,10 +72,7 @@ func TestQueues(t *testing.T) {
 // A server that has gone ends the load with an error.
 func TestServerGone(t *testing.T) {
 	server := start(t, servers.NATS, servers.Options{})
-	if err := server.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Run(t.Context(), &JetStream{}, server, driver(1), false); err == nil {
-		t.Error("a load on a server that is gone ends without an error")
-	}
+	require.NoError(t, server.Stop())
+	_, err := Run(t.Context(), &JetStream{}, server, driver(1), false)
+	assert.Error(t, err)
 }

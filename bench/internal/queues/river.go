@@ -51,11 +51,7 @@ func (r *River) Open(ctx context.Context, server *servers.Server, w *Work) error
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(_ context.Context, j *river.Job[Job]) error {
-		err := w.Handle(&j.Args)
-		if err == nil {
-			w.Done(&j.Args)
-		}
-		return err
+		return w.Handle(&j.Args, nil)
 	}))
 	r.client, err = river.NewClient(driver, &river.Config{
 		Queues:        map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: max(w.inFlight, 100)}},

@@ -29,26 +29,25 @@ var postgresOptions = []string{
 	"random_page_cost=1.1", "fsync=on", "synchronous_commit=on", "unix_socket_directories=", "logging_collector=off",
 }
 
-// startPostgres makes a database and starts PostgreSQL on it.
 func (s *Server) startPostgres(ctx context.Context) error {
 	program, err := findProgram("postgres", "/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
 		return err
 	}
-	secret, data := filepath.Join(s.dir, "password"), filepath.Join(s.dir, "data")
+	secret, data := filepath.Join(s.Dir, "password"), filepath.Join(s.Dir, "data")
 	if err := os.WriteFile(secret, []byte(s.Password), 0o644); err != nil { //nolint:gosec // the directory is closed to others
 		return err
 	}
 	user := ""
 	if os.Geteuid() == 0 { // PostgreSQL refuses root
 		user = "postgres"
-		if text, err := exec.CommandContext(ctx, "chown", user, s.dir).CombinedOutput(); err != nil { //nolint:gosec // it was made by this program
+		if text, err := exec.CommandContext(ctx, "chown", user, s.Dir).CombinedOutput(); err != nil { //nolint:gosec // it was made by this program
 			return fmt.Errorf("%w: %s", ErrMissing, text)
 		}
 	}
 	initialize := command(user, filepath.Join(filepath.Dir(program), "initdb"), "--pgdata", data, "--username", "postgres",
 		"--pwfile", secret, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync")
-	initialize.Dir = s.dir
+	initialize.Dir = s.Dir
 	if text, err := initialize.CombinedOutput(); err != nil {
 		// As another user it may not reach the directory.
 		return fmt.Errorf("%w: initdb: %w: %s", ErrMissing, err, text)
@@ -59,7 +58,7 @@ func (s *Server) startPostgres(ctx context.Context) error {
 		args = append(args, "-c", option)
 	}
 	cmd := command(user, program, args...)
-	cmd.Dir = s.dir
+	cmd.Dir = s.Dir
 	return s.launch(ctx, cmd, func() error { return cmd.Process.Signal(os.Interrupt) }, func(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, s.PostgresURL())
 		if err != nil {
@@ -83,7 +82,7 @@ func (s *Server) startRedis(ctx context.Context, everySecond bool) error {
 	cmd := command("", program, "-")
 	// Its settings come on its standard input: arguments can be read by all.
 	cmd.Stdin = strings.NewReader(fmt.Sprintf("bind %s\nport %s\ndir %q\nrequirepass %s\nappendonly yes\nappendfsync %s\nsave \"\"\n",
-		host, port, s.dir, s.Password, fsync))
+		host, port, s.Dir, s.Password, fsync))
 	return s.launch(ctx, cmd, func() error { return cmd.Process.Signal(syscall.SIGTERM) }, s.listens)
 }
 

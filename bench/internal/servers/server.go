@@ -65,8 +65,9 @@ type Server struct {
 	// Address and Password are for clients of PostgreSQL, Redis and NATS. The
 	// password is for this one run.
 	Address, Password string
+	// Dir is where it keeps its data.
+	Dir string
 
-	dir     string
 	control string
 	cmd     *exec.Cmd
 	quit    func() error
@@ -87,7 +88,7 @@ func Start(ctx context.Context, kind Kind, dir string, o Options) (_ *Server, er
 	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
-	s := &Server{Address: o.Address, Password: rand.Text(), dir: dir, control: control}
+	s := &Server{Address: o.Address, Password: rand.Text(), Dir: dir, control: control}
 	s.Target = load.Target{URL: "ws://" + s.Address + "/"}
 	if kind == Streamer {
 		s.Target.Token = token
@@ -121,7 +122,6 @@ func freeAddress() (string, error) {
 	}
 }
 
-// startSelf starts this program as a server.
 func (s *Server) startSelf(ctx context.Context, o settings) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Server) listens(context.Context) error {
 // launch starts a process, whose output goes to a file, and waits until ready
 // returns nil. quit has it shut down.
 func (s *Server) launch(ctx context.Context, cmd *exec.Cmd, quit func() error, ready func(context.Context) error) error {
-	log, err := os.Create(filepath.Join(s.dir, "log"))
+	log, err := os.Create(filepath.Join(s.Dir, "log"))
 	if err != nil {
 		return err
 	}
@@ -210,31 +210,31 @@ func (s *Server) Usage() load.Used {
 // RSS has a Go server collect its garbage and give what is free back to the
 // system, and returns how many bytes it occupies then; 0 if that is not known.
 func (s *Server) RSS(ctx context.Context) (float64, error) {
-	if err := s.Control(ctx, "/gc", io.Discard); err != nil {
+	if _, err := s.Control(ctx, "/gc"); err != nil {
 		return 0, err
 	}
 	return float64(machine.RSS(s.cmd.Process.Pid)), nil
 }
 
-// Control has a Go server do what a path names, and copies its answer:
+// Control has a Go server do what a path names, and returns its answer:
 //
 //	/gc                                    collect garbage
 //	/publish?channels=2&times=3&every=1s   Centrifuge: publish the time, in Unix nanoseconds, to channels "0" and "1"
 //	/expire?for=1s                         Streamer: delete what has expired, and write how many calls that were
-func (s *Server) Control(ctx context.Context, path string, to io.Writer) error {
+func (s *Server) Control(ctx context.Context, path string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.control+path, http.NoBody)
 	if err != nil {
-		return err
+		return "", err
 	}
 	request.Close = true
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answered %s to %s", response.Status, path)
+		return "", fmt.Errorf("the server answered %s to %s", response.Status, path)
 	}
-	_, err = io.Copy(to, response.Body)
-	return err
+	answer, err := io.ReadAll(response.Body)
+	return string(answer), err
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -41,9 +43,7 @@ func TestMain(m *testing.M) {
 func dir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "servers-test-") //nolint:usetesting // t.TempDir is closed to other users
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
@@ -56,22 +56,15 @@ func TestKinds(t *testing.T) {
 			t.Logf("SKIPPED: %v", err)
 			continue
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		if used := s.Usage(); used.Load == 0 && used.Server == 0 {
 			t.Logf("%s: this system does not tell what processes use", kind)
 		}
-		if err := errors.Join(s.Stop(), s.Stop()); err != nil {
-			t.Errorf("%s: %v", kind, err)
-		}
-		if reaches(s.Address) {
-			t.Errorf("%s has not stopped", kind)
-		}
+		assert.NoError(t, errors.Join(s.Stop(), s.Stop()), kind)
+		assert.False(t, reaches(s.Address), "%s has not stopped", kind)
 	}
-	if _, err := Start(t.Context(), Streamer, dir(t)+"/missing", Options{}); err == nil {
-		t.Error("a server starts in a directory that is not there")
-	}
+	_, err := Start(t.Context(), Streamer, dir(t)+"/missing", Options{})
+	assert.Error(t, err, "a server starts in a directory that is not there")
 }
 
 // A server that was killed can be started again at the same address, and
@@ -79,26 +72,16 @@ func TestKinds(t *testing.T) {
 func TestKillAndExpire(t *testing.T) {
 	dir := dir(t)
 	s, err := Start(t.Context(), Streamer, dir, Options{Age: 10 * 24 * time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	address := s.Address
 	s.Kill()
-	if s, err = Start(t.Context(), Streamer, dir, Options{Address: address}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if s.Address != address {
-		t.Errorf("it listens at %s, not %s", s.Address, address)
-	}
-	var deleted bytes.Buffer
-	if err := s.Control(t.Context(), "/expire?for=1m", &deleted); err != nil || deleted.String() != "0" {
-		t.Errorf("%s of no calls were deleted, %v", deleted.String(), err)
-	}
+	s, err = Start(t.Context(), Streamer, dir, Options{Address: address})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, s.Stop()) }()
+	assert.Equal(t, address, s.Address)
+	deleted, err := s.Control(t.Context(), "/expire?for=1m")
+	require.NoError(t, err)
+	assert.Equal(t, "0", deleted)
 }
 
 // Programs end with the process that has started them, even if that is killed.
@@ -108,41 +91,27 @@ func TestProgramsEndWithTheirParent(t *testing.T) {
 	}
 	parent := exec.Command(os.Args[0], startAndWait, dir(t)) //nolint:gosec // it is this program
 	in, err := parent.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	defer func() { _ = in.Close() }()
 	out, err := parent.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := parent.Start(); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
+	require.NoError(t, parent.Start())
 	line, _, err := bufio.NewReader(out).ReadLine()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	_ = parent.Process.Kill()
 	_ = parent.Wait()
 	if bytes.Contains(line, []byte(ErrMissing.Error())) {
 		t.Skipf("SKIPPED: %s", line)
 	}
-	for deadline := time.Now().Add(time.Minute); reaches(string(line)); {
-		if time.Now().After(deadline) {
-			t.Fatal("PostgreSQL has outlived its parent by a minute")
-		}
-	}
+	require.Eventually(t, func() bool { return !reaches(string(line)) }, time.Minute, time.Millisecond, "PostgreSQL outlives its parent")
 }
 
 func TestMissingPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := findProgram("no-server", "/no/server"); !errors.Is(err, ErrMissing) {
-		t.Errorf("a program that is not installed: %v", err)
-	}
+	_, err := findProgram("no-server", "/no/server")
+	assert.ErrorIs(t, err, ErrMissing)
 }
 
-// reaches reports whether something listens at an address.
 func reaches(address string) bool {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

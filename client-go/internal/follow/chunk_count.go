@@ -5,40 +5,28 @@ package follow
 // never decreases. So only the seqs of the chunks after the newest mark are
 // needed, and these are consecutive.
 type chunkCount struct {
-	kept        int
-	first, last uint64 // the chunks after the newest mark; first is 0 if there are none
+	kept      int
+	sinceMark int    // the chunks after the newest mark
+	last      uint64 // the seq of the last of them
 }
 
-func (c *chunkCount) sinceMark() int {
-	if c.first == 0 {
-		return 0
-	}
-	return int(c.last - c.first + 1)
-}
-
-func (c *chunkCount) total() int { return c.kept + c.sinceMark() }
+func (c *chunkCount) total() int { return c.kept + c.sinceMark }
 
 // addChunk counts a chunk.
 func (c *chunkCount) addChunk(seq uint64) {
-	if c.first != 0 && seq == c.last+1 {
-		c.last = seq
-		return
+	if seq != c.last+1 {
+		c.kept, c.sinceMark = c.total(), 0
 	}
-	c.kept += c.sinceMark()
-	c.first, c.last = seq, seq
+	c.sinceMark++
+	c.last = seq
 }
 
 // discardAfter removes the chunks after keep and returns how many they were.
 func (c *chunkCount) discardAfter(keep uint64) (n int) {
-	switch {
-	case c.first == 0 || keep >= c.last:
-	case keep < c.first:
-		n = c.sinceMark()
-	default:
-		n = int(c.last - keep)
+	if keep < c.last {
+		n = int(min(uint64(c.sinceMark), c.last-keep))
 	}
-	c.kept += c.sinceMark() - n
-	c.first, c.last = 0, 0
+	c.kept, c.sinceMark = c.total()-n, 0
 	return n
 }
 

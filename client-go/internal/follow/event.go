@@ -14,11 +14,11 @@ import (
 // Kind is the type of an [Event].
 type Kind uint8
 
-// Kinds of events.
+// Kinds of events, in the order of those of package client.
 const (
 	Chunk Kind = iota + 1
-	AttemptMark
 	Progress
+	AttemptMark
 	End
 	ack
 )
@@ -62,14 +62,16 @@ const overhead = 160
 
 func (e *Event) memorySize() int { return overhead + len(e.Data) }
 
-// cloneData copies the data that still belongs to the received frame.
-func (e *Event) cloneData() {
-	e.Data = bytes.Clone(e.Data)
+// clone returns a copy whose data does not belong to the received frame.
+func (e *Event) clone() Event {
+	out := *e
+	out.Data = bytes.Clone(e.Data)
 	if e.Err != nil {
 		m := *e.Err
 		m.Details = bytes.Clone(m.Details)
-		e.Err = &m
+		out.Err = &m
 	}
+	return out
 }
 
 // eventOf converts a durable event, or the end of an inline call; ok is false

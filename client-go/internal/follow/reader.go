@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -75,9 +76,7 @@ func (r *Reader) Fail(err *wire.ServerMessage) {
 	if r.finished {
 		return
 	}
-	e := Event{Kind: End, Err: err}
-	e.cloneData()
-	r.setEnd(e)
+	r.setEnd((&Event{Kind: End, Err: err}).clone())
 }
 
 // WaitEnd says that somebody waits for the end: a buffer that is full while
@@ -124,9 +123,7 @@ func (r *Reader) clearBuffer() {
 
 func (r *Reader) clearEarly() { r.early, r.earlySize, r.gap = nil, 0, false }
 
-// hasCapacity says whether a live event may be buffered, canTakePage whether a
-// page may be fetched.
-func (r *Reader) hasCapacity() bool { return r.bufferSize < r.limit }
+// canTakePage says whether a page may be fetched.
 func (r *Reader) canTakePage() bool { return r.endOnly || r.bufferSize <= r.limit/2 }
 
 // offer passes an event to the reader. inPage means that it is part of a page,
@@ -138,11 +135,9 @@ func (r *Reader) offer(e *Event, now time.Duration, inPage, takesPage bool) {
 	}
 	switch {
 	case e.Seq == 0 || r.endOnly && e.Kind == End:
-		clone := *e
-		clone.cloneData()
 		r.clearBuffer()
 		r.position = max(r.position, e.Seq)
-		r.setEnd(clone)
+		r.setEnd(e.clone())
 	case r.endOnly:
 		r.position = e.Seq // only the end is of interest, so gaps are not
 	case e.firstSeq() <= r.position+1:
@@ -161,24 +156,21 @@ func (r *Reader) accept(e *Event, takesPage bool) {
 	if e.Kind == AttemptMark {
 		r.discardUnread(e.keep)
 	}
-	if e.Kind != End && !takesPage && !r.hasCapacity() {
+	if e.Kind != End && !takesPage && r.bufferSize >= r.limit {
 		r.behind = true
 		r.clearEarly()
 		r.dropBuffer()
 		return
 	}
 	r.position = e.Seq
-	clone := *e
 	switch e.Kind {
 	case Chunk:
-		clone.cloneData()
-		r.appendEvent(clone)
+		r.appendEvent(e.clone())
 		r.dropBuffer()
 	case AttemptMark:
-		r.appendEvent(clone)
+		r.appendEvent(*e)
 	case End:
-		clone.cloneData()
-		r.setEnd(clone)
+		r.setEnd(e.clone())
 	}
 }
 
@@ -217,22 +209,12 @@ func (r *Reader) keepEarly(e *Event, now time.Duration) {
 		r.dropBuffer()
 		return
 	}
-	at, found := slices.BinarySearchFunc(r.early, e.Seq, func(h Event, seq uint64) int {
-		switch {
-		case h.Seq < seq:
-			return -1
-		case h.Seq > seq:
-			return 1
-		}
-		return 0
-	})
+	at, found := slices.BinarySearchFunc(r.early, e.Seq, func(h Event, seq uint64) int { return cmp.Compare(h.Seq, seq) })
 	if found {
 		return
 	}
-	clone := *e
-	clone.cloneData()
-	r.early = slices.Insert(r.early, at, clone)
-	r.earlySize += clone.memorySize()
+	r.early = slices.Insert(r.early, at, e.clone())
+	r.earlySize += e.memorySize()
 	if !r.gap {
 		r.gap, r.gapDeadline = true, now+gapWait
 	}
@@ -316,19 +298,15 @@ func (r *Reader) NextEvent() (e Event, ok bool) {
 		r.chunks.addChunk(e.Seq)
 		r.deliveredSeq = e.Seq
 	case AttemptMark:
-		r.applyAttempt(&e)
+		e.Discarded = r.chunks.discardAfter(e.keep)
+		r.deliveredSeq, r.attempt = e.Seq, e.Attempt
+		if r.progress.Attempt < e.Attempt {
+			r.newProgress = false // of an earlier attempt
+		}
 	case End:
 		r.endTaken = true
 	}
 	return e, true
-}
-
-func (r *Reader) applyAttempt(e *Event) {
-	e.Discarded = r.chunks.discardAfter(e.keep)
-	r.deliveredSeq, r.attempt = e.Seq, e.Attempt
-	if r.progress.Attempt < e.Attempt {
-		r.newProgress = false // of an earlier attempt
-	}
 }
 
 // EndTaken says whether NextEvent has returned the end.

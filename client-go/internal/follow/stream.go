@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 )
 
 // NoDeadline is the deadline of something that is not due.
-const NoDeadline = time.Duration(1<<63 - 1)
+const NoDeadline = time.Duration(math.MaxInt64)
 
 // Verb is the type of a [Command].
 type Verb uint8
@@ -50,9 +51,10 @@ type State struct {
 // Stream is one stream and all its readers on one client.
 type Stream struct {
 	readers []*Reader
-	epoch   int64
-	// live is true if the server is known to send new events.
-	live bool
+	// Epoch is that of the readers' positions; 0 if there is none yet.
+	Epoch int64
+	// Live is true if the server is known to send new events.
+	Live bool
 	// Known is true if the server is known to hold the stream.
 	Known bool
 	// Pausable is true if the client may unsubscribe while its reader is slow.
@@ -77,29 +79,21 @@ func (s *Stream) RemoveReader(r *Reader) {
 	}
 }
 
-// IsLive says whether the server is known to send new events.
-func (s *Stream) IsLive() bool { return s.live }
-
-// SetEpoch sets the epoch of the readers' positions.
-func (s *Stream) SetEpoch(epoch int64) { s.epoch = epoch }
-
-// Epoch returns the epoch of the readers' positions; 0 if there is none yet.
-func (s *Stream) Epoch() int64 { return s.epoch }
-
-// noteActivity records that something was received for the stream.
-func (s *Stream) noteActivity(now time.Duration) { s.lastActivity, s.silenceLimit = now, minSilence }
+// noteActivity records that something was received for the stream, isSilent
+// says whether nothing was for too long.
+func (s *Stream) noteActivity(now time.Duration)  { s.lastActivity, s.silenceLimit = now, minSilence }
+func (s *Stream) isSilent(now time.Duration) bool { return now >= s.lastActivity+s.silenceLimit }
 
 // OnAck handles the ack of a request. live says that it came on the connection
 // in use.
 func (s *Stream) OnAck(now time.Duration, m *wire.ServerMessage, live bool) {
-	if s.epoch != m.Epoch && s.epoch != 0 && m.Epoch != 0 {
+	if s.Epoch != m.Epoch && s.Epoch != 0 && m.Epoch != 0 {
 		s.restart(1)
 	}
 	if m.Epoch != 0 {
-		s.epoch = m.Epoch
+		s.Epoch = m.Epoch
 	}
-	s.Known = true
-	s.live = s.live || live
+	s.OnAccepted(live)
 	if s.State.Status == "" {
 		s.State.Status = "queued"
 	}
@@ -117,7 +111,7 @@ func (s *Stream) OnEvent(now time.Duration, m *wire.ServerMessage, sameEpoch boo
 		return
 	}
 	s.noteActivity(now)
-	if !sameEpoch && s.epoch != 0 {
+	if !sameEpoch && s.Epoch != 0 {
 		s.State.LastSeq = max(s.State.LastSeq, e.Seq)
 		return
 	}
@@ -132,9 +126,7 @@ func (s *Stream) OnEvent(now time.Duration, m *wire.ServerMessage, sameEpoch boo
 func (s *Stream) updateState(e *Event) {
 	s.State.LastSeq = max(s.State.LastSeq, e.Seq)
 	switch e.Kind {
-	case Chunk:
-		s.setRunning(e.Attempt)
-	case AttemptMark:
+	case Chunk, AttemptMark:
 		s.setRunning(e.Attempt)
 	case End:
 		s.State.Due = 0
@@ -158,11 +150,8 @@ func (s *Stream) setRunning(attempt int) {
 
 // Ended says whether the call has ended.
 func (s *Stream) Ended() bool {
-	switch s.State.Status {
-	case "succeeded", "failed", "cancelled":
-		return true
-	}
-	return false
+	status := s.State.Status
+	return status == "succeeded" || status == "failed" || status == "cancelled"
 }
 
 // OnProgress handles a progress message.
@@ -177,7 +166,7 @@ func (s *Stream) OnProgress(now time.Duration, p *wire.Progress) {
 // OnLag handles a lag message: the server has stopped sending events.
 func (s *Stream) OnLag(now time.Duration, lastSeq uint64) {
 	s.noteActivity(now)
-	s.live = false
+	s.Live = false
 	s.State.LastSeq = max(s.State.LastSeq, lastSeq)
 }
 
@@ -186,16 +175,16 @@ func (s *Stream) OnLag(now time.Duration, lastSeq uint64) {
 func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live bool) {
 	more := m.More != nil && *m.More
 	// Another epoch, or the same one without events that were read.
-	newHistory := s.epoch != 0 && (m.Epoch != s.epoch || m.Recovered != nil && !*m.Recovered)
+	newHistory := s.Epoch != 0 && (m.Epoch != s.Epoch || m.Recovered != nil && !*m.Recovered)
 	if newHistory && !isAnswer {
-		s.live = false // it may be an old one; the next answer shows
+		s.Live = false // it may be an old one; the next answer shows
 		return
 	}
 	s.Known = true
 	if newHistory {
 		s.restart(m.Attempt)
 	}
-	s.epoch = m.Epoch
+	s.Epoch = m.Epoch
 	previousPosition := s.lowestPosition()
 	s.offerPage(now, m.Events)
 	if m.LastSeq >= s.State.LastSeq && !s.Ended() {
@@ -211,9 +200,9 @@ func (s *Stream) OnPage(now time.Duration, m *wire.ServerMessage, isAnswer, live
 	}
 	switch {
 	case more:
-		s.live = false
+		s.Live = false
 	case isAnswer && live:
-		s.live = true
+		s.Live = true
 	}
 	if isAnswer || s.silenceLimit == 0 {
 		s.lastActivity, s.silenceLimit = now, max(s.silenceLimit, minSilence)
@@ -276,7 +265,7 @@ func (s *Stream) Postpone(now, atLeast time.Duration) {
 // lowestPosition returns the lowest position of the readers that can take a
 // page.
 func (s *Stream) lowestPosition() uint64 {
-	low := uint64(1<<64 - 1)
+	low := uint64(math.MaxUint64)
 	for _, r := range s.readers {
 		if !r.finished && r.canTakePage() {
 			low = min(low, r.position)
@@ -295,7 +284,7 @@ func (s *Stream) restart(attempt int) {
 
 // OnDisconnect says that the connection in use was lost or replaced.
 func (s *Stream) OnDisconnect() {
-	s.live = false
+	s.Live = false
 	s.stalls, s.retryAt = 0, 0
 }
 
@@ -303,49 +292,34 @@ func (s *Stream) OnDisconnect() {
 // which shows that the server holds the stream. live is as in OnAck.
 func (s *Stream) OnAccepted(live bool) {
 	s.Known = true
-	s.live = s.live || live
+	s.Live = s.Live || live
 }
-
-// OnUnsubscribed says that the server has stopped sending, as it was asked to.
-func (s *Stream) OnUnsubscribed() { s.live = false }
 
 // OnCommandSent says that a command of the stream was sent.
 func (s *Stream) OnCommandSent(now time.Duration, w Command) {
-	if w.Verb == Subscribe && s.live && now >= s.lastActivity+s.silenceLimit {
+	if w.Verb == Subscribe && s.Live && s.isSilent(now) {
 		s.lastActivity, s.silenceLimit = now, min(maxSilence, 2*max(s.silenceLimit, minSilence))
-	}
-}
-
-// Fail ends all readers with an error of the client.
-func (s *Stream) Fail(err *wire.ServerMessage) {
-	for _, r := range s.readers {
-		r.Fail(err)
 	}
 }
 
 // NextCommand returns what to send for the stream now. It may be sent once
 // everything that was sent before for the stream is answered.
 func (s *Stream) NextCommand(now time.Duration) Command {
-	after, need, full, ready := uint64(1<<64-1), !s.live, false, 0
+	need, full, ready := !s.Live || s.isSilent(now), false, false
 	for _, r := range s.readers {
 		switch {
 		case r.finished:
 		case !r.canTakePage():
 			full = full || r.behind
 		default:
-			ready++
+			ready = true
 			need = need || r.needsPage(now)
-			after = min(after, r.position)
 		}
 	}
-	silent := s.live && now >= s.lastActivity+s.silenceLimit
 	switch {
-	case ready > 0 && (need || silent):
-		if now < s.retryAt {
-			return Command{}
-		}
-		return Command{Subscribe, after, s.epoch}
-	case ready == 0 && full && s.live && s.Pausable:
+	case ready && need && now >= s.retryAt:
+		return Command{Subscribe, s.lowestPosition(), s.Epoch}
+	case !ready && full && s.Live && s.Pausable:
 		return Command{Verb: Unsubscribe}
 	}
 	return Command{}
@@ -362,13 +336,13 @@ func (s *Stream) Deadline(now time.Duration) time.Duration {
 		}
 		ready = true
 		switch {
-		case r.behind || !s.live:
+		case r.behind || !s.Live:
 			at = min(at, max(now, s.retryAt))
 		case r.gap:
 			at = min(at, max(r.gapDeadline, s.retryAt))
 		}
 	}
-	if ready && s.live {
+	if ready && s.Live {
 		at = min(at, max(s.lastActivity+s.silenceLimit, s.retryAt))
 	}
 	return at

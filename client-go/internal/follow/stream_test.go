@@ -19,10 +19,8 @@ type fixture struct {
 	now    time.Duration
 }
 
-func newFixture(t *testing.T, limit int) *fixture { return newFixtureFor(t, NewReader(limit, false)) }
-
-func newFixtureFor(t *testing.T, r *Reader) *fixture {
-	f := &fixture{t: t, reader: r, now: time.Second}
+func newFixture(t *testing.T, limit int, endOnly bool) *fixture {
+	f := &fixture{t: t, reader: NewReader(limit, endOnly), now: time.Second}
 	f.stream.AddReader(f.reader)
 	f.stream.OnAck(f.now, &wire.ServerMessage{Type: wire.TypeAck, Seq: 1, Epoch: 5}, true)
 	return f
@@ -58,31 +56,26 @@ func (f *fixture) receivePage(epoch int64, lastSeq uint64, more bool, events ...
 func (f *fixture) expectEvents(want ...string) {
 	f.t.Helper()
 	var got []string
-	for {
-		e, ok := f.reader.NextEvent()
-		if !ok {
-			break
-		}
-		switch e.Kind {
-		case Chunk:
-			got = append(got, fmt.Sprint("c", e.Seq))
-		case AttemptMark:
-			text := fmt.Sprint("m", e.Seq, "/", e.Discarded)
-			if e.Restart {
-				text = fmt.Sprint("restart/", e.Discarded)
-			}
-			got = append(got, text)
-		case Progress:
-			got = append(got, fmt.Sprint("p", e.Progress.Attempt, ".", e.Progress.Rev))
-		case End:
-			text := "end"
-			if e.Err != nil {
-				text = e.Err.Code
-			}
-			got = append(got, text)
-		}
+	for e, ok := f.reader.NextEvent(); ok; e, ok = f.reader.NextEvent() {
+		got = append(got, describe(&e))
 	}
 	require.Equal(f.t, want, got)
+}
+
+func describe(e *Event) string {
+	switch {
+	case e.Kind == Chunk:
+		return fmt.Sprint("c", e.Seq)
+	case e.Kind == Progress:
+		return fmt.Sprint("p", e.Progress.Attempt, ".", e.Progress.Rev)
+	case e.Kind == AttemptMark && e.Restart:
+		return fmt.Sprint("restart/", e.Discarded)
+	case e.Kind == AttemptMark:
+		return fmt.Sprint("m", e.Seq, "/", e.Discarded)
+	case e.Err != nil:
+		return e.Err.Code
+	}
+	return "end"
 }
 
 func (f *fixture) expectCommand(verb Verb, after uint64) {
@@ -96,7 +89,7 @@ func (f *fixture) expectCommand(verb Verb, after uint64) {
 }
 
 func TestEventsAreOrderedAndDeduplicated(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(2), chunkMsg(4), chunkMsg(1), chunkMsg(3), chunkMsg(4), resultMsg(5), resultMsg(5))
 	f.expectEvents("c2", "c3", "c4", "end")
 	require.True(t, f.reader.EndTaken())
@@ -106,7 +99,7 @@ func TestEventsAreOrderedAndDeduplicated(t *testing.T) {
 }
 
 func TestGapIsFetchedAfter250ms(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(3), chunkMsg(5))
 	f.expectCommand(Nothing, 0)
 	require.Equal(t, f.now+250*ms, f.stream.Deadline(f.now))
@@ -125,7 +118,7 @@ func TestGapIsFetchedAfter250ms(t *testing.T) {
 }
 
 func TestLargeGapIsFetchedAtOnce(t *testing.T) {
-	f := newFixture(t, 100_000)
+	f := newFixture(t, 100_000, false)
 	f.receive(chunkMsg(1 + 64))
 	f.expectCommand(Nothing, 0)
 	f.receive(chunkMsg(1 + 65))
@@ -133,7 +126,7 @@ func TestLargeGapIsFetchedAtOnce(t *testing.T) {
 }
 
 func TestEarlyEventsAreBounded(t *testing.T) {
-	f := newFixture(t, 1000)
+	f := newFixture(t, 1000, false)
 	for seq := uint64(3); seq < 40; seq++ {
 		f.receive(chunkMsg(seq))
 	}
@@ -142,7 +135,7 @@ func TestEarlyEventsAreBounded(t *testing.T) {
 }
 
 func TestAttemptCountsDiscardedChunks(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(3), chunkMsg(4))
 	f.expectEvents("c2", "c3", "c4")
 	f.receive(attemptMsg(5, 3, 5, 2)) // a checkpoint after 3
@@ -157,7 +150,7 @@ func TestAttemptCountsDiscardedChunks(t *testing.T) {
 }
 
 func TestAttemptCoversDiscardedRange(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(3))
 	f.expectEvents("c2", "c3")
 	f.receive(attemptMsg(9, 2, 5, 3)) // covers 5 and later: 4 is missing
@@ -171,7 +164,7 @@ func TestAttemptCoversDiscardedRange(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	report := func(attempt int, rev uint64) { f.stream.OnProgress(f.now, &wire.Progress{Attempt: attempt, Rev: rev}) }
 	report(1, 2)
 	report(1, 1)
@@ -199,13 +192,13 @@ func TestProgress(t *testing.T) {
 }
 
 func TestSlowReaderUnsubscribesAndFetchesLater(t *testing.T) {
-	f := newFixture(t, 3*overhead)
+	f := newFixture(t, 3*overhead, false)
 	f.stream.Pausable = true
 	f.receive(chunkMsg(2), chunkMsg(3), chunkMsg(4), chunkMsg(5))
 	f.expectCommand(Unsubscribe, 0)
 	f.stream.Pausable = false
 	f.expectCommand(Nothing, 0) // without a subscriber it may be cancelled
-	f.stream.OnUnsubscribed()
+	f.stream.Live = false
 	f.expectEvents("c2", "c3", "c4")
 	f.expectCommand(Subscribe, 4)
 	f.receivePage(5, 9, true, chunkMsg(5), chunkMsg(6), chunkMsg(7), chunkMsg(8)) // a whole page is buffered
@@ -217,7 +210,7 @@ func TestSlowReaderUnsubscribesAndFetchesLater(t *testing.T) {
 }
 
 func TestSilenceIsCheckedBySubscribing(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	for _, wait := range []time.Duration{30, 60, 120, 240, 300, 300} {
 		require.Equal(t, f.now+wait*time.Second, f.stream.Deadline(f.now))
 		f.now += wait*time.Second - 1
@@ -233,28 +226,26 @@ func TestSilenceIsCheckedBySubscribing(t *testing.T) {
 }
 
 func TestOtherEpochRestartsReader(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(3))
 	f.expectEvents("c2", "c3")
 	f.receive(chunkMsg(4)) // not read when the history changes
 	f.stream.OnDisconnect()
 	f.expectCommand(Subscribe, 4)
-	late := resultMsg(5)
-	f.stream.OnEvent(f.now, &late, false) // it comes before the page, and may be of either epoch
+	f.stream.OnEvent(f.now, new(resultMsg(5)), false) // it comes before the page, and may be of either epoch
 	f.receivePage(6, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1, Epoch: 6}, chunkMsg(2))
 	f.expectEvents("restart/2", "c2")
-	require.EqualValues(t, 6, f.stream.Epoch())
+	require.EqualValues(t, 6, f.stream.Epoch)
 	f.receive(chunkMsg(3), resultMsg(4))
 	f.expectEvents("c3", "end")
 }
 
 func TestTruncatedHistoryRestartsReader(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(3))
 	f.expectEvents("c2", "c3")
-	more := false
 	f.stream.OnPage(f.now, &wire.ServerMessage{
-		Type: wire.TypeSnapshot, Epoch: 5, Recovered: new(bool), Status: "running", Attempt: 1, LastSeq: 2, More: &more,
+		Type: wire.TypeSnapshot, Epoch: 5, Recovered: new(false), Status: "running", Attempt: 1, LastSeq: 2,
 		Events: []wire.ServerMessage{{Type: wire.TypeAck, Seq: 1, Epoch: 5}, chunkMsg(2)},
 	}, true, true)
 	f.expectEvents("restart/2", "c2")
@@ -263,23 +254,22 @@ func TestTruncatedHistoryRestartsReader(t *testing.T) {
 }
 
 func TestLatePagesAreHarmless(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(3))
-	more, less := true, false
-	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, More: &less, Events: []wire.ServerMessage{chunkMsg(2)}}, false, true)
+	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, Events: []wire.ServerMessage{chunkMsg(2)}}, false, true)
 	f.expectCommand(Nothing, 0)
-	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 4, LastSeq: 9, More: &less}, false, true)
-	require.EqualValues(t, 5, f.stream.Epoch())
+	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 4, LastSeq: 9}, false, true)
+	require.EqualValues(t, 5, f.stream.Epoch)
 	f.expectCommand(Subscribe, 3) // the page may mean that the epoch has changed
 	f.receivePage(5, 3, false)
 	f.expectCommand(Nothing, 0)
-	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, More: &more}, false, true)
+	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, More: new(true)}, false, true)
 	f.expectCommand(Subscribe, 3) // the stream is no longer live
 	f.expectEvents("c2", "c3")
 }
 
 func TestTwoReaders(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	f.receive(chunkMsg(2), chunkMsg(3))
 	second := NewReader(10_000, false)
 	f.stream.AddReader(second)
@@ -297,7 +287,7 @@ func TestTwoReaders(t *testing.T) {
 }
 
 func TestSlowReaderDoesNotDelayAnother(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	slow := NewReader(overhead, false)
 	f.stream.AddReader(slow)
 	f.receivePage(5, 1, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1})
@@ -314,7 +304,7 @@ func TestSlowReaderDoesNotDelayAnother(t *testing.T) {
 }
 
 func TestEndOnlyReader(t *testing.T) {
-	f := newFixtureFor(t, NewReader(1000, true))
+	f := newFixture(t, 1000, true)
 	f.receive(chunkMsg(2), chunkMsg(9), chunkMsg(4))
 	f.expectCommand(Nothing, 0)
 	require.Zero(t, f.reader.BufferSize())
@@ -328,7 +318,7 @@ func TestEndOnlyReader(t *testing.T) {
 }
 
 func TestWaitEndDropsUnreadBuffer(t *testing.T) {
-	f := newFixture(t, 2*overhead)
+	f := newFixture(t, 2*overhead, false)
 	f.reader.SetReading(true)
 	f.receive(chunkMsg(2), chunkMsg(3))
 	f.reader.WaitEnd()
@@ -346,10 +336,10 @@ func TestWaitEndDropsUnreadBuffer(t *testing.T) {
 }
 
 func TestFailEndsReader(t *testing.T) {
-	f := newFixture(t, 1000)
+	f := newFixture(t, 1000, false)
 	f.receive(chunkMsg(2))
-	f.stream.Fail(&wire.ServerMessage{Code: "gone"})
-	f.stream.Fail(&wire.ServerMessage{Code: "again"})
+	f.reader.Fail(&wire.ServerMessage{Code: "gone"})
+	f.reader.Fail(&wire.ServerMessage{Code: "again"})
 	f.receive(chunkMsg(3), resultMsg(4))
 	f.expectEvents("c2", "gone")
 	require.False(t, f.reader.SetReading(true))
@@ -367,17 +357,15 @@ func TestInlineEnd(t *testing.T) {
 }
 
 func TestStateFollowsEvents(t *testing.T) {
-	f := newFixture(t, 10_000)
+	f := newFixture(t, 10_000, false)
 	require.Equal(t, "queued", f.stream.State.Status)
 	f.receive(chunkMsg(2))
 	require.Equal(t, State{Status: "running", Attempt: 1, LastSeq: 2}, f.stream.State)
 	f.receive(attemptMsg(3, 1, 3, 2))
 	require.Equal(t, 2, f.stream.State.Attempt)
-	more := false
-	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, Status: "queued", Attempt: 2, Due: 99, CancelRequested: true, More: &more}, true, true)
+	f.stream.OnPage(f.now, &wire.ServerMessage{Epoch: 5, LastSeq: 3, Status: "queued", Attempt: 2, Due: 99, CancelRequested: true}, true, true)
 	require.Equal(t, State{Status: "queued", Attempt: 2, LastSeq: 3, Due: 99, CancelRequested: true}, f.stream.State)
-	end := wire.ServerMessage{Type: wire.TypeError, Code: wire.CodeCancelled, Seq: 4}
-	f.receive(end)
+	f.receive(wire.ServerMessage{Type: wire.TypeError, Code: wire.CodeCancelled, Seq: 4})
 	require.Equal(t, "cancelled", f.stream.State.Status)
 	f.receivePage(5, 4, false)
 	require.Equal(t, "cancelled", f.stream.State.Status)

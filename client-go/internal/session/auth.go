@@ -18,7 +18,7 @@ func (m *Machine) scheduleRefresh(now time.Duration, c *conn) {
 // minTokenInterval is the least time between two fetches of a token.
 const minTokenInterval = time.Second
 
-func (a refreshTimer) onTimer(m *Machine, _ time.Duration) { m.requestToken(a.c) }
+func (c *conn) onRefresh(m *Machine, _ time.Duration) { m.requestToken(c) }
 
 // requestToken asks for a token unless one is being fetched.
 func (m *Machine) requestToken(c *conn) {

@@ -68,31 +68,25 @@ func (m *Machine) Submit(now time.Duration, r *Request) (*Call, *wire.ServerMess
 	if s.requested && s.hash != r.Hash {
 		return nil, localError(wire.CodeConflict, "the id is in use for another action or payload", true)
 	}
-	c := m.addCall(s, follow.NewReader(m.cfg.Buffer, r.EndOnly))
-	c.submitted = true
+	c := &Call{Reader: follow.NewReader(m.cfg.Buffer, r.EndOnly), submitted: true}
+	m.addCall(s, c)
 	if !s.requested {
 		s.requested, s.hash, s.Pausable = true, r.Hash, r.Pausable
-		msg := &message{kind: request, body: r.Body, stream: s, sync: r.Sync, order: m.nextOrder()}
-		msg.timer.owner = msg
-		if s.pending == nil {
-			s.pending = msg
-			m.transmit(now, msg)
-		} else {
-			s.queued = msg
-		}
-		return c, nil
+		s.queued = &message{kind: request, body: r.Body, stream: s, sync: r.Sync, order: m.nextOrder()}
+		s.queued.timer.owner = s.queued
 	}
 	m.update(now, s)
 	return c, nil
 }
 
 // Attach follows a call by its id.
-func (m *Machine) Attach(now time.Duration, id string, endOnly bool) (*Call, *wire.ServerMessage) {
+func (m *Machine) Attach(now time.Duration, id string) (*Call, *wire.ServerMessage) {
 	s, err := m.openStream(id)
 	if err != nil {
 		return nil, err
 	}
-	c := m.addCall(s, follow.NewReader(m.cfg.Buffer, endOnly))
+	c := &Call{Reader: follow.NewReader(m.cfg.Buffer, false)}
+	m.addCall(s, c)
 	m.update(now, s)
 	return c, nil
 }
@@ -114,12 +108,11 @@ func (m *Machine) openStream(id string) (*stream, *wire.ServerMessage) {
 	return s, nil
 }
 
-func (m *Machine) addCall(s *stream, r *follow.Reader) *Call {
-	c := &Call{Reader: r, stream: s}
-	s.AddReader(r)
+func (m *Machine) addCall(s *stream, c *Call) {
+	c.stream = s
+	s.AddReader(c.Reader)
 	s.calls = append(s.calls, c)
 	m.calls++
-	return c
 }
 
 // Detach stops following. The call continues, unless its request was never
@@ -149,7 +142,7 @@ const CodeDetached = "detached"
 // NextEvent returns the next event of a call.
 func (m *Machine) NextEvent(now time.Duration, c *Call) (follow.Event, bool) {
 	e, ok := c.Reader.NextEvent()
-	if ok && (c.Reader.CanResume() || !c.stream.IsLive()) {
+	if ok && (c.Reader.CanResume() || !c.stream.Live) {
 		m.update(now, c.stream)
 	}
 	return e, ok
@@ -169,16 +162,13 @@ func (m *Machine) SetReading(now time.Duration, c *Call, reading bool) {
 			c.Reader.Fail(err)
 			return
 		}
-		if s.Epoch() == 0 {
-			s.SetEpoch(c.stream.Epoch())
+		if s.Epoch == 0 {
+			s.Epoch = c.stream.Epoch
 			s.Known, s.State = true, c.stream.State
-		} else if s.Epoch() != c.stream.Epoch() {
+		} else if s.Epoch != c.stream.Epoch {
 			c.Reader.Restart(s.State.Attempt)
 		}
-		c.stream = s
-		s.AddReader(c.Reader)
-		s.calls = append(s.calls, c)
-		m.calls++
+		m.addCall(s, c)
 	}
 	m.update(now, c.stream)
 }
@@ -210,11 +200,8 @@ func (m *Machine) Cancel(now time.Duration, c *Call) *Reply {
 }
 
 func (m *Machine) sendCancel(now time.Duration, id string, r *Reply) {
-	msg := &message{kind: cancel, reply: r}
-	if r != nil {
-		r.msg = msg
-	}
-	m.sendWithRef(now, msg, &wire.ClientMessage{Type: wire.TypeCancel, ID: id})
+	r.msg = &message{kind: cancel, reply: r}
+	m.sendWithRef(now, r.msg, &wire.ClientMessage{Type: wire.TypeCancel, ID: id})
 }
 
 // List asks for a page of the caller's own calls.

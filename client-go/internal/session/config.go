@@ -9,6 +9,7 @@
 package session
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"time"
 
@@ -45,25 +46,19 @@ type Timing struct {
 	Unsent time.Duration
 }
 
-func setDefault(d *time.Duration, def time.Duration) {
-	if *d == 0 {
-		*d = def
-	}
-}
-
 func (t *Timing) setDefaults() {
-	setDefault(&t.AnswerRequest, 30*time.Second)
-	setDefault(&t.Answer, 10*time.Second)
-	setDefault(&t.BackoffBase, 250*time.Millisecond)
-	setDefault(&t.BackoffMax, 30*time.Second)
-	setDefault(&t.Ping, 4*time.Minute)
-	setDefault(&t.PingWait, 10*time.Second)
-	setDefault(&t.MaxAge, 117*time.Minute)
-	setDefault(&t.MaxAgeSpread, 7*time.Minute)
-	setDefault(&t.Drain, 30*time.Second)
-	setDefault(&t.Foreign, time.Second)
-	setDefault(&t.Refresh, time.Minute)
-	setDefault(&t.Unsent, time.Minute)
+	t.AnswerRequest = cmp.Or(t.AnswerRequest, 30*time.Second)
+	t.Answer = cmp.Or(t.Answer, 10*time.Second)
+	t.BackoffBase = cmp.Or(t.BackoffBase, 250*time.Millisecond)
+	t.BackoffMax = cmp.Or(t.BackoffMax, 30*time.Second)
+	t.Ping = cmp.Or(t.Ping, 4*time.Minute)
+	t.PingWait = cmp.Or(t.PingWait, 10*time.Second)
+	t.MaxAge = cmp.Or(t.MaxAge, 117*time.Minute)
+	t.MaxAgeSpread = cmp.Or(t.MaxAgeSpread, 7*time.Minute)
+	t.Drain = cmp.Or(t.Drain, 30*time.Second)
+	t.Foreign = cmp.Or(t.Foreign, time.Second)
+	t.Refresh = cmp.Or(t.Refresh, time.Minute)
+	t.Unsent = cmp.Or(t.Unsent, time.Minute)
 }
 
 // Config configures a [Machine].
@@ -77,8 +72,6 @@ type Config struct {
 	CanRefresh bool
 	// Jitter returns a random time in [0, d). Nil: math/rand.
 	Jitter func(d time.Duration) time.Duration
-	// NewRef returns a new ref. Nil: counted from 1.
-	NewRef func() string
 }
 
 const (
@@ -98,7 +91,7 @@ func (m *Machine) backoff(n int) time.Duration {
 	if d > m.timing.BackoffMax || d <= 0 {
 		d = m.timing.BackoffMax
 	}
-	return m.jitter(d)
+	return m.cfg.Jitter(d)
 }
 
 func randomBelow(d time.Duration) time.Duration {
@@ -111,7 +104,5 @@ func randomBelow(d time.Duration) time.Duration {
 // localError returns an error of the client in the form of one from the
 // server.
 func localError(code, text string, final bool) *wire.ServerMessage {
-	m := wire.ErrorMessage(code, text, final)
-	m.Hint = wire.Codes[code].Hint
-	return &m
+	return new(wire.ErrorMessage(code, text, final))
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/wire"
@@ -36,16 +35,6 @@ type conn struct {
 	ping, maxAge, drain, refresh, foreign timer
 }
 
-// The owners of a connection's timers.
-type (
-	redialTimer  struct{}
-	pingTimer    struct{ c *conn }
-	maxAgeTimer  struct{ c *conn }
-	drainTimer   struct{ c *conn }
-	refreshTimer struct{ c *conn }
-	foreignTimer struct{ c *conn }
-)
-
 // connect opens a connection after a delay, unless one is being opened or is
 // due earlier.
 func (m *Machine) connect(now, delay time.Duration) {
@@ -57,10 +46,10 @@ func (m *Machine) connect(now, delay time.Duration) {
 		return
 	}
 	m.timers.stop(&m.redial)
-	redialTimer{}.onTimer(m, now)
+	m.dial(now)
 }
 
-func (redialTimer) onTimer(m *Machine, _ time.Duration) {
+func (m *Machine) dial(time.Duration) {
 	m.gen++
 	m.dialing = m.gen
 	m.addOutput(Output{Verb: Dial, Conn: m.gen})
@@ -75,11 +64,12 @@ func (m *Machine) Opened(now time.Duration, gen int, tokenExpiry time.Duration) 
 	}
 	replaced := m.conn
 	c := &conn{gen: gen, openedAt: now, lastSent: now, framesAtPing: -1, tokenExpiry: tokenExpiry}
-	c.ping.owner, c.maxAge.owner, c.drain.owner = pingTimer{c}, maxAgeTimer{c}, drainTimer{c}
-	c.refresh.owner, c.foreign.owner = refreshTimer{c}, foreignTimer{c}
+	c.ping.owner, c.maxAge.owner, c.drain.owner = timerFunc(c.onPing), timerFunc(c.onMaxAge), timerFunc(c.onDrain)
+	c.refresh.owner, c.foreign.owner = timerFunc(c.onRefresh), timerFunc(c.onForeign)
+	m.conns[gen] = c
 	m.conn, m.dialing, m.everConnected, m.lastError = c, 0, true, nil
 	m.timers.reset(&c.ping, now+m.timing.Ping)
-	m.timers.reset(&c.maxAge, now+m.timing.MaxAge-m.jitter(m.timing.MaxAgeSpread))
+	m.timers.reset(&c.maxAge, now+m.timing.MaxAge-m.cfg.Jitter(m.timing.MaxAgeSpread))
 	m.scheduleRefresh(now, c)
 	for _, s := range m.streams {
 		s.OnDisconnect()
@@ -90,14 +80,14 @@ func (m *Machine) Opened(now time.Duration, gen int, tokenExpiry time.Duration) 
 	m.resume(now)
 }
 
-// DialFailed reports that a connection could not be opened. fatal means that
+// DialFailed reports that a connection could not be opened. why is final if
 // trying again cannot help.
-func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage, fatal bool) {
+func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage) {
 	if gen != m.dialing {
 		return
 	}
 	m.dialing = 0
-	if fatal {
+	if *why.Final {
 		m.shutDown(now, why)
 		return
 	}
@@ -111,13 +101,13 @@ func (m *Machine) DialFailed(now time.Duration, gen int, why *wire.ServerMessage
 
 // ConnLost reports that a connection was lost. code is the close code, or 0.
 func (m *Machine) ConnLost(now time.Duration, gen, code int) {
-	c := m.findConn(gen)
+	c := m.conns[gen]
 	if c == nil {
 		return
 	}
 	m.stopTimers(c)
+	delete(m.conns, gen)
 	if c != m.conn {
-		m.draining = slices.DeleteFunc(m.draining, func(o *conn) bool { return o == c })
 		m.requeue(now, c)
 		return
 	}
@@ -154,19 +144,6 @@ func (m *Machine) markAnswered(c *conn) {
 	c.answered = true
 }
 
-// findConn returns an open connection.
-func (m *Machine) findConn(gen int) *conn {
-	if m.conn != nil && m.conn.gen == gen {
-		return m.conn
-	}
-	for _, c := range m.draining {
-		if c.gen == gen {
-			return c
-		}
-	}
-	return nil
-}
-
 // stopTimers stops all timers of a connection.
 func (m *Machine) stopTimers(c *conn) {
 	for _, t := range []*timer{&c.ping, &c.maxAge, &c.drain, &c.refresh, &c.foreign} {
@@ -180,12 +157,10 @@ func (m *Machine) startDraining(now time.Duration, c *conn) {
 	m.timers.stop(&c.maxAge)
 	m.timers.stop(&c.refresh)
 	c.drainUntil = now + m.timing.Drain
-	m.draining = append(m.draining, c)
 	m.timers.reset(&c.drain, now+drainInterval)
 }
 
-func (a drainTimer) onTimer(m *Machine, now time.Duration) {
-	c := a.c
+func (c *conn) onDrain(m *Machine, now time.Duration) {
 	if now < c.drainUntil && m.isNeeded(c) {
 		m.timers.reset(&c.drain, now+drainInterval)
 		return
@@ -210,16 +185,15 @@ func (m *Machine) isNeeded(c *conn) bool {
 	return false
 }
 
-func (a maxAgeTimer) onTimer(m *Machine, now time.Duration) {
-	if a.c == m.conn {
+func (c *conn) onMaxAge(m *Machine, now time.Duration) {
+	if c == m.conn {
 		m.connect(now, 0)
 	}
 }
 
-// onTimer sends a ping if nothing was sent for some time, and gives up a
+// onPing sends a ping if nothing was sent for some time, and gives up a
 // connection on which nothing was received after a ping.
-func (a pingTimer) onTimer(m *Machine, now time.Duration) {
-	c := a.c
+func (c *conn) onPing(m *Machine, now time.Duration) {
 	switch {
 	case c.framesAtPing >= 0 && c.framesReceived == c.framesAtPing:
 		m.addOutput(Output{Verb: CloseConn, Conn: c.gen, Code: wire.CloseGoingAway})
@@ -246,10 +220,8 @@ func (m *Machine) sendPing(now time.Duration, c *conn) {
 // OnWake reports that the computer was suspended: each connection is checked
 // with a ping.
 func (m *Machine) OnWake(now time.Duration) {
-	for _, c := range append(slices.Clone(m.draining), m.conn) {
-		if c != nil {
-			m.sendPing(now, c)
-		}
+	for _, c := range m.conns {
+		m.sendPing(now, c)
 	}
 }
 
@@ -265,26 +237,18 @@ func (m *Machine) onClosing(now time.Duration, c *conn, msg *wire.ServerMessage)
 		c.noReconnect = true
 		return
 	}
-	after := m.jitter(time.Duration(min(msg.AfterMs, maxClosingMs)) * time.Millisecond)
+	after := m.cfg.Jitter(time.Duration(min(msg.AfterMs, maxClosingMs)) * time.Millisecond)
 	m.connect(now, max(after, 1))
 }
 
 // maxClosingMs bounds how long a server may tell the client to wait.
 const maxClosingMs = 10 * 60 * 1000
 
-// scheduleForeignResend handles an error of a gateway. It does not say which
-// message it is about, so all unanswered ones are sent again a little later.
-func (m *Machine) scheduleForeignResend(now time.Duration, c *conn) {
-	if c.foreign.index == 0 {
-		m.timers.reset(&c.foreign, now+m.timing.Foreign)
-	}
-}
-
-func (a foreignTimer) onTimer(m *Machine, now time.Duration) {
+// onForeign sends unanswered messages again after a foreign frame.
+func (c *conn) onForeign(m *Machine, now time.Duration) {
 	for _, msg := range m.unansweredMessages() {
-		if msg.conn == a.c && !msg.sync && msg.resends < maxResends {
-			msg.resends++
-			m.transmit(now, msg)
+		if msg.conn == c && !msg.sync && msg.resends < maxResends {
+			m.resend(now, msg)
 		}
 	}
 }

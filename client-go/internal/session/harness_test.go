@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -14,25 +15,24 @@ type harness struct {
 	t       *testing.T
 	machine *Machine
 	now     time.Duration
-	// What the machine has put out and the test has not checked yet.
-	sent         map[int][]wire.ClientMessage
-	dials        []int
+	outputs outputs
+}
+
+// outputs are what the machine has put out.
+type outputs struct {
+	sent         map[int][]wire.ClientMessage // what the test has not taken yet
+	dials        []int                        // likewise
 	closedConns  []int
 	tokenFetches int
 	warnings     int
 }
 
 func newHarness(t *testing.T, cfg Config) *harness {
-	if cfg.Buffer == 0 {
-		cfg.Buffer = 100_000
-	}
-	if cfg.MaxCalls == 0 {
-		cfg.MaxCalls = 100
-	}
+	cfg.Buffer = 100_000
+	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, 100)
 	cfg.Jitter = func(d time.Duration) time.Duration { return d }
-	h := &harness{t: t, machine: New(cfg), sent: map[int][]wire.ClientMessage{}}
+	h := &harness{t: t, machine: New(cfg), outputs: outputs{sent: map[int][]wire.ClientMessage{}}}
 	h.machine.Start(0)
-	h.collect()
 	return h
 }
 
@@ -48,37 +48,40 @@ func (h *harness) connect(until time.Duration) int {
 	h.t.Helper()
 	gen := h.takeDial()
 	h.machine.Opened(h.now, gen, until)
-	h.collect()
 	return gen
 }
 
 // takeDial returns the generation of the pending dial.
 func (h *harness) takeDial() int {
 	h.t.Helper()
-	require.Len(h.t, h.dials, 1, "dials")
-	gen := h.dials[0]
-	h.dials = nil
+	out := h.out()
+	require.Len(h.t, out.dials, 1, "dials")
+	gen := out.dials[0]
+	out.dials = nil
 	return gen
 }
 
-func (h *harness) collect() {
+// out returns what the machine has put out.
+func (h *harness) out() *outputs {
+	out := &h.outputs
 	for _, o := range h.machine.Outputs() {
 		switch o.Verb {
 		case Send:
 			items, _, err := wire.DecodeClientFrame(o.Body)
 			require.Nil(h.t, err)
 			require.Nil(h.t, items[0].Err, "%s", o.Body)
-			h.sent[o.Conn] = append(h.sent[o.Conn], items[0].Message)
+			out.sent[o.Conn] = append(out.sent[o.Conn], items[0].Message)
 		case Dial:
-			h.dials = append(h.dials, o.Conn)
+			out.dials = append(out.dials, o.Conn)
 		case CloseConn:
-			h.closedConns = append(h.closedConns, o.Conn)
+			out.closedConns = append(out.closedConns, o.Conn)
 		case FetchToken:
-			h.tokenFetches++
+			out.tokenFetches++
 		case LogWarning:
-			h.warnings++
+			out.warnings++
 		}
 	}
+	return out
 }
 
 // advance moves the clock and runs the timers that are due.
@@ -91,21 +94,20 @@ func (h *harness) advance(d time.Duration) {
 		}
 		h.now = max(h.now, next)
 		h.machine.RunTimers(h.now)
-		h.collect()
 	}
 }
 
 // receive passes messages to the machine.
 func (h *harness) receive(conn int, msgs ...wire.ServerMessage) {
 	h.machine.Received(h.now, conn, msgs)
-	h.collect()
 }
 
 // takeSent returns what was sent on a connection since the last call.
 func (h *harness) takeSent(conn int) []wire.ClientMessage {
-	out := h.sent[conn]
-	h.sent[conn] = nil
-	return out
+	out := h.out()
+	all := out.sent[conn]
+	out.sent[conn] = nil
+	return all
 }
 
 // expectSent expects exactly one message.
@@ -122,29 +124,40 @@ func (h *harness) expectNothingSent(conn int) {
 	require.Empty(h.t, h.takeSent(conn))
 }
 
-func (h *harness) loseConn(conn, code int) {
-	h.machine.ConnLost(h.now, conn, code)
-	h.collect()
-}
+func (h *harness) loseConn(conn, code int) { h.machine.ConnLost(h.now, conn, code) }
 
-// submit sends a request with an id made from n.
+// submit passes the machine a request with an id made from n.
 func (h *harness) submit(n int64, sync bool) (string, *Call) {
 	h.t.Helper()
 	id := wire.NewIDAt(time.UnixMilli(n))
 	c := wire.ClientMessage{Type: wire.TypeRequest, ID: id, Action: "a"}
 	call, err := h.machine.Submit(h.now, &Request{ID: id, Body: c.Append(nil), Sync: sync, Hash: uint64(n)})
 	require.Nil(h.t, err)
-	h.collect()
+	return id, call
+}
+
+// submitSent is like submit, and expects the request to be sent.
+func (h *harness) submitSent(conn int, n int64, sync bool) (string, *Call) {
+	h.t.Helper()
+	id, call := h.submit(n, sync)
+	require.Equal(h.t, id, h.expectSent(conn, wire.TypeRequest).ID)
 	return id, call
 }
 
 // submitAccepted sends a request and has the server accept it.
 func (h *harness) submitAccepted(conn int, n int64) (string, *Call) {
 	h.t.Helper()
-	id, call := h.submit(n, false)
-	h.expectSent(conn, wire.TypeRequest)
+	id, call := h.submitSent(conn, n, false)
 	h.receive(conn, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 5})
 	return id, call
+}
+
+// attach follows a call by its id.
+func (h *harness) attach(id string) *Call {
+	h.t.Helper()
+	call, err := h.machine.Attach(h.now, id)
+	require.Nil(h.t, err)
+	return call
 }
 
 func requireFailed(t *testing.T, call *Call, code string) {
@@ -160,6 +173,9 @@ func errorMsg(id, ref, code string, final bool) wire.ServerMessage {
 	return m
 }
 
-func snapshotMsg(ref, id string, lastSeq uint64, more bool, events ...wire.ServerMessage) wire.ServerMessage {
-	return wire.ServerMessage{Type: wire.TypeSnapshot, Ref: ref, ID: id, Epoch: 5, Status: "running", Attempt: 1, LastSeq: lastSeq, More: &more, Events: events}
+func snapshotMsg(ref, id string, lastSeq uint64, events ...wire.ServerMessage) wire.ServerMessage {
+	return wire.ServerMessage{
+		Type: wire.TypeSnapshot, Ref: ref, ID: id, Epoch: 5, Status: "running", Attempt: 1,
+		LastSeq: lastSeq, More: new(false), Events: events,
+	}
 }

@@ -2,8 +2,8 @@ package session
 
 import (
 	"cmp"
+	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/follow"
@@ -40,7 +40,7 @@ type Output struct {
 // Phase is the state of a client's connection.
 type Phase uint8
 
-// Phases.
+// Phases, in the order of those of package client.
 const (
 	Connecting Phase = iota
 	Open
@@ -52,18 +52,17 @@ const (
 type Machine struct {
 	timing Timing
 	cfg    Config
-	jitter func(time.Duration) time.Duration
-	newRef func() string
 
 	streams map[string]*stream
 	refs    map[string]*message
+	lastRef int
 	timers  timers
 	order   uint64
 	calls   int
 
 	gen          int
-	conn         *conn // in use
-	draining     []*conn
+	conns        map[int]*conn // all open ones, by generation
+	conn         *conn         // in use
 	dialing      int
 	redial       timer
 	dialFailures int
@@ -80,18 +79,14 @@ type Machine struct {
 // New returns a machine that has not started to connect.
 func New(cfg Config) *Machine {
 	cfg.Timing.setDefaults()
+	if cfg.Jitter == nil {
+		cfg.Jitter = randomBelow
+	}
 	m := &Machine{
-		timing: cfg.Timing, cfg: cfg, jitter: cfg.Jitter, newRef: cfg.NewRef,
-		streams: make(map[string]*stream), refs: make(map[string]*message),
+		timing: cfg.Timing, cfg: cfg,
+		streams: make(map[string]*stream), refs: make(map[string]*message), conns: make(map[int]*conn),
 	}
-	if m.jitter == nil {
-		m.jitter = randomBelow
-	}
-	if m.newRef == nil {
-		n := 0
-		m.newRef = func() string { n++; return strconv.Itoa(n) }
-	}
-	m.redial.owner = redialTimer{}
+	m.redial.owner = timerFunc((*Machine).dial)
 	return m
 }
 
@@ -112,11 +107,9 @@ func (m *Machine) NextDeadline() time.Duration { return m.timers.earliest() }
 
 // RunTimers does what is due.
 func (m *Machine) RunTimers(now time.Duration) {
-	for {
-		t := m.timers.popDue(now)
-		if t == nil {
-			return
-		}
+	for len(m.timers) > 0 && m.timers[0].at <= now {
+		t := m.timers[0]
+		m.timers.stop(t)
 		t.owner.onTimer(m, now)
 	}
 }
@@ -157,13 +150,12 @@ func (m *Machine) shutDown(now time.Duration, why *wire.ServerMessage) {
 		m.forget(msg)
 		msg.reply.complete(nil, why)
 	}
-	for _, c := range append(m.draining, m.conn) {
-		if c != nil {
-			m.stopTimers(c)
-			m.addOutput(Output{Verb: CloseConn, Conn: c.gen, Code: wire.CloseNormal})
-		}
+	for gen, c := range m.conns {
+		m.stopTimers(c)
+		m.addOutput(Output{Verb: CloseConn, Conn: gen, Code: wire.CloseNormal})
 	}
-	m.conn, m.draining, m.dialing = nil, nil, 0
+	clear(m.conns)
+	m.conn, m.dialing = nil, 0
 	m.timers.stop(&m.redial)
 }
 
@@ -171,20 +163,12 @@ func (m *Machine) addOutput(o Output) { m.outputs = append(m.outputs, o) }
 
 // sortedStreams returns the streams, the oldest first.
 func (m *Machine) sortedStreams() []*stream {
-	all := make([]*stream, 0, len(m.streams))
-	for _, s := range m.streams {
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
-	return all
+	return slices.SortedFunc(maps.Values(m.streams), func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
 }
 
 // unansweredMessages returns all messages without an answer, the oldest first.
 func (m *Machine) unansweredMessages() []*message {
-	all := make([]*message, 0, len(m.refs)+len(m.streams))
-	for _, msg := range m.refs {
-		all = append(all, msg)
-	}
+	all := slices.Collect(maps.Values(m.refs))
 	for _, s := range m.streams {
 		if s.pending != nil && s.pending.kind == request {
 			all = append(all, s.pending)

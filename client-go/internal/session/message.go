@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/follow"
@@ -40,7 +42,8 @@ type message struct {
 
 // sendWithRef gives a message a ref and sends it.
 func (m *Machine) sendWithRef(now time.Duration, msg *message, c *wire.ClientMessage) {
-	c.Ref = m.newRef()
+	m.lastRef++
+	c.Ref = strconv.Itoa(m.lastRef)
 	msg.ref, msg.order = c.Ref, m.nextOrder()
 	msg.body = c.Append(nil)
 	msg.timer.owner = msg
@@ -87,6 +90,12 @@ func (m *Machine) sendNow(now time.Duration, c *conn, body []byte) {
 	m.addOutput(Output{Verb: Send, Conn: c.gen, Body: body})
 }
 
+// resend sends a message again.
+func (m *Machine) resend(now time.Duration, msg *message) {
+	msg.resends++
+	m.transmit(now, msg)
+}
+
 // resendLater sends a message again after a wait.
 func (m *Machine) resendLater(now time.Duration, msg *message, atLeast time.Duration) {
 	msg.resends++
@@ -109,27 +118,24 @@ func (msg *message) onTimer(m *Machine, now time.Duration) {
 			m.failUnanswered(now, msg, "the server did not answer in time")
 			return
 		}
-		msg.resends++
-		m.transmit(now, msg)
+		m.resend(now, msg)
 	}
 }
 
 // failUnanswered fails a message with the code unavailable.
 func (m *Machine) failUnanswered(now time.Duration, msg *message, text string) {
 	err := localError(wire.CodeUnavailable, text, false)
+	m.forget(msg)
 	switch msg.kind {
 	case request:
 		m.failRequest(now, msg, err)
 	case subscribe:
 		m.onSubscribeFailed(now, msg, err, 0)
 	case unsubscribe:
-		m.forget(msg)
 		m.update(now, msg.stream)
 	case auth:
-		m.forget(msg)
 		m.scheduleTokenRetry(now)
 	default:
-		m.forget(msg)
 		msg.reply.complete(nil, err)
 	}
 }
@@ -147,11 +153,10 @@ func (m *Machine) failRequest(now time.Duration, msg *message, err *wire.ServerM
 	m.update(now, s)
 }
 
-// onSubscribeFailed handles a subscribe that got no page. It is sent again
+// onSubscribeFailed handles a subscribe that got no page. Another is sent
 // later; a stream that the server was never known to hold fails in the end.
 func (m *Machine) onSubscribeFailed(now time.Duration, msg *message, err *wire.ServerMessage, atLeast time.Duration) {
 	s := msg.stream
-	m.forget(msg)
 	if s.refusals++; !s.Known && s.refusals > maxResends {
 		m.failStream(s, err)
 		return
@@ -176,28 +181,23 @@ func (m *Machine) forget(msg *message) {
 	}
 }
 
-// requeue lets the messages that a lost connection carried wait for another
-// one. Subscribes and unsubscribes are not sent again: each stream is asked
-// for its next command instead.
+// requeue lets the requests, cancels and lists that a lost connection carried
+// wait for another one. Subscribes and unsubscribes are not sent again: each
+// stream is asked for its next command instead.
 func (m *Machine) requeue(now time.Duration, c *conn) {
 	for _, msg := range m.unansweredMessages() {
 		if msg.conn != c {
 			continue
 		}
 		msg.conn = nil
-		switch msg.kind {
-		case subscribe, unsubscribe, auth:
+		s := msg.stream
+		nobodyWaits := msg.kind == request && len(s.calls) == 0
+		if nobodyWaits || msg.kind == subscribe || msg.kind == unsubscribe || msg.kind == auth {
 			m.forget(msg)
-			if msg.stream != nil {
-				m.update(now, msg.stream)
+			if s != nil {
+				m.update(now, s)
 			}
 			continue
-		case request:
-			if len(msg.stream.calls) == 0 { // nobody waits for it: it is not sent again
-				m.forget(msg)
-				m.update(now, msg.stream)
-				continue
-			}
 		}
 		msg.resends = 0
 		if msg.connLosses++; msg.connLosses > maxLosses {
@@ -228,18 +228,14 @@ func (m *Machine) update(now time.Duration, s *stream) {
 	if s.removed {
 		return
 	}
-	kept := s.calls[:0]
 	for _, c := range s.calls {
+		c.Signal.Notify()
 		if c.Reader.Finished() {
 			s.RemoveReader(c.Reader)
 			m.calls--
-		} else {
-			kept = append(kept, c)
 		}
-		c.Signal.Notify()
 	}
-	clear(s.calls[len(kept):])
-	s.calls = kept
+	s.calls = slices.DeleteFunc(s.calls, func(c *Call) bool { return c.Reader.Finished() })
 	if s.pending != nil {
 		m.timers.stop(&s.timer)
 		return
@@ -308,8 +304,8 @@ func (m *Machine) failStream(s *stream, err *wire.ServerMessage) {
 		c.Reader.Fail(err)
 		s.RemoveReader(c.Reader)
 		c.Signal.Notify()
-		m.calls--
 	}
+	m.calls -= len(s.calls)
 	s.calls = nil
 	m.removeStream(s)
 }

@@ -14,16 +14,12 @@ var pongMsg = wire.ServerMessage{Type: wire.TypePong}
 
 func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	require.Equal(t, id, s.expectSent(1, wire.TypeRequest).ID)
+	id, call := s.submitSent(1, 1, false)
 	require.True(t, call.RequestSent())
-	s.advance(30*time.Second - 1)
-	s.expectNothingSent(1)
-	at := []time.Duration{30 * time.Second}
-	for n, backoff := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second} {
-		for s.now < at[n] {
-			s.advance(time.Millisecond)
-		}
+	for n, backoff := range []time.Duration{0, 500 * time.Millisecond, time.Second} {
+		s.advance(30*time.Second + backoff - 1)
+		s.expectNothingSent(1)
+		s.advance(1)
 		got := s.takeSent(1)
 		if n != 1 { // nothing was received since the request was sent: the connection is checked
 			require.Equal(t, wire.TypePing, got[0].Type)
@@ -32,12 +28,11 @@ func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 		}
 		require.Len(t, got, 1)
 		require.Equal(t, id, got[0].ID)
-		at = append(at, s.now+30*time.Second+backoff)
-		s.advance(at[n+1] - s.now - time.Millisecond)
-		s.expectNothingSent(1)
 	}
+	s.advance(32*time.Second - 1)
+	s.expectNothingSent(1)
 	require.Nil(t, call.Reader.End())
-	s.advance(time.Millisecond)
+	s.advance(1)
 	requireFailed(t, call, wire.CodeUnavailable)
 	require.Empty(t, s.machine.streams)
 	require.Zero(t, s.machine.calls)
@@ -46,19 +41,18 @@ func TestRequestIsSentAgainThreeTimes(t *testing.T) {
 func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	id, call := s.submit(1, true)
-	s.takeSent(1)
-	s.machine.OnForeignFrame(s.now, 1)
+	request := s.expectSent(1, wire.TypeRequest)
+	s.receive(1, wire.ServerMessage{})
 	s.advance(5 * time.Second)
 	s.expectNothingSent(1)
 	s.loseConn(1, 0)
 	s.advance(time.Second)
 	s.connect(noDeadline)
-	require.Equal(t, id, s.expectSent(2, wire.TypeRequest).ID)
+	require.Equal(t, request, s.expectSent(2, wire.TypeRequest))
 	s.receive(2, errorMsg(id, "", wire.CodeOverloaded, false))
 	requireFailed(t, call, wire.CodeOverloaded)
 
-	_, call = s.submit(2, true)
-	s.takeSent(2)
+	_, call = s.submitSent(2, 2, true)
 	s.advance(20 * time.Second)
 	s.receive(2, pongMsg)
 	s.advance(10 * time.Second)
@@ -69,12 +63,10 @@ func TestSyncIsNotSentAgainUnlessTheConnectionIsLost(t *testing.T) {
 func TestForeignFrameResendsAfterASecond(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	id, call := s.submit(1, false)
-	other, err := s.machine.Attach(s.now, wire.NewIDAt(time.UnixMilli(2)), false)
-	require.Nil(t, err)
-	s.collect()
+	other := s.attach(wire.NewIDAt(time.UnixMilli(2)))
 	require.Len(t, s.takeSent(1), 2)
 	s.receive(1, wire.ServerMessage{})
-	require.Equal(t, 1, s.warnings)
+	require.Equal(t, 1, s.out().warnings)
 	s.advance(time.Second - 1)
 	s.expectNothingSent(1)
 	s.advance(1)
@@ -89,8 +81,7 @@ func TestForeignFrameResendsAfterASecond(t *testing.T) {
 
 func TestRefusedForNowIsSentAgain(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	m := errorMsg(id, "", wire.CodeOverloaded, false)
 	m.RetryAfterMs = 3000
 	for range 3 {
@@ -103,10 +94,8 @@ func TestRefusedForNowIsSentAgain(t *testing.T) {
 	s.receive(1, m)
 	requireFailed(t, call, wire.CodeOverloaded)
 
-	id, call = s.submit(2, false)
-	s.takeSent(1)
-	m.ID, m.Final = id, new(bool)
-	*m.Final = true
+	id, call = s.submitSent(1, 2, false)
+	m.ID, m.Final = id, new(true)
 	s.receive(1, m)
 	requireFailed(t, call, wire.CodeOverloaded) // final: it is not sent again
 }
@@ -148,19 +137,14 @@ func TestRequestThatLosesConnectionsFails(t *testing.T) {
 
 func TestOnePendingMessagePerID(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	s.machine.Detach(s.now, call)
-	s.collect()
 	s.expectNothingSent(1) // the request has no answer yet
 	s.receive(1, wire.ServerMessage{Type: wire.TypeAck, ID: id, Seq: 1, Epoch: 5})
 	m := s.expectSent(1, wire.TypeUnsubscribe)
-	again, err := s.machine.Attach(s.now, id, false)
-	require.Nil(t, err)
-	s.collect()
+	again := s.attach(id)
 	s.expectNothingSent(1) // and neither does the unsubscribe
 	require.NotNil(t, s.machine.Cancel(s.now, again))
-	s.collect()
 	s.expectSent(1, wire.TypeCancel) // only a cancel may be sent before the answer
 	s.receive(1, wire.ServerMessage{Type: wire.TypeOK, Ref: m.Ref})
 	s.expectSent(1, wire.TypeSubscribe)
@@ -168,11 +152,9 @@ func TestOnePendingMessagePerID(t *testing.T) {
 
 func TestSameIDJoinsTheCall(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, first := s.submit(1, false)
-	s.takeSent(1)
+	id, first := s.submitSent(1, 1, false)
 	second, err := s.machine.Submit(s.now, &Request{ID: id, Hash: 1})
 	require.Nil(t, err)
-	s.collect()
 	s.expectNothingSent(1)
 	_, err = s.machine.Submit(s.now, &Request{ID: id, Hash: 2})
 	require.Equal(t, wire.CodeConflict, err.Code)
@@ -183,11 +165,10 @@ func TestSameIDJoinsTheCall(t *testing.T) {
 
 func TestSuperseded(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	s.receive(1, errorMsg(id, "", wire.CodeSuperseded, false))
 	m := s.expectSent(1, wire.TypeSubscribe)
-	s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2, Payload: []byte(`2`)}))
+	s.receive(1, snapshotMsg(m.Ref, id, 2, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2, Payload: []byte(`2`)}))
 	require.Equal(t, "2", string(call.Reader.End().Data))
 }
 
@@ -202,8 +183,7 @@ func TestLateInlineAnswerOfAStoredCall(t *testing.T) {
 
 func TestEventAcceptsTheRequest(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	s.receive(1, wire.ServerMessage{Type: wire.TypeChunk, ID: id, Seq: 2, Attempt: 1, Data: []byte(`1`)}) // it comes before the ack
 	require.True(t, call.Accepted())
 	s.advance(100 * time.Millisecond)
@@ -222,10 +202,8 @@ func TestEventAcceptsTheRequest(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id, call := s.submit(1, false)
-	s.takeSent(1)
+	id, call := s.submitSent(1, 1, false)
 	r := s.machine.Cancel(s.now, call)
-	s.collect()
 	m := s.expectSent(1, wire.TypeCancel)
 	s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
 	s.advance(time.Second)
@@ -236,7 +214,7 @@ func TestCancel(t *testing.T) {
 
 	// The idempotency key belongs to another call: that one is cancelled.
 	other := wire.NewIDAt(time.UnixMilli(9))
-	hit := snapshotMsg("", other, 1, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1})
+	hit := snapshotMsg("", other, 1, wire.ServerMessage{Type: wire.TypeAck, Seq: 1})
 	hit.For = id
 	s.receive(1, hit)
 	m = s.expectSent(1, wire.TypeCancel)
@@ -246,16 +224,14 @@ func TestCancel(t *testing.T) {
 	// After the end a snapshot answers.
 	id, call = s.submitAccepted(1, 2)
 	r = s.machine.Cancel(s.now, call)
-	s.collect()
 	m = s.expectSent(1, wire.TypeCancel)
-	s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
+	s.receive(1, snapshotMsg(m.Ref, id, 2, wire.ServerMessage{Type: wire.TypeAck, Seq: 1}, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
 	require.True(t, r.Done)
 	require.NotNil(t, call.Reader.End())
 
 	// The caller has stopped waiting.
 	_, call = s.submitAccepted(1, 3)
 	r = s.machine.Cancel(s.now, call)
-	s.collect()
 	s.machine.DropReply(r)
 	require.Empty(t, s.machine.refs)
 	// The server does not answer.
@@ -270,9 +246,7 @@ func TestCancel(t *testing.T) {
 
 func TestSubscribeRefusedForNow(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	call, err := s.machine.Attach(s.now, wire.NewID(), false)
-	require.Nil(t, err)
-	s.collect()
+	call := s.attach(wire.NewID())
 	for range 4 { // a stream that was never known fails
 		m := s.expectSent(1, wire.TypeSubscribe)
 		s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
@@ -289,7 +263,7 @@ func TestSubscribeRefusedForNow(t *testing.T) {
 			if asked++; asked < 20 {
 				s.receive(1, errorMsg("", m.Ref, wire.CodeUnavailable, false))
 			} else {
-				s.receive(1, snapshotMsg(m.Ref, id, 2, false, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
+				s.receive(1, snapshotMsg(m.Ref, id, 2, wire.ServerMessage{Type: wire.TypeResult, Seq: 2}))
 			}
 		}
 		s.advance(10 * time.Millisecond)
@@ -307,7 +281,7 @@ func TestEmptyPagesAreNotAskedForInALoop(t *testing.T) {
 		for _, m := range s.takeSent(1) {
 			if m.Type == wire.TypeSubscribe {
 				n++
-				s.receive(1, snapshotMsg(m.Ref, id, 9, false)) // a page without the events that it announces
+				s.receive(1, snapshotMsg(m.Ref, id, 9)) // a page without the events that it announces
 			}
 		}
 	}
@@ -324,11 +298,10 @@ func TestTooManyCallsAndClosed(t *testing.T) {
 	s.machine.Close(s.now)
 	requireFailed(t, call, CodeClosed)
 	require.Equal(t, CodeClosed, list.Err.Code)
-	_, err = s.machine.Attach(s.now, "x", false)
+	_, err = s.machine.Attach(s.now, "x")
 	require.Equal(t, CodeClosed, err.Code)
 	require.Equal(t, CodeClosed, s.machine.List(s.now, wire.ClientMessage{}).Err.Code)
 	require.Equal(t, CodeClosed, s.machine.Cancel(s.now, call).Err.Code)
 	require.Equal(t, noDeadline, s.machine.NextDeadline(), "no timer is left")
-	s.collect()
-	require.Equal(t, []int{1}, s.closedConns)
+	require.Equal(t, []int{1}, s.out().closedConns)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,22 +13,18 @@ import (
 // modelCall is a call on the model server, with all its events, also the
 // discarded ones.
 type modelCall struct {
-	id              string
-	epoch           int64
-	events          []wire.ServerMessage
-	keep            uint64
-	attempt         int
-	rev             uint64
-	cancelRequested bool
-	steps           int
-	generation      int // counts resets: steps of an earlier generation do nothing
+	id      string
+	epoch   int64
+	events  []wire.ServerMessage
+	keep    uint64
+	attempt int
+	rev     uint64
+	steps   int
 }
 
 func (c *modelCall) lastSeq() uint64 { return uint64(len(c.events)) }
 
-func (c *modelCall) ended() bool {
-	return len(c.events) > 0 && (c.events[len(c.events)-1].Type == wire.TypeResult || c.events[len(c.events)-1].Type == wire.TypeError)
-}
+func (c *modelCall) ended() bool { return c.events[len(c.events)-1].Type == wire.TypeResult }
 
 // isDiscarded says whether a later attempt mark covers the event.
 func (c *modelCall) isDiscarded(seq uint64) bool {
@@ -51,16 +48,12 @@ func (c *modelCall) chunks() (seqs []uint64) {
 
 // snapshot returns the answer to a subscribe, with at most limit events.
 func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.ServerMessage) {
-	recovered := epoch == 0 || epoch == c.epoch
-	if !recovered {
-		after = 0
-	}
 	m = wire.ServerMessage{
 		Type: wire.TypeSnapshot, ID: c.id, Epoch: c.epoch, Action: "a", Status: "running",
-		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(), CancelRequested: c.cancelRequested,
+		Attempt: c.attempt, Keep: c.keep, LastSeq: c.lastSeq(), More: new(false),
 	}
-	if !recovered {
-		m.Recovered = new(bool)
+	if epoch != 0 && epoch != c.epoch {
+		after, m.Recovered = 0, new(false)
 	}
 	if c.rev > 0 {
 		m.Progress = &wire.Progress{Attempt: c.attempt, Rev: c.rev}
@@ -68,14 +61,11 @@ func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.Serve
 	if c.ended() {
 		m.Status = "succeeded"
 	}
-	more := false
-	for i := range c.events {
-		e := c.events[i]
+	for _, e := range c.events {
 		if e.Seq <= after || c.isDiscarded(e.Seq) {
 			continue
 		}
-		if len(m.Events) == limit {
-			more = true
+		if *m.More = len(m.Events) == limit; *m.More {
 			break
 		}
 		if e.ID = ""; e.Type == wire.TypeAttempt {
@@ -83,7 +73,6 @@ func (c *modelCall) snapshot(after uint64, epoch int64, limit int) (m wire.Serve
 		}
 		m.Events = append(m.Events, e)
 	}
-	m.More = &more
 	return m
 }
 
@@ -93,7 +82,6 @@ type modelServer struct {
 	calls     map[string]*modelCall
 	keyOwners map[string]string // the call that has the idempotency key of a request
 	subs      map[int]map[string]bool
-	runs      map[string]int // of inline actions
 	epoch     int64
 }
 
@@ -130,22 +118,12 @@ func (s *modelServer) handle(conn int, m *wire.ClientMessage) {
 	case wire.TypeUnsubscribe:
 		delete(subs, m.ID)
 		answer(wire.ServerMessage{Type: wire.TypeOK})
-	case wire.TypeCancel:
-		if c != nil && c.ended() {
-			answer(c.snapshot(0, 0, 5))
-			return
-		}
-		if c != nil {
-			c.cancelRequested = true
-		}
-		answer(wire.ServerMessage{Type: wire.TypeOK})
 	}
 }
 
 func (s *modelServer) request(conn int, m *wire.ClientMessage) {
 	sim, subs := s.sim, s.subs[conn]
-	if m.Mode == wire.ModeSync || m.Action == "inline" {
-		s.runs[m.ID]++
+	if m.Action == "inline" {
 		sim.schedule(sim.randomBelow(time.Second), func() {
 			if s.subs[conn] != nil {
 				sim.toClient(conn, wire.ServerMessage{Type: wire.TypeResult, ID: m.ID, Payload: json.RawMessage(`"inline"`)})
@@ -183,17 +161,16 @@ func (s *modelServer) accept(id string) *modelCall {
 
 // scheduleStep schedules the next step of a call's handler.
 func (s *modelServer) scheduleStep(c *modelCall) {
-	sim, generation := s.sim, c.generation
+	sim := s.sim
 	pause := sim.randomBelow(time.Duration(1+sim.random.IntN(1000)) * time.Millisecond)
 	if sim.random.IntN(3) == 0 {
 		pause = 0
 	}
 	sim.schedule(pause, func() {
-		if c.generation != generation || c.ended() {
-			return
+		if s.calls[c.id] == c && !c.ended() { // resetCalls replaces calls
+			s.runStep(c)
+			s.scheduleStep(c)
 		}
-		s.runStep(c)
-		s.scheduleStep(c)
 	})
 }
 
@@ -205,14 +182,13 @@ func (s *modelServer) runStep(c *modelCall) {
 	}
 	switch n := rnd.IntN(20); {
 	case n == 0:
-		mark := wire.ServerMessage{Type: wire.TypeAttempt, Attempt: c.attempt + 1, Keep: c.keep, Code: wire.CodeWorkerLost}
-		mark.From = c.lastSeq() + 1
+		from := c.lastSeq() + 1
 		if rnd.IntN(2) == 0 {
-			mark.From = c.keep + 1
+			from = c.keep + 1
 		}
 		c.attempt++
 		c.rev = 0
-		s.appendEvent(c, mark)
+		s.appendEvent(c, wire.ServerMessage{Type: wire.TypeAttempt, Attempt: c.attempt, Keep: c.keep, From: from, Code: wire.CodeWorkerLost})
 	case n == 1:
 		if seqs := c.chunks(); len(seqs) > 0 {
 			c.keep = seqs[len(seqs)-1]
@@ -235,12 +211,7 @@ func (s *modelServer) appendEvent(c *modelCall, m wire.ServerMessage) {
 
 func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 	m.ID = id
-	conns := make([]int, 0, len(s.subs))
-	for conn := range s.subs {
-		conns = append(conns, conn)
-	}
-	slices.Sort(conns)
-	for _, conn := range conns {
+	for _, conn := range slices.Sorted(maps.Keys(s.subs)) {
 		live, follows := s.subs[conn][id]
 		switch {
 		case !follows || durable && !live:
@@ -256,14 +227,8 @@ func (s *modelServer) broadcast(id string, m wire.ServerMessage, durable bool) {
 // resetCalls begins a new history of every call that has not ended, as if the
 // server had lost its data.
 func (s *modelServer) resetCalls() {
-	ids := make([]string, 0, len(s.calls))
-	for id := range s.calls {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if c := s.calls[id]; !c.ended() {
-			c.generation++
+	for _, id := range slices.Sorted(maps.Keys(s.calls)) {
+		if !s.calls[id].ended() {
 			s.accept(id)
 		}
 	}

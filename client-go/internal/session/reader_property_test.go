@@ -3,6 +3,8 @@ package session
 import (
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,32 +32,24 @@ func TestReaderSeesWhatTheServerHas(t *testing.T) {
 }
 
 func runSimulation(t *testing.T, seed uint64) {
-	timing := Timing{Ping: 5 * time.Second}
-	if seed%4 < 2 {
-		timing.MaxAge, timing.MaxAgeSpread = 20*time.Second, 10*time.Second
-	}
-	s := newSimulation(t, seed, Config{Buffer: 1000, MaxCalls: 1000, Timing: timing})
-	calls := 1 + s.random.IntN(5)
-	readers := 0
-	for i := range calls {
-		id := wire.NewIDAt(time.UnixMilli(int64(i)))
-		readers += s.startCall(i, id)
+	s := newSimulation(t, seed)
+	for i := range 1 + s.random.IntN(5) {
+		s.startCall(i, wire.NewIDAt(time.UnixMilli(int64(i))))
 	}
 	s.injectFaults()
-	s.run(readers)
+	s.run()
 	require.Empty(t, s.machine.streams, "streams remain")
 	require.Zero(t, s.machine.calls)
 }
 
-// startCall starts a call, perhaps with other readers, at random times. It
-// returns how many readers there will be.
-func (s *simulation) startCall(i int, id string) (readers int) {
+// startCall starts a call, perhaps with other readers, at random times.
+func (s *simulation) startCall(i int, id string) {
 	action := "a"
 	if s.random.IntN(6) == 0 {
 		action = "inline"
 	}
 	start := func(name, id string, endOnly bool) {
-		readers++
+		s.readers++
 		s.schedule(s.randomBelow(5*time.Second), func() {
 			c := wire.ClientMessage{Type: wire.TypeRequest, ID: id, Action: action}
 			call, err := s.machine.Submit(s.now, &Request{ID: id, Body: c.Append(nil), EndOnly: endOnly, Pausable: i%2 == 0})
@@ -65,20 +59,21 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 	}
 	start(fmt.Sprintf("call %d", i), id, s.random.IntN(5) == 0)
 	if action == "inline" {
-		return readers
+		return
+	}
+	attach := func(then func(*Call)) { // once the server has the call
+		s.when(func() bool { return s.server.calls[id] != nil }, 3*time.Second, func() {
+			call, err := s.machine.Attach(s.now, id)
+			require.Nil(s.t, err)
+			then(call)
+		})
 	}
 	switch s.random.IntN(5) {
-	case 0: // a second reader attaches once the server has the call
-		readers++
-		s.whenKnown(id, func() {
-			call, err := s.machine.Attach(s.now, id, false)
-			require.Nil(s.t, err)
-			s.readCall(fmt.Sprintf("call %d, attached", i), call, false)
-		})
+	case 0: // a second reader attaches
+		s.readers++
+		attach(func(call *Call) { s.readCall(fmt.Sprintf("call %d, attached", i), call, false) })
 	case 1: // a second reader attaches and detaches
-		s.whenKnown(id, func() {
-			call, err := s.machine.Attach(s.now, id, false)
-			require.Nil(s.t, err)
+		attach(func(call *Call) {
 			s.schedule(s.randomBelow(4*time.Second), func() { s.machine.Detach(s.now, call) })
 		})
 	case 2: // the same id is submitted again
@@ -88,7 +83,6 @@ func (s *simulation) startCall(i int, id string) (readers int) {
 		s.server.keyOwners[other] = id
 		start(fmt.Sprintf("call %d, by key", i), other, false)
 	}
-	return readers
 }
 
 // readCall reads a call in one of the possible ways.
@@ -99,7 +93,8 @@ func (s *simulation) readCall(name string, call *Call, endOnly bool) {
 		s.schedule(0, func() { s.waitForEnd(name, call) })
 	case s.random.IntN(4) == 0: // first the end, then the events
 		s.machine.WaitEnd(s.now, call)
-		s.whenEnded(call, func() {
+		s.when(func() bool { return call.Reader.End() != nil }, time.Second, func() {
+			require.Nil(s.t, call.Reader.End().Err)
 			s.machine.SetReading(s.now, call, true)
 			r.readSome()
 		})
@@ -109,36 +104,21 @@ func (s *simulation) readCall(name string, call *Call, endOnly bool) {
 	}
 }
 
-// whenKnown does something once the server has the call.
-func (s *simulation) whenKnown(id string, do func()) {
-	s.schedule(s.randomBelow(3*time.Second), func() {
-		if s.server.calls[id] == nil {
-			s.whenKnown(id, do)
-			return
+// when does something once a condition is true; it looks at random times, at
+// least once in a pause.
+func (s *simulation) when(condition func() bool, pause time.Duration, do func()) {
+	s.schedule(s.randomBelow(pause), func() {
+		if condition() {
+			do()
+		} else {
+			s.when(condition, pause, do)
 		}
-		do()
-	})
-}
-
-// whenEnded does something once the call's end is known.
-func (s *simulation) whenEnded(call *Call, do func()) {
-	s.schedule(s.randomBelow(time.Second), func() {
-		if call.Reader.End() == nil {
-			s.whenEnded(call, do)
-			return
-		}
-		require.Nil(s.t, call.Reader.End().Err)
-		do()
 	})
 }
 
 // waitForEnd waits for the end only, as Await does.
 func (s *simulation) waitForEnd(name string, call *Call) {
-	for {
-		e, ok := s.machine.NextEvent(s.now, call)
-		if !ok {
-			break
-		}
+	for e, ok := s.machine.NextEvent(s.now, call); ok; e, ok = s.machine.NextEvent(s.now, call) {
 		if e.Kind == follow.End {
 			require.Nil(s.t, e.Err, name)
 			s.ends++
@@ -159,18 +139,19 @@ func (s *simulation) injectFaults() {
 		if c := s.machine.conn; c != nil {
 			switch s.random.IntN(6) {
 			case 0:
-				s.machine.OnForeignFrame(s.now, c.gen)
+				s.machine.Received(s.now, c.gen, []wire.ServerMessage{{}})
 			case 1:
-				again := true
-				s.toClient(c.gen, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: &again, AfterMs: 2000})
+				s.toClient(c.gen, wire.ServerMessage{Type: wire.TypeClosing, Reason: "shutdown", Reconnect: new(true), AfterMs: 2000})
 				s.schedule(s.randomBelow(4*time.Second), func() { s.closeConn(c.gen, wire.CloseRestart) })
 			case 2: // the server loses its data, if frames keep their order
 				if !s.lossy {
 					s.server.resetCalls()
 				}
 				s.closeConn(c.gen, 0)
-				for _, o := range s.machine.draining {
-					s.closeConn(o.gen, 0)
+				for _, gen := range slices.Sorted(maps.Keys(s.machine.conns)) {
+					if gen != c.gen {
+						s.closeConn(gen, 0)
+					}
 				}
 			default:
 				s.closeConn(c.gen, 0)

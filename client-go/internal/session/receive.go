@@ -7,9 +7,10 @@ import (
 	"github.com/pay-theory/streamer/client-go/internal/wire"
 )
 
-// Received handles the messages of a frame. They are not kept.
+// Received handles the messages of a frame: an empty one if the frame is not a
+// message of the protocol. They are not kept.
 func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage) {
-	c := m.findConn(gen)
+	c := m.conns[gen]
 	if c == nil {
 		return
 	}
@@ -19,19 +20,15 @@ func (m *Machine) Received(now time.Duration, gen int, msgs []wire.ServerMessage
 	}
 }
 
-// OnForeignFrame handles a frame that is not a message of the protocol.
-func (m *Machine) OnForeignFrame(now time.Duration, gen int) {
-	if c := m.findConn(gen); c != nil {
-		c.framesReceived++
-		m.scheduleForeignResend(now, c)
-	}
-}
-
 func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	switch msg.Type {
 	case "":
 		m.addOutput(Output{Verb: LogWarning, Text: "received a frame that is not a message of the protocol"})
-		m.scheduleForeignResend(now, c)
+		// A gateway's error does not say which message it is about, so all
+		// unanswered ones are sent again a little later.
+		if c.foreign.index == 0 {
+			m.timers.reset(&c.foreign, now+m.timing.Foreign)
+		}
 	case wire.TypeAck, wire.TypeChunk, wire.TypeAttempt, wire.TypeResult:
 		m.onEvent(now, c, msg)
 	case wire.TypeProgress:
@@ -48,36 +45,35 @@ func (m *Machine) handleMessage(now time.Duration, c *conn, msg *wire.ServerMess
 			s.OnLag(now, msg.LastSeq)
 			m.update(now, s)
 		}
-	case wire.TypeOK:
+	case wire.TypeOK, wire.TypeCalls:
 		if pending := m.refs[msg.Ref]; pending != nil {
-			m.markAnswered(c)
-			m.forget(pending)
-			m.onOK(now, c, pending)
-		}
-	case wire.TypeCalls:
-		if pending := m.refs[msg.Ref]; pending != nil {
-			m.markAnswered(c)
-			m.forget(pending)
-			pending.reply.complete(msg, nil)
+			m.onAnswered(c, pending)
+			m.onOK(now, c, pending, msg)
 		}
 	case wire.TypeClosing:
 		m.onClosing(now, c, msg)
 	}
 }
 
-// onOK handles an ok.
-func (m *Machine) onOK(now time.Duration, c *conn, pending *message) {
+// onAnswered forgets a message that was answered on a connection.
+func (m *Machine) onAnswered(c *conn, pending *message) {
+	m.markAnswered(c)
+	m.forget(pending)
+}
+
+// onOK handles an ok, or the answer to a list.
+func (m *Machine) onOK(now time.Duration, c *conn, pending *message, msg *wire.ServerMessage) {
 	switch pending.kind {
 	case auth:
 		m.onAuthAnswer(now, c, nil)
 	case unsubscribe:
 		if c == m.conn {
-			pending.stream.OnUnsubscribed()
+			pending.stream.Live = false
 			pending.stream.conn = nil
 		}
 		m.update(now, pending.stream)
 	default:
-		pending.reply.complete(nil, nil)
+		pending.reply.complete(msg, nil)
 	}
 }
 
@@ -94,18 +90,17 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	switch {
 	case pending == nil && msg.Type == wire.TypeAck:
 		// An old one. Only its epoch is of use, if that is not known yet.
-		if s.Epoch() == 0 {
-			s.SetEpoch(msg.Epoch)
+		if s.Epoch == 0 {
+			s.Epoch = msg.Epoch
 		}
-		if s.Epoch() != msg.Epoch {
+		if s.Epoch != msg.Epoch {
 			return
 		}
 		s.OnEvent(now, msg, true)
 	case pending == nil:
 		s.OnEvent(now, msg, c == s.conn)
 	default:
-		m.markAnswered(c)
-		m.forget(pending)
+		m.onAnswered(c, pending)
 		if msg.Seq == 0 {
 			s.OnEvent(now, msg, true)
 			break
@@ -125,9 +120,8 @@ func (m *Machine) onEvent(now time.Duration, c *conn, msg *wire.ServerMessage) {
 // server had already received, or to a cancel after the end.
 func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	isAnswer := false
-	if pending := m.refs[msg.Ref]; pending != nil && msg.Ref != "" {
-		m.markAnswered(c)
-		m.forget(pending)
+	if pending := m.refs[msg.Ref]; pending != nil {
+		m.onAnswered(c, pending)
 		isAnswer = pending.kind == subscribe
 		pending.reply.complete(nil, nil)
 	}
@@ -140,8 +134,7 @@ func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage
 		return
 	}
 	if pending := s.pending; pending != nil && pending.kind == request && msg.Ref == "" {
-		m.markAnswered(c)
-		m.forget(pending)
+		m.onAnswered(c, pending)
 		isAnswer = true
 		if s.id != msg.ID {
 			s, isAnswer = m.moveToCall(now, s, msg.ID)
@@ -163,7 +156,7 @@ func (m *Machine) onSnapshot(now time.Duration, c *conn, msg *wire.ServerMessage
 func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream, isAnswer bool) {
 	delete(m.streams, s.id)
 	if s.cancelSent {
-		m.sendCancel(now, id, nil)
+		m.sendCancel(now, id, &Reply{})
 	}
 	target := m.streams[id]
 	if target == nil {
@@ -172,11 +165,9 @@ func (m *Machine) moveToCall(now time.Duration, s *stream, id string) (_ *stream
 		return s, true
 	}
 	for _, c := range s.calls {
-		s.RemoveReader(c.Reader)
-		target.AddReader(c.Reader)
-		c.stream = target
+		m.calls-- // addCall counts it again
+		m.addCall(target, c)
 	}
-	target.calls = append(target.calls, s.calls...)
 	s.calls = nil
 	m.timers.stop(&s.timer)
 	s.removed = true
@@ -206,11 +197,9 @@ func (m *Machine) onError(now time.Duration, c *conn, msg *wire.ServerMessage) {
 	}
 }
 
-// isTransient says whether a refusal is temporary: then the client sends the
-// message again.
-func isTransient(msg *wire.ServerMessage) bool {
-	return msg.Final != nil && !*msg.Final && msg.Retryable != nil && *msg.Retryable
-}
+func isNotFinal(msg *wire.ServerMessage) bool { return msg.Final != nil && !*msg.Final }
+
+func isRetryable(msg *wire.ServerMessage) bool { return msg.Retryable != nil && *msg.Retryable }
 
 func retryAfter(msg *wire.ServerMessage) time.Duration {
 	return time.Duration(min(msg.RetryAfterMs, maxClosingMs)) * time.Millisecond
@@ -222,54 +211,26 @@ func (m *Machine) onRequestError(now time.Duration, c *conn, pending *message, m
 	s := pending.stream
 	switch {
 	case msg.Code == wire.CodeTokenExpired && pending.resends < maxResends && m.onTokenExpired(c):
-		pending.resends++
-		m.waitForToken(now, pending)
-	case msg.Code == wire.CodeSuperseded && msg.Final != nil && !*msg.Final:
+		m.resend(now, pending) // once there is a fresh token
+	case msg.Code == wire.CodeSuperseded && isNotFinal(msg):
 		m.forget(pending) // the server has stored another run of it: follow that
 		s.Known = true
 		m.update(now, s)
-	case isTransient(msg) && !pending.sync && pending.resends < maxResends && len(s.calls) > 0:
+	case isNotFinal(msg) && isRetryable(msg) && !pending.sync && pending.resends < maxResends && len(s.calls) > 0:
 		m.resendLater(now, pending, retryAfter(msg))
 	default:
-		m.forget(pending)
 		m.failRequest(now, pending, msg)
 	}
-}
-
-// waitForToken sends a message again once there is a fresh token.
-func (m *Machine) waitForToken(now time.Duration, pending *message) {
-	m.timers.stop(&pending.timer)
-	pending.conn = nil
-	m.transmit(now, pending)
 }
 
 // onRefused handles the refusal of a message with a ref.
 func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *wire.ServerMessage) {
 	expired := msg.Code == wire.CodeTokenExpired && m.onTokenExpired(c)
-	switch pending.kind {
-	case auth:
-		m.forget(pending)
-		m.onAuthAnswer(now, c, msg)
-	case unsubscribe:
-		m.forget(pending)
-		pending.stream.OnUnsubscribed()
-		m.update(now, pending.stream)
-	case subscribe:
-		switch {
-		case expired:
-			m.forget(pending)
-			m.update(now, pending.stream)
-		case msg.Retryable != nil && *msg.Retryable:
-			m.onSubscribeFailed(now, pending, msg, retryAfter(msg))
-		default:
-			m.failStream(pending.stream, msg)
-		}
-	default:
+	if pending.reply != nil { // a cancel or a list
 		switch {
 		case expired && pending.resends < maxResends:
-			pending.resends++
-			m.waitForToken(now, pending)
-		case msg.Retryable != nil && *msg.Retryable && pending.resends < maxResends:
+			m.resend(now, pending) // once there is a fresh token
+		case isRetryable(msg) && pending.resends < maxResends:
 			m.resendLater(now, pending, retryAfter(msg))
 		default:
 			m.forget(pending)
@@ -277,5 +238,20 @@ func (m *Machine) onRefused(now time.Duration, c *conn, pending *message, msg *w
 			refusal.Details = bytes.Clone(msg.Details)
 			pending.reply.complete(nil, &refusal)
 		}
+		return
+	}
+	m.forget(pending)
+	switch s := pending.stream; {
+	case pending.kind == auth:
+		m.onAuthAnswer(now, c, msg)
+	case pending.kind == unsubscribe:
+		s.Live = false
+		m.update(now, s)
+	case expired:
+		m.update(now, s)
+	case isRetryable(msg):
+		m.onSubscribeFailed(now, pending, msg, retryAfter(msg))
+	default:
+		m.failStream(s, msg)
 	}
 }

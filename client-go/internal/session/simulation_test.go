@@ -1,11 +1,11 @@
 package session
 
 import (
-	"container/heap"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"strconv"
 	"testing"
 	"time"
@@ -22,53 +22,39 @@ type simulation struct {
 	random      *rand.Rand
 	now         time.Duration
 	faultsUntil time.Duration // no faults from then on
-	events      eventQueue
-	scheduled   int
+	events      []simEvent    // in the order in which they happen
 
 	machine *Machine
 	server  *modelServer
-	ends    int
-	sent    int
+	readers int // how many there will be
+	ends    int // how many of them have their end
+	sent    int // messages to the server
 	// lossy means that frames may be lost, duplicated and reordered.
 	lossy bool
-	// faultInterval is about how long it takes until the next fault of a
-	// connection.
+	// faultInterval is the longest time until the next fault of a connection.
 	faultInterval time.Duration
 	// lastArrival is when the last frame in each direction arrives.
 	lastArrival map[string]time.Duration
 }
 
 type simEvent struct {
-	at    time.Duration
-	order int
-	run   func()
+	at  time.Duration
+	run func()
 }
 
-type eventQueue []simEvent
-
-func (q eventQueue) Len() int { return len(q) }
-func (q eventQueue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(x any)   { *q = append(*q, x.(simEvent)) }
-func (q *eventQueue) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return last
-}
-
-func newSimulation(t *testing.T, seed uint64, cfg Config) *simulation {
+func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{t: t, random: rand.New(rand.NewPCG(seed*0x9e3779b97f4a7c15, seed)), lastArrival: map[string]time.Duration{}}
 	s.faultsUntil = 10*time.Second + s.randomBelow(2*time.Minute)
 	s.faultInterval = 4*time.Second + s.randomBelow(40*time.Second)
 	s.lossy = seed%2 == 0
 	s.server = &modelServer{
-		sim: s, calls: map[string]*modelCall{}, keyOwners: map[string]string{}, subs: map[int]map[string]bool{}, runs: map[string]int{},
+		sim: s, calls: map[string]*modelCall{}, keyOwners: map[string]string{}, subs: map[int]map[string]bool{},
 	}
-	cfg.Jitter = s.randomBelow
-	s.machine = New(cfg)
+	timing := Timing{Ping: 5 * time.Second}
+	if seed%4 < 2 {
+		timing.MaxAge, timing.MaxAgeSpread = 20*time.Second, 10*time.Second
+	}
+	s.machine = New(Config{Buffer: 1000, MaxCalls: 1000, Timing: timing, Jitter: s.randomBelow})
 	return s
 }
 
@@ -82,8 +68,9 @@ func (s *simulation) randomBelow(d time.Duration) time.Duration {
 }
 
 func (s *simulation) schedule(d time.Duration, do func()) {
-	s.scheduled++
-	heap.Push(&s.events, simEvent{s.now + d, s.scheduled, do})
+	at := s.now + d
+	i := sort.Search(len(s.events), func(i int) bool { return s.events[i].at > at })
+	s.events = slices.Insert(s.events, i, simEvent{at, do})
 }
 
 // deliver lets a frame arrive: delayed, and on a lossy network perhaps late,
@@ -146,7 +133,7 @@ func (s *simulation) applyOutputs() {
 			gen := o.Conn
 			s.schedule(s.randomBelow(300*time.Millisecond), func() {
 				if s.faulty() && s.random.IntN(4) == 0 {
-					s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false), false)
+					s.machine.DialFailed(s.now, gen, localError(wire.CodeUnavailable, "no", false))
 					return
 				}
 				s.server.subs[gen] = map[string]bool{}
@@ -158,13 +145,14 @@ func (s *simulation) applyOutputs() {
 
 // run runs the simulation until all readers of the test have their end and the
 // client has no streams.
-func (s *simulation) run(want int) {
+func (s *simulation) run() {
 	s.machine.Start(s.now)
 	s.applyOutputs()
-	for s.ends < want || len(s.machine.streams) > 0 {
+	for s.ends < s.readers || len(s.machine.streams) > 0 {
 		next := s.machine.NextDeadline()
 		if len(s.events) > 0 && s.events[0].at <= next {
-			e := heap.Pop(&s.events).(simEvent)
+			e := s.events[0]
+			s.events = s.events[1:]
 			s.now = max(s.now, e.at)
 			e.run()
 		} else {
@@ -173,7 +161,7 @@ func (s *simulation) run(want int) {
 			s.machine.RunTimers(s.now)
 		}
 		s.applyOutputs()
-		require.Less(s.t, s.now, 2*time.Hour, "%d of %d calls have ended", s.ends, want)
+		require.Less(s.t, s.now, 2*time.Hour, "%d of %d readers have their end", s.ends, s.readers)
 		require.Less(s.t, s.sent, 200_000, "too many messages were sent")
 	}
 }
@@ -188,11 +176,6 @@ type simReader struct {
 	last     uint64
 	epoch    int64
 	ended    bool
-}
-
-func (r *simReader) failNow(format string, args ...any) {
-	r.sim.t.Helper()
-	require.FailNow(r.sim.t, r.name+": "+fmt.Sprintf(format, args...))
 }
 
 // readSome reads some events now and schedules the next ones.
@@ -211,49 +194,38 @@ func (r *simReader) readSome() {
 }
 
 func (r *simReader) check(e *follow.Event) {
-	if r.ended {
-		r.failNow("an event after the end")
-	}
+	t := r.sim.t
+	require.False(t, r.ended, "%s: an event after the end", r.name)
 	switch e.Kind {
 	case follow.Chunk:
 		var text string
-		if json.Unmarshal(e.Data, &text) != nil {
-			r.failNow("broken data %q", e.Data)
-		}
+		require.NoError(t, json.Unmarshal(e.Data, &text), "%s: %s", r.name, e.Data)
 		var epoch int64
 		var seq uint64
 		_, _ = fmt.Sscanf(text, "%d.%d", &epoch, &seq)
 		if seq != e.Seq || e.Seq <= r.last || len(r.chunks) > 0 && epoch != r.epoch {
-			r.failNow("chunk %s as seq %d of epoch %d after %d", text, e.Seq, r.epoch, r.last)
+			require.FailNow(t, "wrong chunk", "%s: chunk %s as seq %d of epoch %d after %d", r.name, text, e.Seq, r.epoch, r.last)
 		}
 		r.chunks, r.last, r.epoch = append(r.chunks, e.Seq), e.Seq, epoch
 	case follow.AttemptMark:
-		if e.Discarded > len(r.chunks) || e.Restart && e.Discarded != len(r.chunks) {
-			r.failNow("%d discarded of %d", e.Discarded, len(r.chunks))
-		}
-		r.chunks = r.chunks[:len(r.chunks)-e.Discarded]
-		if r.last = e.Seq; e.Restart {
+		kept := len(r.chunks) - e.Discarded
+		require.GreaterOrEqual(t, kept, 0, r.name)
+		r.chunks, r.last = r.chunks[:kept], e.Seq
+		if e.Restart {
+			require.Empty(t, r.chunks, r.name)
 			r.last = 0
 		}
 	case follow.End:
-		r.checkEnd(e)
-	}
-}
-
-func (r *simReader) checkEnd(e *follow.Event) {
-	r.ended = true
-	r.sim.ends++
-	if e.Err != nil {
-		r.failNow("ended with %s: %s", e.Err.Code, e.Err.Message)
-	}
-	if e.Seq == 0 {
-		if string(e.Data) != `"inline"` || len(r.chunks) > 0 {
-			r.failNow("inline end %s after %d chunks", e.Data, len(r.chunks))
+		r.ended = true
+		r.sim.ends++
+		require.Nil(t, e.Err, r.name)
+		if e.Seq == 0 {
+			require.Equal(t, `"inline"`, string(e.Data), r.name)
+			require.Empty(t, r.chunks, r.name)
+			return
 		}
-		return
-	}
-	want := r.sim.server.calls[r.call.ID()].chunks()
-	if !slices.Equal(r.chunks, want) || string(e.Data) != strconv.Itoa(len(want)) {
-		r.failNow("has %v, and the server %v; %s", r.chunks, want, e.Data)
+		want := r.sim.server.calls[r.call.ID()].chunks()
+		require.True(t, slices.Equal(want, r.chunks), "%s: has %v, and the server %v", r.name, r.chunks, want)
+		require.Equal(t, strconv.Itoa(len(want)), string(e.Data), r.name)
 	}
 }

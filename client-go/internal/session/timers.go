@@ -1,6 +1,7 @@
 package session
 
 import (
+	"container/heap"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/follow"
@@ -20,86 +21,64 @@ type timerOwner interface {
 	onTimer(m *Machine, now time.Duration)
 }
 
+// timerFunc is a timerOwner that is a function.
+type timerFunc func(m *Machine, now time.Duration)
+
+func (f timerFunc) onTimer(m *Machine, now time.Duration) { f(m, now) }
+
 // timers is a heap of the timers that are set, the earliest first. The client
 // sets one real timer for all of them.
-type timers struct{ heap []*timer }
+type timers []*timer
 
 // earliest returns when the first timer is due; noDeadline if none is set.
-func (h *timers) earliest() time.Duration {
-	if len(h.heap) == 0 {
+func (h timers) earliest() time.Duration {
+	if len(h) == 0 {
 		return noDeadline
 	}
-	return h.heap[0].at
+	return h[0].at
 }
 
 // reset sets a timer, whether or not it was set before.
 func (h *timers) reset(t *timer, at time.Duration) {
-	if at == noDeadline {
+	switch {
+	case at == noDeadline:
 		h.stop(t)
-		return
+	case t.index == 0:
+		t.at = at
+		heap.Push(h, t)
+	default:
+		t.at = at
+		heap.Fix(h, t.index-1)
 	}
-	t.at = at
-	if t.index == 0 {
-		h.heap = append(h.heap, t)
-		t.index = len(h.heap)
-	}
-	h.siftDown(h.siftUp(t.index - 1))
 }
 
 // stop removes a timer.
 func (h *timers) stop(t *timer) {
-	if t.index == 0 {
-		return
+	if t.index != 0 {
+		heap.Remove(h, t.index-1)
 	}
-	i, last := t.index-1, len(h.heap)-1
-	h.swap(i, last)
-	h.heap[last] = nil
-	h.heap = h.heap[:last]
+}
+
+// The methods of heap.Interface.
+
+func (h timers) Len() int           { return len(h) }
+func (h timers) Less(i, j int) bool { return h[i].at < h[j].at }
+
+func (h timers) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i+1, j+1
+}
+
+func (h *timers) Push(t any) {
+	*h = append(*h, t.(*timer))
+	t.(*timer).index = len(*h)
+}
+
+func (h *timers) Pop() any {
+	last := len(*h) - 1
+	t := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
 	t.index = 0
-	if i < last {
-		h.siftDown(h.siftUp(i))
-	}
-}
-
-// popDue removes and returns the earliest timer if it is due.
-func (h *timers) popDue(now time.Duration) *timer {
-	if len(h.heap) == 0 || h.heap[0].at > now {
-		return nil
-	}
-	t := h.heap[0]
-	h.stop(t)
 	return t
-}
-
-func (h *timers) swap(i, j int) {
-	h.heap[i], h.heap[j] = h.heap[j], h.heap[i]
-	h.heap[i].index, h.heap[j].index = i+1, j+1
-}
-
-func (h *timers) siftUp(i int) int {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if h.heap[parent].at <= h.heap[i].at {
-			break
-		}
-		h.swap(i, parent)
-		i = parent
-	}
-	return i
-}
-
-func (h *timers) siftDown(i int) {
-	for {
-		smallest := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h.heap); child++ {
-			if h.heap[child].at < h.heap[smallest].at {
-				smallest = child
-			}
-		}
-		if smallest == i {
-			return
-		}
-		h.swap(i, smallest)
-		i = smallest
-	}
 }

@@ -34,10 +34,10 @@ func TestTimersFireInOrder(t *testing.T) {
 		}
 	}
 	last := time.Duration(-1)
-	for x := h.popDue(1000); x != nil; x = h.popDue(1000) {
-		require.GreaterOrEqual(t, x.at, last)
-		last = x.at
-		set--
+	for ; len(h) > 0; set-- {
+		require.GreaterOrEqual(t, h.earliest(), last)
+		last = h.earliest()
+		h.stop(h[0])
 	}
 	require.Zero(t, set)
 	require.Equal(t, noDeadline, h.earliest())

@@ -48,24 +48,24 @@ func Generate(ctx context.Context, in Params, call *streamer.Call[Row]) (Report,
 	if _, err := call.Resume(&pos); err != nil {
 		return Report{}, streamer.Permanent(err)
 	}
-	if pos.Groups > len(groups) || pos.Groups > 0 && groups[pos.Groups-1].name != pos.Last {
+	if pos.Groups > len(groups) || pos.Groups > 0 && groups[pos.Groups-1].Name != pos.Last {
 		return Report{}, streamer.Permanent(streamer.Errorf("data_changed", "the data has changed since the last attempt"))
 	}
 	done := 0
 	for i, g := range groups {
 		if i < pos.Groups {
-			done += len(g.strikes)
+			done += g.Strikes
 			continue
 		}
 		if err := pause(ctx, time.Duration(in.PaceMs)*time.Millisecond); err != nil {
 			return Report{}, err
 		}
 		row := g.newRow(func(n int) {
-			call.Progress(percent(done+n, len(selected)), g.name)
+			call.Progress(percent(done+n, len(selected)), g.Name)
 		})
-		done += len(g.strikes)
+		done += g.Strikes
 		call.Emit(row)
-		call.Checkpoint(position{Groups: i + 1, Last: g.name})
+		call.Checkpoint(position{Groups: i + 1, Last: g.Name})
 	}
 	call.Progress(percent(done, len(selected)), "summing up")
 	out := summarize(selected, len(groups))
@@ -90,18 +90,11 @@ func expect(in Params) time.Duration {
 
 // pause waits, or returns an error when the context ends.
 func pause(ctx context.Context, d time.Duration) error {
-	if d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // checkStates refuses states that are not in the data.
@@ -132,7 +125,7 @@ func selectStrikes(all []strike, in Params) []*strike {
 
 // strikeGroup holds the strikes with the same value.
 type strikeGroup struct {
-	name    string
+	Named
 	strikes []*strike
 }
 
@@ -161,15 +154,16 @@ func groupStrikes(selected []*strike, by string) []strikeGroup {
 		if !known {
 			i = len(out)
 			index[name] = i
-			out = append(out, strikeGroup{name: name})
+			out = append(out, strikeGroup{Named: Named{Name: name}})
 		}
+		out[i].add(s)
 		out[i].strikes = append(out[i].strikes, s)
 	}
 	slices.SortFunc(out, func(a, b strikeGroup) int {
 		if by == "month" || by == "year" {
-			return cmp.Compare(a.name, b.name)
+			return cmp.Compare(a.Name, b.Name)
 		}
-		return cmp.Or(cmp.Compare(len(b.strikes), len(a.strikes)), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(b.Strikes, a.Strikes), cmp.Compare(a.Name, b.Name))
 	})
 	return out
 }
@@ -179,12 +173,11 @@ const progressStep = 250
 
 // newRow makes the row of a group.
 func (g *strikeGroup) newRow(progress func(done int)) Row {
-	out := Row{Group: g.name}
+	out := Row{Group: g.Name, Tally: g.Tally}
 	knots := 0
 	for i, s := range g.strikes {
-		out.add(s)
 		knots += max(s.speed, 0)
-		if (i+1)%progressStep == 0 || i+1 == len(g.strikes) {
+		if (i+1)%progressStep == 0 || i+1 == g.Strikes {
 			progress(i + 1)
 		}
 	}

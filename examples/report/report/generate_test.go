@@ -2,10 +2,8 @@ package report_test
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
-	"reflect"
-	"strings"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +11,8 @@ import (
 	"github.com/pay-theory/streamer/backend/streamer"
 	"github.com/pay-theory/streamer/backend/streamertest"
 	"github.com/pay-theory/streamer/examples/report/report"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -27,52 +27,24 @@ func generate(t testing.TB, in report.Params, opts ...streamertest.Option) outco
 // by a Python program, testdata/figures.py.
 func TestFigures(t *testing.T) {
 	text, err := os.ReadFile("testdata/figures.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	var cases []struct {
 		Params json.RawMessage
 		Rows   []report.Row
 		Report report.Report
 	}
-	if err := json.Unmarshal(text, &cases); err != nil {
-		t.Fatal(err)
-	}
-	if len(cases) < 15 {
-		t.Fatalf("only %d cases", len(cases))
-	}
+	require.NoError(t, json.Unmarshal(text, &cases))
+	require.GreaterOrEqual(t, len(cases), 15)
 	for _, c := range cases {
 		t.Run(string(c.Params), func(t *testing.T) {
 			var in report.Params
-			if err := json.Unmarshal(c.Params, &in); err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, json.Unmarshal(c.Params, &in))
 			got := generate(t, in)
-			if got.Err != nil {
-				t.Fatal(got.Err)
-			}
-			if len(got.Chunks) != len(c.Rows) {
-				t.Fatalf("%d rows, want %d", len(got.Chunks), len(c.Rows))
-			}
-			for i, row := range got.Chunks {
-				if !reflect.DeepEqual(row, c.Rows[i]) {
-					t.Errorf("row %d is %s, want %s", i, asJSON(t, row), asJSON(t, c.Rows[i]))
-				}
-			}
-			if !reflect.DeepEqual(got.Result, c.Report) {
-				t.Errorf("report %s\nwant   %s", asJSON(t, got.Result), asJSON(t, c.Report))
-			}
+			require.NoError(t, got.Err)
+			require.Equal(t, c.Rows, append([]report.Row{}, got.Chunks...))
+			require.Equal(t, c.Report, got.Result)
 		})
 	}
-}
-
-func asJSON(t *testing.T, v any) string {
-	t.Helper()
-	out, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
 }
 
 // TestKnownFigures compares a few figures that can be checked with
@@ -81,15 +53,12 @@ func asJSON(t *testing.T, v any) string {
 func TestKnownFigures(t *testing.T) {
 	got := generate(t, report.Params{GroupBy: "operator"})
 	want := report.Tally{Strikes: 10_000, Damaging: 1061, Cost: 40_545_276, UnknownSpeed: 2836}
-	if got.Result.Total != want {
-		t.Errorf("total %+v", got.Result.Total)
-	}
-	if first := got.Chunks[0]; first.Group != "AMERICAN AIRLINES" || first.Strikes != 2171 {
-		t.Errorf("first row %+v", first)
-	}
-	if second := got.Chunks[1]; second.Group != "US AIRWAYS*" || second.Strikes != 1084 {
-		t.Errorf("second row %+v", second)
-	}
+	assert.Equal(t, want, got.Result.Total)
+	first, second := got.Chunks[0], got.Chunks[1]
+	assert.Equal(t, "AMERICAN AIRLINES", first.Group)
+	assert.Equal(t, 2171, first.Strikes)
+	assert.Equal(t, "US AIRWAYS*", second.Group)
+	assert.Equal(t, 1084, second.Strikes)
 }
 
 func drawParams(t *rapid.T) report.Params {
@@ -116,21 +85,13 @@ func TestResume(t *testing.T) {
 		if whole.Err != nil {
 			r.Skip(whole.Err)
 		}
-		if len(whole.Checkpoints) != len(whole.Chunks) {
-			r.Fatalf("%d checkpoints for %d rows", len(whole.Checkpoints), len(whole.Chunks))
-		}
+		require.Len(r, whole.Checkpoints, len(whole.Chunks))
 		for i, checkpoint := range whole.Checkpoints {
 			got := generate(t, in, streamertest.Resume(checkpoint))
-			if got.Err != nil {
-				r.Fatal(got.Err)
-			}
-			if len(got.Chunks) != len(whole.Chunks)-i-1 {
-				r.Fatalf("from checkpoint %d: %d rows of %d", i, len(got.Chunks), len(whole.Chunks))
-			}
-			chunks := append(whole.Chunks[:checkpoint.Chunks:checkpoint.Chunks], got.Chunks...)
-			if !reflect.DeepEqual(chunks, whole.Chunks) || !reflect.DeepEqual(got.Result, whole.Result) {
-				r.Fatalf("from checkpoint %d: the report differs", i)
-			}
+			require.NoError(r, got.Err)
+			require.Len(r, got.Chunks, len(whole.Chunks)-i-1, "from checkpoint %d", i)
+			require.Equal(r, whole.Chunks, slices.Concat(whole.Chunks[:checkpoint.Chunks], got.Chunks))
+			require.Equal(r, whole.Result, got.Result)
 		}
 	})
 }
@@ -142,9 +103,9 @@ func TestResumeOfOtherDataIsRefused(t *testing.T) {
 		"not a position",
 	} {
 		got := generate(t, report.Params{GroupBy: "state"}, streamertest.Resume(checkpoint))
-		if got.Err == nil || !got.Permanent || len(got.Chunks) > 0 {
-			t.Errorf("%v: %+v", checkpoint, got.Err)
-		}
+		require.Error(t, got.Err, checkpoint)
+		assert.True(t, got.Permanent, checkpoint)
+		assert.Empty(t, got.Chunks, checkpoint)
 	}
 }
 
@@ -152,14 +113,12 @@ func TestProgressRises(t *testing.T) {
 	got := generate(t, report.Params{GroupBy: "size"})
 	last := -1.0
 	for _, p := range got.Progress {
-		if p.Percent < last || p.Text == "" {
-			t.Fatalf("progress %v after %v", p, last)
-		}
+		require.GreaterOrEqual(t, p.Percent, last)
+		require.NotEmpty(t, p.Text)
 		last = p.Percent
 	}
-	if last != 100 || len(got.Progress) < 10_000/250 {
-		t.Fatalf("%d progress reports, the last at %v", len(got.Progress), last)
-	}
+	require.EqualValues(t, 100, last)
+	require.GreaterOrEqual(t, len(got.Progress), 10_000/250)
 }
 
 func TestCancel(t *testing.T) {
@@ -167,12 +126,9 @@ func TestCancel(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			got := generate(t, in, streamertest.CancelAfter(4))
-			if !errors.Is(got.Err, streamer.ErrCancelled) || len(got.Chunks) != 4 {
-				t.Fatalf("%d rows, %v", len(got.Chunks), got.Err)
-			}
-			if took, most := time.Since(start), 4*time.Duration(in.PaceMs)*time.Millisecond; took > most {
-				t.Fatalf("it continued for %v, expected at most %v", took, most)
-			}
+			require.ErrorIs(t, got.Err, streamer.ErrCancelled)
+			require.Len(t, got.Chunks, 4)
+			require.LessOrEqual(t, time.Since(start), 4*time.Duration(in.PaceMs)*time.Millisecond)
 		})
 	}
 }
@@ -181,9 +137,8 @@ func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		got := generate(t, report.Params{GroupBy: "phase", PaceMs: 300})
-		if got.Err != nil || time.Since(start) != 7*300*time.Millisecond {
-			t.Fatalf("%v, %v", time.Since(start), got.Err)
-		}
+		require.NoError(t, got.Err)
+		require.Equal(t, 7*300*time.Millisecond, time.Since(start))
 	})
 }
 
@@ -199,11 +154,9 @@ func TestParamsAreRefused(t *testing.T) {
 		`{"groupBy":"state","paceMs":10001}`:                "/paceMs: must be at least 0 and at most 10000",
 		`{"groupBy":"state","states":["Texas","Atlantis"]}`: "/states/1: no strikes are recorded for this state",
 	} {
-		err := submit(t, json.RawMessage(payload))
 		var e *streamer.Error
-		if !errors.As(err, &e) || e.Field+": "+e.Message != want {
-			t.Errorf("%s: %v", payload, err)
-		}
+		require.ErrorAs(t, submit(t, json.RawMessage(payload)), &e, payload)
+		assert.Equal(t, want, e.Field+": "+e.Message, payload)
 	}
 }
 
@@ -213,35 +166,22 @@ func submit(t *testing.T, payload json.RawMessage) error {
 	r := streamer.NewRouter(nil)
 	report.Register(r)
 	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	action := registry.Actions[report.Name]
-	in, err := action.Decode(payload)
+	require.NoError(t, err)
+	in, err := registry.Actions[report.Name].Decode(payload)
 	if err != nil {
 		return err
 	}
-	params, ok := in.(report.Params)
-	if !ok {
-		t.Fatalf("a %T", in)
-	}
-	return generate(t, params).Err
+	return generate(t, in.(report.Params)).Err
 }
 
 func TestExpect(t *testing.T) {
 	r := streamer.NewRouter(nil)
 	report.Register(r)
 	registry, err := r.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	expect := registry.Actions[report.Name].Expect
-	if d := expect(report.Params{GroupBy: "state"}); d != 0 {
-		t.Errorf("without pauses: %v", d)
-	}
-	if d := expect(report.Params{GroupBy: "state", PaceMs: 500}); d != 29*500*time.Millisecond {
-		t.Errorf("with pauses: %v", d)
-	}
+	assert.Zero(t, expect(report.Params{GroupBy: "state"}))
+	assert.Equal(t, 29*500*time.Millisecond, expect(report.Params{GroupBy: "state", PaceMs: 500}))
 }
 
 func TestSchema(t *testing.T) {
@@ -249,8 +189,6 @@ func TestSchema(t *testing.T) {
 	report.Register(r)
 	info := r.Actions()[0]
 	for _, want := range []string{`"title":"Params"`, `"minimum":1990`, `"enum":["state",`, `"description":"What the rows are about."`} {
-		if !strings.Contains(string(info.Input), want) {
-			t.Errorf("%s is not in the input's schema: %s", want, info.Input)
-		}
+		assert.Contains(t, string(info.Input), want)
 	}
 }

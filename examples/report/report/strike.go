@@ -5,9 +5,7 @@ import (
 	"compress/gzip"
 	_ "embed"
 	"encoding/csv"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -43,40 +41,21 @@ var strikes = sync.OnceValues(func() ([]strike, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the embedded strikes: %w", err)
 	}
-	out, err := readStrikes(z)
+	lines, err := csv.NewReader(z).ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("the embedded strikes: %w", err)
 	}
+	if len(lines) == 0 || !slices.Equal(lines[0], columns) {
+		return nil, fmt.Errorf("the embedded strikes do not have the columns %q", columns)
+	}
+	out := make([]strike, len(lines)-1)
+	for i, line := range lines[1:] {
+		if out[i], err = parseStrike(line); err != nil {
+			return nil, fmt.Errorf("the embedded strikes: record %d: %w", i+1, err)
+		}
+	}
 	return out, nil
 })
-
-func readStrikes(r io.Reader) ([]strike, error) {
-	c := csv.NewReader(r)
-	c.ReuseRecord = true
-	head, err := c.Read()
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(head, columns) {
-		return nil, fmt.Errorf("unexpected columns %q", head)
-	}
-	out := make([]strike, 0, 10_000)
-	for {
-		line, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		s, err := parseStrike(line)
-		if err != nil {
-			row, _ := c.FieldPos(0)
-			return nil, fmt.Errorf("line %d: %w", row, err)
-		}
-		out = append(out, s)
-	}
-}
 
 func parseStrike(line []string) (strike, error) {
 	s := strike{

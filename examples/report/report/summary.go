@@ -45,30 +45,19 @@ func summarize(selected []*strike, groups int) Report {
 	return out
 }
 
-func tally(g strikeGroup) Named {
-	out := Named{Name: g.name}
-	for _, s := range g.strikes {
-		out.add(s)
-	}
-	return out
-}
-
 // topSpecies relies on the order of groupStrikes: the largest group is first.
 func topSpecies(selected []*strike) []Named {
 	out := []Named{}
 	for _, g := range groupStrikes(selected, "species") {
-		if len(out) == maxNamed {
-			break
-		}
-		out = append(out, tally(g))
+		out = append(out, g.Named)
 	}
-	return out
+	return out[:min(len(out), maxNamed)]
 }
 
 func phases(selected []*strike) []Phase {
 	out := []Phase{}
 	for _, g := range groupStrikes(selected, "phase") {
-		p := Phase{Named: tally(g), Damage: map[string]int{}}
+		p := Phase{Named: g.Named, Damage: map[string]int{}}
 		for _, s := range g.strikes {
 			p.Damage[s.damage]++
 		}
@@ -83,7 +72,7 @@ func phases(selected []*strike) []Phase {
 func operators(selected []*strike) []Operator {
 	out := []Operator{}
 	for _, g := range groupStrikes(selected, "operator") {
-		o := Operator{Named: tally(g)}
+		o := Operator{Named: g.Named}
 		for _, s := range g.strikes {
 			o.Months[s.date.Month()-1] += s.cost
 		}

@@ -1,6 +1,7 @@
 package golang
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -11,19 +12,18 @@ import (
 func appendMessage(f *file, name string, d *model.Direction) error {
 	f.line("\n// Append appends the message as JSON. Raw fields are copied byte for byte.")
 	f.line("func (m *%s) Append(b []byte) []byte {\n\tw := writer{b: append(b, '{')}", name)
-	for i := range d.Fields {
-		field := &d.Fields[i]
+	for _, field := range d.Fields {
 		var must, zero []string
-		for k := range d.Messages {
-			if own := d.Messages[k].Field(field.Name); own != nil && own.Required {
-				is := "m.Type == Type" + exported(d.Messages[k].Type)
+		for _, message := range d.Messages {
+			if own := message.Field(field.Name); own != nil && own.Required {
+				is := "m.Type == Type" + exported(message.Type)
 				must = append(must, is)
-				if holdsZero(&own.Value) {
+				if holdsZero(own.Value) {
 					zero = append(zero, is)
 				}
 			}
 		}
-		if err := appendField(f, "m", field, absentMeans(d.Messages, field.Name), strings.Join(must, " || "), strings.Join(zero, " || ")); err != nil {
+		if err := appendField(f, "m", field, absentMeans(field, d.Messages), strings.Join(must, " || "), strings.Join(zero, " || ")); err != nil {
 			return err
 		}
 	}
@@ -32,15 +32,14 @@ func appendMessage(f *file, name string, d *model.Direction) error {
 }
 
 // appendRecord writes the encoder of a record.
-func appendRecord(f *file, name string, r *model.Record) error {
+func appendRecord(f *file, name string, r model.Record) error {
 	f.line("\nfunc (r *%s) append(b []byte) []byte {\n\tw := writer{b: append(b, '{')}", name)
-	for i := range r.Fields {
-		field := &r.Fields[i]
+	for _, field := range r.Fields {
 		zero := ""
-		if field.Required && holdsZero(&field.Value) {
+		if field.Required && holdsZero(field.Value) {
 			zero = "true"
 		}
-		if err := appendField(f, "r", field, absentMeansIn(field), "true", zero); err != nil {
+		if err := appendField(f, "r", field, absentMeans(field, nil), "true", zero); err != nil {
 			return err
 		}
 	}
@@ -49,14 +48,15 @@ func appendRecord(f *file, name string, r *model.Record) error {
 }
 
 // appendField writes the encoding of a field. must is the condition under which
-// it is required, zero the one under which it is written even if it is zero.
-func appendField(f *file, receiver string, field *model.Field, pointer bool, must, zero string) error {
-	v, from := &field.Value, receiver+"."+exported(field.Name)
+// it is required, zero the one under which it is written even if it is zero;
+// empty: never.
+func appendField(f *file, receiver string, field model.Field, pointer bool, must, zero string) error {
+	v, from := field.Value, receiver+"."+exported(field.Name)
 	switch v.Kind {
 	case model.Text, model.Word:
-		f.written("stringField", field.Name, from, zero)
+		f.line("\tw.stringField(%q, %s, %s)", field.Name, from, cmp.Or(zero, "false"))
 	case model.Raw, model.RawObject:
-		f.written("rawField", field.Name, from, "")
+		f.line("\tw.rawField(%q, %s)", field.Name, from)
 	case model.Integer:
 		value := pointed(from, pointer)
 		if wholeType(v) != "int64" {
@@ -66,8 +66,7 @@ func appendField(f *file, receiver string, field *model.Field, pointer bool, mus
 			f.line("\tif %s != nil {\n\t\tw.integerField(%q, %s, true)\n\t}", from, field.Name, value)
 			return nil
 		}
-		from = value
-		f.written("integerField", field.Name, from, zero)
+		f.line("\tw.integerField(%q, %s, %s)", field.Name, value, cmp.Or(zero, "false"))
 	case model.Number:
 		if !pointer {
 			return fmt.Errorf("%s: a number that is always there has no writer", field.Name)
@@ -95,17 +94,4 @@ func appendField(f *file, receiver string, field *model.Field, pointer bool, mus
 		return fmt.Errorf("%s: kind %d has no writer", field.Name, v.Kind)
 	}
 	return nil
-}
-
-// written writes a call of a writer's method that omits a zero value unless the
-// condition zero holds.
-func (f *file) written(method, name, from, zero string) {
-	switch {
-	case method == "rawField":
-		f.line("\tw.rawField(%q, %s)", name, from)
-	case zero == "":
-		f.line("\tw.%s(%q, %s, false)", method, name, from)
-	default:
-		f.line("\tw.%s(%q, %s, %s)", method, name, from, zero)
-	}
 }

@@ -15,21 +15,20 @@ func clientMessage(f *file, m *model.Model) error {
 		return fmt.Errorf("the %d fields of a client's messages do not fit into 32 bits", len(d.Fields))
 	}
 	f.line("import \"encoding/json\"")
-	if err := structure(f, "ClientMessage", d); err != nil {
+	if err := structure(f, "ClientMessage", d.Doc, d.Fields, d.Messages); err != nil {
 		return err
 	}
 	bits(f, "client", "uint32", d)
 	clientTables(f, d)
 	f.line("\n// field reads and checks the value of one field. A refused value stays empty.")
 	f.line("func (m *ClientMessage) field(s *scanner, bit uint32) (err *Error) {\n\tswitch bit {")
-	for i := range d.Fields {
-		field := &d.Fields[i]
-		read, err := strict(field, absentMeans(d.Messages, field.Name))
+	for _, field := range d.Fields {
+		read, err := strict(field, absentMeans(field, d.Messages))
 		if err != nil {
 			return fmt.Errorf("%s: %w", field.Name, err)
 		}
 		f.line("\tcase %s:\n\t\tm.%s, err = %s", bit("client", field.Name), exported(field.Name), read)
-		if v := &field.Value; v.Pattern != "" {
+		if v := field.Value; v.Pattern != "" {
 			if v.Name == "" || v.Rule == "" {
 				return fmt.Errorf("%s: a pattern needs a definition of its own and an x-rule", field.Name)
 			}
@@ -44,28 +43,27 @@ func clientMessage(f *file, m *model.Model) error {
 // clientTables writes the names of the fields, and which message has which.
 func clientTables(f *file, d *model.Direction) {
 	f.line("\n// clientNames are the names of the fields, in the order of their bits.\nvar clientNames = [...]string{")
-	for i := range d.Fields {
-		f.line("\t%q,", d.Fields[i].Name)
+	for _, field := range d.Fields {
+		f.line("\t%q,", field.Name)
 	}
 	f.line("}\n\n// clientBit returns the bit of a field; 0: there is no such field.\nfunc clientBit(key []byte) uint32 {\n\tswitch string(key) {")
-	for i := range d.Fields {
-		f.line("\tcase %q:\n\t\treturn %s", d.Fields[i].Name, bit("client", d.Fields[i].Name))
+	for _, field := range d.Fields {
+		f.line("\tcase %q:\n\t\treturn %s", field.Name, bit("client", field.Name))
 	}
 	f.line("\t}\n\treturn 0\n}")
 	f.line("\n// clientForm returns which fields a type of message must and may have.")
 	f.line("func clientForm(kind string) (must, may uint32, known bool) {\n\tswitch kind {")
-	for i := range d.Messages {
-		m := &d.Messages[i]
+	for _, m := range d.Messages {
 		f.line("\tcase Type%s:\n\t\treturn %s,\n\t\t\t%s, true", exported(m.Type),
-			bitsOf("client", m.Fields, func(f *model.Field) bool { return f.Required }),
-			bitsOf("client", m.Fields, func(f *model.Field) bool { return !f.Required }))
+			bitsOf("client", m.Fields, func(f model.Field) bool { return f.Required }),
+			bitsOf("client", m.Fields, func(f model.Field) bool { return !f.Required }))
 	}
 	f.line("\t}\n\treturn 0, 0, false\n}")
 }
 
 // strict returns the expression that reads and checks a field's value.
-func strict(f *model.Field, pointer bool) (string, error) {
-	v := &f.Value
+func strict(f model.Field, pointer bool) (string, error) {
+	v := f.Value
 	wrap := func(read string) string {
 		if pointer {
 			return "pointer(" + read + ")"

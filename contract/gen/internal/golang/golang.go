@@ -16,25 +16,24 @@ import (
 // Wire returns the generated files of package wire by name.
 func Wire(m *model.Model) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for name, write := range map[string]func(*file, *model.Model) error{
-		"codes_gen.go":          codesOfWire,
-		"protocol_gen.go":       protocol,
-		"client_message_gen.go": clientMessage,
-		"server_message_gen.go": serverMessage,
-		"server_record_gen.go":  serverRecords,
+	for _, part := range []struct {
+		name, source string
+		write        func(*file, *model.Model) error
+	}{
+		{"codes_gen.go", "codes.json", codesOfWire},
+		{"protocol_gen.go", "schema.json", protocol},
+		{"client_message_gen.go", "schema.json", clientMessage},
+		{"server_message_gen.go", "schema.json", serverMessage},
+		{"server_record_gen.go", "schema.json", serverRecords},
 	} {
-		f := newFile("wire", "schema.json")
-		if name == "codes_gen.go" {
-			f = newFile("wire", "codes.json")
+		f := newFile("wire", part.source)
+		err := part.write(f, m)
+		if err == nil {
+			files[part.name], err = f.source()
 		}
-		if err := write(f, m); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		text, err := f.source()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", part.name, err)
 		}
-		files[name] = text
 	}
 	return files, nil
 }
@@ -124,8 +123,8 @@ var unsigned = []string{"position", "seq", "rev"}
 
 // goType returns the Go type of a field. absent reports that a message may
 // omit the field while its zero value has another meaning.
-func goType(f *model.Field, absent bool) (string, error) {
-	v := &f.Value
+func goType(f model.Field, absent bool) (string, error) {
+	v := f.Value
 	switch v.Kind {
 	case model.Text, model.Word:
 		return "string", nil
@@ -157,7 +156,7 @@ func pointed(name string, pointer bool) string {
 }
 
 // wholeType is the Go type of an integer.
-func wholeType(v *model.Value) string {
+func wholeType(v model.Value) string {
 	switch {
 	case slices.Contains(unsigned, v.Name):
 		return "uint64"
@@ -169,7 +168,7 @@ func wholeType(v *model.Value) string {
 
 // holdsZero reports whether a field may hold its zero value, which Go uses for an
 // absent field.
-func holdsZero(v *model.Value) bool {
+func holdsZero(v model.Value) bool {
 	switch v.Kind {
 	case model.Text:
 		return v.MinLength == 0 && v.Pattern == ""
@@ -180,18 +179,14 @@ func holdsZero(v *model.Value) bool {
 	}
 }
 
-// absentMeans reports whether some message may omit a field while its zero value
-// has another meaning.
-func absentMeans(messages []model.Message, name string) bool {
-	for i := range messages {
-		f := messages[i].Field(name)
-		if f != nil && absentMeansIn(f) {
-			return true
-		}
+// absentMeans reports whether a record, or one of several messages, may omit a field
+// while its zero value has another meaning.
+func absentMeans(field model.Field, messages []model.Message) bool {
+	omits := func(f *model.Field) bool {
+		return f != nil && !f.Required && f.Default == "" && f.Value.Kind != model.Text && holdsZero(f.Value)
 	}
-	return false
-}
-
-func absentMeansIn(f *model.Field) bool {
-	return !f.Required && f.Default == "" && f.Value.Kind != model.Text && holdsZero(&f.Value)
+	if len(messages) == 0 {
+		return omits(&field)
+	}
+	return slices.ContainsFunc(messages, func(m model.Message) bool { return omits(m.Field(field.Name)) })
 }

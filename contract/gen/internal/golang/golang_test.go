@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/contract/gen/internal/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // one returns a contract with one message in each direction, modified by change.
@@ -83,7 +85,7 @@ func TestFieldsBecomeGo(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			files := written(t, one(func(m *model.Model) {
+			files, err := Wire(one(func(m *model.Model) {
 				ds := []*model.Direction{&m.Client, &m.Server}
 				if tc.server == nil {
 					ds = ds[:1]
@@ -95,29 +97,19 @@ func TestFieldsBecomeGo(t *testing.T) {
 					d.Messages[0].Fields = d.Fields
 				}
 			}))
-			requireCode(t, files["client_message_gen.go"], tc.client)
-			requireCode(t, files["server_message_gen.go"], tc.server)
+			require.NoError(t, err)
+			containsCode(t, files["client_message_gen.go"], tc.client)
+			containsCode(t, files["server_message_gen.go"], tc.server)
 		})
 	}
 }
 
-func written(t *testing.T, m *model.Model) map[string][]byte {
-	t.Helper()
-	files, err := Wire(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-// requireCode checks that the text contains pieces of code, ignoring white space.
-func requireCode(t *testing.T, text []byte, pieces []string) {
+// containsCode checks that the text contains pieces of code, ignoring white space.
+func containsCode(t *testing.T, text []byte, pieces []string) {
 	t.Helper()
 	plain := strings.Join(strings.Fields(string(text)), " ")
 	for _, p := range pieces {
-		if !strings.Contains(plain, strings.TrimSpace(p)) {
-			t.Errorf("%q is not in\n%s", p, text)
-		}
+		assert.Contains(t, plain, strings.TrimSpace(p))
 	}
 }
 
@@ -144,9 +136,7 @@ func TestWhatCannotBeKeptIsRefused(t *testing.T) {
 					}
 				}
 			}))
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Fatalf("%q is expected, and this came: %v", tc.want, err)
-			}
+			require.ErrorContains(t, err, tc.want)
 		})
 	}
 	_, err := Wire(one(func(m *model.Model) {
@@ -154,22 +144,16 @@ func TestWhatCannotBeKeptIsRefused(t *testing.T) {
 			m.Client.Fields = append(m.Client.Fields, m.Client.Fields[1])
 		}
 	}))
-	if err == nil || !strings.Contains(err.Error(), "do not fit") {
-		t.Error(err)
-	}
+	assert.ErrorContains(t, err, "do not fit")
 }
 
 func TestNames(t *testing.T) {
 	for from, want := range map[string]string{
 		"id": "ID", "ok": "OK", "lastSeq": "LastSeq", "token_expired": "TokenExpired", "expired_id": "ExpiredID", "timeoutMs": "TimeoutMs",
 	} {
-		if got := exported(from); got != want {
-			t.Errorf("%s becomes %s, not %s", from, got, want)
-		}
+		assert.Equal(t, want, exported(from))
 	}
 	for from, want := range map[string]string{"summary": "Summaries", "call": "Calls", "progressState": "Progresses"} {
-		if got := plural(from); got != want {
-			t.Errorf("several of %s are %s, not %s", from, got, want)
-		}
+		assert.Equal(t, want, plural(from))
 	}
 }

@@ -20,8 +20,8 @@ func protocol(f *file, m *model.Model) error {
 	}
 	f.line(")\n\n// Types of messages.\nconst (")
 	for _, d := range []*model.Direction{&m.Client, &m.Server} {
-		for i := range d.Messages {
-			f.line("\tType%s = %q", exported(d.Messages[i].Type), d.Messages[i].Type)
+		for _, message := range d.Messages {
+			f.line("\tType%s = %q", exported(message.Type), message.Type)
 		}
 		f.line("")
 	}
@@ -52,12 +52,12 @@ func protocol(f *file, m *model.Model) error {
 // bits writes a bit for each field of a direction's messages.
 func bits(f *file, side, width string, d *model.Direction) {
 	f.line("\n// The fields of a %s's messages, one bit each.\nconst (", side)
-	for i := range d.Fields {
+	for i, field := range d.Fields {
 		kind := ""
 		if i == 0 {
 			kind = " " + width + " = 1 << iota"
 		}
-		f.line("\t%s%s", bit(side, d.Fields[i].Name), kind)
+		f.line("\t%s%s", bit(side, field.Name), kind)
 	}
 	f.line(")")
 }
@@ -65,11 +65,11 @@ func bits(f *file, side, width string, d *model.Direction) {
 func bit(side, name string) string { return side + "Has" + exported(name) }
 
 // bitsOf joins the bits of those fields that are picked.
-func bitsOf(side string, fields []model.Field, pick func(*model.Field) bool) string {
+func bitsOf(side string, fields []model.Field, pick func(model.Field) bool) string {
 	var names []string
-	for i := range fields {
-		if pick(&fields[i]) {
-			names = append(names, bit(side, fields[i].Name))
+	for _, field := range fields {
+		if pick(field) {
+			names = append(names, bit(side, field.Name))
 		}
 	}
 	if len(names) == 0 {
@@ -78,14 +78,13 @@ func bitsOf(side string, fields []model.Field, pick func(*model.Field) bool) str
 	return strings.Join(names, " | ")
 }
 
-// structure writes the struct that holds any message of a direction.
-func structure(f *file, name string, d *model.Direction) error {
+// structure writes a struct: a record, or one that holds any of several messages.
+func structure(f *file, name, doc string, fields []model.Field, messages []model.Message) error {
 	f.line("")
-	f.comment(name + " is " + strings.ToLower(d.Doc[:1]) + d.Doc[1:])
+	f.comment(name + " is " + strings.ToLower(doc[:1]) + doc[1:])
 	f.line("type %s struct {", name)
-	for i := range d.Fields {
-		field := &d.Fields[i]
-		kind, err := goType(field, absentMeans(d.Messages, field.Name))
+	for _, field := range fields {
+		kind, err := goType(field, absentMeans(field, messages))
 		if err != nil {
 			return err
 		}
@@ -93,34 +92,14 @@ func structure(f *file, name string, d *model.Direction) error {
 			f.line("\tType string `json:\"type\"`")
 			continue
 		}
-		doc := sentence(exported(field.Name), field.Doc)
-		if len(field.In) < len(d.Messages) {
-			doc += " In " + strings.Join(field.In, ", ") + "."
+		about, tag := sentence(exported(field.Name), field.Doc), field.Name
+		if len(field.In) < len(messages) {
+			about += " In " + strings.Join(field.In, ", ") + "."
 		}
-		f.comment(doc)
-		f.line("\t%s %s `json:\"%s,omitempty\"`", exported(field.Name), kind, field.Name)
-	}
-	f.line("}")
-	return nil
-}
-
-// recordStructure writes the struct of a record.
-func recordStructure(f *file, r *model.Record) error {
-	name := recordName(r.Name)
-	f.line("")
-	f.comment(name + " is " + strings.ToLower(r.Doc[:1]) + r.Doc[1:])
-	f.line("type %s struct {", name)
-	for i := range r.Fields {
-		field := &r.Fields[i]
-		kind, err := goType(field, absentMeansIn(field))
-		if err != nil {
-			return err
-		}
-		tag := field.Name
-		if !field.Required {
+		if len(messages) > 0 || !field.Required {
 			tag += ",omitempty"
 		}
-		f.comment(sentence(exported(field.Name), field.Doc))
+		f.comment(about)
 		f.line("\t%s %s `json:\"%s\"`", exported(field.Name), kind, tag)
 	}
 	f.line("}")

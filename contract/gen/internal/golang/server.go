@@ -15,7 +15,7 @@ func serverMessage(f *file, m *model.Model) error {
 		return fmt.Errorf("the %d fields of a server's messages do not fit into 64 bits", len(d.Fields))
 	}
 	f.line("import \"encoding/json\"")
-	if err := structure(f, "ServerMessage", d); err != nil {
+	if err := structure(f, "ServerMessage", d.Doc, d.Fields, d.Messages); err != nil {
 		return err
 	}
 	bits(f, "server", "uint64", d)
@@ -23,10 +23,9 @@ func serverMessage(f *file, m *model.Model) error {
 	f.line("")
 	f.comment("field reads the value of one field, and returns its bit: 0 when no message has the field. inside reports that the message is inside another one.")
 	f.line("func (m *ServerMessage) field(s *scanner, key []byte, inside bool) (bit uint64, err *Error) {\n\tswitch string(key) {")
-	for i := range d.Fields {
-		field := &d.Fields[i]
+	for _, field := range d.Fields {
 		f.line("\tcase %q:\n\t\tbit = %s", field.Name, bit("server", field.Name))
-		if err := lenient(f, "m", field, absentMeans(d.Messages, field.Name)); err != nil {
+		if err := lenient(f, "m", field, absentMeans(field, d.Messages)); err != nil {
 			return err
 		}
 	}
@@ -37,17 +36,16 @@ func serverMessage(f *file, m *model.Model) error {
 // serverRecords writes the records in a server's messages: their
 // types, decoders and encoders.
 func serverRecords(f *file, m *model.Model) error {
-	for i := range m.Records {
-		r := &m.Records[i]
-		if err := recordStructure(f, r); err != nil {
+	for _, r := range m.Records {
+		if err := structure(f, recordName(r.Name), r.Doc, r.Fields, nil); err != nil {
 			return err
 		}
 		if err := record(f, r); err != nil {
 			return err
 		}
 	}
-	for i := range m.Server.Fields {
-		if v := &m.Server.Fields[i].Value; v.Kind == model.Array && v.Record != "" {
+	for _, field := range m.Server.Fields {
+		if v := field.Value; v.Kind == model.Array && v.Record != "" {
 			f.line(decodeRecords, recordName(v.Record), plural(v.Record))
 		}
 	}
@@ -59,9 +57,8 @@ func serverForms(f *file, d *model.Direction) {
 	f.line("")
 	f.comment("serverForm returns which fields a type of message has. An unknown type may have any field.")
 	f.line("func serverForm(kind string) uint64 {\n\tswitch kind {")
-	for i := range d.Messages {
-		m := &d.Messages[i]
-		f.line("\tcase Type%s:\n\t\treturn %s", exported(m.Type), bitsOf("server", m.Fields, func(*model.Field) bool { return true }))
+	for _, m := range d.Messages {
+		f.line("\tcase Type%s:\n\t\treturn %s", exported(m.Type), bitsOf("server", m.Fields, func(model.Field) bool { return true }))
 	}
 	f.line("\t}\n\treturn 1<<64 - 1\n}")
 }
@@ -111,14 +108,13 @@ func plural(name string) string {
 }
 
 // record writes a record's decoder and encoder.
-func record(f *file, r *model.Record) error {
+func record(f *file, r model.Record) error {
 	name := recordName(r.Name)
 	f.line(decodeRecord, name)
 	f.line("\n// field reads the value of one field.\nfunc (r *%s) field(s *scanner, key []byte) (err *Error) {\n\tswitch string(key) {", name)
-	for i := range r.Fields {
-		field := &r.Fields[i]
+	for _, field := range r.Fields {
 		f.line("\tcase %q:", field.Name)
-		if err := lenient(f, "r", field, absentMeansIn(field)); err != nil {
+		if err := lenient(f, "r", field, absentMeans(field, nil)); err != nil {
 			return err
 		}
 	}
@@ -127,8 +123,8 @@ func record(f *file, r *model.Record) error {
 }
 
 // lenient writes the decoder of a field: it checks the type, not the bounds.
-func lenient(f *file, receiver string, field *model.Field, pointer bool) error {
-	v, into := &field.Value, receiver+"."+exported(field.Name)
+func lenient(f *file, receiver string, field model.Field, pointer bool) error {
+	v, into := field.Value, receiver+"."+exported(field.Name)
 	wrap := func(read string, pointer bool) {
 		if pointer {
 			read = "pointer(" + read + ")"

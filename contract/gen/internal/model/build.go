@@ -52,13 +52,13 @@ func (b *builder) build() (err error) {
 	if b.model.Server.Events, err = b.variants("event"); err != nil {
 		return err
 	}
-	for i := range b.model.Client.Messages {
-		if m := &b.model.Client.Messages[i]; !m.Closed {
+	for _, m := range b.model.Client.Messages {
+		if !m.Closed {
 			return fmt.Errorf("%s: servers refuse unknown fields, so additionalProperties is false", m.Type)
 		}
 	}
-	for i := range b.model.Server.Messages {
-		if m := &b.model.Server.Messages[i]; m.Closed {
+	for _, m := range b.model.Server.Messages {
+		if m.Closed {
 			return fmt.Errorf("%s: clients ignore unknown fields, so additionalProperties is true", m.Type)
 		}
 	}
@@ -97,9 +97,8 @@ func (b *builder) variants(def string) ([]Message, error) {
 		return nil, fmt.Errorf("%s: a choice of messages is expected", def)
 	}
 	out := make([]Message, 0, len(s.OneOf))
-	for i := range s.OneOf {
-		choice := &s.OneOf[i]
-		m, err := b.message(choice)
+	for _, choice := range s.OneOf {
+		m, err := b.message(choice.Ref, choice.Required)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", def, err)
 		}
@@ -110,13 +109,13 @@ func (b *builder) variants(def string) ([]Message, error) {
 
 // message reads the message that a choice refers to; the choice may require
 // more of its fields.
-func (b *builder) message(choice *schema.Schema) (Message, error) {
-	name, s, err := b.refer(choice.Ref)
+func (b *builder) message(ref string, required []string) (Message, error) {
+	name, s, err := b.refer(ref)
 	if err != nil {
 		return Message{}, err
 	}
 	m := Message{Type: name, Doc: s.Description, Closed: s.AdditionalProperties != nil && !*s.AdditionalProperties}
-	if m.Fields, err = b.fields(s, choice.Required); err != nil {
+	if m.Fields, err = b.fields(s, required); err != nil {
 		return m, fmt.Errorf("%s: %w", name, err)
 	}
 	kind := s.Properties.Get("type")
@@ -138,18 +137,19 @@ func (b *builder) fields(s *schema.Schema, required []string) ([]Field, error) {
 		}
 	}
 	out := make([]Field, 0, len(s.Properties))
-	for i := range s.Properties {
-		p := &s.Properties[i]
-		f := Field{Name: p.Name, Required: slices.Contains(required, p.Name)}
-		resolved, def, err := b.resolve(&p.Schema)
+	for _, p := range s.Properties {
+		resolved, def, err := b.resolve(p.Schema)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		f.Doc, f.Default = resolved.Description, string(resolved.Default)
-		if f.Value, err = b.value(resolved, def); err != nil {
+		value, err := b.value(resolved, def)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		out = append(out, f)
+		out = append(out, Field{
+			Name: p.Name, Doc: resolved.Description, Required: slices.Contains(required, p.Name),
+			Default: string(resolved.Default), Value: value,
+		})
 	}
 	return out, nil
 }
@@ -166,9 +166,8 @@ func (b *builder) refer(ref string) (string, *schema.Schema, error) {
 
 // resolve returns a schema merged with the one that it refers to; its own keywords
 // take precedence. name is the definition it began with.
-func (b *builder) resolve(s *schema.Schema) (out *schema.Schema, name string, err error) {
-	own := *s
-	for ref, hops := s.Ref, 0; ref != ""; hops++ {
+func (b *builder) resolve(own schema.Schema) (out *schema.Schema, name string, err error) {
+	for ref, hops := own.Ref, 0; ref != ""; hops++ {
 		if hops == len(b.defs) {
 			return nil, "", fmt.Errorf("%s refers to itself", ref)
 		}

@@ -2,18 +2,18 @@ package model
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func contract(t *testing.T) (schema, codes string) {
 	t.Helper()
 	read := func(name string) string {
 		text, err := os.ReadFile("../../../" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		return string(text)
 	}
 	return read("schema.json"), read("codes.json")
@@ -22,61 +22,44 @@ func contract(t *testing.T) (schema, codes string) {
 func TestBuild(t *testing.T) {
 	schema, codes := contract(t)
 	m, err := Build([]byte(schema), []byte(codes))
-	if err != nil {
-		t.Fatal(err)
-	}
-	types := func(list []Message) (out []string) {
-		for i := range list {
-			out = append(out, list[i].Type)
+	require.NoError(t, err)
+	types := func(list []Message) string {
+		var out []string
+		for _, message := range list {
+			out = append(out, message.Type)
 		}
-		return out
+		return strings.Join(out, " ")
 	}
-	if got := strings.Join(types(m.Client.Messages), " "); got != "request cancel subscribe unsubscribe list seal auth ping" {
-		t.Error(got)
-	}
-	if got := strings.Join(types(m.Server.Events), " "); got != "ack chunk attempt result error" {
-		t.Error(got)
-	}
-	if m.Client.MaxBytes != 32<<10 || m.Client.MaxBatch != 64 || m.Server.MaxBytes != 128<<10 || m.Server.MaxBatch != 0 || m.Client.MaxDepth != 64 {
-		t.Errorf("%+v", m.Client)
-	}
+	assert.Equal(t, "request cancel subscribe unsubscribe list seal auth ping", types(m.Client.Messages))
+	assert.Equal(t, "ack chunk attempt result error", types(m.Server.Events))
+	assert.Equal(t, []int{32 << 10, 64, 64}, []int{m.Client.MaxBytes, m.Client.MaxBatch, m.Client.MaxDepth})
+	assert.Equal(t, []int{128 << 10, 0}, []int{m.Server.MaxBytes, m.Server.MaxBatch})
 	// Additional requirements of the choice apply only to it.
 	ack, event := m.Server.Messages[0], m.Server.Events[0]
-	if !ack.Field("id").Required || event.Field("id").Required {
-		t.Error("an ack has an id, but for one inside a snapshot")
-	}
+	assert.True(t, ack.Field("id").Required)
+	assert.False(t, event.Field("id").Required, "inside a snapshot")
 	// A reference with other keywords has both.
 	action := m.Client.Messages[0].Field("action").Value
-	if action.Name != "action" || action.MaxBytes != 128 || action.Limit != "name" || action.Pattern == "" || action.Rule == "" {
-		t.Errorf("%+v", action)
-	}
-	i := slices.IndexFunc(m.Limits, func(l Limit) bool { return l.Name == "list" })
-	if i < 0 || m.Limits[i].Value != 100 || m.Limits[i].Default != 50 {
-		t.Errorf("%+v", m.Limits)
-	}
-	if len(m.Codes) == 0 || len(m.Closes) == 0 || len(m.Records) != 2 {
-		t.Errorf("%d codes, %d close codes, %d records", len(m.Codes), len(m.Closes), len(m.Records))
-	}
+	assert.Equal(t, []any{"action", 128, "name"}, []any{action.Name, action.MaxBytes, action.Limit})
+	assert.NotEmpty(t, action.Pattern)
+	assert.NotEmpty(t, action.Rule)
+	assert.Contains(t, m.Limits, Limit{Name: "list", Value: 100, Default: 50})
+	assert.NotEmpty(t, m.Codes)
+	assert.NotEmpty(t, m.Closes)
+	assert.Len(t, m.Records, 2)
 }
 
 // The order of the union's fields agrees with every message.
 func TestOrder(t *testing.T) {
 	schema, codes := contract(t)
 	m, err := Build([]byte(schema), []byte(codes))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	for _, d := range []*Direction{&m.Client, &m.Server} {
-		at := map[string]int{}
-		for i := range d.Fields {
-			at[d.Fields[i].Name] = i
-		}
-		for i := range d.Messages {
-			own := d.Messages[i].Fields
+		for _, message := range d.Messages {
+			own := message.Fields
 			for k := 1; k < len(own); k++ {
-				if at[own[k-1].Name] >= at[own[k].Name] {
-					t.Errorf("%s: %s stands behind %s", d.Messages[i].Type, own[k-1].Name, own[k].Name)
-				}
+				before, after := indexOf(d.Fields, own[k-1].Name), indexOf(d.Fields, own[k].Name)
+				assert.Less(t, before, after, "%s: %s stands behind %s", message.Type, own[k-1].Name, own[k].Name)
 			}
 		}
 	}
@@ -108,18 +91,13 @@ func TestBuildRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			changed := strings.Replace(schema, tc.from, tc.to, 1)
-			if changed == schema {
-				t.Fatal("the schema has changed: there is nothing to break here any more")
-			}
+			require.NotEqual(t, schema, changed, "the schema has changed: there is nothing to break here any more")
 			_, err := Build([]byte(changed), []byte(codes))
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Fatalf("%q is expected, and this came: %v", tc.want, err)
-			}
+			require.ErrorContains(t, err, tc.want)
 		})
 	}
-	if _, err := Build([]byte(schema), []byte(strings.Replace(codes, `"retryable"`, `"retriable"`, 1))); err == nil || !strings.Contains(err.Error(), "codes: ") {
-		t.Error(err)
-	}
+	_, err := Build([]byte(schema), []byte(strings.Replace(codes, `"retryable"`, `"retriable"`, 1)))
+	require.ErrorContains(t, err, "codes: ")
 }
 
 func TestMergeRefusesContradictions(t *testing.T) {
@@ -131,17 +109,13 @@ func TestMergeRefusesContradictions(t *testing.T) {
 		return m
 	}
 	fields, err := merge([]Message{message("a", "type", "x", "z"), message("b", "type", "y", "z"), message("c", "type", "x", "y")}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	got := ""
 	for _, f := range fields {
 		got += f.Name + " "
 	}
-	if got != "type x y z " || strings.Join(fields[3].In, " ") != "a b" {
-		t.Errorf("%q, %v", got, fields[3].In)
-	}
-	if _, err := merge([]Message{message("a", "type", "x", "y"), message("b", "type", "y", "x")}, true); err == nil || !strings.Contains(err.Error(), "contradict") {
-		t.Error(err)
-	}
+	assert.Equal(t, "type x y z ", got)
+	assert.Equal(t, []string{"a", "b"}, fields[3].In)
+	_, err = merge([]Message{message("a", "type", "x", "y"), message("b", "type", "y", "x")}, true)
+	assert.ErrorContains(t, err, "contradict")
 }

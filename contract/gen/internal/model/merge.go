@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // merge returns the fields of all messages, each once, in an order that agrees with
@@ -11,71 +12,49 @@ import (
 // checked before the message's type is known.
 func merge(messages []Message, strict bool) ([]Field, error) {
 	var all []Field
-	place := map[string]int{}
-	behind := map[string]map[string]bool{} // field → the fields before it
-	for i := range messages {
-		m := &messages[i]
-		for k := range m.Fields {
-			f := m.Fields[k]
+	behind := map[string][]string{} // field → the fields before it
+	for _, m := range messages {
+		for k, f := range m.Fields {
 			if k > 0 {
-				if behind[f.Name] == nil {
-					behind[f.Name] = map[string]bool{}
-				}
-				behind[f.Name][m.Fields[k-1].Name] = true
+				behind[f.Name] = append(behind[f.Name], m.Fields[k-1].Name)
 			}
-			at, seen := place[f.Name]
-			if !seen {
+			at := indexOf(all, f.Name)
+			if at < 0 {
 				at = len(all)
-				place[f.Name] = at
 				all = append(all, f)
 			}
 			have := &all[at]
 			have.In = append(have.In, m.Type)
 			have.Required = have.Required && f.Required
-			if err := compatible(have, &f, strict); err != nil {
-				return nil, fmt.Errorf("%s: %w", m.Type, err)
+			if f.Name != "type" && !compatible(have.Value, f.Value, strict) {
+				return nil, fmt.Errorf("%s: %s is something else in %s", m.Type, f.Name, have.In[0])
 			}
 		}
 	}
 	return order(all, behind)
 }
 
-// compatible reports whether two messages may share a field.
-func compatible(have, f *Field, strict bool) error {
-	a, b := have.Value, f.Value
-	if f.Name == "type" {
-		return nil
-	}
-	if a.Kind != b.Kind || a.Record != b.Record || strict && !reflect.DeepEqual(a, b) {
-		return fmt.Errorf("%s is something else in %s", f.Name, have.In[0])
-	}
-	return nil
+func indexOf(fields []Field, name string) int {
+	return slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
+}
+
+// compatible reports whether two messages may share a field with these values.
+func compatible(a, b Value, strict bool) bool {
+	return a.Kind == b.Kind && a.Record == b.Record && (!strict || reflect.DeepEqual(a, b))
 }
 
 // order sorts fields so that each follows those that precede it in a message.
-func order(all []Field, behind map[string]map[string]bool) ([]Field, error) {
+func order(all []Field, behind map[string][]string) ([]Field, error) {
 	out := make([]Field, 0, len(all))
-	done := map[string]bool{}
-	ready := func(name string) bool {
-		for before := range behind[name] {
-			if !done[before] {
-				return false
-			}
-		}
-		return true
-	}
+	isOut := func(name string) bool { return indexOf(out, name) >= 0 }
 	for len(out) < len(all) {
-		before := len(out)
-		for i := range all {
-			if name := all[i].Name; !done[name] && ready(name) {
-				done[name] = true
-				out = append(out, all[i])
-				break
-			}
-		}
-		if len(out) == before {
+		next := slices.IndexFunc(all, func(f Field) bool {
+			return !isOut(f.Name) && !slices.ContainsFunc(behind[f.Name], func(before string) bool { return !isOut(before) })
+		})
+		if next < 0 {
 			return nil, fmt.Errorf("the messages contradict each other in the order of their fields, after %s", out[len(out)-1].Name)
 		}
+		out = append(out, all[next])
 	}
 	return out, nil
 }

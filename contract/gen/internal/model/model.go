@@ -3,6 +3,8 @@
 // source. It is independent of programming languages.
 package model
 
+import "slices"
+
 // Model is the whole contract.
 type Model struct {
 	// Client and Server are the two directions.
@@ -141,10 +143,8 @@ type Close struct {
 
 // Field returns the message's field of that name, or nil.
 func (m *Message) Field(name string) *Field {
-	for i := range m.Fields {
-		if m.Fields[i].Name == name {
-			return &m.Fields[i]
-		}
+	if i := indexOf(m.Fields, name); i >= 0 {
+		return &m.Fields[i]
 	}
 	return nil
 }
@@ -153,22 +153,18 @@ func (m *Message) Field(name string) *Field {
 // of appearance.
 func (m *Model) Words() []string {
 	var all []string
-	seen := map[string]bool{}
-	add := func(words ...string) {
-		for _, w := range words {
-			if !seen[w] {
-				seen[w] = true
-				all = append(all, w)
-			}
+	add := func(word string) {
+		if !slices.Contains(all, word) {
+			all = append(all, word)
 		}
 	}
-	for _, d := range []*Direction{&m.Client, &m.Server} {
-		for i := range d.Messages {
-			add(d.Messages[i].Type)
-		}
+	for _, message := range slices.Concat(m.Client.Messages, m.Server.Messages) {
+		add(message.Type)
 	}
 	for _, v := range m.Vocabularies() {
-		add(v.Value.Words...)
+		for _, word := range v.Value.Words {
+			add(word)
+		}
 	}
 	return all
 }
@@ -177,13 +173,9 @@ func (m *Model) Words() []string {
 // order of appearance.
 func (m *Model) Vocabularies() []Field {
 	var out []Field
-	seen := map[string]bool{"type": true}
-	for _, d := range []*Direction{&m.Client, &m.Server} {
-		for _, f := range d.Fields {
-			if f.Value.Kind == Word && !seen[f.Name] {
-				seen[f.Name] = true
-				out = append(out, f)
-			}
+	for _, f := range slices.Concat(m.Client.Fields, m.Server.Fields) {
+		if f.Value.Kind == Word && f.Name != "type" && indexOf(out, f.Name) < 0 {
+			out = append(out, f)
 		}
 	}
 	return out

@@ -3,15 +3,16 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pay-theory/streamer/contract/gen/internal/schema"
 )
 
 // value returns the values that a resolved schema allows in a field.
 func (b *builder) value(s *schema.Schema, def string) (Value, error) {
-	v := Value{Name: def, Limit: s.Limit, Words: s.Enum, Pattern: s.Pattern, Rule: s.Rule}
-	if s.MaxBytes != nil {
-		v.MaxBytes = *s.MaxBytes
+	v := Value{
+		Name: def, Limit: s.Limit, Words: s.Enum, Pattern: s.Pattern, Rule: s.Rule,
+		MinLength: orZero(s.MinLength), MaxLength: orZero(s.MaxLength), MaxBytes: orZero(s.MaxBytes),
 	}
 	switch {
 	case s.Const != "":
@@ -24,7 +25,6 @@ func (b *builder) value(s *schema.Schema, def string) (Value, error) {
 		v.Kind = RawObject
 	case s.Type == "string":
 		v.Kind = Text
-		text(s, &v)
 	case s.Type == "integer", s.Type == "number":
 		if s.Minimum == nil || s.Maximum == nil {
 			return v, errors.New("a number has a minimum and a maximum")
@@ -46,13 +46,12 @@ func (b *builder) value(s *schema.Schema, def string) (Value, error) {
 	return v, b.bound(s, &v)
 }
 
-func text(s *schema.Schema, v *Value) {
-	if s.MinLength != nil {
-		v.MinLength = *s.MinLength
+// orZero returns the bound, or 0 if it is absent.
+func orZero(bound *int) int {
+	if bound == nil {
+		return 0
 	}
-	if s.MaxLength != nil {
-		v.MaxLength = *s.MaxLength
-	}
+	return *bound
 }
 
 // bound adds the value's upper bound to the limits if it has a name.
@@ -90,7 +89,7 @@ func (b *builder) array(s *schema.Schema, v Value) (Value, error) {
 	if s.Items.Ref == "#/$defs/event" {
 		return v, nil
 	}
-	item, def, err := b.resolve(s.Items)
+	item, def, err := b.resolve(*s.Items)
 	if err != nil {
 		return v, err
 	}
@@ -100,10 +99,8 @@ func (b *builder) array(s *schema.Schema, v Value) (Value, error) {
 
 // record reads a record the first time that a field holds it.
 func (b *builder) record(s *schema.Schema, name string) (err error) {
-	for i := range b.model.Records {
-		if b.model.Records[i].Name == name {
-			return nil
-		}
+	if slices.ContainsFunc(b.model.Records, func(r Record) bool { return r.Name == name }) {
+		return nil
 	}
 	if name == "" {
 		return errors.New("a record is a definition of its own")

@@ -1,29 +1,26 @@
 package schema
 
 import (
-	"strings"
 	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestParseKeepsTheOrder(t *testing.T) {
 	s, err := Parse([]byte(`{"properties": {"z": {"minLength": 0}, "a": {"x-raw": true}, "m": {"$ref": "#/$defs/x", "default": 0}}, "required": ["z"]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	names := ""
 	for _, p := range s.Properties {
 		names += p.Name
 	}
-	if names != "zam" {
-		t.Error(names)
-	}
+	assert.Equal(t, "zam", names)
 	z := s.Properties.Get("z")
-	if z.MinLength == nil || *z.MinLength != 0 || z.MaxLength != nil {
-		t.Error("a bound of 0 is there, and one that is absent is not")
-	}
-	if !s.Properties.Get("a").Raw || string(s.Properties.Get("m").Default) != "0" || s.Properties.Get("none") != nil {
-		t.Errorf("%+v", s.Properties)
-	}
+	assert.Equal(t, new(int), z.MinLength, "a bound of 0 is there")
+	assert.Nil(t, z.MaxLength)
+	assert.True(t, s.Properties.Get("a").Raw)
+	assert.Equal(t, "0", string(s.Properties.Get("m").Default))
+	assert.Nil(t, s.Properties.Get("none"))
 }
 
 func TestParseRefuses(t *testing.T) {
@@ -36,8 +33,7 @@ func TestParseRefuses(t *testing.T) {
 		`{} {}`:                                  "something follows",
 		`{`:                                      "unexpected EOF",
 	} {
-		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %q is expected, and this came: %v", text, want, err)
-		}
+		_, err := Parse([]byte(text))
+		assert.ErrorContains(t, err, want, text)
 	}
 }

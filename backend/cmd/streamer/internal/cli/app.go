@@ -20,7 +20,8 @@ import (
 // App is what a command uses of the process that it runs in. It is for one Run
 // at a time.
 type App struct {
-	Stdin          io.Reader
+	Stdin io.Reader
+	// Stdout and Stderr are written to by several goroutines at a time.
 	Stdout, Stderr io.Writer
 	// StdoutTerminal and StderrTerminal report whether the stream is a terminal.
 	StdoutTerminal, StderrTerminal bool
@@ -144,8 +145,8 @@ var errInterrupted = errors.New("interrupted")
 
 // interruptible returns a context that ends, with errInterrupted as its cause,
 // when the user asks to stop. After stop, an interrupt is for the next call.
-func (a *App) interruptible(parent context.Context) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(parent)
+func (a *App) interruptible() (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -167,23 +168,30 @@ func (a *App) interruptible(parent context.Context) (_ context.Context, stop fun
 	}
 }
 
+// untilInterrupted calls do with an interruptible context, and reports whether the
+// user has ended it.
+func (a *App) untilInterrupted(do func(context.Context) error) (left bool, err error) {
+	ctx, stop := a.interruptible()
+	defer stop()
+	err = do(ctx)
+	return interrupted(ctx), err
+}
+
 // interrupted reports whether the user has ended the context.
 func interrupted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errInterrupted) }
 
 type versionCommand struct{}
 
-// Run prints the version.
 func (versionCommand) Run(a *App) error {
 	_, err := fmt.Fprintln(a.Stdout, versionText())
 	return err
 }
 
 func versionText() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "streamer (unknown version)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return formatVersion(info)
 	}
-	return formatVersion(info)
+	return "streamer (unknown version)"
 }
 
 // formatVersion returns the version, and the commit if the build recorded it: in

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -13,78 +11,63 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestHelp(t *testing.T) {
-	p := newProgram("").start().wait(t, exitUsage)
+	p := run(t, exitUsage)
 	mustContain(t, p.err.String(), "Usage: streamer", "Exit codes:")
-	if p.out.String() != "" {
-		t.Errorf("without a command, standard output is %q", p.out)
-	}
-	top := newProgram("").start("--help").wait(t, exitOK).out.String()
+	assert.Empty(t, p.out.String(), "standard output without a command")
+	top := run(t, exitOK, "--help").out.String()
 	mustContain(t, top, "Usage: streamer", "  130  interrupted")
+	variables := map[string][]string{
+		"call":      {"$STREAMER_URL", "$STREAMER_TOKEN", "$STREAMER_DIR"},
+		"dead list": {"$STREAMER_ADMIN_URL"},
+		"token":     {"$STREAMER_SECRET"},
+		"demo":      {"$STREAMER_DIR"},
+	}
 	for _, command := range []string{"demo", "call", "follow", "cancel", "list", "dead list", "dead retry", "token", "version"} {
 		mustContain(t, top, "  "+command+" ")
-		text := newProgram("").start(append(strings.Fields(command), "--help")...).wait(t, exitOK).out.String()
+		text := run(t, exitOK, append(strings.Fields(command), "--help")...).out.String()
 		mustContain(t, text, "Usage: streamer "+command, ".\n")
+		mustContain(t, text, variables[command]...)
 		for line := range strings.Lines(text) {
-			if len([]rune(line)) > 111 {
-				t.Errorf("help of %s: %q is too long", command, line)
-			}
+			assert.LessOrEqual(t, len([]rune(line)), 111, "help of %s: %q is too long", command, line)
 		}
-	}
-	for command, variables := range map[string][]string{
-		"call": {"$STREAMER_URL", "$STREAMER_TOKEN", "$STREAMER_DIR"}, "dead list": {"$STREAMER_ADMIN_URL"}, "token": {"$STREAMER_SECRET"}, "demo": {"$STREAMER_DIR"},
-	} {
-		mustContain(t, newProgram("").start(append(strings.Fields(command), "--help")...).wait(t, exitOK).out.String(), variables...)
 	}
 }
 
 // Every flag and argument has a sentence of help, and suggestions know the defaults.
 func TestEveryFlagIsExplained(t *testing.T) {
 	parser, err := kong.New(&commands{}, kong.Vars{"version": ""})
-	if err != nil {
-		t.Fatal(err)
+	require.NoError(t, err)
+	checkSentence := func(what, help string) {
+		assert.Regexp(t, `(?s)^[\w(].*(\.|Default: .+)$`, help, "the help of %s is not a sentence", what)
 	}
 	_ = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
 		switch n := node.(type) {
 		case *kong.Flag:
-			checkSentence(t, n.Summary(), n.Help)
+			checkSentence(n.Summary(), n.Help)
 		case *kong.Value:
-			checkSentence(t, n.Summary(), n.Help)
+			checkSentence(n.Summary(), n.Help)
 		case *kong.Node:
 			if n.Type == kong.CommandNode {
-				checkSentence(t, n.Path(), n.Help)
+				checkSentence(n.Path(), n.Help)
 			}
 		}
 		return next(nil)
 	})
-	c := reflect.TypeFor[connection]()
-	for name, want := range map[string]string{"URL": defaultURL} {
-		if f, _ := c.FieldByName(name); f.Tag.Get("default") != want {
-			t.Errorf("the default of %s is %s; suggestions assume %s", name, f.Tag.Get("default"), want)
-		}
-	}
-	if f, _ := reflect.TypeFor[operator]().FieldByName("AdminURL"); f.Tag.Get("default") != defaultAdminURL {
-		t.Error("suggestions assume another default of --admin-url")
-	}
-}
-
-func checkSentence(t *testing.T, what, help string) {
-	t.Helper()
-	if !regexp.MustCompile(`(?s)^[\w(].*(\.|Default: .+)$`).MatchString(help) {
-		t.Errorf("%s: %q is not a sentence", what, help)
-	}
+	url, _ := reflect.TypeFor[connection]().FieldByName("URL")
+	assert.Equal(t, defaultURL, url.Tag.Get("default"), "suggestions assume another default of --url")
+	adminURL, _ := reflect.TypeFor[operator]().FieldByName("AdminURL")
+	assert.Equal(t, defaultAdminURL, adminURL.Tag.Get("default"), "suggestions assume another default of --admin-url")
 }
 
 func TestVersion(t *testing.T) {
-	text := newProgram("").start("version").wait(t, exitOK).out.String()
-	if !regexp.MustCompile(`^streamer \S.*\(go\d.*, \w+/\w+\)\n$`).MatchString(text) {
-		t.Errorf("version prints %q", text)
-	}
-	if flag := newProgram("").start("--version").wait(t, exitOK).out.String(); flag != text {
-		t.Errorf("--version prints %q, version prints %q", flag, text)
-	}
+	text := run(t, exitOK, "version").out.String()
+	assert.Regexp(t, `^streamer \S.*\(go\d.*, \w+/\w+\)\n$`, text)
+	assert.Equal(t, text, run(t, exitOK, "--version").out.String())
 	got := formatVersion(&debug.BuildInfo{
 		GoVersion: "go1.26", Main: debug.Module{Version: "v0.3.1"},
 		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}},
@@ -96,18 +79,16 @@ func TestVersion(t *testing.T) {
 func TestInterruptsAreNotLost(t *testing.T) {
 	a := &App{Interrupts: make(chan os.Signal, 2)}
 	for range 200 {
-		ctx, stop := a.interruptible(context.Background())
+		ctx, stop := a.interruptible()
 		go func() { a.Interrupts <- syscall.SIGINT }()
 		stop()
 		if interrupted(ctx) {
 			continue
 		}
-		ctx, stop = a.interruptible(context.Background())
+		ctx, stop = a.interruptible()
 		<-ctx.Done()
 		stop()
-		if !interrupted(ctx) {
-			t.Fatal("an interrupt was lost")
-		}
+		require.True(t, interrupted(ctx), "an interrupt was lost")
 	}
 }
 
@@ -115,26 +96,20 @@ func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain-1.2_a/b": "plain-1.2_a/b", "ws://127.0.0.1:80": "ws://127.0.0.1:80", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'",
 	} {
-		if got := quote(in); got != want {
-			t.Errorf("%q is quoted %s, expected %s", in, got, want)
-		}
+		assert.Equal(t, want, quote(in), in)
 	}
 }
 
 func TestInvocation(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "streamer")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700))
 	t.Setenv("PATH", dir)
 	for executable, want := range map[string]string{
 		"": "streamer", "streamer": "streamer", path: "streamer", "./streamer": "./streamer", "/opt/my tools/streamer": "'/opt/my tools/streamer'",
 		"/tmp/go-build123/b001/exe/streamer": "go run " + mainPackage,
 	} {
-		if got := (&App{Executable: executable}).invocation(); got != want {
-			t.Errorf("started as %q, the invocation is %q, expected %q", executable, got, want)
-		}
+		assert.Equal(t, want, (&App{Executable: executable}).invocation(), "started as %q", executable)
 	}
 }
 
@@ -153,8 +128,6 @@ func TestEndFailure(t *testing.T) {
 		{client.CodeCancelled, true, true, exitCancelled},
 		{"no_stock", true, false, exitFailed},
 	} {
-		if got := endFailure(&client.Error{Code: c.code, Final: c.final}, c.stored).exit; got != c.want {
-			t.Errorf("%+v has exit code %d", c, got)
-		}
+		assert.Equal(t, c.want, endFailure(&client.Error{Code: c.code, Final: c.final}, c.stored).exit, "%+v", c)
 	}
 }

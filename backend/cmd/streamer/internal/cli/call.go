@@ -9,7 +9,6 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// callCommand calls an action.
 type callCommand struct {
 	Action  string  `arg:"" help:"Name of the action."`
 	Payload *string `arg:"" optional:"" name:"json" help:"Payload: JSON, @FILE to read it from a file, or - for standard input. Default: none."`
@@ -27,7 +26,6 @@ type callCommand struct {
 	connection
 }
 
-// Help is the longer help.
 func (*callCommand) Help() string {
 	return `Chunks and the result go to standard output: formatted on a terminal, as they came otherwise, one a line. ` +
 		`Progress and notes go to standard error.
@@ -35,7 +33,6 @@ func (*callCommand) Help() string {
 Ctrl-C stops following the call, and says how to follow or cancel it. The call continues if it is stored.`
 }
 
-// Run calls the action.
 func (k *callCommand) Run(a *App) error {
 	request, err := k.request(a)
 	if err != nil {
@@ -50,14 +47,13 @@ func (k *callCommand) Run(a *App) error {
 		return err
 	}
 	defer disconnect(c)
-	f.call, err = request.Start(context.Background(), c)
-	if err != nil {
+	if f.call, err = request.Start(context.Background(), c); err != nil {
 		return err
 	}
 	if k.Detach {
 		return k.printID(a, f.call)
 	}
-	return f.follow(context.Background(), k.Action)
+	return f.follow(k.Action)
 }
 
 func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.RawMessage], err error) {
@@ -96,12 +92,10 @@ func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.Ra
 
 // printID waits until the call is stored, and prints its id.
 func (k *callCommand) printID(a *App, call *rawCall) error {
-	ctx, stop := a.interruptible(context.Background())
-	defer stop()
-	if err := call.Accepted(ctx); err != nil {
-		if interrupted(ctx) {
-			return errInterrupted
-		}
+	switch left, err := a.untilInterrupted(call.Accepted); {
+	case err != nil && left:
+		return errInterrupted
+	case err != nil:
 		return err
 	}
 	if k.JSON {

@@ -8,65 +8,57 @@ import (
 	"testing"
 
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestCallPrintsBareOutput(t *testing.T) {
 	d := startTestDemo(t)
-	p := d.run(exitOK, "call", "echo", `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`)
-	if got := p.out.String(); got != `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`+"\n" {
-		t.Errorf("the result is not byte for byte the payload: %q", got)
-	}
-	p = d.run(exitOK, "call", "emit", `{"chunks": 2}`)
-	if got := p.out.String(); got != `{"i":1,"attempt":1}`+"\n"+`{"i":2,"attempt":1}`+"\n"+`{"chunks":2,"attempt":1}`+"\n" {
-		t.Errorf("printed %q", got)
-	}
-	if p.err.String() != "" {
-		t.Errorf("without a terminal, standard error is %q", p.err)
-	}
+	payload := `{ "n": 1.0, "big": 9007199254740993, "s": "<&>" }`
+	assert.Equal(t, payload+"\n", d.output("call", "echo", payload), "the result is byte for byte the payload")
+	p := d.run(exitOK, "call", "emit", `{"chunks": 2}`)
+	assert.Equal(t, `{"i":1,"attempt":1}`+"\n"+`{"i":2,"attempt":1}`+"\n"+`{"chunks":2,"attempt":1}`+"\n", p.out.String())
+	assert.Empty(t, p.err.String(), "standard error without a terminal")
 }
 
 func TestCallReadsItsPayload(t *testing.T) {
 	d := startTestDemo(t)
 	p := newProgram(" [1,\n2] \n").start(d.args("call", "echo", "-")...).wait(t, exitOK)
-	if got := p.out.String(); got != "[1,\n2]\n" {
-		t.Errorf("from standard input came %q", got)
+	assert.Equal(t, "[1,\n2]\n", p.out.String(), "from standard input")
+	got, err := newProgram(" {} \n").app.readJSON("it", "-")
+	require.NoError(t, err)
+	assert.Equal(t, "{}", string(got), "without the space around the JSON")
+	file := writeFile(t, `"file"`)
+	assert.Equal(t, `"file"`+"\n", d.output("call", "echo", "@"+file))
+	identity := d.output("call", "whoami", "--metadata", `{"a":1}`)
+	mustContain(t, identity, `"tenant":"demo"`, `"subject":"developer"`, `"metadata":{"a":1}`)
+	assert.Equal(t, "null\n", d.output("call", "echo"), "without a payload")
+}
+
+// typesOf returns the types of the lines of a call.
+func typesOf(lines []map[string]any) string {
+	var types []string
+	for _, l := range lines {
+		types = append(types, l["type"].(string))
 	}
-	if got, err := newProgram(" {} \n").app.readJSON("it", "-"); string(got) != "{}" || err != nil {
-		t.Errorf("space around the JSON is kept: %q, %v", got, err)
-	}
-	file := filepath.Join(t.TempDir(), "payload.json")
-	if err := os.WriteFile(file, []byte(`"file"`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := d.run(exitOK, "call", "echo", "@"+file).out.String(); got != `"file"`+"\n" {
-		t.Errorf("from a file came %q", got)
-	}
-	got := d.run(exitOK, "call", "whoami", "--metadata", `{"a":1}`).out.String()
-	mustContain(t, got, `"tenant":"demo"`, `"subject":"developer"`, `"metadata":{"a":1}`)
-	if got := d.run(exitOK, "call", "echo").out.String(); got != "null\n" {
-		t.Errorf("without a payload came %q", got)
-	}
+	return strings.Join(types, " ")
 }
 
 func TestCallAsJSONLines(t *testing.T) {
 	d := startTestDemo(t)
-	all := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 2}`, "--json").out.String())
-	var kinds []string
+	all := parseLines(t, d.output("call", "emit", `{"chunks": 2}`, "--json"))
+	require.Equal(t, "call chunk chunk result", typesOf(all))
 	for i, l := range all {
-		kinds = append(kinds, l["type"].(string))
-		if l["id"] != all[0]["id"] || i > 0 && l["seq"] != float64(i+1) {
-			t.Errorf("line %d is %v, of the call %v", i, l, all[0])
+		assert.Equal(t, all[0]["id"], l["id"])
+		if i > 0 {
+			assert.EqualValues(t, i+1, l["seq"])
 		}
 	}
-	if got := strings.Join(kinds, " "); got != "call chunk chunk result" {
-		t.Fatalf("came %s", got)
-	}
-	mustContain(t, d.run(exitOK, "call", "echo", `"<&>"`, "--json").out.String(), `"payload":"<&>"`)
+	mustContain(t, d.output("call", "echo", `"<&>"`, "--json"), `"payload":"<&>"`)
 	p := d.run(exitFailed, "call", "fail", `{"code": "no_stock"}`, "--json")
 	all = parseLines(t, p.out.String())
-	if end := all[len(all)-1]; end["type"] != "error" || end["code"] != "no_stock" || end["final"] != true {
-		t.Errorf("the end is %v", end)
-	}
+	end := all[len(all)-1]
+	assert.Equal(t, []any{"error", "no_stock", true}, []any{end["type"], end["code"], end["final"]})
 	mustContain(t, p.err.String(), "streamer: no_stock: attempt 1 failed")
 }
 
@@ -76,34 +68,27 @@ func TestDiscardedChunks(t *testing.T) {
 	d := startTestDemo(t)
 	const payload = `{"failures": 2, "chunks": 2, "code": "busy"}`
 	var chunks, attempts []any
-	for _, l := range parseLines(t, d.run(exitOK, "call", "flaky", payload, "--json").out.String()) {
+	for _, l := range parseLines(t, d.output("call", "flaky", payload, "--json")) {
 		switch l["type"] {
 		case "chunk":
 			chunks = append(chunks, l["data"])
-			if of := l["data"].(map[string]any)["attempt"]; of != l["attempt"] {
-				t.Errorf("a chunk of attempt %v is printed as of %v", of, l["attempt"])
-			}
+			assert.Equal(t, l["data"].(map[string]any)["attempt"], l["attempt"], "a chunk is printed as of another attempt")
 		case "attempt":
 			chunks = chunks[:len(chunks)-int(l["void"].(float64))]
 			attempts = append(attempts, l["attempt"])
-			if l["code"] != "busy" {
-				t.Errorf("the attempt is %v", l)
-			}
+			assert.Equal(t, "busy", l["code"])
 		}
 	}
-	if got := fmt.Sprint(chunks); got != "[map[attempt:3 i:1] map[attempt:3 i:2]]" || attempts[len(attempts)-1] != 3.0 {
-		t.Errorf("the valid chunks are %s after the attempts %v", got, attempts)
-	}
-	p := d.run(exitOK, "call", "flaky", payload, "--collect")
-	if got := p.out.String(); got != `{"i":1,"attempt":3}`+"\n"+`{"i":2,"attempt":3}`+"\n"+`{"chunks":2,"attempt":3}`+"\n" {
-		t.Errorf("collected came %q", got)
-	}
+	assert.Equal(t, "[map[attempt:3 i:1] map[attempt:3 i:2]]", fmt.Sprint(chunks))
+	assert.EqualValues(t, 3, attempts[len(attempts)-1])
+	want := `{"i":1,"attempt":3}` + "\n" + `{"i":2,"attempt":3}` + "\n" + `{"chunks":2,"attempt":3}` + "\n"
+	assert.Equal(t, want, d.output("call", "flaky", payload, "--collect"))
 }
 
 func TestExitCodes(t *testing.T) {
 	d := startTestDemo(t)
-	stored := d.run(exitOK, "call", "wait", "-d").out.String()
-	d.run(exitOK, "cancel", strings.TrimSpace(stored))
+	stored := d.id("call", "wait", "-d")
+	d.run(exitOK, "cancel", stored)
 	for _, c := range []struct {
 		exit int
 		want string
@@ -115,7 +100,7 @@ func TestExitCodes(t *testing.T) {
 		{exitFailed, "not_found: attempt 3", []string{"call", "fail.often", `{"code": "not_found"}`}},
 		{exitFailed, "handler_panic", []string{"call", "panic"}},
 		{exitFailed, "deadline_exceeded", []string{"call", "wait", "--mode", "async", "--timeout", "50ms"}},
-		{exitCancelled, "cancelled", []string{"follow", strings.TrimSpace(stored)}},
+		{exitCancelled, "cancelled", []string{"follow", stored}},
 		{exitNotFound, "not_found", []string{"follow", client.NewID()}},
 		{exitNotFound, "not_found", []string{"cancel", client.NewID()}},
 		{exitRefused, "unknown_action", []string{"call", "nothing"}},
@@ -136,12 +121,11 @@ func TestExitCodes(t *testing.T) {
 		p := d.run(c.exit, c.args...)
 		text := p.err.String()
 		mustContain(t, text, c.want)
-		if p.out.String() != "" && c.exit != exitFailed && c.exit != exitCancelled {
-			t.Errorf("%v prints %q", c.args, p.out)
+		if c.exit != exitFailed && c.exit != exitCancelled {
+			assert.Empty(t, p.out.String(), c.args)
 		}
-		if last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]; !strings.HasPrefix(last, "streamer: ") {
-			t.Errorf("%v prints %q, which is not one line beginning with streamer:", c.args, text)
-		}
+		last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]
+		assert.Regexp(t, `^streamer: `, last, "the last line of %v", c.args)
 	}
 }
 
@@ -153,24 +137,19 @@ func TestNoServer(t *testing.T) {
 		if args[0] == "dead" {
 			flag = "--admin-url=http://127.0.0.1:1"
 		}
-		p := newProgram("").start(append(args, flag)...).wait(t, exitUnavailable)
+		p := run(t, exitUnavailable, append(args, flag)...)
 		mustContain(t, p.err.String(), "unavailable", "127.0.0.1:1", "is it running?")
 	}
 	for _, bad := range []string{"--url=ftp://x", "--url=ws://user:pw@x"} {
-		p := newProgram("").start("list", bad).wait(t, exitUsage)
-		if strings.Contains(p.err.String(), "pw") {
-			t.Errorf("the error contains a password: %s", p.err)
-		}
+		assert.NotContains(t, run(t, exitUsage, "list", bad).err.String(), "pw")
 	}
-	newProgram("").start("dead", "list", "--admin-url", "ws://127.0.0.1:1").wait(t, exitUsage)
+	run(t, exitUsage, "dead", "list", "--admin-url", "ws://127.0.0.1:1")
 }
 
 func TestDetachFollowCancel(t *testing.T) {
 	d := startTestDemo(t)
-	id := strings.TrimSpace(d.run(exitOK, "call", "wait", `{"succeed": true}`, "--detach").out.String())
-	if !uuid7.MatchString(id) {
-		t.Fatalf("printed %q, which is not an id", id)
-	}
+	id := d.id("call", "wait", `{"succeed": true}`, "--detach")
+	require.Regexp(t, uuid7, id)
 	f := d.start("follow", id, "--json")
 	f.out.await(t, `"type":"chunk"`)
 	d.run(exitOK, "cancel", id).err.await(t, "was asked to stop|has succeeded") // it may have ended already
@@ -178,44 +157,43 @@ func TestDetachFollowCancel(t *testing.T) {
 	mustContain(t, f.out.String(), `"type":"result"`)
 	mustContain(t, d.run(exitOK, "cancel", id).err.String(), "has succeeded")
 
-	id = strings.TrimSpace(d.run(exitOK, "call", "wait", "-d").out.String())
+	id = d.id("call", "wait", "-d")
 	d.run(exitCancelled, "cancel", id, "--wait")
 	mustContain(t, d.run(exitOK, "cancel", id).err.String(), "is cancelled")
 
-	all := parseLines(t, d.run(exitOK, "call", "echo.async", "1", "-d", "--json").out.String())
-	if all[0]["type"] != "call" || all[0]["action"] != "echo.async" {
-		t.Errorf("printed %v", all)
-	}
+	all := parseLines(t, d.output("call", "echo.async", "1", "-d", "--json"))
+	assert.Equal(t, []any{"call", "echo.async"}, []any{all[0]["type"], all[0]["action"]})
 	// --detach stores a call that would be answered at once.
-	id = strings.TrimSpace(d.run(exitOK, "call", "echo", "2", "-d").out.String())
-	if got := d.run(exitOK, "follow", id).out.String(); got != "2\n" {
-		t.Errorf("the result is %q", got)
-	}
+	assert.Equal(t, "2\n", d.output("follow", d.id("call", "echo", "2", "-d")))
 	d.run(exitRefused, "call", "nothing", "-d")
 }
 
 func TestIdempotencyKeyAndID(t *testing.T) {
 	d := startTestDemo(t)
-	first := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
-	again := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json").out.String())
-	if first[0]["id"] != again[0]["id"] {
-		t.Errorf("the same key gave %v and %v", first[0], again[0])
-	}
+	first := parseLines(t, d.output("call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json"))
+	again := parseLines(t, d.output("call", "emit", `{"chunks": 1}`, "--idempotency-key", "k", "--json"))
+	assert.Equal(t, first[0]["id"], again[0]["id"])
 	d.run(exitRefused, "call", "emit", `{"chunks": 2}`, "--idempotency-key", "k")
 	id := client.NewID()
 	for range 2 {
-		all := parseLines(t, d.run(exitOK, "call", "emit", `{"chunks": 1}`, "--id", id, "--json").out.String())
-		if all[0]["id"] != id || all[len(all)-1]["type"] != "result" {
-			t.Errorf("with the id %s came %v", id, all)
-		}
+		all := parseLines(t, d.output("call", "emit", `{"chunks": 1}`, "--id", id, "--json"))
+		assert.Equal(t, id, all[0]["id"])
+		assert.Equal(t, "result", all[len(all)-1]["type"])
 	}
 	d.run(exitRefused, "call", "emit", `{"chunks": 3}`, "--id", id)
 }
 
 func TestDelayAndCancelAfter(t *testing.T) {
 	d := startTestDemo(t)
-	id := strings.TrimSpace(d.run(exitOK, "call", "echo", "1", "-d", "--delay", "1h").out.String())
-	mustContain(t, d.run(exitOK, "list", "--status", "queued").out.String(), id)
-	id = strings.TrimSpace(d.run(exitOK, "call", "wait", "-d", "--cancel-after", "0s").out.String())
-	d.run(exitCancelled, "follow", id)
+	id := d.id("call", "echo", "1", "-d", "--delay", "1h")
+	mustContain(t, d.output("list", "--status", "queued"), id)
+	d.run(exitCancelled, "follow", d.id("call", "wait", "-d", "--cancel-after", "0s"))
+}
+
+// writeFile writes a file in a folder of its own, and returns its path.
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file.json")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
 }

@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// cancelCommand cancels a call.
 type cancelCommand struct {
 	ID   callID `arg:"" name:"id" help:"Id of the call."`
 	Wait bool   `short:"w" help:"Wait for the end of the call. The exit code is then that of the call: 3 if it was cancelled."`
@@ -16,15 +14,13 @@ type cancelCommand struct {
 	connection
 }
 
-// Help is the longer help.
 func (*cancelCommand) Help() string {
 	return `A queued call ends at once. A running one is asked to stop, and is ended after 10 s if it does not; ` +
 		`it may still succeed before that. A call that has ended does not change.`
 }
 
-// Run cancels the call.
 func (k *cancelCommand) Run(a *App) error {
-	ctx, stop := a.interruptible(context.Background())
+	ctx, stop := a.interruptible()
 	defer stop()
 	c, err := k.dial(ctx, nil)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/auth"
@@ -32,7 +33,6 @@ type conformCommand struct {
 	Known       string        `name:"known-failures" placeholder:"FILE" help:"JSON file with an object of transcripts that must fail, and why."`
 }
 
-// Help is the longer help.
 func (*conformCommand) Help() string {
 	return `A server under test must have the fixed actions registered: ` + "`streamer demo`" + ` has, and for Go they are the package backend/conformance/actions. ` +
 		`Every transcript gets its own tenants, so the server may hold other calls; nothing is deleted. ` +
@@ -58,16 +58,15 @@ func (k *conformCommand) Run(a *App) error {
 	if k.List {
 		return view.printList(list)
 	}
-	if k.Parallel < 1 || k.Parallel > 64 {
+	switch {
+	case k.Parallel < 1 || k.Parallel > 64:
 		return usageFailure("--parallel must be 1 to 64", "")
-	}
-	if k.Wait < 0 {
+	case k.Wait < 0:
 		return usageFailure("--wait must not be negative", "")
-	}
-	if k.Leeway < 0 || k.Leeway > auth.MaxLeeway {
+	case k.Leeway < 0 || k.Leeway > auth.MaxLeeway:
 		return usageFailure("--leeway must be 0 to "+formatDuration(auth.MaxLeeway), "")
 	}
-	ctx, stop := a.interruptible(context.Background())
+	ctx, stop := a.interruptible()
 	defer stop()
 	play, err := k.player(ctx, a)
 	if err != nil {
@@ -136,27 +135,22 @@ func (k *conformCommand) known(list []*conformance.Transcript) (conformance.Know
 
 // choose returns the transcripts that --run selects.
 func (k *conformCommand) choose(list []*conformance.Transcript) ([]*conformance.Transcript, error) {
-	if k.Only == "" {
-		return list, nil
-	}
 	match, err := regexp.Compile(k.Only)
 	if err != nil {
 		return nil, usageFailure("--run is not a regular expression: "+clean(err.Error()), "")
 	}
-	var kept []*conformance.Transcript
-	for _, t := range list {
-		if match.MatchString(t.Name) {
-			kept = append(kept, t)
-		}
-	}
-	if len(kept) == 0 {
+	list = slices.DeleteFunc(list, func(t *conformance.Transcript) bool { return !match.MatchString(t.Name) })
+	if len(list) == 0 {
 		return nil, usageFailure("--run matches no transcript", "--list shows their names")
 	}
-	return kept, nil
+	return list, nil
 }
 
+// playFunc plays one transcript.
+type playFunc func(context.Context, *conformance.Transcript) error
+
 // player returns a function that plays one transcript.
-func (k *conformCommand) player(ctx context.Context, a *App) (func(context.Context, *conformance.Transcript) error, error) {
+func (k *conformCommand) player(ctx context.Context, a *App) (playFunc, error) {
 	if k.Client == "" {
 		return k.serverPlayer(ctx, a)
 	}

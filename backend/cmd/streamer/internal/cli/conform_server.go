@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,9 +35,12 @@ const probe = `{
   ]
 }`
 
+// mintFunc makes a token.
+type mintFunc func(context.Context, conformance.Identity) (string, error)
+
 // serverPlayer checks the server, and returns a function that plays one
 // transcript against it.
-func (k *conformCommand) serverPlayer(ctx context.Context, a *App) (func(context.Context, *conformance.Transcript) error, error) {
+func (k *conformCommand) serverPlayer(ctx context.Context, a *App) (playFunc, error) {
 	address, err := parseURL(k.URL)
 	if err != nil {
 		return nil, err
@@ -48,11 +50,10 @@ func (k *conformCommand) serverPlayer(ctx context.Context, a *App) (func(context
 		return nil, err
 	}
 	options := &conformance.RemoteOptions{URL: address.String(), Mint: k.expireEarlier(mint), Wait: k.Wait}
-	var random [4]byte
-	_, _ = rand.Read(random[:]) // it never fails
+	run := strings.ToLower(rand.Text()[:8]) // for tenants that no other run uses
 	var played atomic.Int64
 	play := func(ctx context.Context, t *conformance.Transcript) error {
-		prefix := fmt.Sprintf("conform-%s-%d-", hex.EncodeToString(random[:]), played.Add(1))
+		prefix := fmt.Sprintf("conform-%s-%d-", run, played.Add(1))
 		return conformance.Run(ctx, t, conformance.NewRemote(t, options), &conformance.Options{Prefix: prefix})
 	}
 	return play, k.checkServer(ctx, options, play)
@@ -77,7 +78,7 @@ func parseURL(text string) (*url.URL, error) {
 }
 
 // checkServer connects once, and calls the simplest action.
-func (k *conformCommand) checkServer(ctx context.Context, o *conformance.RemoteOptions, play func(context.Context, *conformance.Transcript) error) error {
+func (k *conformCommand) checkServer(ctx context.Context, o *conformance.RemoteOptions, play playFunc) error {
 	t, err := conformance.Parse("probe", []byte(probe))
 	if err != nil {
 		return err
@@ -104,12 +105,11 @@ func (k *conformCommand) checkServer(ctx context.Context, o *conformance.RemoteO
 	case err != nil:
 		return &failure{exit: exitUnavailable, text: "the server cannot be reached: " + clean(err.Error()), hint: "is it running? `streamer demo` starts one that has the fixed actions"}
 	}
-	err = play(ctx, t)
 	var missed *conformance.Failure
-	if errors.As(err, &missed) && strings.Contains(missed.Came, `"unknown_action"`) {
+	switch err = play(ctx, t); {
+	case errors.As(err, &missed) && strings.Contains(missed.Came, `"unknown_action"`):
 		return failed("the server does not have the fixed actions", "for Go they are the package backend/conformance/actions; contract/sessions/README.md describes them", nil)
-	}
-	if err != nil {
+	case err != nil:
 		return failed("the server does not answer the simplest call", "", err)
 	}
 	return nil
@@ -117,7 +117,7 @@ func (k *conformCommand) checkServer(ctx context.Context, o *conformance.RemoteO
 
 // tokenMaker returns a function that makes tokens; nil: there is no way to make
 // them.
-func (k *conformCommand) tokenMaker(server *url.URL, now func() time.Time) (func(context.Context, conformance.Identity) (string, error), error) {
+func (k *conformCommand) tokenMaker(server *url.URL, now func() time.Time) (mintFunc, error) {
 	switch {
 	case k.Command != "" && k.Secret != "":
 		return nil, usageFailure("--secret and --token-command are two ways to make tokens: give only one", "")
@@ -126,21 +126,17 @@ func (k *conformCommand) tokenMaker(server *url.URL, now func() time.Time) (func
 		if err != nil {
 			return nil, usageFailure("--token-command: "+err.Error(), "")
 		}
-		return tokenProgram(words).mint, nil
+		return mintByCommand(words), nil
 	}
-	secret := []byte(k.Secret)
-	if k.Secret == "" {
-		if !isLoopback(server.Hostname()) {
-			return nil, nil
-		}
-		var err error
-		secret, err = readSecret(k.Dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil // the server may need no token; if it does, it refuses the probe
-		}
-		if err != nil {
-			return nil, err
-		}
+	if k.Secret == "" && !isLoopback(server.Hostname()) {
+		return nil, nil
+	}
+	secret, err := secretOr(k.Secret, k.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil // the server may need no token; if it does, it refuses the probe
+	case err != nil:
+		return nil, err
 	}
 	if _, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret}); err != nil {
 		return nil, usageFailure(err.Error(), "")
@@ -152,7 +148,7 @@ func (k *conformCommand) tokenMaker(server *url.URL, now func() time.Time) (func
 
 // expireEarlier makes the tokens of transcripts about expiry expire earlier by
 // the server's leeway, so that it refuses them when the transcript expects it.
-func (k *conformCommand) expireEarlier(mint func(context.Context, conformance.Identity) (string, error)) func(context.Context, conformance.Identity) (string, error) {
+func (k *conformCommand) expireEarlier(mint mintFunc) mintFunc {
 	if mint == nil {
 		return nil
 	}
@@ -181,23 +177,23 @@ func mintBySecret(secret []byte, who conformance.Identity, now func() time.Time)
 	return issuer.Mint(auth.Grant{Tenant: who.Tenant, Subject: who.Subject, Scopes: who.Scopes, TTL: ttl})
 }
 
-// tokenProgram is a command that prints tokens.
-type tokenProgram []string
-
-func (p tokenProgram) mint(ctx context.Context, who conformance.Identity) (string, error) {
-	var out, errOut bytes.Buffer
-	cmd := exec.CommandContext(ctx, p[0], p[1:]...) //nolint:gosec // the user's own command line
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	cmd.WaitDelay = time.Second
-	cmd.Env = append(os.Environ(),
-		"STREAMER_TENANT="+who.Tenant, "STREAMER_SUBJECT="+who.Subject, "STREAMER_SCOPES="+strings.Join(who.Scopes, " "),
-		"STREAMER_EXPIRES_IN="+strconv.FormatInt(int64(who.Expiry()/time.Second), 10))
-	if err := cmd.Run(); err != nil {
-		return "", failed("the token command, "+filepath.Base(p[0]), "", fmt.Errorf("%w: %s", err, truncate(clean(errOut.String()), 300)))
+// mintByCommand returns a function that runs a command that prints a token.
+func mintByCommand(words []string) mintFunc {
+	return func(ctx context.Context, who conformance.Identity) (string, error) {
+		var out, errOut bytes.Buffer
+		cmd := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // the user's own command line
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+		cmd.WaitDelay = time.Second
+		cmd.Env = append(os.Environ(),
+			"STREAMER_TENANT="+who.Tenant, "STREAMER_SUBJECT="+who.Subject, "STREAMER_SCOPES="+strings.Join(who.Scopes, " "),
+			"STREAMER_EXPIRES_IN="+strconv.FormatInt(int64(who.Expiry()/time.Second), 10))
+		if err := cmd.Run(); err != nil {
+			return "", failed("the token command, "+filepath.Base(words[0]), "", fmt.Errorf("%w: %s", err, truncate(clean(errOut.String()), 300)))
+		}
+		printed := strings.Fields(out.String())
+		if len(printed) != 1 {
+			return "", failed("the token command must print a token and nothing else", "", nil)
+		}
+		return printed[0], nil
 	}
-	token := strings.TrimSpace(out.String())
-	if token == "" || strings.ContainsAny(token, " \t\r\n") {
-		return "", failed("the token command must print a token and nothing else", "", nil)
-	}
-	return token, nil
 }

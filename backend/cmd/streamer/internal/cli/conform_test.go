@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/conformance"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -28,20 +30,18 @@ func TestConformDemo(t *testing.T) {
 
 func TestConformAsJSON(t *testing.T) {
 	d := startTestDemo(t)
-	all := parseLines(t, d.run(exitOK, "conform", "--json", "--run", "^(batch|idle)$").out.String())
-	if len(all) != 3 {
-		t.Fatalf("%d lines: %v", len(all), all)
-	}
+	all := parseLines(t, d.output("conform", "--json", "--run", "^(batch|idle)$"))
+	require.Len(t, all, 3)
 	slices.SortFunc(all[:2], func(a, b map[string]any) int {
 		return strings.Compare(a["transcript"].(string), b["transcript"].(string))
 	})
-	if all[0]["outcome"] != "passed" || all[1]["outcome"] != "notPlayed" || all[1]["reason"] != "the server lacks clock" {
-		t.Errorf("%v", all)
-	}
+	assert.Equal(t, "passed", all[0]["outcome"])
+	assert.Equal(t, "notPlayed", all[1]["outcome"])
+	assert.Equal(t, "the server lacks clock", all[1]["reason"])
+	assert.Equal(t, true, all[2]["ok"])
 	counts, _ := all[2]["verdict"].(map[string]any)
-	if all[2]["ok"] != true || counts["passed"] != 1.0 || counts["notPlayed"] != 1.0 {
-		t.Errorf("%v", all[2])
-	}
+	assert.Equal(t, 1.0, counts["passed"])
+	assert.Equal(t, 1.0, counts["notPlayed"])
 }
 
 // transcriptFolder makes a folder with one transcript, which a demo passes if the
@@ -51,19 +51,8 @@ func transcriptFolder(t *testing.T, answer string) string {
 	dir := t.TempDir()
 	text := `{"tests": "server", "shows": "A ping is answered.", "covers": ["R-ping-any-time"], "identities": {"alice": {"tenant": "acme", "subject": "alice"}},
 		"steps": [{"connect": "alice"}, {"send": {"type": "ping"}}, {"expect": {"type": "` + answer + `"}}]}`
-	if err := os.WriteFile(filepath.Join(dir, "story.json"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "story.json"), []byte(text), 0o600))
 	return dir
-}
-
-func writeFile(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file.json")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // A failure is printed with the events that led to it. A known failure must fail.
@@ -73,9 +62,7 @@ func TestConformFails(t *testing.T) {
 	listed := writeFile(t, `{"story": "nobody says pang"}`)
 	p := d.run(exitFailed, "conform", "--transcripts", bad)
 	mustContain(t, p.out.String(), "✗ story", `expected "pang", came "pong"`, `← main: {"type":"pong"}`, "does not conform: 0 passed, 1 failed")
-	if p.err.String() != "" {
-		t.Errorf("standard error is %q", p.err)
-	}
+	assert.Empty(t, p.err.String())
 	p = d.run(exitOK, "conform", "--transcripts", bad, "--known-failures", listed)
 	mustContain(t, p.out.String(), "✗ story", "a known failure: nobody says pang", "conforms: 0 passed, 0 failed, 1 known failures")
 	p = d.run(exitFailed, "conform", "--transcripts", good, "--known-failures", listed)
@@ -93,16 +80,11 @@ func TestConformLeeway(t *testing.T) {
 		return "", nil
 	})
 	for _, ms := range []int64{0, 30_000, 31_000, -60_000} {
-		if _, err := mint(t.Context(), conformance.Identity{ExpiresInMs: ms}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := mint(t.Context(), conformance.Identity{ExpiresInMs: ms})
+		require.NoError(t, err)
 	}
-	if want := []int64{0, -1, 1000, -90_000}; !slices.Equal(asked, want) {
-		t.Errorf("asked for %v, expected %v", asked, want)
-	}
-	if k.expireEarlier(nil) != nil {
-		t.Error("without a way to make tokens there is a function that makes them")
-	}
+	assert.Equal(t, []int64{0, -1, 1000, -90_000}, asked)
+	assert.Nil(t, k.expireEarlier(nil), "there is no way to make tokens")
 }
 
 // With --wait, transcripts that move the clock are played.
@@ -113,18 +95,15 @@ func TestConformWaits(t *testing.T) {
 }
 
 func TestConformLists(t *testing.T) {
-	p := newProgram("").start("conform", "--list", "--run", "^idle$").wait(t, exitOK)
-	if got := p.out.String(); !strings.HasPrefix(got, "idle  needs clock\n    A connection that says nothing") || strings.Count(got, "\n") != 2 {
-		t.Errorf("%q", got)
-	}
-	all := parseLines(t, newProgram("").start("conform", "--list", "--json").wait(t, exitOK).out.String())
-	if len(all) < 90 || all[0]["tests"] != "server" || all[0]["shows"] == "" {
-		t.Errorf("%d, %v", len(all), all[0])
-	}
-	clients := parseLines(t, newProgram("").start("conform", "--list", "--json", "--client", "x").wait(t, exitOK).out.String())
-	if len(clients) < 55 || clients[0]["tests"] != "client" {
-		t.Errorf("%d, %v", len(clients), clients[0])
-	}
+	p := run(t, exitOK, "conform", "--list", "--run", "^idle$")
+	assert.Regexp(t, `^idle  needs clock\n    A connection that says nothing.*\n$`, p.out.String())
+	all := parseLines(t, run(t, exitOK, "conform", "--list", "--json").out.String())
+	assert.GreaterOrEqual(t, len(all), 90)
+	assert.Equal(t, "server", all[0]["tests"])
+	assert.NotEmpty(t, all[0]["shows"])
+	clients := parseLines(t, run(t, exitOK, "conform", "--list", "--json", "--client", "x").out.String())
+	assert.GreaterOrEqual(t, len(clients), 55)
+	assert.Equal(t, "client", clients[0]["tests"])
 }
 
 func TestConformTokens(t *testing.T) {
@@ -133,13 +112,11 @@ func TestConformTokens(t *testing.T) {
 	}
 	d := startTestDemo(t)
 	secret, err := readSecret(d.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, err)
 	nowhere := t.TempDir()
 	conform := func(exit int, args ...string) *program {
 		t.Helper()
-		return newProgram("").start(append([]string{"conform", "--url", d.url, "--dir", nowhere, "--run", "^(identity|handshake)$"}, args...)...).wait(t, exit)
+		return run(t, exit, append([]string{"conform", "--url", d.url, "--dir", nowhere, "--run", "^(identity|handshake)$"}, args...)...)
 	}
 	conform(exitOK, "--secret", string(secret))
 	p := conform(exitRefused, "--secret", strings.Repeat("x", 40))
@@ -154,9 +131,8 @@ func TestConformTokens(t *testing.T) {
 	p = conform(exitFailed, "--token-command", "sh "+quote(script))
 	mustContain(t, p.out.String(), "expires in -90", `the token command, sh: exit status 3`)
 	asked, err := os.ReadFile(filepath.Join(nowhere, "asked"))
-	if err != nil || !strings.HasPrefix(string(asked), "conform probe\nconform-") || !strings.Contains(string(asked), "-acme alice\n") {
-		t.Errorf("asked for %q, %v", asked, err)
-	}
+	require.NoError(t, err)
+	assert.Regexp(t, `(?s)^conform probe\nconform-.*-acme alice\n`, string(asked))
 	for want, command := range map[string]string{
 		"must print a token and nothing else":     "echo two words",
 		"the token command, false: exit status 1": "false",
@@ -164,13 +140,11 @@ func TestConformTokens(t *testing.T) {
 	} {
 		mustContain(t, conform(exitFailed, "--token-command", command).err.String(), want)
 	}
-	if strings.Contains(p.out.String()+p.err.String(), d.token) {
-		t.Error("a token was printed")
-	}
+	assert.NotContains(t, p.out.String()+p.err.String(), d.token, "a token was printed")
 }
 
 func TestConformCannotBegin(t *testing.T) {
-	p := newProgram("").start("conform", "--url", "ws://127.0.0.1:1", "--dir", t.TempDir()).wait(t, exitUnavailable)
+	p := run(t, exitUnavailable, "conform", "--url", "ws://127.0.0.1:1", "--dir", t.TempDir())
 	mustContain(t, p.err.String(), "the server cannot be reached", "streamer demo")
 	for want, args := range map[string][]string{
 		"not a regular expression":    {"--run", "("},
@@ -190,17 +164,15 @@ func TestConformCannotBegin(t *testing.T) {
 		"at least 32 bytes":           {"--secret", "short"},
 		"unexpected argument nobody":  {"nobody"},
 	} {
-		p := newProgram("").start(append([]string{"conform"}, args...)...).wait(t, exitUsage)
+		p := run(t, exitUsage, append([]string{"conform"}, args...)...)
 		mustContain(t, p.err.String(), want)
-		if strings.Count(p.err.String(), "\n") != 1 {
-			t.Errorf("%q: %q", args, p.err)
-		}
+		isOneLine(t, p.err.String())
 	}
 }
 
 // Each transcript fails, by name, if the client cannot be started.
 func TestConformClientCannotStart(t *testing.T) {
-	p := newProgram("").start("conform", "--client", "nobody-is-called-this --flag", "--run", "^cut$").wait(t, exitFailed)
+	p := run(t, exitFailed, "conform", "--client", "nobody-is-called-this --flag", "--run", "^cut$")
 	mustContain(t, p.out.String(), "✗ cut", "the client cannot be started", "0 passed, 1 failed")
 }
 
@@ -222,14 +194,13 @@ func TestSplitWords(t *testing.T) {
 		`"a \" \\ \n" '\'`:           {`a " \ \n`, `\`},
 		`sh -c 'echo "$HOME" | cat'`: {"sh", "-c", `echo "$HOME" | cat`},
 	} {
-		if got, err := splitWords(text); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%s: %q, %v", text, got, err)
-		}
+		got, err := splitWords(text)
+		require.NoError(t, err, text)
+		assert.Equal(t, want, got, text)
 	}
 	for _, text := range []string{"", " ", "'", `"a`, `a\`} {
-		if got, err := splitWords(text); err == nil {
-			t.Errorf("%q: %q", text, got)
-		}
+		_, err := splitWords(text)
+		assert.Error(t, err, text)
 	}
 }
 
@@ -242,9 +213,8 @@ func TestSplitWordsUndoesQuote(t *testing.T) {
 			quoted = append(quoted, quote(w))
 		}
 		got, err := splitWords(strings.Join(quoted, " "))
-		if err != nil || !slices.Equal(got, words) {
-			t.Fatalf("%q became %q, %v", words, got, err)
-		}
+		require.NoError(t, err)
+		require.Equal(t, words, got)
 	})
 }
 
@@ -252,7 +222,6 @@ func TestConformEntry(t *testing.T) {
 	tr := &conformance.Transcript{Name: "x", Tests: conformance.Client}
 	e := &conformance.Entry{Transcript: tr, Outcome: conformance.NotPlayed, Err: &conformance.UnsupportedError{Transcript: "x", Abilities: []conformance.Ability{"clock"}}}
 	text, err := json.Marshal(entryJSON(e))
-	if want := `{"transcript":"x","outcome":"notPlayed","ms":0,"lacks":["clock"],"reason":"the client lacks clock"}`; err != nil || string(text) != want {
-		t.Errorf("%s, %v", text, err)
-	}
+	require.NoError(t, err)
+	assert.Equal(t, `{"transcript":"x","outcome":"notPlayed","ms":0,"lacks":["clock"],"reason":"the client lacks clock"}`, string(text))
 }

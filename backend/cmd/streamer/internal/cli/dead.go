@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,15 +17,13 @@ type deadCommands struct {
 	Retry deadRetryCommand `cmd:"" help:"Run a dead letter again, as a new call of its owner. Prints the new id."`
 }
 
-// deadListCommand lists dead letters.
 type deadListCommand struct {
 	listing
 	operator
 }
 
-// Run lists them.
 func (k *deadListCommand) Run(a *App) error {
-	ctx, stop := a.interruptible(context.Background())
+	ctx, stop := a.interruptible()
 	defer stop()
 	var dead []server.DeadLetter
 	for cursor := ""; ; {
@@ -66,7 +63,6 @@ func deadTable(dead []server.DeadLetter, now time.Time) *table {
 	return t
 }
 
-// deadRetryCommand runs a dead letter again.
 type deadRetryCommand struct {
 	ID     callID `arg:"" name:"id" help:"Id of the dead letter."`
 	Tenant string `default:"demo" placeholder:"NAME" help:"Tenant of the call. Default: ${default}"`
@@ -74,9 +70,8 @@ type deadRetryCommand struct {
 	operator
 }
 
-// Run retries it.
 func (k *deadRetryCommand) Run(a *App) error {
-	ctx, stop := a.interruptible(context.Background())
+	ctx, stop := a.interruptible()
 	defer stop()
 	var out server.RetryResponse
 	in := server.RetryRequest{Tenant: k.Tenant, ID: string(k.ID)}

@@ -34,7 +34,6 @@ type demoCommand struct {
 
 const databaseFile = "streamer.db"
 
-// Help is the longer help.
 func (*demoCommand) Help() string {
 	return `Calls are kept in one SQLite file; nothing else is needed. A token is printed that is valid for an hour. ` +
 		`The other commands find the secret in the folder, and make their own tokens. ` +
@@ -64,37 +63,42 @@ func (k *demoCommand) Run(a *App) error {
 	if err != nil {
 		return err
 	}
+	token, err := issuer.Mint(auth.Grant{Tenant: demoTenant, Subject: demoSubject})
+	if err != nil {
+		return err
+	}
 	listener, err := listen(k.Port, "--port")
 	if err != nil {
 		return err
 	}
+	defer func() { _ = listener.Close() }()
 	admin, err := listen(k.AdminPort, "--admin-port")
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return err
 	}
+	defer func() { _ = admin.Close() }()
 	s, err := k.newServer(a, authenticator)
 	if err != nil {
-		return errors.Join(err, listener.Close(), admin.Close())
+		return err
 	}
-	token, err := issuer.Mint(auth.Grant{Tenant: demoTenant, Subject: demoSubject})
-	if err == nil {
-		b := banner{
-			url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token, startup: time.Since(started),
-		}
-		err = b.print(a)
+	b := banner{
+		url: "ws://" + listener.Addr().String(), adminURL: "http://" + admin.Addr().String(), dir: k.Dir, token: token,
+		startup: time.Since(started),
 	}
-	d := &demo{app: a, admin: &http.Server{
-		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
-	}, grace: k.Grace, serve: s.Serve}
+	err = b.print(a)
+	serve := s.Serve
 	if err == nil && k.Hostile.set {
-		d.serve, err = k.serveHostile(a, s)
+		serve, err = k.serveHostile(a, s)
 	}
 	if err != nil {
 		noGrace, cancel := context.WithCancel(context.Background())
 		cancel()
-		return errors.Join(outputFailure(err), listener.Close(), admin.Close(), s.Shutdown(noGrace))
+		return errors.Join(outputFailure(err), s.Shutdown(noGrace))
 	}
-	return d.run(listener, admin)
+	operators := &http.Server{
+		Handler: s.AdminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	return k.serve(a, func(ctx context.Context) error { return serve(ctx, listener) }, operators, admin)
 }
 
 // ensureFolder makes the demo's folder and its secret if they do not exist.
@@ -117,20 +121,15 @@ func (k *demoCommand) ensureFolder() (secret []byte, err error) {
 
 // listen listens on a port, for this machine only.
 func listen(port uint16, flag string) (net.Listener, error) {
+	const onWindows = syscall.Errno(10048) // WSAEADDRINUSE
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 	switch {
 	case err == nil:
 		return l, nil
-	case isPortInUse(err):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, onWindows):
 		return nil, failed(fmt.Sprintf("port %d is in use", port), flag+" names another; 0 takes a free one", nil)
 	}
 	return nil, failed(fmt.Sprintf("cannot listen on port %d", port), flag+" names another", err)
-}
-
-// isPortInUse reports whether another process has the port. On Windows the error is
-// WSAEADDRINUSE, 10048.
-func isPortInUse(err error) bool {
-	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.Errno(10048))
 }
 
 // newServer returns a server with the actions.
@@ -138,7 +137,7 @@ func (k *demoCommand) newServer(a *App, authenticator auth.Authenticator) (*serv
 	router := streamer.NewRouter(nil)
 	actions.Register(router)
 	if !k.Quiet {
-		router.Use((&activity{app: a}).middleware)
+		router.Use(a.showAttempts)
 	}
 	level := slog.LevelError
 	if k.Verbose {
@@ -163,50 +162,35 @@ func (k *demoCommand) newServer(a *App, authenticator auth.Authenticator) (*serv
 	return s, nil
 }
 
-// demo is a running server.
-type demo struct {
-	app   *App
-	admin *http.Server
-	grace time.Duration
-	// serve serves until its context ends, then shuts down.
-	serve func(context.Context, net.Listener) error
-}
-
-// run serves until the first interrupt, then shuts down; at the second it
-// returns at once.
-func (d *demo) run(listener, admin net.Listener) error {
+// serve serves until the first interrupt, then shuts down; at the second it returns
+// at once. run serves clients until its context ends, then shuts down.
+func (k *demoCommand) serve(a *App, run func(context.Context) error, operators *http.Server, admin net.Listener) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served, adminServed := make(chan error, 1), make(chan error, 1)
-	go func() {
-		defer close(served)
-		served <- d.serve(ctx, listener)
-	}()
-	go func() {
-		defer close(adminServed)
-		adminServed <- d.admin.Serve(admin)
-	}()
+	go func() { served <- run(ctx) }()
+	go func() { adminServed <- operators.Serve(admin) }()
 	var err error
 	select {
-	case <-d.app.Interrupts:
-		st := d.app.errStyle()
-		_, _ = fmt.Fprintln(d.app.Stderr, st.dim("stopping: running handlers have "+formatDuration(d.grace)+"; Ctrl-C again stops at once"))
+	case <-a.Interrupts:
+		note := "stopping: running handlers have " + formatDuration(k.Grace) + "; Ctrl-C again stops at once"
+		_, _ = fmt.Fprintln(a.Stderr, a.errStyle().dim(note))
 	case err = <-served:
+		served <- nil // it has ended
 	case err = <-adminServed:
+		adminServed <- nil
 	}
 	stop()
 	soon, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if d.admin.Shutdown(soon) != nil {
-		_ = d.admin.Close()
+	if operators.Shutdown(soon) != nil {
+		_ = operators.Close()
 	}
-	for range adminServed {
-		continue // the error is that of Shutdown, or known already
-	}
+	<-adminServed // the error is that of Shutdown, or known already
 	select {
 	case serveErr := <-served:
 		err = errors.Join(err, serveErr)
-	case <-d.app.Interrupts:
+	case <-a.Interrupts:
 		return &failure{exit: exitInterrupted, text: "stopped at once", err: errInterrupted}
 	}
 	if err != nil {

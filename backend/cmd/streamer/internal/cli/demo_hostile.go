@@ -68,18 +68,14 @@ func (k *demoCommand) serveHostile(a *App, s *server.Server) (func(context.Conte
 func serveGateway(ctx context.Context, l net.Listener, gateway *servertest.Gateway, s *server.Server, grace time.Duration) error {
 	web := &http.Server{Handler: gateway, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	served := make(chan error, 1)
-	go func() {
-		defer close(served)
-		served <- web.Serve(l)
-	}()
+	go func() { served <- web.Serve(l) }()
 	var err error
 	select {
 	case <-ctx.Done():
+		_ = web.Close() // WebSockets stay open
+		<-served        // the error is that of Close
 	case err = <-served:
-	}
-	_ = web.Close() // WebSockets stay open
-	for range served {
-		continue // the error is that of Close
+		_ = web.Close()
 	}
 	graceful, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace, time.Millisecond))
 	defer cancel()

@@ -9,7 +9,6 @@ import (
 	"github.com/pay-theory/streamer/client-go"
 )
 
-// followCommand follows a call by its id.
 type followCommand struct {
 	ID callID `arg:"" name:"id" help:"Id of the call."`
 
@@ -17,12 +16,10 @@ type followCommand struct {
 	connection
 }
 
-// Help is the longer help.
 func (*followCommand) Help() string {
 	return `The exit code is that of the call: 0 if it has succeeded, 1 if it has failed, 3 if it was cancelled.`
 }
 
-// Run follows the call.
 func (k *followCommand) Run(a *App) error {
 	f := &callViewer{app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, attached: true}
 	c, err := f.dial()
@@ -30,11 +27,10 @@ func (k *followCommand) Run(a *App) error {
 		return err
 	}
 	defer disconnect(c)
-	f.call, err = attach(c, k.ID)
-	if err != nil {
+	if f.call, err = attach(c, k.ID); err != nil {
 		return err
 	}
-	return f.follow(context.Background(), "")
+	return f.follow("")
 }
 
 // attach returns the call with an id.
@@ -61,57 +57,42 @@ type callViewer struct {
 
 // dial connects to the server, unless the user interrupts.
 func (f *callViewer) dial() (*client.Client, error) {
-	ctx, stop := f.app.interruptible(context.Background())
+	ctx, stop := f.app.interruptible()
 	defer stop()
 	return f.server.dial(ctx, f.view.onState)
 }
 
 // follow shows the call, and returns how it ended: nil if it has succeeded.
-func (f *callViewer) follow(parent context.Context, action string) error {
+func (f *callViewer) follow(action string) error {
 	defer f.view.close()
-	if err := f.start(parent, action); err != nil {
-		return err
+	if f.keyed { // the id is final when the call is accepted; the events report a failure
+		if left, _ := f.app.untilInterrupted(f.call.Accepted); left {
+			return f.detach()
+		}
+	}
+	if err := f.view.start(f.call.ID(), action); err != nil {
+		return outputFailure(err)
 	}
 	for cancelling := false; ; cancelling = true {
-		ctx, stop := f.app.interruptible(parent)
-		ended, err := f.showEvents(ctx)
-		left := interrupted(ctx)
-		stop()
+		ended := false
+		left, err := f.app.untilInterrupted(func(ctx context.Context) (err error) {
+			ended, err = f.showEvents(ctx)
+			return err
+		})
 		switch {
 		case ended || !left:
 			return err
 		case !f.cancels || cancelling:
-			return f.detach() //nolint:contextcheck // detaching does not block
+			return f.detach()
 		}
 		f.view.note("cancelling; Ctrl-C again stops following at once")
-		if err := f.cancel(parent); err != nil {
+		switch left, err := f.app.untilInterrupted(f.call.Cancel); {
+		case left:
+			return f.detach()
+		case err != nil:
 			return err
 		}
 	}
-}
-
-// start shows which call it is, as soon as its id is final.
-func (f *callViewer) start(parent context.Context, action string) error {
-	if f.keyed {
-		ctx, stop := f.app.interruptible(parent)
-		_ = f.call.Accepted(ctx) // a failure is reported by the events
-		left := interrupted(ctx)
-		stop()
-		if left {
-			return f.detach() //nolint:contextcheck // detaching does not block
-		}
-	}
-	return outputFailure(f.view.start(f.call.ID(), action))
-}
-
-func (f *callViewer) cancel(parent context.Context) error {
-	ctx, stop := f.app.interruptible(parent)
-	defer stop()
-	err := f.call.Cancel(ctx)
-	if interrupted(ctx) {
-		return f.detach() //nolint:contextcheck // detaching does not block
-	}
-	return err
 }
 
 // showEvents shows events until the end; ended reports that there is nothing more

@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // output is a stream that a test can wait for.
@@ -56,6 +59,12 @@ func (o *output) await(t *testing.T, pattern string) []string {
 	}
 }
 
+// awaitURL waits until a demo has printed its address.
+func (o *output) awaitURL(t *testing.T) string {
+	t.Helper()
+	return o.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
+}
+
 // program is one run of the program, without a process.
 type program struct {
 	app         *App
@@ -83,13 +92,22 @@ func (p *program) wait(t *testing.T, want int) *program {
 	t.Helper()
 	select {
 	case got := <-p.exit:
-		if got != want {
-			t.Errorf("exit code %d, expected %d; standard error: %s", got, want, p.err)
-		}
+		assert.Equal(t, want, got, "exit code; standard error: %s", p.err)
 	case <-time.After(2 * time.Minute):
 		t.Fatalf("the program does not end; standard error: %s", p.err)
 	}
 	return p
+}
+
+// run runs a command line, and waits for its end.
+func run(t *testing.T, exit int, args ...string) *program {
+	t.Helper()
+	return newProgram("").start(args...).wait(t, exit)
+}
+
+// startDemo starts a demo in a folder, with free ports.
+func startDemo(dir string, flags ...string) *program {
+	return newProgram("").start(append([]string{"demo", "--port", "0", "--admin-port", "0", "--dir", dir}, flags...)...)
 }
 
 // testDemo is a running demo, with its addresses and its token.
@@ -102,13 +120,13 @@ type testDemo struct {
 // startTestDemo starts a demo, and stops it when the test has ended.
 func startTestDemo(t *testing.T) *testDemo {
 	t.Helper()
-	d := &testDemo{t: t, demo: newProgram(""), dir: t.TempDir()}
-	d.demo.start("demo", "--port", "0", "--admin-port", "0", "--dir", d.dir, "--grace", "1s")
+	d := &testDemo{t: t, dir: t.TempDir()}
+	d.demo = startDemo(d.dir, "--grace", "1s")
 	t.Cleanup(func() {
 		d.demo.interrupt()
 		d.demo.wait(t, exitOK)
 	})
-	d.url = d.demo.out.await(t, `(ws://127\.0\.0\.1:\d+)\n`)[1]
+	d.url = d.demo.out.awaitURL(t)
 	d.adminURL = d.demo.out.await(t, `(http://127\.0\.0\.1:\d+)\n`)[1]
 	d.token = d.demo.out.await(t, `Token +(\S+)\n`)[1]
 	d.demo.out.await(t, `Ctrl-C`)
@@ -129,17 +147,27 @@ func (d *testDemo) start(args ...string) *program { return newProgram("").start(
 // run runs a command line, and waits for its end.
 func (d *testDemo) run(exit int, args ...string) *program {
 	d.t.Helper()
-	return d.start(args...).wait(d.t, exit)
+	return run(d.t, exit, d.args(args...)...)
 }
 
-// parseLines parses parseLines of JSON.
+// output runs a command line that succeeds, and returns its standard output.
+func (d *testDemo) output(args ...string) string {
+	d.t.Helper()
+	return d.run(exitOK, args...).out.String()
+}
+
+// id runs a command line that prints an id, and returns it.
+func (d *testDemo) id(args ...string) string {
+	d.t.Helper()
+	return strings.TrimSpace(d.output(args...))
+}
+
+// parseLines parses lines of JSON.
 func parseLines(t *testing.T, text string) (all []map[string]any) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		var one map[string]any
-		if err := json.Unmarshal([]byte(line), &one); err != nil {
-			t.Fatalf("%q is not a line of JSON: %v", line, err)
-		}
+		require.NoError(t, json.Unmarshal([]byte(line), &one), "%q is not a line of JSON", line)
 		all = append(all, one)
 	}
 	return all
@@ -148,8 +176,12 @@ func parseLines(t *testing.T, text string) (all []map[string]any) {
 func mustContain(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("%q is not in:\n%s", part, text)
-		}
+		assert.Contains(t, text, part)
 	}
+}
+
+// isOneLine checks that the text is one line.
+func isOneLine(t *testing.T, text string) {
+	t.Helper()
+	assert.Equal(t, 1, strings.Count(text, "\n"), "%q is not one line", text)
 }

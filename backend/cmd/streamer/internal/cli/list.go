@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -46,7 +45,6 @@ func (l *listing) print(a *App, items []any, noun string, t *table) error {
 	return t.print(a.Stdout, a.columns(), a.outStyle())
 }
 
-// listCommand lists the caller's calls.
 type listCommand struct {
 	Status string `enum:",queued,running,succeeded,failed,cancelled" default:"" placeholder:"STATUS" help:"Only calls that are queued, running, succeeded, failed or cancelled."`
 	Action string `placeholder:"NAME" help:"Only calls of this action."`
@@ -55,14 +53,12 @@ type listCommand struct {
 	connection
 }
 
-// Help is the longer help.
 func (*listCommand) Help() string {
 	return `Calls that were answered at once were not stored, and are not listed. On a terminal, columns that do not fit are left out, and long names are cut.`
 }
 
-// Run lists the calls.
 func (k *listCommand) Run(a *App) error {
-	ctx, stop := a.interruptible(context.Background())
+	ctx, stop := a.interruptible()
 	defer stop()
 	c, err := k.dial(ctx, nil)
 	if err != nil {

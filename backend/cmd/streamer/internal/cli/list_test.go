@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/client-go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestList(t *testing.T) {
@@ -16,31 +18,28 @@ func TestList(t *testing.T) {
 	mustContain(t, d.run(exitOK, "list").err.String(), "no calls")
 	d.run(exitOK, "call", "emit", `{"chunks": 2, "progress": true}`)
 	d.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
-	id := strings.TrimSpace(d.run(exitOK, "call", "wait", "-d").out.String())
+	id := d.id("call", "wait", "-d")
 
-	text := d.run(exitOK, "list").out.String()
-	rows := strings.Split(strings.TrimSpace(text), "\n")
-	if len(rows) != 4 {
-		t.Fatalf("listed\n%s", text)
-	}
+	rows := strings.Split(strings.TrimSpace(d.output("list")), "\n")
+	require.Len(t, rows, 4)
 	mustContain(t, rows[0], "ID ", "ACTION", "STATUS", "DONE", "AGE", "TOOK", "ATTEMPT", "CODE")
 	mustContain(t, rows[1], id, "wait", "running")
 	mustContain(t, rows[2], "fail.often", "failed", "no_stock")
 	mustContain(t, rows[3], "emit", "succeeded", "100%")
 
-	all := parseLines(t, d.run(exitOK, "list", "--json").out.String())
-	if len(all) != 3 || all[0]["id"] != id || all[1]["code"] != "no_stock" || all[2]["percent"] != 100.0 || all[0]["endedAt"] != nil {
-		t.Errorf("listed %v", all)
-	}
-	if all := parseLines(t, d.run(exitOK, "list", "--json", "--status", "failed").out.String()); len(all) != 1 || all[0]["action"] != "fail.often" {
-		t.Errorf("--status failed lists %v", all)
-	}
-	if all := parseLines(t, d.run(exitOK, "list", "--json", "--action", "emit", "-n", "1").out.String()); len(all) != 1 || all[0]["status"] != "succeeded" {
-		t.Errorf("--action emit lists %v", all)
-	}
-	if all := parseLines(t, d.run(exitOK, "list", "--json", "-n", "2").out.String()); len(all) != 2 {
-		t.Errorf("-n 2 lists %v", all)
-	}
+	all := parseLines(t, d.output("list", "--json"))
+	require.Len(t, all, 3)
+	assert.Equal(t, id, all[0]["id"])
+	assert.Nil(t, all[0]["endedAt"])
+	assert.Equal(t, "no_stock", all[1]["code"])
+	assert.Equal(t, 100.0, all[2]["percent"])
+	all = parseLines(t, d.output("list", "--json", "--status", "failed"))
+	require.Len(t, all, 1)
+	assert.Equal(t, "fail.often", all[0]["action"])
+	all = parseLines(t, d.output("list", "--json", "--action", "emit", "-n", "1"))
+	require.Len(t, all, 1)
+	assert.Equal(t, "succeeded", all[0]["status"])
+	assert.Len(t, parseLines(t, d.output("list", "--json", "-n", "2")), 2)
 	d.run(exitUsage, "list", "--status", "lost")
 	d.run(exitOK, "cancel", id)
 }
@@ -60,16 +59,10 @@ func TestListOnATerminal(t *testing.T) {
 		a := newProgram("").app
 		a.StdoutTerminal, a.Width = true, func() int { return width }
 		var b strings.Builder
-		if err := callTable(calls, a.Now()).print(&b, a.columns(), a.outStyle()); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, callTable(calls, a.Now()).print(&b, a.columns(), a.outStyle()))
 		rows := strings.Split(b.String(), "\n")
-		if got := strings.Fields(rows[0]); strings.Join(got, " ") != strings.Join(want, " ") {
-			t.Errorf("in %d columns there are %v", width, got)
-		}
-		if n := len([]rune(rows[1])); n > width {
-			t.Errorf("in %d columns a row has %d", width, n)
-		}
+		assert.Equal(t, want, strings.Fields(rows[0]), "in %d columns", width)
+		assert.LessOrEqual(t, len([]rune(rows[1])), width)
 	}
 }
 
@@ -77,21 +70,19 @@ func TestDead(t *testing.T) {
 	d := startTestDemo(t)
 	mustContain(t, d.run(exitOK, "dead", "list").err.String(), "no dead letters")
 	d.run(exitFailed, "call", "fail.often", `{"code": "no_stock"}`)
-	dead := parseLines(t, d.run(exitOK, "dead", "list", "--json").out.String())
-	if len(dead) != 1 || dead[0]["action"] != "fail.often" || dead[0]["tenant"] != "demo" || dead[0]["code"] != "no_stock" {
-		t.Fatalf("the dead letters are %v", dead)
-	}
+	dead := parseLines(t, d.output("dead", "list", "--json"))
+	require.Len(t, dead, 1)
+	assert.Equal(t, []any{"fail.often", "demo", "no_stock"}, []any{dead[0]["action"], dead[0]["tenant"], dead[0]["code"]})
 	id := dead[0]["id"].(string)
-	mustContain(t, d.run(exitOK, "dead", "list").out.String(), id, "TENANT", "no_stock")
-	again := strings.TrimSpace(d.run(exitOK, "dead", "retry", id).out.String())
+	mustContain(t, d.output("dead", "list"), id, "TENANT", "no_stock")
+	again := d.id("dead", "retry", id)
 	mustContain(t, d.run(exitFailed, "follow", again).err.String(), "no_stock: attempt 3")
-	dead = parseLines(t, d.run(exitOK, "dead", "list", "--json", "-n", "1").out.String())
-	if len(dead) != 1 || dead[0]["id"] != again || dead[0]["retryOf"] != id {
-		t.Errorf("the newest dead letter is %v", dead)
-	}
+	dead = parseLines(t, d.output("dead", "list", "--json", "-n", "1"))
+	require.Len(t, dead, 1)
+	assert.Equal(t, []any{again, id}, []any{dead[0]["id"], dead[0]["retryOf"]})
 	d.run(exitNotFound, "dead", "retry", id, "--tenant", "other")
 	d.run(exitNotFound, "dead", "retry", client.NewID())
-	alive := strings.TrimSpace(d.run(exitOK, "call", "echo.async", "1", "-d").out.String())
+	alive := d.id("call", "echo.async", "1", "-d")
 	d.run(exitRefused, "dead", "retry", alive)
 	p := d.run(exitRefused, "dead", "list", "--token", d.token)
 	mustContain(t, p.err.String(), "forbidden", "streamer:operate")
@@ -109,10 +100,9 @@ func TestDeadPages(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"dead": [{"id": "%d-of-%s"}], "cursor": "%s"}`, asked, r.URL.Query().Get("limit"), next)
 	}))
 	defer h.Close()
-	dead := parseLines(t, newProgram("").start("dead", "list", "--json", "-n", "150", "--admin-url", h.URL).wait(t, exitOK).out.String())
-	if len(dead) != 2 || dead[0]["id"] != "1-of-100" || dead[1]["id"] != "2-of-100" {
-		t.Errorf("two pages contain %v", dead)
-	}
+	dead := parseLines(t, run(t, exitOK, "dead", "list", "--json", "-n", "150", "--admin-url", h.URL).out.String())
+	require.Len(t, dead, 2)
+	assert.Equal(t, []any{"1-of-100", "2-of-100"}, []any{dead[0]["id"], dead[1]["id"]})
 }
 
 // A server that is not an admin listener is refused, and redirects are not followed.
@@ -128,11 +118,9 @@ func TestNotAnAdminListener(t *testing.T) {
 		},
 	} {
 		s := httptest.NewServer(h)
-		p := newProgram("").start("dead", "list", "--admin-url", s.URL, "--token", "t").wait(t, exitUnavailable)
+		p := run(t, exitUnavailable, "dead", "list", "--admin-url", s.URL, "--token", "t")
 		mustContain(t, p.err.String(), "not_streamer", "--admin-url")
 		s.Close()
 	}
-	if elsewhere != 0 {
-		t.Error("a redirect was followed")
-	}
+	assert.Zero(t, elsewhere, "a redirect was followed")
 }

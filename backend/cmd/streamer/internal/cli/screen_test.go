@@ -2,11 +2,12 @@ package cli
 
 import (
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/mattn/go-runewidth"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -22,14 +23,10 @@ func TestStatus(t *testing.T) {
 		40: "report   50%  1m01s  1 chunk  aggregat…",
 		20: "report   50%  1m01…",
 	} {
-		if got := s.format(width, now); got != want {
-			t.Errorf("in %d columns it is\n%q, expected\n%q", width, got, want)
-		}
+		assert.Equal(t, want, s.format(width, now), "in %d columns", width)
 	}
 	s = status{name: "slow", since: since}
-	if a, b := s.format(80, since), s.format(80, since.Add(time.Second)); a == b {
-		t.Errorf("without progress nothing changes: %q", a)
-	}
+	assert.NotEqual(t, s.format(80, since), s.format(80, since.Add(time.Second)), "without progress the time changes")
 	s.lost = true
 	mustContain(t, s.format(80, since), "reconnecting")
 }
@@ -45,11 +42,7 @@ func TestStatusFits(t *testing.T) {
 		took := time.Duration(rapid.Int64Range(0, int64(100*time.Hour)).Draw(r, "took"))
 		width := rapid.IntRange(0, 200).Draw(r, "width")
 		line := s.format(width, s.since.Add(took))
-		if got := runewidth.StringWidth(line); got > width {
-			r.Fatalf("%d columns of %d: %q", got, width, line)
-		}
-		if strings.ContainsAny(line, "\r\n\x1b") {
-			r.Fatalf("%q is not one line", line)
-		}
+		require.LessOrEqual(r, runewidth.StringWidth(line), width, line)
+		require.NotRegexp(r, `[\r\n\x1b]`, line, "it is not one line")
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,26 +17,18 @@ import (
 // as text.
 const secretFile = "secret"
 
-// maxSecret is how many bytes of the file are read.
-const maxSecret = 4 << 10
-
 // readSecret reads the development secret in a folder. The error is
 // fs.ErrNotExist if there is none.
 func readSecret(dir string) ([]byte, error) {
 	path := filepath.Join(dir, secretFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return nil, failed(path+" may be read by others, who can make tokens with it", "delete it, or chmod 600 it", nil)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecret))
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +37,14 @@ func readSecret(dir string) ([]byte, error) {
 		return nil, failed(path+" is too short for a secret", "delete it, and start the demo again", nil)
 	}
 	return []byte(secret), nil
+}
+
+// secretOr returns the given secret or, if it is empty, the one in a folder.
+func secretOr(given, dir string) ([]byte, error) {
+	if given != "" {
+		return []byte(given), nil
+	}
+	return readSecret(dir)
 }
 
 // ensureSecret reads the development secret in a folder, and makes one if there

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -47,12 +48,12 @@ func (a *access) flags() string {
 	return ""
 }
 
+// unquoted matches the words that mean themselves in a shell.
+var unquoted = regexp.MustCompile(`^[-\w./:=@,+%]+$`)
+
 // quote quotes a text as one word of a POSIX shell.
 func quote(text string) string {
-	needsQuotes := func(r rune) bool {
-		return ('a' > r || r > 'z') && ('A' > r || r > 'Z') && ('0' > r || r > '9') && !strings.ContainsRune("-_./:=@,+%", r)
-	}
-	if text != "" && !strings.ContainsFunc(text, needsQuotes) {
+	if unquoted.MatchString(text) {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

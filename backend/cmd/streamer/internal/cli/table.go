@@ -49,28 +49,25 @@ func (t *table) print(w io.Writer, width int, st style) error {
 
 // fitTo lays the table out in at most width columns; 0: there is no limit.
 func (t *table) fitTo(width int) []string {
-	lines := t.layOut(0, 0)
-	if width <= 0 {
-		return lines
+	var cells []string
+	for _, row := range t.rows {
+		cells = append(cells, row[t.flexible])
 	}
 	for omitted := 0; ; omitted++ {
+		lines := t.layOut(0, omitted)
 		over := widest(lines) - width
-		if over <= 0 {
+		if width <= 0 || over <= 0 {
 			return lines
 		}
-		longest := 0
-		for _, row := range t.rows {
-			longest = max(longest, runewidth.StringWidth(row[t.flexible]))
+		limit := widest(cells) - over
+		if limit < minCell && omitted < len(t.optional) {
+			continue
 		}
-		last := omitted == len(t.optional)
-		if longest-over >= minCell || last {
-			lines = t.layOut(max(longest-over, minCell), omitted)
-			for i := range lines {
-				lines[i] = truncate(lines[i], width)
-			}
-			return lines
+		lines = t.layOut(max(limit, minCell), omitted)
+		for i := range lines {
+			lines[i] = truncate(lines[i], width)
 		}
-		lines = t.layOut(0, omitted+1)
+		return lines
 	}
 }
 
@@ -100,10 +97,10 @@ func (t *table) layOut(limit, omitted int) []string {
 	return lines
 }
 
-func widest(lines []string) int {
+func widest(texts []string) int {
 	width := 0
-	for _, line := range lines {
-		width = max(width, runewidth.StringWidth(line))
+	for _, text := range texts {
+		width = max(width, runewidth.StringWidth(text))
 	}
 	return width
 }

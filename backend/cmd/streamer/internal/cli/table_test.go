@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/mattn/go-runewidth"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -28,27 +30,19 @@ func TestTable(t *testing.T) {
 		20: "ID  NAME          S…\na1  a very long…  f…\nb2  b             r…\n",
 	} {
 		var b strings.Builder
-		if err := sampleTable().print(&b, width, false); err != nil {
-			t.Fatal(err)
-		}
-		if got := b.String(); got != want {
-			t.Errorf("in %d columns it is\n%s, expected\n%s", width, got, want)
-		}
+		require.NoError(t, sampleTable().print(&b, width, false))
+		assert.Equal(t, want, b.String(), "in %d columns", width)
 	}
 }
 
 // Colours do not move the columns.
 func TestTableColors(t *testing.T) {
 	var b strings.Builder
-	if err := sampleTable().print(&b, 0, true); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, sampleTable().print(&b, 0, true))
 	want := "\x1b[2mID  NAME              STATUS   N     NOTE\x1b[0m\n" +
 		"a1  a very long name  \x1b[31mfailed\x1b[0m   7     nothing\n" +
 		"b2  b                 \x1b[36mrunning\x1b[0m  1234\n"
-	if b.String() != want {
-		t.Errorf("printed\n%q, expected\n%q", b.String(), want)
-	}
+	assert.Equal(t, want, b.String())
 }
 
 // A table is never wider than the terminal, and its lines do not end with spaces.
@@ -61,20 +55,12 @@ func TestTableFits(t *testing.T) {
 		}
 		width := rapid.IntRange(1, 120).Draw(r, "width")
 		var b strings.Builder
-		if err := tab.print(&b, width, false); err != nil {
-			r.Fatal(err)
-		}
-		if n := strings.Count(b.String(), "\n"); n != len(tab.rows)+1 {
-			r.Fatalf("%d lines for %d rows", n, len(tab.rows))
-		}
+		require.NoError(r, tab.print(&b, width, false))
+		require.Equal(r, len(tab.rows)+1, strings.Count(b.String(), "\n"), "lines")
 		for line := range strings.Lines(b.String()) {
 			line = strings.TrimSuffix(line, "\n")
-			if runewidth.StringWidth(line) > width {
-				r.Fatalf("%q is wider than %d", line, width)
-			}
-			if strings.HasSuffix(line, " ") {
-				r.Fatalf("%q ends with a space", line)
-			}
+			require.LessOrEqual(r, runewidth.StringWidth(line), width, line)
+			require.False(r, strings.HasSuffix(line, " "), "%q ends with a space", line)
 		}
 	})
 }

@@ -8,17 +8,16 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
 func TestFormatJSON(t *testing.T) {
 	const text = `{"n":1.0,"list":[],"o":{"k":"a\"b: c"},"t":true,"z":null}`
-	if got, want := formatJSON([]byte(text), false), "{\n  \"n\": 1.0,\n  \"list\": [],\n  \"o\": {\n    \"k\": \"a\\\"b: c\"\n  },\n  \"t\": true,\n  \"z\": null\n}"; got != want {
-		t.Errorf("indented: %s", got)
-	}
-	if got, want := formatJSON([]byte(`{"k": [1]}`), true), `{"k":[1]}`; got != want {
-		t.Errorf("in one line: %q", got)
-	}
+	want := "{\n  \"n\": 1.0,\n  \"list\": [],\n  \"o\": {\n    \"k\": \"a\\\"b: c\"\n  },\n  \"t\": true,\n  \"z\": null\n}"
+	assert.Equal(t, want, formatJSON([]byte(text), false))
+	assert.Equal(t, `{"k":[1]}`, formatJSON([]byte(`{"k": [1]}`), true))
 }
 
 // Formatted JSON has the same values, and is safe to print.
@@ -31,26 +30,11 @@ func TestFormatJSONKeepsValues(t *testing.T) {
 		var raw bytes.Buffer
 		enc := json.NewEncoder(&raw)
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(in); err != nil {
-			r.Fatal(err)
-		}
+		require.NoError(r, enc.Encode(in))
 		for _, oneLine := range []bool{false, true} {
 			text := formatJSON(raw.Bytes(), oneLine)
-			var want, got any
-			if err := json.Unmarshal([]byte(text), &got); err != nil {
-				r.Fatalf("%q is not JSON: %v", text, err)
-			}
-			if err := json.Unmarshal(raw.Bytes(), &want); err != nil {
-				r.Fatal(err)
-			}
-			a, _ := json.Marshal(got)
-			b, _ := json.Marshal(want)
-			if !bytes.Equal(a, b) {
-				r.Fatalf("%s became %s", b, a)
-			}
-			if strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), isUnsafe) {
-				r.Fatalf("%q is not safe to print", text)
-			}
+			require.JSONEq(r, raw.String(), text)
+			require.False(r, strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), isUnsafe), "%q is not safe to print", text)
 		}
 	})
 }
@@ -59,15 +43,11 @@ func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain é 日本": "plain é 日本", "a\nb\tc": "a b c", "\x1b[31mred": `\u001b[31mred`, "\u009b2J": `\u009b2J`, "x\u202ey": `x\u202ey`, "\x00": `\u0000`,
 	} {
-		if got := clean(in); got != want {
-			t.Errorf("%q became %q, expected %q", in, got, want)
-		}
+		assert.Equal(t, want, clean(in))
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		got := clean(string(rapid.SliceOf(rapid.Byte()).Draw(r, "bytes")))
-		if strings.ContainsFunc(got, unicode.IsControl) {
-			r.Fatalf("%q", got)
-		}
+		require.False(r, strings.ContainsFunc(got, unicode.IsControl), "%q", got)
 	})
 }
 
@@ -81,9 +61,7 @@ func FuzzFormatJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, oneLine := range []bool{false, true} {
 			got := formatJSON(data, oneLine)
-			if strings.ContainsFunc(strings.ReplaceAll(got, "\n", ""), isUnsafe) {
-				t.Errorf("%q became %q", data, got)
-			}
+			assert.False(t, strings.ContainsFunc(strings.ReplaceAll(got, "\n", ""), isUnsafe), "%q became %q", data, got)
 		}
 	})
 }
@@ -93,9 +71,7 @@ func TestFormatDuration(t *testing.T) {
 		-time.Second: "0s", 0: "0ms", 999 * time.Millisecond: "999ms", time.Second: "1s", 1999 * time.Millisecond: "1.9s", 59900 * time.Millisecond: "59s",
 		61 * time.Second: "1m01s", 3661 * time.Second: "1h01m", 49 * time.Hour: "2d",
 	} {
-		if got := formatDuration(d); got != want {
-			t.Errorf("%d is %q, expected %q", d, got, want)
-		}
+		assert.Equal(t, want, formatDuration(d), int64(d))
 	}
 }
 
@@ -104,8 +80,6 @@ func TestFormatAge(t *testing.T) {
 		-time.Second: "now", 999 * time.Millisecond: "now", 1999 * time.Millisecond: "1s", 59 * time.Second: "59s", 61 * time.Second: "1m", 3661 * time.Second: "1h",
 		49 * time.Hour: "2d",
 	} {
-		if got := formatAge(d); got != want {
-			t.Errorf("%d is %q, expected %q", d, got, want)
-		}
+		assert.Equal(t, want, formatAge(d), int64(d))
 	}
 }

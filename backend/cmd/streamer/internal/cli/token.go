@@ -28,23 +28,18 @@ type tokenCommand struct {
 	Dir     string        `env:"STREAMER_DIR" default:".streamer" placeholder:"DIR" help:"Folder of the demo, which holds its secret. Default: ${default}"`
 }
 
-// Help is the longer help.
 func (*tokenCommand) Help() string {
 	return `The token is signed with a secret that the server shares (HS256). In production an identity provider makes tokens, and servers know only its public keys.`
 }
 
 // Run prints a token and nothing else.
 func (k *tokenCommand) Run(a *App) error {
-	secret := []byte(k.Secret)
-	if k.Secret == "" {
-		var err error
-		secret, err = readSecret(k.Dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return usageFailure("there is no secret in "+filepath.Join(k.Dir, secretFile), "`streamer demo` makes one; or give --secret or STREAMER_SECRET")
-		}
-		if err != nil {
-			return err
-		}
+	secret, err := secretOr(k.Secret, k.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return usageFailure("there is no secret in "+filepath.Join(k.Dir, secretFile), "`streamer demo` makes one; or give --secret or STREAMER_SECRET")
+	case err != nil:
+		return err
 	}
 	issuer, err := auth.NewIssuer(&auth.IssuerOptions{Secret: secret, Now: a.Now})
 	if err != nil {

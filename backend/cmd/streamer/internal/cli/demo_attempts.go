@@ -4,21 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/streamer"
 )
 
-// activity prints each attempt on standard output when it has ended. Payloads
-// are not printed.
-type activity struct {
-	app *App
-	mu  sync.Mutex
-}
-
-// middleware is for the router.
-func (v *activity) middleware(next streamer.HandlerFunc) streamer.HandlerFunc {
+// showAttempts is a middleware that prints each attempt on standard output when it
+// has ended. Payloads are not printed.
+func (a *App) showAttempts(next streamer.HandlerFunc) streamer.HandlerFunc {
 	return func(ctx context.Context, in any) (out any, err error) {
 		started, returned := time.Now(), false
 		defer func() {
@@ -26,7 +19,7 @@ func (v *activity) middleware(next streamer.HandlerFunc) streamer.HandlerFunc {
 			if returned {
 				outcome = outcomeOf(err)
 			}
-			v.print(streamer.Info(ctx), outcome, time.Since(started))
+			a.printAttempt(streamer.Info(ctx), outcome, time.Since(started))
 		}()
 		out, err = next(ctx, in)
 		returned = true
@@ -34,8 +27,8 @@ func (v *activity) middleware(next streamer.HandlerFunc) streamer.HandlerFunc {
 	}
 }
 
-func (v *activity) print(info streamer.CallInfo, outcome string, took time.Duration) {
-	st := v.app.outStyle()
+func (a *App) printAttempt(info streamer.CallInfo, outcome string, took time.Duration) {
+	st := a.outStyle()
 	mark := st.green("✓")
 	if outcome != "" {
 		mark = st.yellow("·")
@@ -45,9 +38,7 @@ func (v *activity) print(info streamer.CallInfo, outcome string, took time.Durat
 	if info.Attempt > 1 {
 		attempt = fmt.Sprintf("  attempt %d", info.Attempt)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, _ = fmt.Fprintf(v.app.Stdout, "  %s %s %s  %s%s%s  %s\n", st.dim(v.app.Now().Format(time.TimeOnly)), mark, info.Action,
+	_, _ = fmt.Fprintf(a.Stdout, "  %s %s %s  %s%s%s  %s\n", st.dim(a.Now().Format(time.TimeOnly)), mark, info.Action,
 		st.dim(info.ID), attempt, outcome, st.dim(formatDuration(took)))
 }
 

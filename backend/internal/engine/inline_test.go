@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
+	"github.com/stretchr/testify/require"
+)
+
+// An acknowledged cancel holds although the handler's context had ended before, for
+// another reason.
+func TestCancelOfAnInlineCallThatHasTimedOut(t *testing.T) {
+	runs := 0
+	lingers := func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		runs++
+		<-ctx.Done()
+		time.Sleep(time.Second) // fake
+		return nil, errors.New("late")
+	}
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("lingers", wire.ModeAuto)
+		w.submit(r)
+		w.after(1500 * time.Millisecond)
+		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
+		require.NoError(w, err)
+		w.after(time.Hour)
+		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, 1, runs)
+	}, &core.Action{Name: "lingers", Timeout: time.Second, Retries: 5, Run: lingers})
+}
+
+// While an inline attempt of a call looks whether the call was stored, a cancel and
+// a resend wait for what it finds.
+func TestLookIntoTheStoreOfACallThatIsThere(t *testing.T) {
+	inBubbleOn(t, slowly(10*time.Millisecond, faultstore.Read), settings{}, func(w *world) {
+		first := w.request("quick", wire.ModeAuto)
+		_, err := w.store.Accept(w.Context(), first.forStore(time.Now(), time.Now().Add(time.Hour)))
+		require.NoError(w, err)
+
+		wrong, resent := *first, *first
+		wrong.Payload = []byte(`{"other":1}`)
+		refused := w.submit(&wrong)
+		time.Sleep(2 * time.Millisecond) // fake
+		known := w.submit(&resent)
+		_, err = w.e.Cancel(w.Context(), first.Key, "ann")
+		require.NoError(w, err)
+		w.after(time.Second)
+		require.Equal(w, core.CodeConflict, refused.one(w).Err.Code)
+		require.Equal(w, Known, known.one(w).Kind)
+		require.Equal(w, store.Cancelled, w.state(first.Key).Status)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
+}
+
+// A call that cannot be stored has one attempt, whatever the action's retries.
+func TestSyncCallTimesOutOnce(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		got := w.submit(w.request("slow", wire.ModeSync))
+		w.after(time.Minute)
+		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
+	}, &core.Action{Name: "slow", Timeout: time.Second, Retries: 3, Run: takes(time.Minute)})
+}
+
+// A resend that meets the question whether a claim was stored does not start an
+// attempt which the answer would take for the lost one.
+func TestResendMeetsReconciliation(t *testing.T) {
+	accepts, runs := 0, 0
+	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		switch op {
+		case faultstore.Accept:
+			if accepts++; accepts == 1 {
+				return store.ErrUnavailable
+			}
+		case faultstore.Finish:
+			time.Sleep(10 * time.Millisecond) // fake
+		}
+		return nil
+	}}
+	inBubbleOn(t, faults, settings{}, func(w *world) {
+		w.e.Lease = 0 // as on a store with one owner
+		r := w.request("slow", wire.ModeAsync)
+		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code)
+		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code, "it is being reconciled")
+		w.after(time.Second)
+		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
+		w.after(time.Hour)
+		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, 1, runs)
+	}, &core.Action{Name: "slow", Run: func(context.Context, any, *core.Call) ([]byte, error) {
+		runs++
+		time.Sleep(time.Minute) // fake
+		return []byte(`1`), nil
+	}})
+}
