@@ -13,6 +13,8 @@ import (
 
 var noLog = slog.New(slog.DiscardHandler)
 
+// The handlers run in bubbles, where time is fake.
+
 type handler = func(ctx context.Context, in any, call *core.Call) ([]byte, error)
 
 func ok(result string) handler {

@@ -46,7 +46,9 @@ func TestInvariant12RetryHasAHint(t *testing.T) {
 		r := w.start("fails once", delay(time.Second))
 		w.after(time.Minute)
 		require.Equal(w, `ack attempt2:internal ok1`, list(w.events(r.Key)))
-	}, &core.Action{Name: "fails once", Retries: 1, Backoff: core.Backoff{Base: time.Second}, Run: firstReturns(errors.New("once"))})
+	}, &core.Action{
+		Name: "fails once", Retries: 1, Backoff: core.Backoff{Base: time.Second}, Run: firstReturns(errors.New("once")),
+	})
 }
 
 // Invariant 7: a hint that does not know of crashes brings no request out of

@@ -363,7 +363,7 @@ func TestInvariant11Shutdown(t *testing.T) {
 		w.after(2 * time.Hour)
 		require.Equal(w, `ack attempt2:shutdown ok1`, list(w.events(long.Key)))
 		require.Equal(w, `ack attempt2:shutdown ok1`, list(w.events(inlineLong.Key)))
-		require.Equal(w, `ack attempt2:shutdown ok2`, list(w.events(ignores.Key)), "what the first attempt returns late does not count")
+		require.Equal(w, `ack attempt2:shutdown ok2`, list(w.events(ignores.Key)), "from the second attempt")
 	},
 		&core.Action{Name: "short", Run: takes(5 * time.Second)}, &core.Action{Name: "long", Run: takes(time.Minute)},
 		&core.Action{Name: "unresponsive", Run: unresponsive})

@@ -113,7 +113,9 @@ func TestLostClaimsHoldTheirWorkers(t *testing.T) {
 				w.after(2 * time.Hour)
 				w.requireIdle()
 				require.Empty(w, w.e.calls.running)
-			}, &core.Action{Name: "emits", Timeout: 2 * time.Hour, Run: runs.of(emits)}, &core.Action{Name: "quick", Run: runs.of(ok(`1`))})
+			},
+				&core.Action{Name: "emits", Timeout: 2 * time.Hour, Run: runs.of(emits)},
+				&core.Action{Name: "quick", Run: runs.of(ok(`1`))})
 		})
 	}
 }

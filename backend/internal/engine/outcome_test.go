@@ -74,7 +74,8 @@ func TestOutcomes(t *testing.T) {
 func TestErrorsAreBounded(t *testing.T) {
 	open, closed := strings.Repeat("[", 60), strings.Repeat("]", 60)
 	for details, kept := range map[string]bool{
-		`{"a":`: false, "\"\xff\"": false, `{"a":"]]"}`: true, `["` + open + `"]`: true, open + closed: true, "[" + open + closed + "]": false,
+		`{"a":`: false, "\"\xff\"": false, `{"a":"]]"}`: true, `["` + open + `"]`: true,
+		open + closed: true, "[" + open + closed + "]": false,
 	} {
 		end := failed(&core.Error{Code: "x", Message: strings.Repeat("ü", 1<<20), Details: []byte(details)})
 		require.LessOrEqual(t, len(end.Message), core.MaxErrorText)

@@ -150,7 +150,8 @@ func (w *world) open(d Dispatcher) {
 	w.connect(c1)
 	w.connect(c2)
 	o := w.opts.Options
-	o.Store, o.Registry, o.Notifier, o.Dispatcher, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.notifier, d, time.Minute
+	o.Store, o.Lease = w.link.connect(withDefect(w.store), w.faults), time.Minute
+	o.Registry, o.Notifier, o.Dispatcher = w.reg, w.notifier, d
 	w.e = New(o)
 }
 

@@ -156,13 +156,16 @@ func drawType(t *rapid.T, depth int) (reflect.Type, string) {
 	case "bool":
 		return reflect.TypeFor[bool](), ""
 	case "int":
-		return one(reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64]()),
-			pick("minimum=-5", "maximum=7", "exclusiveMinimum=0", "minimum=1e1,maximum=2e1", "enum=0,enum=-1", "multipleOf=3")
+		return one(
+			reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64](),
+		), pick("minimum=-5", "maximum=7", "exclusiveMinimum=0", "minimum=1e1,maximum=2e1", "enum=0,enum=-1", "multipleOf=3")
 	case "uint":
-		return one(reflect.TypeFor[uint](), reflect.TypeFor[uint8](), reflect.TypeFor[uint16](), reflect.TypeFor[uint32](), reflect.TypeFor[uint64]()),
-			pick("minimum=3", "exclusiveMaximum=10", "enum=5", "multipleOf=10")
+		return one(
+			reflect.TypeFor[uint](), reflect.TypeFor[uint8](), reflect.TypeFor[uint16](), reflect.TypeFor[uint32](), reflect.TypeFor[uint64](),
+		), pick("minimum=3", "exclusiveMaximum=10", "enum=5", "multipleOf=10")
 	case "float":
-		return one(reflect.TypeFor[float32](), reflect.TypeFor[float64]()), pick("minimum=0.5", "maximum=-1e-3", "exclusiveMinimum=0", "enum=1,enum=1.5")
+		return one(reflect.TypeFor[float32](), reflect.TypeFor[float64]()),
+			pick("minimum=0.5", "maximum=-1e-3", "exclusiveMinimum=0", "enum=1,enum=1.5")
 	case "string":
 		return reflect.TypeFor[string](), pick("minLength=1", "maxLength=2", "enum=a,enum=b", "pattern=^a+$", "pattern=b,minLength=2")
 	case "bytes":
