@@ -291,3 +291,20 @@ func TestInvariant04MeetsACallBeingStored(t *testing.T) {
 		require.EqualValues(w, 1, runs.total.Load())
 	}, &core.Action{Name: "quick", Run: runs.of(ok(`1`))}, &core.Action{Name: "other", Run: ok(`2`)})
 }
+
+// Another connection cancels a queued call, and sends its request again, before the
+// first is acknowledged: the end is sent after that, once.
+func TestCancelledEndFollowsTheAcknowledgement(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		r := w.request("later", wire.ModeAsync)
+		r.Delay = time.Hour
+		w.handle(r, func(a Answer) {
+			require.Equal(w, Accepted, a.Kind)
+			require.NoError(w, w.cancel(r, "ann"))
+			again := *r
+			w.handle(&again, func(a Answer) { require.Equal(w, Known, a.Kind) })
+			require.Empty(w, w.box.of("c1"), "nothing is sent before the acknowledgement")
+		})
+		require.Len(w, w.box.of("c1", wire.TypeError), 1)
+	}, &core.Action{Name: "later", Run: ok(`1`)})
+}
