@@ -9,23 +9,22 @@ import (
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestLimitsAreTheProtocols: core may not import wire, so the limits are declared
 // in both packages.
 func TestLimitsAreTheProtocols(t *testing.T) {
-	for name, pair := range map[string][2]int{
-		"chunk":      {core.MaxChunk, wire.MaxChunk},
-		"result":     {core.MaxResult, wire.MaxResult},
-		"checkpoint": {core.MaxCheckpoint, wire.MaxCheckpoint},
-		"progress":   {core.MaxProgressText, wire.MaxProgressText},
-		"name":       {core.MaxName, wire.MaxName},
-	} {
-		if pair[0] != pair[1] {
-			t.Errorf("%s: %d here, %d on the wire", name, pair[0], pair[1])
-		}
-	}
+	assert.Equal(t, wire.MaxChunk, core.MaxChunk)
+	assert.Equal(t, wire.MaxResult, core.MaxResult)
+	assert.Equal(t, wire.MaxCheckpoint, core.MaxCheckpoint)
+	assert.Equal(t, wire.MaxProgressText, core.MaxProgressText)
+	assert.Equal(t, wire.MaxName, core.MaxName)
 }
 
 // TestDeepOutputsCanBeRead: a client accepts an output of the maximum depth in the
@@ -36,34 +35,27 @@ func TestDeepOutputsCanBeRead(t *testing.T) {
 	frame := `[{"type":"snapshot","id":"` + id + `","epoch":1,"action":"a","status":"running","attempt":1,"keep":1,"lastSeq":2,"events":[` +
 		`{"type":"chunk","seq":2,"attempt":1,"data":` + output + `}],"more":false}]`
 	items, err := wire.DecodeServerFrame([]byte(frame))
-	if err != nil || len(items) != 1 || string(items[0].Events[0].Data) != output {
-		t.Errorf("%v %v", items, err)
-	}
+	require.Nil(t, err)
+	require.Len(t, items, 1)
+	assert.Equal(t, output, string(items[0].Events[0].Data))
 }
 
 func TestCodesOfTheProtocolAreCodes(t *testing.T) {
 	for code := range wire.Codes {
-		if !core.ValidCode(code) {
-			t.Errorf("%q", code)
-		}
+		assert.True(t, core.ValidCode(code), code)
 	}
-	for _, code := range []string{"", "_a", "1a", "A", "a b", "a-b", strings.Repeat("a", 65)} {
-		if core.ValidCode(code) {
-			t.Errorf("%q passes", code)
-		}
+	assert.True(t, core.ValidCode(strings.Repeat("a", 64)))
+	for _, code := range []string{"", "_a", "1a", "A", "a b", "a-b", "a\n", strings.Repeat("a", 65)} {
+		assert.False(t, core.ValidCode(code), code)
 	}
 }
 
 func TestNames(t *testing.T) {
 	for _, name := range []string{"a", "A.b_c:d/e-9", strings.Repeat("x", 128)} {
-		if !core.ValidName(name) {
-			t.Errorf("%q does not pass", name)
-		}
+		assert.True(t, core.ValidName(name), name)
 	}
-	for _, name := range []string{"", "a b", "é", "a\x00", "a@b", strings.Repeat("x", 129)} {
-		if core.ValidName(name) {
-			t.Errorf("%q passes", name)
-		}
+	for _, name := range []string{"", "a b", "é", "a\x00", "a\n", "a@b", strings.Repeat("x", 129)} {
+		assert.False(t, core.ValidName(name), name)
 	}
 }
 
@@ -82,20 +74,37 @@ func TestBackoffIsFullJitter(t *testing.T) {
 		for i := 1; i < failures && interval < most; i++ {
 			interval *= 2
 		}
-		if d := (core.Backoff{Base: base, Max: limit}).Delay(failures); d < 0 || d >= max(1, min(interval, most)) {
-			t.Fatalf("%v is not within [0, min(%v, %v))", d, most, interval)
-		}
+		d := (core.Backoff{Base: base, Max: limit}).Delay(failures)
+		require.GreaterOrEqual(t, d, time.Duration(0))
+		require.Less(t, d, max(1, min(interval, most)))
 	})
 }
 
+// Delays fill the whole interval, which doubles up to Max.
+func TestBackoffUsesItsInterval(t *testing.T) {
+	b := core.Backoff{Base: 100 * time.Millisecond, Max: time.Second}
+	for failures, interval := range map[int]time.Duration{
+		1: 100 * time.Millisecond, 2: 200 * time.Millisecond, 4: 800 * time.Millisecond, 5: time.Second, 5000: time.Second,
+	} {
+		low, high := time.Hour, time.Duration(0)
+		for range 2000 {
+			d := b.Delay(failures)
+			low, high = min(low, d), max(high, d)
+		}
+		assert.Less(t, low, interval/10)
+		assert.Greater(t, high, interval*9/10)
+		assert.Less(t, high, interval)
+		assert.GreaterOrEqual(t, low, time.Duration(0))
+	}
+}
+
 func TestInfoTravelsInContexts(t *testing.T) {
-	if _, ok := core.InfoFrom(context.Background()); ok {
-		t.Error("an info in an empty context")
-	}
+	_, ok := core.InfoFrom(context.Background())
+	assert.False(t, ok)
 	info := &core.Info{ID: "x"}
-	if got, ok := core.InfoFrom(core.WithInfo(t.Context(), info)); !ok || got != info {
-		t.Errorf("%v %v", got, ok)
-	}
+	got, ok := core.InfoFrom(core.WithInfo(t.Context(), info))
+	assert.True(t, ok)
+	assert.Same(t, info, got)
 }
 
 func TestErrorsUnwrap(t *testing.T) {
@@ -103,14 +112,9 @@ func TestErrorsUnwrap(t *testing.T) {
 	for _, err := range []error{
 		&core.Error{Code: "a", Message: "b", Cause: cause}, &core.PermanentError{Err: cause}, &core.RetryAfterError{Err: cause},
 	} {
-		if !errors.Is(err, cause) || !strings.Contains(err.Error(), "cause") {
-			t.Errorf("%T: %v", err, err)
-		}
+		assert.ErrorIs(t, err, cause)
+		assert.ErrorContains(t, err, "cause")
 	}
-	if got := (&core.Error{Code: "a", Message: "b"}).Error(); got != "a: b" {
-		t.Error(got)
-	}
-	if got := (&core.ContinueError{After: time.Second}).Error(); got != "continue after 1s" {
-		t.Error(got)
-	}
+	assert.EqualError(t, &core.Error{Code: "a", Message: "b"}, "a: b")
+	assert.EqualError(t, &core.ContinueError{After: time.Second}, "continue after 1s")
 }

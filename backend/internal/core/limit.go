@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/json"
 	"math"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -76,33 +77,15 @@ func ValidDetails(b json.RawMessage) bool {
 	return true
 }
 
+var (
+	codeForm = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	nameForm = regexp.MustCompile(`^[A-Za-z0-9._:/-]+$`)
+)
+
 // ValidCode reports whether s can be an error's code: snake_case, beginning with
 // a letter, 1 to MaxCode characters.
-func ValidCode(s string) bool {
-	if s == "" || len(s) > MaxCode || s[0] < 'a' || s[0] > 'z' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
-			return false
-		}
-	}
-	return true
-}
+func ValidCode(s string) bool { return len(s) <= MaxCode && codeForm.MatchString(s) }
 
 // ValidName reports whether s can be an action's name: 1 to MaxName bytes of
 // letters, digits and ._:/-.
-func ValidName(s string) bool {
-	if s == "" || len(s) > MaxName {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (c < '0' || c > '9') && !strings.ContainsRune("._:/-", rune(c)) {
-			return false
-		}
-	}
-	return true
-}
+func ValidName(s string) bool { return len(s) <= MaxName && nameForm.MatchString(s) }

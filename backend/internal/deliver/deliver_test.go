@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,8 @@ func (b *box) Send(_ context.Context, to Address, frame []byte) error {
 
 func (b *box) Close(context.Context, Address, int) {}
 
+func newBox() *box { return &box{sent: map[Address][]wire.ServerMessage{}} }
+
 func (b *box) types(a Address) (out []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,6 +52,14 @@ func (b *box) types(a Address) (out []string) {
 
 // sendNow has the goroutine that adds a message send it.
 func sendNow(o *Outbox) { _ = o.Drain(context.Background()) }
+
+func reply(o *Outbox, text string) error {
+	_, err := o.Reply([]byte(text))
+	return err
+}
+
+// sendLater has nobody send a message.
+func sendLater(*Outbox) {}
 
 func newNotifier() *Notifier { return New(nil, slog.New(slog.DiscardHandler)) }
 
@@ -69,6 +80,20 @@ func (n *Notifier) subscribe(t *testing.T, a Address, live bool) Change {
 	return change
 }
 
+func unsubscribe(t *testing.T, n *Notifier, a Address) Change {
+	t.Helper()
+	change, err := n.Unsubscribe(t.Context(), a, key.ID)
+	require.NoError(t, err)
+	return change
+}
+
+func disconnect(t *testing.T, n *Notifier, a Address) []Change {
+	t.Helper()
+	changes, err := n.Disconnect(t.Context(), a)
+	require.NoError(t, err)
+	return changes
+}
+
 func state(last uint64) *store.State {
 	return &store.State{Key: key, Status: store.Running, Accepted: time.UnixMilli(1000), LastSeq: last}
 }
@@ -87,20 +112,18 @@ func TestEndedConnectionIsNotSubscribed(t *testing.T) {
 // Events go to live subscribers; one whose outbox is full lags, one that is gone
 // is skipped, and neither affects the others.
 func TestEventsReachLiveSubscribers(t *testing.T) {
-	b, n := &box{sent: map[Address][]wire.ServerMessage{}}, newNotifier()
+	b, n := newBox(), newNotifier()
 	for _, a := range []Address{gone, here, page, {"evil", "here"}} {
 		n.Open(a, OutboxOptions{Sender: b, Limit: 1 << 20, Start: sendNow})
 	}
-	behind := n.Open(full, OutboxOptions{Sender: b, Limit: 1 << 20, Start: func(*Outbox) {}})
+	behind := n.Open(full, OutboxOptions{Sender: b, Limit: 1 << 20, Start: sendLater})
 	require.Equal(t, Change{Key: key, First: true}, n.subscribe(t, full, true))
 	for _, a := range []Address{gone, here, {"evil", "here"}} {
 		n.subscribe(t, a, true)
 	}
 	require.Equal(t, Change{}, n.subscribe(t, page, false), "it is not the first")
 	n.outbox(gone).Close()
-	_, err := behind.Reply(make([]byte, 1<<20)) // it waits
-
-	require.NoError(t, err)
+	require.NoError(t, reply(behind, strings.Repeat(" ", 1<<20))) // it waits
 	n.Publish(t.Context(), state(2), chunk(2))
 	frame, _, _ := behind.take(nil) // the reply leaves
 	require.Len(t, frame, 1<<20)
@@ -120,32 +143,26 @@ func TestEventsReachLiveSubscribers(t *testing.T) {
 	following, err := n.subscriptions.Subscribers(t.Context(), "acme", key.ID)
 	require.NoError(t, err)
 	require.Len(t, following, 2, "those that page still follow, the live ones do not")
-	changes, err := n.Disconnect(t.Context(), full)
-	require.NoError(t, err)
-	require.Empty(t, changes)
-	change, err := n.Unsubscribe(t.Context(), page, key.ID)
-	require.NoError(t, err)
-	require.Equal(t, Change{Key: key, Last: true}, change)
+	require.Empty(t, disconnect(t, n, full))
+	require.Equal(t, Change{Key: key, Last: true}, unsubscribe(t, n, page))
 }
 
-// slowSender takes 100 ms for a frame.
+// slowSender is busy some times, and takes 100 ms for a frame.
 type slowSender struct {
-	mu     sync.Mutex
-	frames int
-	inSend int // at the moment
-	most   int
+	busy, frames, inSend atomic.Int32
+	overlapped           atomic.Bool
 }
 
 func (s *slowSender) Send(context.Context, Address, []byte) error {
-	s.mu.Lock()
-	s.inSend++
-	s.most = max(s.most, s.inSend)
-	s.mu.Unlock()
+	if s.busy.Add(-1) >= 0 {
+		return ErrBusy
+	}
+	if s.inSend.Add(1) > 1 {
+		s.overlapped.Store(true)
+	}
 	time.Sleep(100 * time.Millisecond) // fake
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inSend--
-	s.frames++
+	s.inSend.Add(-1)
+	s.frames.Add(1)
 	return nil
 }
 
@@ -155,7 +172,7 @@ func (s *slowSender) Close(context.Context, Address, int) {}
 // no lock is held while it sends, and each connection has one frame in flight.
 func TestNoLockIsHeldWhileSending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, slow, n := &box{sent: map[Address][]wire.ServerMessage{}}, &slowSender{}, newNotifier()
+		b, slow, n := newBox(), &slowSender{}, newNotifier()
 		n.Open(full, OutboxOptions{Sender: slow, Limit: 1 << 20})
 		n.Open(here, OutboxOptions{Sender: b, Limit: 1 << 20})
 		n.subscribe(t, full, true)
@@ -170,51 +187,35 @@ func TestNoLockIsHeldWhileSending(t *testing.T) {
 			require.True(t, n.HasSubscribers(t.Context(), key))
 		}
 		n.subscribe(t, full, false)
-		_, err := n.Unsubscribe(t.Context(), full, key.ID)
-		require.NoError(t, err)
+		unsubscribe(t, n, full)
 		require.Zero(t, time.Since(begin))
 		f.Close()
 		time.Sleep(time.Second) // fake
-		slow.mu.Lock()
-		defer slow.mu.Unlock()
-		require.Equal(t, 1, slow.most, "one frame at a time")
-		require.Equal(t, 2, slow.frames, "what waits leaves in one batch")
+		require.False(t, slow.overlapped.Load(), "one frame at a time")
+		require.EqualValues(t, 2, slow.frames.Load(), "what waits leaves in one batch")
 	})
-}
-
-// busySender is busy some times.
-type busySender struct {
-	slowSender
-	busy int
-}
-
-func (s *busySender) Send(ctx context.Context, to Address, frame []byte) error {
-	if s.busy--; s.busy >= 0 {
-		return ErrBusy
-	}
-	return s.slowSender.Send(ctx, to, frame)
 }
 
 // A frame that the Sender was too busy for is sent again, later and later.
 func TestBusySender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &busySender{busy: 8}
+		s := &slowSender{}
+		s.busy.Store(8)
 		o := newNotifier().Open(here, OutboxOptions{Sender: s, Limit: 1 << 20})
 		begin := time.Now()
 		start, err := o.Reply([]byte(`{"type":"pong"}`))
 		require.NoError(t, err)
 		require.True(t, start)
 		require.NoError(t, o.Drain(t.Context()))
-		require.Equal(t, 1, s.frames)
+		require.EqualValues(t, 1, s.frames.Load())
 		require.Equal(t, 100*time.Millisecond+50*time.Millisecond*(1+2+4+8+16+32)+2*2*time.Second, time.Since(begin))
 
-		s.busy = 1000
-		_, _ = o.Reply([]byte(`{"type":"pong"}`))
+		s.busy.Store(1000)
+		require.NoError(t, reply(o, `{"type":"pong"}`))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		require.ErrorIs(t, o.Drain(ctx), context.DeadlineExceeded)
-		_, err = o.Reply([]byte(`{}`))
-		require.ErrorIs(t, err, ErrGone, "what was not sent is dropped")
+		require.ErrorIs(t, reply(o, `{}`), ErrGone, "what was not sent is dropped")
 	})
 }
 
@@ -299,21 +300,16 @@ func TestLagSubscribesNobody(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		subs := &changingSubscriptions{Subscriptions: NewSubscriptions(nil)}
 		n := New(subs, slog.New(slog.DiscardHandler))
-		o := n.Open(full, OutboxOptions{Limit: 10, Start: func(*Outbox) {}})
-		_, err := o.Reply(make([]byte, 100))
-		require.NoError(t, err)
+		o := n.Open(full, OutboxOptions{Limit: 10, Start: sendLater})
+		require.NoError(t, reply(o, strings.Repeat(" ", 100)))
 		n.subscribe(t, full, true)
 		var last bool
 		subs.change = func() {
-			if !ends {
-				change, err := n.Unsubscribe(t.Context(), full, key.ID)
-				require.NoError(t, err)
-				last = change.Last
-				return
+			if ends {
+				last = disconnect(t, n, full)[0].Last
+			} else {
+				last = unsubscribe(t, n, full).Last
 			}
-			changes, err := n.Disconnect(t.Context(), full)
-			require.NoError(t, err)
-			last = changes[0].Last
 		}
 		n.Publish(t.Context(), state(1), chunk(1))
 		require.True(t, last)

@@ -3,6 +3,8 @@ package deliver
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pay-theory/streamer/backend/internal/wire"
@@ -25,11 +27,8 @@ func TestOutbox(t *testing.T) {
 		writing, count := false, 0
 		message := func() []byte {
 			count++
-			pad := make([]byte, rapid.IntRange(0, 2000).Draw(t, "pad"))
-			for i := range pad {
-				pad[i] = 'x'
-			}
-			return fmt.Appendf(nil, `{"n":%d,"pad":"%s"}`, count, pad)
+			pad := rapid.IntRange(0, 2000).Draw(t, "pad")
+			return fmt.Appendf(nil, `{"n":%d,"pad":"%s"}`, count, strings.Repeat("x", pad))
 		}
 		started := func() {
 			require.Equal(t, !writing, starts == 1)
@@ -49,12 +48,10 @@ func TestOutbox(t *testing.T) {
 			"put": func(t *rapid.T) {
 				slot := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "slot")
 				require.NoError(t, o.Put(CoalesceKey{Stream: slot}, message()))
-				for i := range model {
-					if model[i].slot == slot {
-						require.Zero(t, starts)
-						model[i].n = count
-						return
-					}
+				if i := slices.IndexFunc(model, func(s sent) bool { return s.slot == slot }); i >= 0 {
+					require.Zero(t, starts)
+					model[i].n = count
+					return
 				}
 				started()
 				model = append(model, sent{slot, count})
@@ -71,7 +68,7 @@ func TestOutbox(t *testing.T) {
 				}
 				require.LessOrEqual(t, len(frame), wire.MaxServerMessage)
 				if frame[0] != '[' {
-					frame = append(append([]byte{'['}, frame...), ']')
+					frame = fmt.Appendf(nil, "[%s]", frame)
 				}
 				var got []struct{ N int }
 				require.NoError(t, json.Unmarshal(frame, &got))
@@ -87,13 +84,13 @@ func TestOutbox(t *testing.T) {
 // A lag ends the events that were added before it, so a newer lag does not take
 // the place of an older one.
 func TestLagMovesToTheEnd(t *testing.T) {
-	o := Outbox{opt: OutboxOptions{Limit: 10, Start: func(*Outbox) {}}}
+	o := Outbox{opt: OutboxOptions{Limit: 10, Start: sendLater}}
 	lag := CoalesceKey{Stream: "x", Type: wire.TypeLag}
 	progress := CoalesceKey{Stream: "x", Type: wire.TypeProgress}
-	_, _ = o.Reply([]byte(`1`))
+	require.NoError(t, reply(&o, `1`))
 	require.NoError(t, o.Put(lag, []byte(`2`)))
 	require.NoError(t, o.Put(progress, []byte(`3`)))
-	_, _ = o.Reply([]byte(`4`))
+	require.NoError(t, reply(&o, `4`))
 	require.NoError(t, o.Put(lag, []byte(`5`)))
 	require.NoError(t, o.Put(progress, []byte(`6`)))
 	frame, _, _ := o.take(nil)
@@ -102,15 +99,13 @@ func TestLagMovesToTheEnd(t *testing.T) {
 }
 
 func TestClosedOutboxRefuses(t *testing.T) {
-	o := Outbox{opt: OutboxOptions{Limit: 1, Start: func(*Outbox) {}}}
-	_, err := o.Reply([]byte(`{"n":1}`))
-	require.NoError(t, err)
+	o := Outbox{opt: OutboxOptions{Limit: 1, Start: sendLater}}
+	require.NoError(t, reply(&o, `{"n":1}`))
 	drained := o.Drained()
 	require.NotNil(t, drained)
 	o.Close()
 	<-drained
-	_, err = o.Reply([]byte(`{}`))
-	require.ErrorIs(t, err, ErrGone)
+	require.ErrorIs(t, reply(&o, `{}`), ErrGone)
 	require.ErrorIs(t, o.Put(CoalesceKey{Stream: "s"}, []byte(`{}`)), ErrGone)
 	require.ErrorIs(t, o.Append([]byte(`{}`)), ErrGone)
 	require.Nil(t, o.Drained())
@@ -118,19 +113,15 @@ func TestClosedOutboxRefuses(t *testing.T) {
 
 // CloseWith drops what waits, sends its own message, and nothing follows.
 func TestCloseWith(t *testing.T) {
-	o := Outbox{opt: OutboxOptions{Limit: overhead, HardLimit: overhead + 4, Start: func(*Outbox) {}}}
-	_, err := o.Reply([]byte(`"1"`))
-	require.NoError(t, err)
-	_, err = o.Reply([]byte(`"7"`))
-	require.NoError(t, err, "HardLimit was not exceeded before")
-	_, err = o.Reply([]byte(`"8"`))
-	require.ErrorIs(t, err, ErrFull)
+	o := Outbox{opt: OutboxOptions{Limit: overhead, HardLimit: overhead + 4, Start: sendLater}}
+	require.NoError(t, reply(&o, `"1"`))
+	require.NoError(t, reply(&o, `"7"`), "HardLimit was not exceeded before")
+	require.ErrorIs(t, reply(&o, `"8"`), ErrFull)
 	drained := o.Drained()
 	require.NotNil(t, drained)
 	o.CloseWith([]byte(`"bye"`), 1013)
 	<-drained
-	_, err = o.Reply([]byte(`"late"`))
-	require.ErrorIs(t, err, ErrGone)
+	require.ErrorIs(t, reply(&o, `"late"`), ErrGone)
 	frame, _, ok := o.take(nil)
 	require.True(t, ok)
 	require.Equal(t, `"bye"`, string(frame))

@@ -18,8 +18,17 @@ func TestSubscriptionStore(t *testing.T) {
 	})
 }
 
-// size returns how many subscriptions are held, expired or not, in both indexes.
-func (s *Subscriptions) size() (byStream, byConnection int) {
+// follow adds a subscription to the stream s.
+func follow(t testing.TB, s *Subscriptions, sub store.Subscription) {
+	sub.Tenant, sub.Stream = "t", "s"
+	_, err := s.Subscribe(t.Context(), sub)
+	require.NoError(t, err)
+}
+
+// requireSize checks how many subscriptions are held, expired or not, in both
+// indexes.
+func requireSize(t *testing.T, want int, s *Subscriptions) {
+	byStream, byConnection := 0, 0
 	for i := range s.byStream {
 		for _, a := range s.byStream[i].audiences {
 			byStream += len(a.subscriptions)
@@ -30,11 +39,6 @@ func (s *Subscriptions) size() (byStream, byConnection int) {
 			byConnection += len(streams)
 		}
 	}
-	return byStream, byConnection
-}
-
-func requireSize(t *testing.T, want int, s *Subscriptions) {
-	byStream, byConnection := s.size()
 	require.Equal(t, want, byStream)
 	require.Equal(t, want, byConnection)
 }
@@ -44,11 +48,10 @@ func requireSize(t *testing.T, want int, s *Subscriptions) {
 func TestSubscribersAllocatesNothing(t *testing.T) {
 	s := NewSubscriptions(nil)
 	for i := range 100 {
-		_, err := s.Subscribe(t.Context(), store.Subscription{Tenant: "t", Stream: "followed", Connection: fmt.Sprint(i)})
-		require.NoError(t, err)
+		follow(t, s, store.Subscription{Connection: fmt.Sprint(i)})
 	}
 	ctx := t.Context()
-	for _, stream := range []string{"followed", "unknown"} {
+	for _, stream := range []string{"s", "unknown"} {
 		require.Zero(t, testing.AllocsPerRun(100, func() {
 			_, _ = s.Subscribers(ctx, "t", stream)
 		}), stream)
@@ -94,11 +97,9 @@ func TestNothingIsLeftOfExpired(t *testing.T) {
 	s, ctx := NewSubscriptions(clock.Now), t.Context()
 	until := clock.Now().Add(time.Minute)
 	for i := range 10 {
-		_, err := s.Subscribe(ctx, store.Subscription{Tenant: "t", Stream: "s", Connection: fmt.Sprint(i), Expires: until})
-		require.NoError(t, err)
+		follow(t, s, store.Subscription{Connection: fmt.Sprint(i), Expires: until})
 	}
-	_, err := s.Subscribe(ctx, store.Subscription{Tenant: "t", Stream: "s", Connection: "stays"})
-	require.NoError(t, err)
+	follow(t, s, store.Subscription{Connection: "stays"})
 	requireSize(t, 11, s)
 	clock.Advance(time.Minute)
 	all, err := s.Subscribers(ctx, "t", "s")
@@ -117,8 +118,7 @@ func TestNothingIsLeftOfExpired(t *testing.T) {
 func TestNothingIsLeftOfEnded(t *testing.T) {
 	s := NewSubscriptions(nil)
 	for i := range 10 {
-		_, err := s.Subscribe(t.Context(), store.Subscription{Tenant: "t", Stream: "s", Connection: fmt.Sprint(i), Live: i > 0})
-		require.NoError(t, err)
+		follow(t, s, store.Subscription{Connection: fmt.Sprint(i), Live: i > 0})
 	}
 	ended, err := s.End(t.Context(), "t", "s")
 	require.NoError(t, err)
@@ -133,7 +133,7 @@ func BenchmarkSubscribers(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := NewSubscriptions(nil)
 			for i := range n {
-				_, _ = s.Subscribe(b.Context(), store.Subscription{Tenant: "t", Stream: "s", Connection: fmt.Sprint(i)})
+				follow(b, s, store.Subscription{Connection: fmt.Sprint(i)})
 			}
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

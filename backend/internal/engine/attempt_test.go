@@ -25,7 +25,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	}}
 	for _, mode := range []string{"", wire.ModeSync, wire.ModeAsync} {
 		t.Run("mode "+mode, func(t *testing.T) {
-			inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+			inBubble(t, oneWorker, func(w *world) {
 				r := w.request("exit", mode)
 				answer := w.submit(r).one(w)
 				w.after(time.Hour)
@@ -35,17 +35,14 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 					require.Equal(w, core.CodeInternal, answer.End.Code)
 				}
 				require.Empty(w, w.e.calls.attempts())
-				require.Equal(w, 1, w.s.free)
+				w.requireIdle()
 			}, exit)
 		})
 	}
 	t.Run("queued", func(t *testing.T) {
 		inBubble(t, settings{}, func(w *world) {
-			r := w.request("exit", wire.ModeAsync)
-			r.Delay = time.Second
-			w.submit(r)
-			w.after(time.Hour)
-			require.Equal(w, store.Failed, w.state(r.Key).Status)
+			r := w.start("exit", delay(time.Second))
+			require.Equal(w, store.Failed, w.statusAfter(time.Hour, r.Key))
 			require.Empty(w, w.e.calls.attempts())
 		}, exit)
 	})
@@ -61,8 +58,7 @@ func TestJoinedCallersAreAnsweredFirst(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range 50 {
 				inBubble(t, settings{}, func(w *world) {
-					r := w.request("report", "")
-					w.submit(r)
+					r, _ := w.send("report", "")
 					again := *r
 					again.Connection = "c2"
 					before := -1
@@ -70,12 +66,11 @@ func TestJoinedCallersAreAnsweredFirst(t *testing.T) {
 					w.after(10 * time.Second)
 					require.Zero(w, before, "messages of the call before its ack")
 					require.NotEmpty(w, w.box.of("c2"))
-				}, &core.Action{Name: "report", Stream: true, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+				}, &core.Action{Name: "report", Stream: true, Run: does(func(call *core.Call) {
 					time.Sleep(time.Second) // fake
 					report(call.Sink)
 					time.Sleep(6 * time.Second) // fake
-					return []byte(`1`), nil
-				}})
+				})})
 			}
 		})
 	}
@@ -87,14 +82,11 @@ func TestLostClaimSilencesTheAttempt(t *testing.T) {
 	var records atomic.Int32
 	var open chan struct{}
 	returned := false
-	inBubbleOn(t, faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Record {
-			records.Add(1)
-			<-open
-			return store.ErrFenced
-		}
-		return nil
-	}}, settings{}, func(w *world) {
+	inBubbleOn(t, before(faultstore.Record, func() error {
+		records.Add(1)
+		<-open
+		return store.ErrFenced
+	}), settings{}, func(w *world) {
 		open = make(chan struct{})
 		w.submit(w.request("emit", wire.ModeAsync)).one(w)
 		w.after(time.Second) // the handler waits for room
@@ -124,7 +116,8 @@ func TestLostClaimSilencesTheAttempt(t *testing.T) {
 // being asked whether it knows the call. The handler is not called then.
 func TestStopBeforeTheHandlerIsCalled(t *testing.T) {
 	for _, known := range []bool{false, true} {
-		var slow, ran atomic.Bool
+		var slow atomic.Bool
+		var runs counter
 		inBubbleOn(t, faultstore.Hooks{After: func(op faultstore.Op, _ store.Key, err error) error {
 			if op == faultstore.Read && slow.Load() {
 				time.Sleep(7 * time.Second) // fake
@@ -133,19 +126,15 @@ func TestStopBeforeTheHandlerIsCalled(t *testing.T) {
 		}}, settings{}, func(w *world) {
 			r := w.request("quick", "")
 			if known {
-				_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(time.Hour)))
-				require.NoError(w, err)
+				w.accept(r)
 			}
 			slow.Store(true)
 			got := w.submit(r)
 			w.stopNow()
 			w.after(time.Minute)
 			got.one(w)
-			require.False(w, ran.Load())
-		}, &core.Action{Name: "quick", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-			ran.Store(true)
-			return []byte(`1`), nil
-		}})
+			require.Zero(w, runs.total.Load())
+		}, &core.Action{Name: "quick", Run: runs.of(ok(`1`))})
 	}
 }
 
@@ -162,16 +151,15 @@ func TestSendingProgressHoldsUpNoChunk(t *testing.T) {
 	var emitted atomic.Bool
 	inBubble(t, settings{}, func(w *world) {
 		w.e.Notifier = deliver.New(slowSubscriptions{deliver.NewSubscriptions(nil)}, noLog)
-		w.submit(w.request("report", wire.ModeAsync))
+		w.start("report")
 		w.after(2 * time.Second)
 		require.True(w, emitted.Load())
 		w.after(time.Minute)
-	}, &core.Action{Name: "report", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "report", Run: does(func(call *core.Call) {
 		time.Sleep(time.Second) // fake
 		go call.Sink.Progress(1, "")
 		time.Sleep(time.Millisecond) // fake
 		call.Sink.Emit(json.RawMessage(`1`))
 		emitted.Store(true)
-		return []byte(`1`), nil
-	}})
+	})})
 }

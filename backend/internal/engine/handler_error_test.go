@@ -65,8 +65,7 @@ func TestErrorsThatCannotBeUsed(t *testing.T) {
 			}
 			inBubble(t, settings{}, func(w *world) {
 				require.Equal(w, c.code, w.submit(w.request("fails", wire.ModeSync)).one(w).End.Code)
-				stored := w.request("fails", wire.ModeAsync)
-				w.submit(stored)
+				stored := w.start("fails")
 				require.Equal(w, "ack error:"+c.code, list(w.events(stored.Key)))
 				require.Equal(w, c.code, w.submit(w.request("stops", wire.ModeSync)).one(w).End.Code)
 			}, &core.Action{Name: "fails", Run: fails}, &core.Action{Name: "stops", Run: stops})

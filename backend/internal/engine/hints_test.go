@@ -1,15 +1,11 @@
 package engine
 
 import (
-	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
-	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/stretchr/testify/require"
@@ -17,27 +13,14 @@ import (
 
 // These tests hold what hints do between two sweeps: none comes here.
 
-var noSweep = settings{SchedulerOptions: SchedulerOptions{SweepInterval: 24 * time.Hour}}
-
-// forget drops the scheduler's hint for a request.
-func (w *world) forget(k store.Key) {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	w.s.schedule.remove(k)
-}
-
 // Invariant 12: a hint that comes too early is kept until its request is due.
 func TestInvariant12EarlyHintIsKept(t *testing.T) {
 	inBubble(t, noSweep, func(w *world) {
-		r := w.request("quick", wire.ModeAsync)
-		r.Delay = time.Hour
-		w.submit(r)
+		r := w.start("quick", delay(time.Hour))
 		w.forget(r.Key)
 		w.s.Enqueue(store.Hint{Key: r.Key, Due: time.Now(), Status: store.Queued, Deadline: time.Now().Add(24 * time.Hour)})
-		w.after(time.Minute)
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
-		w.after(time.Hour)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Queued, w.statusAfter(time.Minute, r.Key))
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Hour, r.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
@@ -45,49 +28,38 @@ func TestInvariant12EarlyHintIsKept(t *testing.T) {
 // the call may have to be cancelled.
 func TestInvariant12HintOfALeasedCallIsKept(t *testing.T) {
 	inBubble(t, noSweep, func(w *world) {
-		after := 5 * time.Minute
-		r := w.request("work", wire.ModeAsync)
-		r.CancelAfter = &after
-		w.submit(r)
-		w.disconnect(deliver.Address{Tenant: "acme", Connection: "c1"})
+		r := w.start("work", cancelAfter(5*time.Minute))
+		w.disconnect(c1)
 		w.forget(r.Key)
 		s := w.state(r.Key)
 		hint := s.Hint()
 		hint.Due = time.Now()
 		w.s.Enqueue(hint)
-		w.after(4 * time.Minute)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Running, w.statusAfter(4*time.Minute, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
 }
 
 // Invariant 12: the next attempt of a call that came from the queue has a hint.
 func TestInvariant12RetryHasAHint(t *testing.T) {
 	inBubble(t, noSweep, func(w *world) {
-		r := w.request("fails once", wire.ModeAsync)
-		r.Delay = time.Second
-		w.submit(r)
+		r := w.start("fails once", delay(time.Second))
 		w.after(time.Minute)
 		require.Equal(w, `ack attempt2:internal ok1`, list(w.events(r.Key)))
-	}, &core.Action{Name: "fails once", Retries: 1, Backoff: core.Backoff{Base: time.Second}, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-		if call.Info.Attempt == 1 {
-			return nil, errors.New("once")
-		}
-		return []byte(`1`), nil
-	}})
+	}, &core.Action{
+		Name: "fails once", Retries: 1, Backoff: core.Backoff{Base: time.Second}, Run: firstReturns(errors.New("once")),
+	})
 }
 
 // Invariant 7: a hint that does not know of crashes brings no request out of
 // quarantine: one such request runs at a time, and each of them runs.
 func TestInvariant07OldHintDoesNotEndQuarantine(t *testing.T) {
-	var running, most atomic.Int32
+	var runs counter
 	inBubble(t, noSweep, func(w *world) {
 		var hints []store.Hint
 		for range 3 {
 			r := w.request("work", wire.ModeAsync)
-			_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(24*time.Hour)))
-			require.NoError(w, err)
+			w.accept(r)
 			for range store.QuarantineAfter { // each worker crashes
 				_, err := w.store.Claim(w.Context(), r.Key, store.Claimant{Lease: time.Second})
 				require.NoError(w, err)
@@ -96,44 +68,20 @@ func TestInvariant07OldHintDoesNotEndQuarantine(t *testing.T) {
 			hints = append(hints, store.Hint{Key: r.Key, Due: time.Now(), Status: store.Queued, Deadline: time.Now().Add(time.Hour)})
 		}
 		w.s.Enqueue(hints...)
-		synctest.Wait()
 		w.after(10 * time.Minute)
-		require.EqualValues(w, 1, most.Load())
+		require.EqualValues(w, 1, runs.most.Load())
 		for i := range hints {
 			require.Equal(w, store.Succeeded, w.state(hints[i].Key).Status)
 		}
-	}, &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		most.Store(max(most.Load(), running.Add(1)))
-		defer running.Add(-1)
-		time.Sleep(time.Minute) // fake
-		return []byte(`1`), nil
-	}})
+	}, &core.Action{Name: "work", Run: runs.of(sleeps(time.Minute))})
 }
 
 // Invariant 12: a call that is stored claimed, and that no connection follows, has
 // a hint for the time when it is to be cancelled.
 func TestInvariant12UnfollowedCallHasAHint(t *testing.T) {
 	inBubble(t, noSweep, func(w *world) {
-		after := 5 * time.Minute
-		r := w.request("work", wire.ModeAsync)
-		r.CancelAfter, r.Connection = &after, ""
-		w.submit(r)
-		w.after(4 * time.Minute)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		r := w.start("work", cancelAfter(5*time.Minute), from(""))
+		require.Equal(w, store.Running, w.statusAfter(4*time.Minute, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "work", Run: untilDone})
-}
-
-// Of two hints for a request the newer Watch decides when it is to be cancelled.
-func TestNewerWatchCounts(t *testing.T) {
-	s := newSchedule(10)
-	h := hint("acme", "1", 0, 100)
-	s.push(h, at(0)) // it is ready
-	h.Due, h.Watch, h.CancelAt = at(60), h.Watch+1, at(20)
-	s.push(h, at(0))
-	require.Empty(t, s.advance(at(19)))
-	h.Watch, h.CancelAt = h.Watch-1, time.Time{}
-	s.push(h, at(19))
-	require.Len(t, s.advance(at(20)), 1)
 }

@@ -16,23 +16,19 @@ import (
 // An acknowledged cancel holds although the handler's context had ended before, for
 // another reason.
 func TestCancelOfAnInlineCallThatHasTimedOut(t *testing.T) {
-	runs := 0
+	var runs counter
 	lingers := func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
-		runs++
 		<-ctx.Done()
 		time.Sleep(time.Second) // fake
 		return nil, errors.New("late")
 	}
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("lingers", wire.ModeAuto)
-		w.submit(r)
+		r, _ := w.send("lingers", wire.ModeAuto)
 		w.after(1500 * time.Millisecond)
-		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
-		require.NoError(w, err)
-		w.after(time.Hour)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
-		require.Equal(w, 1, runs)
-	}, &core.Action{Name: "lingers", Timeout: time.Second, Retries: 5, Run: lingers})
+		require.NoError(w, w.cancel(r, "ann"))
+		require.Equal(w, store.Cancelled, w.statusAfter(time.Hour, r.Key))
+		require.EqualValues(w, 1, runs.total.Load())
+	}, &core.Action{Name: "lingers", Timeout: time.Second, Retries: 5, Run: runs.of(lingers)})
 }
 
 // While an inline attempt of a call looks whether the call was stored, a cancel and
@@ -40,16 +36,13 @@ func TestCancelOfAnInlineCallThatHasTimedOut(t *testing.T) {
 func TestLookIntoTheStoreOfACallThatIsThere(t *testing.T) {
 	inBubbleOn(t, slowly(10*time.Millisecond, faultstore.Read), settings{}, func(w *world) {
 		first := w.request("quick", wire.ModeAuto)
-		_, err := w.store.Accept(w.Context(), first.forStore(time.Now(), time.Now().Add(time.Hour)))
-		require.NoError(w, err)
-
+		w.accept(first)
 		wrong, resent := *first, *first
 		wrong.Payload = []byte(`{"other":1}`)
 		refused := w.submit(&wrong)
 		time.Sleep(2 * time.Millisecond) // fake
 		known := w.submit(&resent)
-		_, err = w.e.Cancel(w.Context(), first.Key, "ann")
-		require.NoError(w, err)
+		require.NoError(w, w.cancel(first, "ann"))
 		w.after(time.Second)
 		require.Equal(w, core.CodeConflict, refused.one(w).Err.Code)
 		require.Equal(w, Known, known.one(w).Kind)
@@ -69,7 +62,8 @@ func TestSyncCallTimesOutOnce(t *testing.T) {
 // A resend that meets the question whether a claim was stored does not start an
 // attempt which the answer would take for the lost one.
 func TestResendMeetsReconciliation(t *testing.T) {
-	accepts, runs := 0, 0
+	accepts := 0
+	var runs counter
 	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
 		switch op {
 		case faultstore.Accept:
@@ -88,12 +82,7 @@ func TestResendMeetsReconciliation(t *testing.T) {
 		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code, "it is being reconciled")
 		w.after(time.Second)
 		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
-		w.after(time.Hour)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
-		require.Equal(w, 1, runs)
-	}, &core.Action{Name: "slow", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		runs++
-		time.Sleep(time.Minute) // fake
-		return []byte(`1`), nil
-	}})
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Hour, r.Key))
+		require.EqualValues(w, 1, runs.total.Load())
+	}, &core.Action{Name: "slow", Run: runs.of(sleeps(time.Minute))})
 }

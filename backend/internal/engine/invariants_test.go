@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -15,27 +14,11 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
-	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
 	"github.com/stretchr/testify/require"
 )
-
-var noLog = slog.New(slog.DiscardHandler)
-
-type handler = func(ctx context.Context, in any, call *core.Call) ([]byte, error)
-
-func ok(result string) handler {
-	return func(context.Context, any, *core.Call) ([]byte, error) { return []byte(result), nil }
-}
-
-func untilDone(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func chunk(call *core.Call, n int) { call.Sink.Emit(json.RawMessage(strconv.Itoa(n))) }
 
 // Invariant 1: nothing acknowledged is lost. Calls are submitted while the store
 // fails at random, before and after its writes, and while processes die; every
@@ -53,10 +36,7 @@ func TestInvariant01NothingAcknowledgedIsLost(t *testing.T) {
 				random.Lock()
 				defer random.Unlock()
 				writes := op == faultstore.Accept || op == faultstore.Claim || op == faultstore.Record || op == faultstore.Finish
-				if !random.quiet && writes && random.IntN(100) < 10 {
-					return store.ErrUnavailable
-				}
-				return nil
+				return unavailable(!random.quiet && writes && random.IntN(100) < 10)
 			}
 			work := &core.Action{Name: "work", Retries: 3, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 				for i := range 4 {
@@ -72,19 +52,16 @@ func TestInvariant01NothingAcknowledgedIsLost(t *testing.T) {
 			inBubbleOn(t, faults, settings{SchedulerOptions: SchedulerOptions{Workers: 8}}, func(w *world) {
 				var acknowledged []store.Key
 				for round := range 3 {
-					var sent []*Request
-					var got []*answers
+					got := map[store.Key]answers{}
 					for range 20 {
 						r := w.request("work", wire.ModeAsync)
-						sent, got = append(sent, r), append(got, w.submit(r))
+						got[r.Key] = w.submit(r)
 					}
 					w.after(time.Second)
-					for i, a := range got {
-						a.mu.Lock()
-						if len(a.list) > 0 && a.list[0].Kind == Accepted {
-							acknowledged = append(acknowledged, sent[i].Key)
+					for k, a := range got {
+						if len(a) > 0 && a.one(w).Kind == Accepted {
+							acknowledged = append(acknowledged, k)
 						}
-						a.mu.Unlock()
 					}
 					if round < 2 {
 						w.kill()
@@ -162,11 +139,9 @@ func TestInvariant03OneEnd(t *testing.T) {
 	}}
 	for _, before := range []time.Duration{time.Nanosecond, 0, -time.Nanosecond} {
 		inBubble(t, settings{}, func(w *world) {
-			r := w.request("work", wire.ModeAsync)
-			w.submit(r)
+			r := w.start("work")
 			time.Sleep(10*time.Second - before)
-			_, err := w.e.Cancel(w.Context(), r.Key, "ann")
-			if err != nil {
+			if err := w.cancel(r, "ann"); err != nil {
 				require.ErrorIs(w, err, store.ErrEnded)
 			}
 			w.after(time.Minute)
@@ -182,12 +157,8 @@ func TestInvariant03OneEnd(t *testing.T) {
 // Invariant 4: same id, same call. It runs once, however often it is sent, and while
 // it is running, over, or was inline.
 func TestInvariant04SameIDSameCall(t *testing.T) {
-	var runs atomic.Int32
-	act := &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		runs.Add(1)
-		time.Sleep(time.Second)
-		return []byte(`1`), nil
-	}}
+	var runs counter
+	act := &core.Action{Name: "work", Run: runs.of(sleeps(time.Second))}
 	inBubble(t, settings{}, func(w *world) {
 		r := w.request("work", wire.ModeAsync)
 		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
@@ -196,7 +167,7 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 		got := w.submit(r).one(w)
 		require.Equal(w, Known, got.Kind)
 		require.Equal(w, store.Succeeded, got.State.Status)
-		require.EqualValues(w, 1, runs.Load())
+		require.EqualValues(w, 1, runs.total.Load())
 
 		other := *r
 		other.Payload = []byte(`{"other":1}`)
@@ -205,7 +176,6 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 		require.Equal(w, core.CodeConflict, refused.Err.Code)
 
 		// A resend joins an inline run, and gets its answer, too.
-		runs.Store(0)
 		in := w.request("work", wire.ModeAuto)
 		first, again := w.submit(in), w.submit(in)
 		unknown := *in
@@ -214,7 +184,7 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 		w.after(2 * time.Second)
 		require.Equal(w, `1`, string(first.one(w).End.Payload))
 		require.Equal(w, `1`, string(again.one(w).End.Payload))
-		require.EqualValues(w, 1, runs.Load())
+		require.EqualValues(w, 2, runs.total.Load())
 	}, act)
 }
 
@@ -222,30 +192,19 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 // cancel stops the work; cancelAfter counts only while nobody follows.
 func TestInvariant06ThreeVerbs(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		a := deliver.Address{Tenant: "acme", Connection: "c1"}
-		stays := w.request("work", wire.ModeAsync)
-		w.submit(stays)
-		after := time.Minute
-		unfollowed := w.request("work", wire.ModeAsync)
-		unfollowed.CancelAfter = &after
-		w.submit(unfollowed)
-		w.after(10 * time.Minute)
-		require.Equal(w, store.Running, w.state(unfollowed.Key).Status, "somebody follows")
+		stays, unfollowed := w.start("work"), w.start("work", cancelAfter(time.Minute))
+		require.Equal(w, store.Running, w.statusAfter(10*time.Minute, unfollowed.Key), "somebody follows")
 
-		w.disconnect(a) // disconnect
+		w.disconnect(c1) // disconnect
 		w.after(59 * time.Second)
-		w.follow(a, unfollowed.ID)
-		w.after(10 * time.Second)
-		require.Equal(w, store.Running, w.state(unfollowed.Key).Status, "somebody came back in time")
-		w.unfollow(a, unfollowed.ID) // detach
-		w.after(61 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(unfollowed.Key).Status)
+		w.follow(c1, unfollowed.ID)
+		require.Equal(w, store.Running, w.statusAfter(10*time.Second, unfollowed.Key), "somebody came back in time")
+		w.unfollow(c1, unfollowed.ID) // detach
+		require.Equal(w, store.Cancelled, w.statusAfter(61*time.Second, unfollowed.Key))
 
 		require.Equal(w, store.Running, w.state(stays.Key).Status)
-		_, err := w.e.Cancel(w.Context(), stays.Key, "bob")
-		require.ErrorIs(w, err, store.ErrNotFound, "another subject's")
-		_, err = w.e.Cancel(w.Context(), stays.Key, "ann")
-		require.NoError(w, err)
+		require.ErrorIs(w, w.cancel(stays, "bob"), store.ErrNotFound, "another subject's")
+		require.NoError(w, w.cancel(stays, "ann"))
 		synctest.Wait()
 		require.Equal(w, store.Cancelled, w.state(stays.Key).Status)
 	}, &core.Action{Name: "work", Run: untilDone})
@@ -263,24 +222,14 @@ func TestInvariant07CrashesAreContained(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
-	slow := &core.Action{Name: "slow", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
-		select {
-		case <-time.After(time.Minute):
-			return []byte(`1`), nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}}
+	slow := &core.Action{Name: "slow", Run: takes(time.Minute)}
 	inBubble(t, settings{Options: Options{MaxQuarantineCrashes: 3}}, func(w *world) {
 		deadly.Store(w)
 		var innocents []*Request
 		for range 10 {
-			r := w.request("slow", wire.ModeAsync)
-			w.submit(r)
-			innocents = append(innocents, r)
+			innocents = append(innocents, w.start("slow"))
 		}
-		bad := w.request("poison", wire.ModeAsync)
-		w.submit(bad)
+		bad := w.start("poison")
 		for range 2000 {
 			w.after(time.Second)
 			if w.link.closed.Load() {
@@ -316,17 +265,15 @@ func TestInvariant07CrashesAreContained(t *testing.T) {
 // Invariant 8: progress is cheap. It is sent at once, then at most every 50 ms, the
 // newest always, and before the end.
 func TestInvariant08ProgressIsCheap(t *testing.T) {
-	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	act := &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		for i := range 990 { // the last report falls between two tellings
 			call.Sink.Progress(float64(i)/10, "")
 			time.Sleep(time.Millisecond)
 		}
 		call.Sink.Progress(12, "falls") // percent does not
-		return []byte(`1`), nil
-	}}
+	})}
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
+		r := w.start("work")
 		w.after(time.Minute)
 		sent := w.box.of("c1", wire.TypeProgress)
 		require.InDelta(w, 21, len(sent), 2)
@@ -351,23 +298,14 @@ func TestInvariant08ProgressIsCheap(t *testing.T) {
 func TestInvariant09Bounded(t *testing.T) {
 	var held atomic.Int64
 	var open atomic.Bool
-	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Record {
-			for !open.Load() {
-				time.Sleep(time.Millisecond) // fake
-			}
-		}
-		return nil
-	}}
-	act := &core.Action{Name: "flood", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	act := &core.Action{Name: "flood", Run: does(func(call *core.Call) {
 		for range 100_000 {
 			chunk(call, 1)
 			held.Add(1)
 		}
-		return []byte(`1`), nil
-	}}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
-		w.submit(w.request("flood", wire.ModeAsync))
+	})}
+	inBubbleOn(t, holds(faultstore.Record, &open), settings{}, func(w *world) {
+		w.start("flood")
 		require.LessOrEqual(w, held.Load(), int64(2*maxPendingEvents), "Emit waits: one Record under way, one to come")
 		open.Store(true)
 		w.after(time.Hour)
@@ -375,13 +313,10 @@ func TestInvariant09Bounded(t *testing.T) {
 	}, act)
 
 	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1, MaxHints: 32}}, func(w *world) {
-		hold := w.request("hold", wire.ModeAsync)
-		w.submit(hold)
+		w.start("hold")
 		var waiting []*Request
 		for range 200 {
-			r := w.request("quick", wire.ModeAsync)
-			w.submit(r)
-			waiting = append(waiting, r)
+			waiting = append(waiting, w.start("quick"))
 		}
 		w.s.mu.Lock()
 		require.LessOrEqual(w, w.s.schedule.len(), 32)
@@ -390,25 +325,12 @@ func TestInvariant09Bounded(t *testing.T) {
 		for _, r := range waiting {
 			require.Equal(w, store.Succeeded, w.state(r.Key).Status)
 		}
-	}, &core.Action{Name: "quick", Run: ok(`1`)}, &core.Action{Name: "hold", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		time.Sleep(time.Minute)
-		return []byte(`1`), nil
-	}})
+	}, &core.Action{Name: "quick", Run: ok(`1`)}, &core.Action{Name: "hold", Run: sleeps(time.Minute)})
 }
 
 // Invariant 11: goodbye is part of the protocol. Handlers that end within the grace
 // period do; the rest is queued again, and no retry is charged.
 func TestInvariant11Shutdown(t *testing.T) {
-	act := func(d time.Duration) handler {
-		return func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
-			select {
-			case <-time.After(d):
-				return []byte(strconv.Itoa(call.Info.Attempt)), nil
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
-		}
-	}
 	unresponsive := func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
 		if call.Info.Attempt == 1 {
 			time.Sleep(time.Hour)
@@ -416,12 +338,8 @@ func TestInvariant11Shutdown(t *testing.T) {
 		return []byte(strconv.Itoa(call.Info.Attempt)), nil
 	}
 	inBubble(t, settings{}, func(w *world) {
-		short, long, ignores := w.request("short", wire.ModeAsync), w.request("long", wire.ModeAsync), w.request("unresponsive", wire.ModeAsync)
-		inlineLong := w.request("long", wire.ModeAuto)
-		w.submit(short)
-		w.submit(long)
-		w.submit(ignores)
-		answer := w.submit(inlineLong)
+		short, long, ignores := w.start("short"), w.start("long"), w.start("unresponsive")
+		inlineLong, answer := w.send("long", wire.ModeAuto)
 		old := *w
 		stopped := make(chan struct{})
 		go func() {
@@ -443,52 +361,43 @@ func TestInvariant11Shutdown(t *testing.T) {
 		}
 		w.boot()
 		w.after(2 * time.Hour)
-		for _, r := range []*Request{long, ignores, inlineLong} {
-			require.Equal(w, `ack attempt2:shutdown ok2`, list(w.events(r.Key)))
-		}
-	}, &core.Action{Name: "short", Run: act(5 * time.Second)}, &core.Action{Name: "long", Run: act(time.Minute)}, &core.Action{Name: "unresponsive", Run: unresponsive})
+		require.Equal(w, `ack attempt2:shutdown ok1`, list(w.events(long.Key)))
+		require.Equal(w, `ack attempt2:shutdown ok1`, list(w.events(inlineLong.Key)))
+		require.Equal(w, `ack attempt2:shutdown ok2`, list(w.events(ignores.Key)), "from the second attempt")
+	},
+		&core.Action{Name: "short", Run: takes(5 * time.Second)}, &core.Action{Name: "long", Run: takes(time.Minute)},
+		&core.Action{Name: "unresponsive", Run: unresponsive})
 }
 
 // Invariant 12: queues carry hints, the store is the truth. A hint that is lost, or
 // doubled, changes latency only.
 func TestInvariant12QueuesCarryHints(t *testing.T) {
-	var runs atomic.Int32
-	act := &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		runs.Add(1)
-		return []byte(`1`), nil
-	}}
+	var runs counter
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		r.Delay = 10 * time.Second
-		w.submit(r)
-		w.s.mu.Lock()
-		w.s.schedule.remove(r.Key) // lost
-		w.s.mu.Unlock()
+		r := w.start("work", delay(10*time.Second))
+		w.forget(r.Key) // lost
 		w.after(20 * time.Second)
-		require.Zero(w, runs.Load())
+		require.Zero(w, runs.total.Load())
 		w.after(time.Minute)
-		require.EqualValues(w, 1, runs.Load(), "the sweeper found it")
+		require.EqualValues(w, 1, runs.total.Load(), "the sweeper found it")
 
 		s := w.state(r.Key)
 		hint := s.Hint()
 		hint.Due = time.Now()
 		w.s.Enqueue(hint, hint) // doubled, and late
 		synctest.Wait()
-		require.EqualValues(w, 1, runs.Load())
-	}, act)
+		require.EqualValues(w, 1, runs.total.Load())
+	}, &core.Action{Name: "work", Run: runs.of(ok(`1`))})
 }
 
 // Invariant 13: a hint is released only after publishing. Run with the hint for a
 // call that has ended publishes its end again.
 func TestInvariant13PublishedBeforeRelease(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
-		synctest.Wait()
+		r := w.start("work")
 		s := w.state(r.Key)
 		require.Equal(w, store.Succeeded, s.Status)
-		a := deliver.Address{Tenant: "acme", Connection: "c2"}
-		w.follow(a, r.ID)
+		w.follow(c2, r.ID)
 		w.s.Enqueue(store.Hint{Key: r.Key, Due: time.Now(), Status: store.Running, Deadline: s.Deadline})
 		synctest.Wait()
 		sent := w.box.of("c2", wire.TypeResult)
@@ -500,33 +409,16 @@ func TestInvariant13PublishedBeforeRelease(t *testing.T) {
 // Invariant 14: body first, then one fenced write. No event is published before
 // Record has returned, and a repeated Record repeats the same segment.
 func TestInvariant14PublishFollowsRecord(t *testing.T) {
-	var open, lost atomic.Bool
-	faults := faultstore.Hooks{
-		Before: func(op faultstore.Op, _ store.Key) error {
-			if op == faultstore.Record {
-				for !open.Load() {
-					time.Sleep(time.Millisecond) // fake
-				}
-			}
-			return nil
-		},
-		After: faultstore.AfterSuccess(func(op faultstore.Op, _ store.Key) error {
-			if op == faultstore.Record && !lost.Swap(true) {
-				return store.ErrUnavailable // written, the reply is lost
-			}
-			return nil
-		}),
-	}
-	act := &core.Action{Name: "work", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	var open atomic.Bool
+	faults := faultstore.Hooks{Before: holds(faultstore.Record, &open).Before, After: losesReply(faultstore.Record).After}
+	act := &core.Action{Name: "work", Run: does(func(call *core.Call) {
 		chunk(call, 1)
 		time.Sleep(time.Second)
 		chunk(call, 2)
 		time.Sleep(time.Second)
-		return []byte(`1`), nil
-	}}
+	})}
 	inBubbleOn(t, faults, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
+		r := w.start("work")
 		w.after(500 * time.Millisecond)
 		require.Empty(w, w.box.of("c1", wire.TypeChunk))
 		open.Store(true)

@@ -4,34 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func takes(d time.Duration) handler {
-	return func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
-		call.Sink.Progress(10, "begun")
-		select {
-		case <-time.After(d):
-			return []byte(`1`), nil
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
 func TestInlineLeavesNoTrace(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("quick", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("quick", wire.ModeAuto)
 		w.after(5 * time.Second)
 		require.Equal(w, Ended, got.one(w).Kind)
 		_, _, err := w.store.Read(w.Context(), r.Key, 0, 0)
@@ -44,13 +30,12 @@ func TestInlineLeavesNoTrace(t *testing.T) {
 // where it is; its progress so far is kept.
 func TestPromotion(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("slow", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("slow", wire.ModeAuto)
 		joined := w.submit(r)
 		w.after(4 * time.Second)
-		got.none(w)
+		require.Empty(w, got)
 		w.after(time.Second)
-		for _, a := range []*answers{got, joined} {
+		for _, a := range []answers{got, joined} {
 			require.Equal(w, Accepted, a.one(w).Kind)
 		}
 		s := w.state(r.Key)
@@ -64,54 +49,27 @@ func TestPromotion(t *testing.T) {
 }
 
 func TestWhatPromotes(t *testing.T) {
-	var runs atomic.Int32
 	inBubble(t, settings{}, func(w *world) {
 		for _, name := range []string{"emits", "checkpoints", "fails", "continues"} {
-			runs.Store(0)
-			r := w.request(name, wire.ModeAuto)
-			got := w.submit(r)
-			w.after(time.Minute)
+			r, got := w.send(name, wire.ModeAuto)
+			require.Equal(w, store.Succeeded, w.statusAfter(time.Minute, r.Key), name)
 			require.Equal(w, Accepted, got.one(w).Kind, name)
-			require.Equal(w, store.Succeeded, w.state(r.Key).Status, name)
 		}
 		// Of mode sync nothing is ever stored.
-		runs.Store(0)
 		r := w.request("fails", wire.ModeSync)
 		require.Equal(w, core.CodeInternal, w.submit(r).one(w).End.Code)
 	},
-		&core.Action{Name: "emits", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-			chunk(call, 1)
-			return []byte(`1`), nil
-		}},
-		&core.Action{Name: "checkpoints", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-			call.Sink.Checkpoint(json.RawMessage(`1`))
-			return []byte(`1`), nil
-		}},
-		&core.Action{Name: "fails", Retries: 1, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-			if runs.Add(1) == 1 {
-				return nil, errors.New("first")
-			}
-			return []byte(`1`), nil
-		}},
-		&core.Action{Name: "continues", Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
-			if runs.Add(1) == 1 {
-				return nil, &core.ContinueError{After: time.Second}
-			}
-			return []byte(`1`), nil
-		}})
+		&core.Action{Name: "emits", Run: does(func(call *core.Call) { chunk(call, 1) })},
+		&core.Action{Name: "checkpoints", Run: does(func(call *core.Call) { call.Sink.Checkpoint(json.RawMessage(`1`)) })},
+		&core.Action{Name: "fails", Retries: 1, Run: firstReturns(errors.New("first"))},
+		&core.Action{Name: "continues", Run: firstReturns(&core.ContinueError{After: time.Second})})
 }
 
 // An inline call that cannot be stored ends, and its caller may send it again.
 func TestPromotionRefused(t *testing.T) {
-	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Accept {
-			return store.ErrUnavailable
-		}
-		return nil
-	}}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
-		r := w.request("slow", wire.ModeAuto)
-		got := w.submit(r)
+	always := func() bool { return true }
+	inBubbleOn(t, fails(faultstore.Accept, always), settings{}, func(w *world) {
+		got := w.submit(w.request("slow", wire.ModeAuto))
 		w.after(time.Minute)
 		a := got.one(w)
 		require.Equal(w, core.CodeUnavailable, a.Err.Code)
@@ -123,10 +81,8 @@ func TestPromotionRefused(t *testing.T) {
 // Another process has stored the same id meanwhile.
 func TestPromotionSuperseded(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("slow", wire.ModeAuto)
-		got := w.submit(r)
-		_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(time.Hour)))
-		require.NoError(w, err)
+		r, got := w.send("slow", wire.ModeAuto)
+		w.accept(r)
 		w.after(6 * time.Second)
 		a := got.one(w)
 		require.Equal(w, core.CodeSuperseded, a.Err.Code)
@@ -138,7 +94,7 @@ func TestSyncEndsInTime(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		got := w.submit(w.request("slow", wire.ModeSync))
 		w.after(core.SyncTimeout - time.Second)
-		got.none(w)
+		require.Empty(w, got)
 		w.after(time.Second)
 		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
 	}, &core.Action{Name: "slow", Run: takes(time.Hour)})
@@ -147,28 +103,20 @@ func TestSyncEndsInTime(t *testing.T) {
 // A cancel reaches a call wherever it is: queued, running, inline, on its way
 // into the store, or not there yet.
 func TestCancelEverywhere(t *testing.T) {
-	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
-		running := w.request("slow", wire.ModeAsync)
-		w.submit(running)
-		queued := w.request("slow", wire.ModeAsync)
-		w.submit(queued)
-		in := w.request("slow", wire.ModeAuto)
-		answer := w.submit(in)
+	inBubble(t, oneWorker, func(w *world) {
+		running, queued := w.start("slow"), w.start("slow")
+		in, answer := w.send("slow", wire.ModeAuto)
 		early := w.request("slow", wire.ModeAsync)
 		for _, r := range []*Request{queued, running, in} {
-			_, err := w.e.Cancel(w.Context(), r.Key, "ann")
-			require.NoError(w, err)
+			require.NoError(w, w.cancel(r, "ann"))
 		}
-		_, err := w.e.Cancel(w.Context(), early.Key, "ann")
-		require.ErrorIs(w, err, store.ErrNotFound)
+		require.ErrorIs(w, w.cancel(early, "ann"), store.ErrNotFound)
 		require.Equal(w, Accepted, w.submit(early).one(w).Kind)
-		synctest.Wait()
 		for _, r := range []*Request{queued, running, early} {
 			require.Equal(w, `ack error:cancelled`, list(w.events(r.Key)))
 		}
 		require.Equal(w, core.CodeCancelled, answer.one(w).End.Code)
-		_, err = w.e.Cancel(w.Context(), queued.Key, "ann")
-		require.ErrorIs(w, err, store.ErrEnded)
+		require.ErrorIs(w, w.cancel(queued, "ann"), store.ErrEnded)
 		require.Len(w, w.box.of("c1", wire.TypeError), 3)
 	}, &core.Action{Name: "slow", Run: takes(time.Hour)})
 }
@@ -176,21 +124,15 @@ func TestCancelEverywhere(t *testing.T) {
 // Deadlines end calls while they wait for a time, for a worker, and while they
 // run; an attempt's timeout charges a retry.
 func TestDeadlines(t *testing.T) {
-	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
-		runs := w.request("slow", wire.ModeAsync)
-		runs.Timeout = time.Minute
-		w.submit(runs)
-		waits := w.request("slow", wire.ModeAsync)
-		waits.Timeout = 30 * time.Second
-		w.submit(waits)
+	inBubble(t, oneWorker, func(w *world) {
+		runs, waits := w.start("slow", timeout(time.Minute)), w.start("slow", timeout(30*time.Second))
 		w.after(31 * time.Second)
 		require.Equal(w, core.CodeDeadlineExceeded, w.state(waits.Key).Code)
 		require.Zero(w, w.state(waits.Key).Attempt, "it never ran")
 		w.after(30 * time.Second)
 		require.Equal(w, core.CodeDeadlineExceeded, w.state(runs.Key).Code)
 
-		often := w.request("limited", wire.ModeAsync)
-		w.submit(often)
+		often := w.start("limited")
 		w.after(time.Minute)
 		s := w.state(often.Key)
 		require.Equal(w, core.CodeTimeout, s.Code)
@@ -202,13 +144,10 @@ func TestDeadlines(t *testing.T) {
 
 func TestDelay(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("quick", wire.ModeAuto)
-		r.Delay = time.Hour
-		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
-		w.after(time.Hour - time.Millisecond)
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
-		w.after(time.Millisecond)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		r, got := w.send("quick", wire.ModeAuto, delay(time.Hour))
+		require.Equal(w, Accepted, got.one(w).Kind)
+		require.Equal(w, store.Queued, w.statusAfter(time.Hour-time.Millisecond, r.Key))
+		require.Equal(w, store.Succeeded, w.statusAfter(time.Millisecond, r.Key))
 	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
@@ -220,46 +159,32 @@ func TestUnresponsiveHandlers(t *testing.T) {
 		chunk(call, 1)
 		return []byte(`"late"`), nil
 	}
-	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
-		r := w.request("unresponsive", wire.ModeAsync)
-		w.submit(r)
-		next := w.request("quick", wire.ModeAsync)
-		w.submit(next)
-		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
-		require.NoError(w, err)
-		w.after(9 * time.Second)
-		require.Equal(w, store.Running, w.state(r.Key).Status)
-		w.after(2 * time.Second)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+	inBubble(t, oneWorker, func(w *world) {
+		r, next := w.start("unresponsive"), w.start("quick")
+		require.NoError(w, w.cancel(r, "ann"))
+		require.Equal(w, store.Running, w.statusAfter(9*time.Second, r.Key))
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Second, r.Key))
 		require.Equal(w, store.Succeeded, w.state(next.Key).Status)
 		w.after(2 * time.Hour)
 		require.Equal(w, `ack error:cancelled`, list(w.events(r.Key)))
-		w.s.mu.Lock()
-		defer w.s.mu.Unlock()
-		require.Equal(w, 1, w.s.free)
-		require.Zero(w, w.s.unresponsive)
+		w.requireIdle()
 	}, &core.Action{Name: "unresponsive", Run: unresponsive}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
 // However many handlers ignore the end of their context, at most twice as many
 // handlers run as there are workers.
 func TestUnresponsiveHandlersAreBounded(t *testing.T) {
-	var running, most atomic.Int32
-	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
+	var runs counter
+	inBubble(t, oneWorker, func(w *world) {
 		for range 5 {
-			w.submit(w.request("unresponsive", wire.ModeAsync))
+			w.start("unresponsive")
 			w.after(time.Minute)
 		}
-		require.EqualValues(w, 2, running.Load())
+		require.EqualValues(w, 2, runs.now.Load())
 		w.after(5 * time.Hour)
-		require.Zero(w, running.Load())
-		require.EqualValues(w, 2, most.Load())
-	}, &core.Action{Name: "unresponsive", Timeout: 5 * time.Second, Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		most.Store(max(most.Load(), running.Add(1)))
-		time.Sleep(time.Hour) // fake
-		running.Add(-1)
-		return nil, nil
-	}})
+		require.Zero(w, runs.now.Load())
+		require.EqualValues(w, 2, runs.most.Load())
+	}, &core.Action{Name: "unresponsive", Timeout: 5 * time.Second, Run: runs.of(sleeps(time.Hour))})
 }
 
 // A retry keeps what a checkpoint has made certain, and resumes from it.
@@ -272,20 +197,19 @@ func TestCheckpoints(t *testing.T) {
 			chunk(call, 2)
 			return nil, errors.New("once")
 		case 2:
-			require.Equal(t, `"one"`, string(call.Checkpoint))
+			assert.Equal(t, `"one"`, string(call.Checkpoint))
 			return nil, errors.New("twice, before it did anything")
 		case 3:
 			chunk(call, 2)
 			call.Sink.Checkpoint(json.RawMessage(`"two"`))
 			return nil, &core.ContinueError{}
 		}
-		require.Equal(t, `"two"`, string(call.Checkpoint))
+		assert.Equal(t, `"two"`, string(call.Checkpoint))
 		chunk(call, 3)
 		return []byte(`1`), nil
 	}}
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("stages", wire.ModeAsync)
-		w.submit(r)
+		r := w.start("stages")
 		w.after(time.Hour)
 		require.Equal(w, `ack c1 attempt3:internal c2 attempt4:continue c3 ok1`, list(w.events(r.Key)))
 		marks := w.box.of("c1", wire.TypeAttempt)
@@ -300,9 +224,7 @@ func TestCheckpoints(t *testing.T) {
 // Fail ends the attempt for good, whatever the handler returns.
 func TestFailIsFinal(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("bad", wire.ModeAsync)
-		w.submit(r)
-		synctest.Wait()
+		r := w.start("bad")
 		require.Equal(w, `ack error:chunk_too_large`, list(w.events(r.Key)))
 	}, &core.Action{Name: "bad", Retries: 3, Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
 		call.Sink.Fail(&core.Error{Code: core.CodeChunkTooLarge, Message: "a chunk is at most 64 KiB"})
@@ -327,19 +249,15 @@ func TestAcceptWhoseReplyWasLost(t *testing.T) {
 // A stored call whose action is gone waits for a version that has it.
 func TestActionWithoutHandler(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("old", wire.ModeAsync)
-		r.Delay = time.Minute
-		w.submit(r)
+		r := w.start("old", delay(time.Minute))
 		with := w.reg
 		w.stop()
 		w.reg = &core.Registry{}
 		w.boot()
-		w.after(10 * time.Minute)
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
+		require.Equal(w, store.Queued, w.statusAfter(10*time.Minute, r.Key))
 		w.stop()
 		w.reg = with
 		w.boot()
-		w.after(2 * time.Minute)
-		require.Equal(w, store.Succeeded, w.state(r.Key).Status)
+		require.Equal(w, store.Succeeded, w.statusAfter(2*time.Minute, r.Key))
 	}, &core.Action{Name: "old", Run: ok(`1`)})
 }

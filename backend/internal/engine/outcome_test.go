@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,19 +69,16 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// Full jitter: every delay lies below an interval that doubles up to Max, and
-// the whole interval is used.
-func TestBackoff(t *testing.T) {
-	b := core.Backoff{Base: 100 * time.Millisecond, Max: time.Second}
-	for failures, want := range map[int]time.Duration{1: 100 * time.Millisecond, 2: 200 * time.Millisecond, 4: 800 * time.Millisecond, 5: time.Second, 5000: time.Second} {
-		low, high := time.Hour, time.Duration(0)
-		for range 2000 {
-			d := b.Delay(failures)
-			low, high = min(low, d), max(high, d)
-			require.Less(t, d, want)
-			require.GreaterOrEqual(t, d, time.Duration(0))
-		}
-		require.Less(t, low, want/10)
-		require.Greater(t, high, want*9/10)
+// What a handler says of its failure is bounded, and what is no JSON is not
+// sent as such.
+func TestErrorsAreBounded(t *testing.T) {
+	open, closed := strings.Repeat("[", 60), strings.Repeat("]", 60)
+	for details, kept := range map[string]bool{
+		`{"a":`: false, "\"\xff\"": false, `{"a":"]]"}`: true, `["` + open + `"]`: true,
+		open + closed: true, "[" + open + closed + "]": false,
+	} {
+		end := failed(&core.Error{Code: "x", Message: strings.Repeat("ü", 1<<20), Details: []byte(details)})
+		require.LessOrEqual(t, len(end.Message), core.MaxErrorText)
+		require.Equal(t, kept, end.Payload != nil, details)
 	}
 }

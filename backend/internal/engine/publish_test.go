@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,35 +16,26 @@ import (
 // answer, nothing is published; what could not be stored at all never is.
 func TestInvariant03PublishedWhenStored(t *testing.T) {
 	var open atomic.Bool
-	faults := faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
-		if op == faultstore.Finish && !open.Load() {
-			return store.ErrUnavailable
-		}
-		return nil
-	}}
-	act := &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) { return []byte(`1`), nil }}
-	inBubbleOn(t, faults, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
-		w.after(3 * time.Second)
+	closed := func() bool { return !open.Load() }
+	inBubbleOn(t, fails(faultstore.Finish, closed), settings{}, func(w *world) {
+		r, got := w.send("work", wire.ModeAsync)
+		require.Equal(w, Accepted, got.one(w).Kind)
+		require.Equal(w, store.Running, w.statusAfter(3*time.Second, r.Key))
 		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError), "sent, and not stored")
-		require.Equal(w, store.Running, w.state(r.Key).Status)
 		open.Store(true)
 		w.after(time.Minute)
 		require.Len(w, w.box.of("c1", wire.TypeResult, wire.TypeError), 1)
-	}, act)
+	}, &core.Action{Name: "work", Run: ok(`1`)})
 }
 
 // Invariant 3: the end of an attempt that has lost its claim is not published.
 func TestInvariant03EndOfLostClaimIsNotPublished(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
+		r := w.start("work")
 		_, err := w.store.Finish(w.Context(), store.Fence{Key: r.Key, Fence: 1}, store.Outcome{Due: time.Now().Add(24 * time.Hour)})
 		require.NoError(w, err)
-		w.after(time.Minute)
+		require.Equal(w, store.Queued, w.statusAfter(time.Minute, r.Key))
 		require.Empty(w, w.box.of("c1", wire.TypeResult, wire.TypeError))
-		require.Equal(w, store.Queued, w.state(r.Key).Status)
 	}, &core.Action{Name: "work", Run: takes(10 * time.Second)})
 }
 
@@ -53,88 +43,66 @@ func TestInvariant03EndOfLostClaimIsNotPublished(t *testing.T) {
 // returned, not before.
 func TestInvariant03CancelIsNotAnEnd(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("returns late", wire.ModeAsync)
-		w.submit(r)
-		_, err := w.e.Cancel(w.Context(), r.Key, "ann")
-		require.NoError(w, err)
+		r := w.start("returns late")
+		require.NoError(w, w.cancel(r, "ann"))
 		w.after(time.Second)
 		require.Empty(w, w.box.of("c1", wire.TypeError))
 		w.after(time.Minute)
 		sent := w.box.of("c1", wire.TypeError)
 		require.Len(w, sent, 1)
 		require.Equal(w, w.state(r.Key).LastSeq, sent[0].Seq)
-	}, &core.Action{Name: "returns late", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
-		<-ctx.Done()
-		time.Sleep(5 * time.Second) // fake
-		return nil, ctx.Err()
-	}})
+	}, &core.Action{Name: "returns late", Run: lateBy(5 * time.Second)})
 }
 
 // Invariant 3: an inline call that was answered is not stored later, although its
 // handler still runs and emits.
 func TestInvariant03AnsweredInlineCallIsNotStored(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("unresponsive", wire.ModeAuto)
-		got := w.submit(r)
+		r, got := w.send("unresponsive", wire.ModeAuto)
 		w.after(time.Minute)
 		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
 		w.after(2 * time.Hour)
 		got.one(w)
 		_, _, err := w.store.Read(w.Context(), r.Key, 0, 0)
 		require.ErrorIs(w, err, store.ErrNotFound)
-	}, &core.Action{Name: "unresponsive", Timeout: time.Second, Run: func(_ context.Context, _ any, call *core.Call) ([]byte, error) {
+	}, &core.Action{Name: "unresponsive", Timeout: time.Second, Run: does(func(call *core.Call) {
 		time.Sleep(time.Hour) // fake
 		chunk(call, 1)
-		return []byte(`1`), nil
-	}})
+	})})
 }
 
 // Invariant 4: a call that was stored does not run inline when it is sent again.
 func TestInvariant04StoredCallDoesNotRunInline(t *testing.T) {
-	var runs atomic.Int32
+	var runs counter
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
+		r := w.start("work")
 		w.after(time.Second)
-		again := w.request("work", wire.ModeAuto)
-		again.Key = r.Key
-		require.Equal(w, Known, w.submit(again).one(w).Kind)
-		require.EqualValues(w, 1, runs.Load())
-	}, &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		runs.Add(1)
-		return []byte(`1`), nil
-	}})
+		_, again := w.send("work", wire.ModeAuto, sameID(r))
+		require.Equal(w, Known, again.one(w).Kind)
+		require.EqualValues(w, 1, runs.total.Load())
+	}, &core.Action{Name: "work", Run: runs.of(ok(`1`))})
 }
 
 // Invariant 4: a call that runs inline is not stored for a run of its own when it
 // is sent again, to be stored at once.
 func TestInvariant04InlineCallIsNotStoredBesideItsRun(t *testing.T) {
-	var runs atomic.Int32
+	var runs counter
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAuto)
-		first := w.submit(r)
-		again := w.request("work", wire.ModeAsync)
-		again.Key = r.Key
-		second := w.submit(again)
+		r, first := w.send("work", wire.ModeAuto)
+		_, second := w.send("work", wire.ModeAsync, sameID(r))
 		w.after(time.Minute)
 		require.Equal(w, Ended, first.one(w).Kind)
 		require.Equal(w, Ended, second.one(w).Kind)
-		require.EqualValues(w, 1, runs.Load())
-	}, &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-		runs.Add(1)
-		time.Sleep(time.Second) // fake
-		return []byte(`1`), nil
-	}})
+		require.EqualValues(w, 1, runs.total.Load())
+	}, &core.Action{Name: "work", Run: runs.of(sleeps(time.Second))})
 }
 
 // Invariant 13: the end of a call that no handler ran is published before its hint
 // is released.
 func TestInvariant13EndWithoutRunIsPublished(t *testing.T) {
-	inBubble(t, settings{SchedulerOptions: SchedulerOptions{Workers: 1}}, func(w *world) {
-		w.submit(w.request("slow", wire.ModeAsync))
-		r := w.request("slow", wire.ModeAsync)
-		r.Timeout = 30 * time.Second
-		w.submit(r)
+	inBubble(t, oneWorker, func(w *world) {
+		w.start("slow")
+		r := w.start("slow", timeout(30*time.Second))
 		w.after(31 * time.Second)
 		sent := w.box.of("c1", wire.TypeError)
 		require.Len(w, sent, 1)
@@ -147,12 +115,10 @@ func TestInvariant13EndWithoutRunIsPublished(t *testing.T) {
 // remembered meanwhile, publishes the end.
 func TestInvariant13PromotionThatMeetsACancelPublishes(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
-		r := w.request("work", wire.ModeAuto)
-		w.submit(r)
+		r, _ := w.send("work", wire.ModeAuto)
 		_, err := w.store.Cancel(w.Context(), r.Key, "ann")
 		require.ErrorIs(w, err, store.ErrNotFound)
-		w.after(time.Minute)
-		require.Equal(w, store.Cancelled, w.state(r.Key).Status)
+		require.Equal(w, store.Cancelled, w.statusAfter(time.Minute, r.Key))
 		got := w.box.of("c1", wire.TypeError)
 		require.Len(w, got, 1)
 		require.Equal(w, core.CodeCancelled, got[0].Code)

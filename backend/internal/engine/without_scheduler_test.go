@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
-	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
-	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/require"
 )
 
@@ -43,150 +41,114 @@ func (d *recordingDispatcher) take() []store.Hint {
 	return hints
 }
 
-// newProcess returns a world whose engine is one of several on the store.
-func newProcess(t *testing.T, s *memory.Store, actions ...*core.Action) (*world, *recordingDispatcher) {
-	w := &world{T: t, store: s, reg: &core.Registry{Actions: map[string]*core.Action{}}}
-	for _, a := range actions {
-		a.Timeout, a.Decode = core.DefaultTimeout, func(b []byte) (any, error) { return b, nil }
-		w.reg.Actions[a.Name] = a
-	}
-	d := &recordingDispatcher{}
-	w.box = &inbox{messages: map[string][]wire.ServerMessage{}}
-	w.notifier = deliver.New(nil, noLog)
-	w.connect(deliver.Address{Tenant: "acme", Connection: "c1"})
-	w.s = NewScheduler(SchedulerOptions{}) // of no use but to stop
-	w.e = New(Options{Store: s, Registry: w.reg, Notifier: w.notifier, Dispatcher: d, Lease: time.Minute})
-	return w, d
+// withoutScheduler runs a test in a bubble, with an engine that gives its hints to
+// a dispatcher without workers.
+func withoutScheduler(t *testing.T, test func(w *world, d *recordingDispatcher), action *core.Action) {
+	synctest.Test(t, func(t *testing.T) {
+		w, d := newWorld(t, action), &recordingDispatcher{}
+		w.s = NewScheduler(SchedulerOptions{}) // of no use but to stop
+		w.open(d)
+		defer w.stop()
+		test(w, d)
+	})
 }
 
 func TestRunWithoutScheduler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newProcess(t, memory.New(nil), &core.Action{Name: "work", Retries: 1, Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
-			if call.Info.Attempt < 3 {
-				<-ctx.Done()
-				return nil, context.Cause(ctx)
-			}
-			chunk(call, 1)
-			return []byte(`1`), nil
-		}})
-		defer w.stop()
+	withoutScheduler(t, func(w *world, d *recordingDispatcher) {
 		r := w.request("work", wire.ModeAsync)
-		require.Equal(t, Accepted, w.submit(r).one(t).Kind)
+		require.Equal(w, Accepted, w.submit(r).one(w).Kind)
 		hints := d.take()
-		require.Len(t, hints, 1)
-		require.Equal(t, r.Key, hints[0].Key)
+		require.Len(w, hints, 1)
+		require.Equal(w, r.Key, hints[0].Key)
 
 		// A function whose time is nearly over hands the call over.
 		for range 2 {
-			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, core.ErrHandover)
+			ctx, cancel := context.WithTimeoutCause(w.Context(), time.Second, core.ErrHandover)
 			ran, err := w.e.Run(ctx, r.Key, false)
 			cancel()
-			require.NoError(t, err)
-			require.Nil(t, ran.Handler)
-			require.False(t, ran.Next.Due.After(time.Now()))
+			require.NoError(w, err)
+			require.Nil(w, ran.Handler)
+			require.Equal(w, r.Key, ran.Next.Key)
+			require.False(w, ran.Next.Due.After(time.Now()))
 			s := w.state(r.Key)
-			require.Equal(t, store.Queued, s.Status)
-			require.Equal(t, core.CodeHandover, s.Code)
-			require.Zero(t, s.Failures, "a handover charges no retry")
+			require.Equal(w, store.Queued, s.Status)
+			require.Equal(w, core.CodeHandover, s.Code)
+			require.Zero(w, s.Failures, "a handover charges no retry")
 		}
 		w.box.delay = time.Second // Run returns when the end was sent
-		ran, err := w.e.Run(t.Context(), r.Key, false)
+		ran, err := w.e.Run(w.Context(), r.Key, false)
 		w.box.delay = 0
-		require.NoError(t, err)
-		require.Equal(t, Ran{}, ran)
-		require.Equal(t, `ack attempt3:handover c1 ok1`, list(w.events(r.Key)))
-		require.Len(t, w.box.of("c1", wire.TypeResult), 1)
+		require.NoError(w, err)
+		require.Equal(w, Ran{}, ran)
+		require.Equal(w, `ack attempt3:handover c1 ok1`, list(w.events(r.Key)))
+		require.Len(w, w.box.of("c1", wire.TypeResult), 1)
 
 		// A hint that comes twice publishes the end again, and runs nothing.
-		w.follow(deliver.Address{Tenant: "acme", Connection: "c1"}, r.ID)
-		ran, err = w.e.Run(t.Context(), r.Key, false)
-		require.NoError(t, err)
-		require.Equal(t, Ran{}, ran)
-		require.Len(t, w.box.of("c1", wire.TypeResult), 2)
-		require.Empty(t, d.take(), "Run returns what comes next, and enqueues nothing")
+		w.follow(c1, r.ID)
+		ran, err = w.e.Run(w.Context(), r.Key, false)
+		require.NoError(w, err)
+		require.Equal(w, Ran{}, ran)
+		require.Len(w, w.box.of("c1", wire.TypeResult), 2)
+		require.Empty(w, d.take(), "Run returns what comes next, and enqueues nothing")
 
-		_, err = w.e.Run(t.Context(), store.Key{Tenant: "acme", ID: wire.NewID()}, false)
-		require.ErrorIs(t, err, store.ErrNotFound)
-		later := w.request("work", wire.ModeAsync)
-		later.Delay = time.Hour
-		w.submit(later)
-		ran, err = w.e.Run(t.Context(), later.Key, false)
-		require.ErrorIs(t, err, store.ErrNotDue)
-		require.Equal(t, w.state(later.Key).Due, ran.Next.Due)
-	})
+		_, err = w.e.Run(w.Context(), store.Key{Tenant: "acme", ID: wire.NewID()}, false)
+		require.ErrorIs(w, err, store.ErrNotFound)
+		later := w.start("work", delay(time.Hour))
+		ran, err = w.e.Run(w.Context(), later.Key, false)
+		require.ErrorIs(w, err, store.ErrNotDue)
+		require.Equal(w, w.state(later.Key).Due, ran.Next.Due)
+	}, &core.Action{Name: "work", Retries: 1, Run: func(ctx context.Context, _ any, call *core.Call) ([]byte, error) {
+		if call.Info.Attempt < 3 {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
+		chunk(call, 1)
+		return []byte(`1`), nil
+	}})
 }
 
 // A handler that ignores a handover is not waited for longer than CancelGrace;
 // Run returns a channel that says when it has returned.
 func TestRunReturnsBeforeUnresponsiveHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, _ := newProcess(t, memory.New(nil), &core.Action{Name: "work", Run: func(context.Context, any, *core.Call) ([]byte, error) {
-			time.Sleep(time.Hour) // fake
-			return []byte(`1`), nil
-		}})
-		defer w.stop()
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, core.ErrHandover)
+	withoutScheduler(t, func(w *world, _ *recordingDispatcher) {
+		r := w.start("work")
+		ctx, cancel := context.WithTimeoutCause(w.Context(), time.Second, core.ErrHandover)
 		defer cancel()
 		start := time.Now()
 		ran, err := w.e.Run(ctx, r.Key, false)
-		require.NoError(t, err)
-		require.Equal(t, 11*time.Second, time.Since(start))
-		require.Equal(t, store.Queued, w.state(r.Key).Status)
-		require.NotNil(t, ran.Handler)
+		require.NoError(w, err)
+		require.Equal(w, 11*time.Second, time.Since(start))
+		require.Equal(w, store.Queued, w.state(r.Key).Status)
+		require.NotNil(w, ran.Handler)
 		<-ran.Handler
-		require.Equal(t, time.Hour, time.Since(start))
-	})
+		require.Equal(w, time.Hour, time.Since(start))
+	}, &core.Action{Name: "work", Run: sleeps(time.Hour)})
 }
 
 // A running call learns within 2 s that another process cancelled it, although the
 // store notifies nobody; also when it reports nothing.
 func TestRunningCallLearnsOfCancel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := memory.New(nil)
-		ended := make(chan time.Time, 1)
-		w, _ := newProcess(t, s, &core.Action{Name: "work", Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
-			<-ctx.Done()
-			ended <- time.Now()
-			return nil, context.Cause(ctx)
-		}})
-		defer w.stop()
-		r := w.request("work", wire.ModeAsync)
-		w.submit(r)
+	withoutScheduler(t, func(w *world, _ *recordingDispatcher) {
+		r := w.start("work")
 		go func() { _, _ = w.e.Run(context.Background(), r.Key, false) }()
 		w.after(45*time.Second + 300*time.Millisecond)
-		_, err := s.Cancel(t.Context(), r.Key, "ann") // by another process
-		require.NoError(t, err)
-		start := time.Now()
-		require.LessOrEqual(t, (<-ended).Sub(start), 2*time.Second)
-		synctest.Wait()
-		require.Equal(t, store.Cancelled, w.state(r.Key).Status)
-	})
+		_, err := w.store.Cancel(w.Context(), r.Key, "ann") // by another process
+		require.NoError(w, err)
+		require.Equal(w, store.Cancelled, w.statusAfter(2*time.Second, r.Key))
+	}, &core.Action{Name: "work", Run: untilDone})
 }
 
 // Sweep ends what is past its deadline, cancels what nobody has followed for its
 // CancelAfter, and enqueues the rest that is due in time.
 func TestSweep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newProcess(t, memory.New(nil), &core.Action{Name: "work", Run: ok(`1`)})
-		defer w.stop()
-		submit := func(change func(*Request)) *Request {
-			r := w.request("work", wire.ModeAsync)
-			change(r)
-			require.Equal(t, Accepted, w.submit(r).one(t).Kind)
-			return r
-		}
-		after := 5 * time.Minute
-		late := submit(func(r *Request) { r.Timeout = time.Minute })
-		unfollowed := submit(func(r *Request) { r.CancelAfter, r.Delay = &after, time.Hour })
-		followed := submit(func(r *Request) { r.CancelAfter, r.Delay = &after, 11*time.Minute })
-		due := submit(func(*Request) {})
-		beyond := submit(func(r *Request) { r.Delay = time.Hour })
-		lost := submit(func(*Request) {})
-		_, err := w.store.Claim(t.Context(), lost.Key, store.Claimant{Lease: time.Minute}) // and its worker crashes
-		require.NoError(t, err)
-		w.unfollow(deliver.Address{Tenant: "acme", Connection: "c1"}, unfollowed.ID)
+	withoutScheduler(t, func(w *world, d *recordingDispatcher) {
+		late := w.start("work", timeout(time.Minute))
+		unfollowed := w.start("work", cancelAfter(5*time.Minute), delay(time.Hour))
+		followed := w.start("work", cancelAfter(5*time.Minute), delay(11*time.Minute))
+		due, beyond, lost := w.start("work"), w.start("work", delay(time.Hour)), w.start("work")
+		_, err := w.store.Claim(w.Context(), lost.Key, store.Claimant{Lease: time.Minute}) // and its worker crashes
+		require.NoError(w, err)
+		w.unfollow(c1, unfollowed.ID)
 		w.after(10 * time.Minute)
 		d.take()
 
@@ -194,19 +156,19 @@ func TestSweep(t *testing.T) {
 		for i := range shards {
 			shards[i] = i
 		}
-		more, err := w.e.Sweep(t.Context(), shards, time.Now().Add(2*time.Minute), 100)
-		require.NoError(t, err)
-		require.False(t, more)
-		require.Equal(t, core.CodeDeadlineExceeded, w.state(late.Key).Code)
-		require.Equal(t, store.Cancelled, w.state(unfollowed.Key).Status)
-		require.Equal(t, store.Queued, w.state(beyond.Key).Status)
+		more, err := w.e.Sweep(w.Context(), shards, time.Now().Add(2*time.Minute), 100)
+		require.NoError(w, err)
+		require.False(w, more)
+		require.Equal(w, core.CodeDeadlineExceeded, w.state(late.Key).Code)
+		require.Equal(w, store.Cancelled, w.state(unfollowed.Key).Status)
+		require.Equal(w, store.Queued, w.state(beyond.Key).Status)
 		var keys []store.Key
 		for _, h := range d.take() {
 			keys = append(keys, h.Key)
 		}
-		require.ElementsMatch(t, []store.Key{due.Key, followed.Key, lost.Key}, keys)
-		more, err = w.e.Sweep(t.Context(), shards, time.Now(), 1)
-		require.NoError(t, err)
-		require.True(t, more, "a full page may not be the last")
-	})
+		require.ElementsMatch(w, []store.Key{due.Key, followed.Key, lost.Key}, keys)
+		more, err = w.e.Sweep(w.Context(), shards, time.Now(), 1)
+		require.NoError(w, err)
+		require.True(w, more, "a full page may not be the last")
+	}, &core.Action{Name: "work", Run: ok(`1`)})
 }

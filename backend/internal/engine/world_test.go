@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,13 +52,8 @@ func (b *inbox) of(connection string, types ...string) (out []wire.ServerMessage
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.messages[connection] {
-		if len(types) == 0 {
+		if len(types) == 0 || slices.Contains(types, m.Type) {
 			out = append(out, m)
-		}
-		for _, typ := range types {
-			if m.Type == typ {
-				out = append(out, m)
-			}
 		}
 	}
 	return out
@@ -79,6 +78,11 @@ type settings struct {
 	Options
 	SchedulerOptions
 }
+
+var (
+	oneWorker = settings{SchedulerOptions: SchedulerOptions{Workers: 1}}
+	noSweep   = settings{SchedulerOptions: SchedulerOptions{SweepInterval: 24 * time.Hour}}
+)
 
 // link is an engine's way to the store.
 type link struct {
@@ -111,38 +115,50 @@ func inBubble(t *testing.T, o settings, test func(w *world), actions ...*core.Ac
 func inBubbleOn(t *testing.T, faults faultstore.Hooks, o settings, test func(w *world), actions ...*core.Action) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, store: memory.New(nil), faults: faults, opts: o, reg: &core.Registry{Actions: map[string]*core.Action{}}}
-		for _, a := range actions {
-			if a.Timeout == 0 {
-				a.Timeout = core.DefaultTimeout
-			}
-			if a.Decode == nil {
-				a.Decode = func(b []byte) (any, error) { return json.RawMessage(b), nil }
-			}
-			w.reg.Actions[a.Name] = a
-		}
+		w := newWorld(t, actions...)
+		w.faults, w.opts = faults, o
 		w.boot()
 		test(w)
 		w.stop()
 	})
 }
 
-// boot starts an engine on the store, as a new process would. The connections c1
-// and c2 of acme are there.
+// newWorld returns a world without an engine.
+func newWorld(t *testing.T, actions ...*core.Action) *world {
+	w := &world{T: t, store: memory.New(nil), reg: &core.Registry{Actions: map[string]*core.Action{}}}
+	for _, a := range actions {
+		a.Timeout = cmp.Or(a.Timeout, core.DefaultTimeout)
+		a.Decode = func(b []byte) (any, error) { return json.RawMessage(b), nil }
+		w.reg.Actions[a.Name] = a
+	}
+	return w
+}
+
+// boot starts an engine and its scheduler on the store, as a new process would.
 func (w *world) boot() {
 	w.Helper()
+	w.s = NewScheduler(w.opts.SchedulerOptions)
+	w.open(w.s)
+	require.NoError(w, w.s.Start(w.Context(), w.e))
+}
+
+// open makes an engine on the store. The connections c1 and c2 of acme are there.
+func (w *world) open(d Dispatcher) {
 	w.box = &inbox{messages: map[string][]wire.ServerMessage{}}
 	w.link = &link{}
 	w.notifier = deliver.New(nil, noLog)
-	for _, name := range []string{"c1", "c2"} {
-		w.connect(deliver.Address{Tenant: "acme", Connection: name})
-	}
-	w.s = NewScheduler(w.opts.SchedulerOptions)
+	w.connect(c1)
+	w.connect(c2)
 	o := w.opts.Options
-	o.Store, o.Registry, o.Notifier, o.Dispatcher, o.Lease = w.link.connect(withDefect(w.store), w.faults), w.reg, w.notifier, w.s, time.Minute
+	o.Store, o.Lease = w.link.connect(withDefect(w.store), w.faults), time.Minute
+	o.Registry, o.Notifier, o.Dispatcher = w.reg, w.notifier, d
 	w.e = New(o)
-	require.NoError(w, w.s.Start(w.Context(), w.e))
 }
+
+var (
+	c1 = deliver.Address{Tenant: "acme", Connection: "c1"}
+	c2 = deliver.Address{Tenant: "acme", Connection: "c2"}
+)
 
 // connect opens a connection whose messages are sent by who adds them.
 func (w *world) connect(a deliver.Address) {
@@ -234,33 +250,54 @@ func (w *world) handle(r *Request, answer func(Answer)) {
 }
 
 // submit submits beside the test, and returns where the answer will be.
-func (w *world) submit(r *Request) *answers {
-	got := &answers{}
-	go w.handle(r, func(a Answer) {
-		got.mu.Lock()
-		defer got.mu.Unlock()
-		got.list = append(got.list, a)
-	})
+func (w *world) submit(r *Request) answers {
+	got := make(answers, 8)
+	go w.handle(r, func(a Answer) { got <- a })
 	synctest.Wait()
 	return got
 }
 
-type answers struct {
-	mu   sync.Mutex
-	list []Answer
+// send makes a request and submits it.
+func (w *world) send(action, mode string, changes ...func(*Request)) (*Request, answers) {
+	r := w.request(action, mode)
+	for _, change := range changes {
+		change(r)
+	}
+	return r, w.submit(r)
 }
 
-func (a *answers) one(t require.TestingT) Answer {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	require.Len(t, a.list, 1, "a request is answered exactly once")
-	return a.list[0]
+// start sends a request that is stored at once.
+func (w *world) start(action string, changes ...func(*Request)) *Request {
+	r, _ := w.send(action, wire.ModeAsync, changes...)
+	return r
 }
 
-func (a *answers) none(t require.TestingT) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	require.Empty(t, a.list)
+// Changes of a request.
+func delay(d time.Duration) func(*Request)       { return func(r *Request) { r.Delay = d } }
+func timeout(d time.Duration) func(*Request)     { return func(r *Request) { r.Timeout = d } }
+func cancelAfter(d time.Duration) func(*Request) { return func(r *Request) { r.CancelAfter = &d } }
+func sameID(as *Request) func(*Request)          { return func(r *Request) { r.Key = as.Key } }
+func from(connection string) func(*Request)      { return func(r *Request) { r.Connection = connection } }
+
+// accept stores a request as another process would.
+func (w *world) accept(r *Request) {
+	_, err := w.store.Accept(w.Context(), r.forStore(time.Now(), time.Now().Add(time.Hour)))
+	require.NoError(w, err)
+}
+
+func (w *world) cancel(r *Request, subject string) error {
+	_, err := w.e.Cancel(w.Context(), r.Key, subject)
+	return err
+}
+
+// answers are the answers to one request.
+type answers chan Answer
+
+func (a answers) one(t require.TestingT) Answer {
+	require.Len(t, a, 1, "a request is answered exactly once")
+	answer := <-a
+	a <- answer
+	return answer
 }
 
 // after lets fake time pass.
@@ -275,31 +312,50 @@ func (w *world) state(k store.Key) store.State {
 	return s
 }
 
+// statusAfter lets fake time pass, and returns the status of a request then.
+func (w *world) statusAfter(d time.Duration, k store.Key) store.Status {
+	w.after(d)
+	return w.state(k).Status
+}
+
 func (w *world) events(k store.Key) []store.Event {
 	_, events, err := w.store.Read(w.Context(), k, 0, 1<<30)
 	require.NoError(w, err)
 	return events
 }
 
-// list writes events short: "ack c:1 c:2 a:2(1) ok".
+// list writes events short: "ack c1 c2 attempt2:internal ok1".
 func list(events []store.Event) string {
-	out := ""
-	for i, e := range events {
-		if i > 0 {
-			out += " "
-		}
+	var out []string
+	for _, e := range events {
 		switch e.Kind {
 		case store.Ack:
-			out += "ack"
+			out = append(out, "ack")
 		case store.Chunk:
-			out += "c" + string(e.Data)
+			out = append(out, "c"+string(e.Data))
 		case store.Attempt:
-			out += "attempt" + string(rune('0'+e.Attempt)) + ":" + e.Code
+			out = append(out, fmt.Sprint("attempt", e.Attempt, ":", e.Code))
 		case store.Result:
-			out += "ok" + string(e.Data)
+			out = append(out, "ok"+string(e.Data))
 		case store.Error:
-			out += "error:" + e.Code
+			out = append(out, "error:"+e.Code)
 		}
 	}
-	return out
+	return strings.Join(out, " ")
+}
+
+// forget drops the scheduler's hint for a request.
+func (w *world) forget(k store.Key) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.s.schedule.remove(k)
+}
+
+// requireIdle checks that all workers are free.
+func (w *world) requireIdle() {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	require.Equal(w, w.s.opt.Workers, w.s.free)
+	require.Zero(w, w.s.unresponsive)
+	require.False(w, w.s.quarantineBusy)
 }

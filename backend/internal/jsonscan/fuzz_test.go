@@ -8,24 +8,20 @@ import (
 	"path/filepath"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
 )
 
 // addVectors adds the frames of the contract's vectors. Outside of the repository
 // there are none.
 func addVectors(f *testing.F) {
 	files, err := filepath.Glob("../../../contract/vectors/*/*.json")
-	if err != nil {
-		f.Fatal(err)
-	}
+	require.NoError(f, err)
 	for _, name := range files {
 		text, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
+		require.NoError(f, err)
 		var file struct{ Vectors []struct{ Frame string } }
-		if err := json.Unmarshal(text, &file); err != nil {
-			f.Fatalf("%s: %v", name, err)
-		}
+		require.NoError(f, json.Unmarshal(text, &file), name)
 		for _, v := range file.Vectors {
 			f.Add([]byte(v.Frame))
 		}
@@ -42,27 +38,20 @@ func FuzzScanner(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		const maxDepth = 64
 		before := bytes.Clone(data)
 		var s Scanner
-		s.Reset(data, maxDepth)
+		s.Reset(data, 64)
 		raw := s.RawValue()
 		s.ExpectEnd()
 		if want := utf8.Valid(data) && json.Valid(data); want != (s.Err() == nil) && s.Err() != ErrDepth {
 			t.Fatalf("%q is JSON: %v; the scanner says: %v", data, want, s.Err())
 		}
-		if s.Offset() > len(data) {
-			t.Fatal("the scanner is after the end")
-		}
+		require.LessOrEqual(t, s.Offset(), len(data))
 		if s.Err() == nil {
-			if !bytes.Equal(raw, bytes.Trim(data, " \t\r\n")) {
-				t.Fatalf("%q became %q", data, raw)
-			}
+			require.Equal(t, string(bytes.Trim(data, " \t\r\n")), string(raw))
 			compare(t, raw)
 		}
-		if !bytes.Equal(before, data) {
-			t.Fatal("the text was changed")
-		}
+		require.True(t, bytes.Equal(before, data), "the text was changed")
 	})
 }
 
@@ -73,69 +62,59 @@ func compare(t *testing.T, text json.RawMessage) {
 	switch c := s.Peek(); {
 	case c == '"':
 		var want string
-		if err := json.Unmarshal(text, &want); err != nil {
-			t.Fatal(err)
-		}
-		if got, lone := s.String(); string(got) != want || lone && !bytes.ContainsRune(got, utf8.RuneError) {
-			t.Fatalf("%s is %q, not %q", text, want, got)
-		}
+		require.NoError(t, json.Unmarshal(text, &want))
+		got, lone := s.String()
+		require.Equal(t, want, string(got))
+		require.True(t, !lone || bytes.ContainsRune(got, utf8.RuneError))
 	case BeginsNumber(c):
 		compareNumber(t, &s, text)
 	case c == '[':
-		var want []json.RawMessage
-		if err := json.Unmarshal(text, &want); err != nil {
-			t.Fatal(err)
-		}
-		i := 0
+		var want, got []json.RawMessage
+		require.NoError(t, json.Unmarshal(text, &want))
 		for more := s.Enter(']'); more; more = s.More(']') {
-			raw := s.RawValue()
-			if i >= len(want) || !bytes.Equal(raw, want[i]) {
-				t.Fatalf("element %d of %s is %s", i, text, raw)
-			}
-			compare(t, raw)
-			i++
+			got = append(got, s.RawValue())
+			compare(t, got[len(got)-1])
 		}
-		if i != len(want) {
-			t.Fatalf("%d elements in %s", i, text)
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.Equal(t, string(want[i]), string(got[i]))
 		}
 	case c == '{':
 		var want map[string]json.RawMessage
-		if err := json.Unmarshal(text, &want); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, json.Unmarshal(text, &want))
 		got := s.Fields()
 		if s.Err() == ErrTwice {
 			return
 		}
-		if len(got) != len(want) {
-			t.Fatalf("%d fields in %s", len(got), text)
-		}
-		for name, raw := range got {
-			if !bytes.Equal(raw, want[name]) {
-				t.Fatalf("field %q of %s is %s", name, text, raw)
-			}
+		require.Equal(t, want, got)
+		for _, raw := range got {
 			compare(t, raw)
 		}
 	default:
 		s.SkipValue()
 	}
-	if s.ExpectEnd(); s.Err() != nil {
-		t.Fatalf("%s: %v", text, s.Err())
-	}
+	s.ExpectEnd()
+	require.NoError(t, s.Err(), "%s", text)
 }
 
 func compareNumber(t *testing.T, s *Scanner, text json.RawMessage) {
 	number, plain := s.Number()
-	if string(number) != string(text) || plain == bytes.ContainsAny(text, ".eE") {
-		t.Fatalf("%s is %s, plain: %v", text, number, plain)
-	}
+	require.Equal(t, string(text), string(number))
+	require.NotEqual(t, bytes.ContainsAny(text, ".eE"), plain)
 	if len(text) > 100 || bytes.ContainsAny(text, "eE") && len(text) > 6 {
 		return // big.Rat would take long
 	}
-	exact, _ := new(big.Rat).SetString(string(text))
-	n, ok := Integer(number)
+	requireExact(t, string(text))
+}
+
+// requireExact checks that Integer agrees with exact arithmetic.
+func requireExact(t *testing.T, text string) {
+	exact, ok := new(big.Rat).SetString(text)
+	require.True(t, ok, text)
 	limit := new(big.Rat).SetInt64(MaxSafeInteger)
-	if want := exact.IsInt() && new(big.Rat).Abs(exact).Cmp(limit) <= 0; want != ok || ok && exact.Cmp(new(big.Rat).SetInt64(n)) != 0 {
-		t.Fatalf("%s is %d, %v", text, n, ok)
+	n, got := Integer([]byte(text))
+	require.Equal(t, exact.IsInt() && new(big.Rat).Abs(exact).Cmp(limit) <= 0, got, text)
+	if got {
+		require.Zero(t, exact.Cmp(new(big.Rat).SetInt64(n)), "%s is read as %d", text, n)
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func scan(text string, maxDepth int) *Scanner {
 	s := &Scanner{}
@@ -126,17 +129,24 @@ func TestStringsEndWhereTheyShould(t *testing.T) {
 }
 
 func TestObjectsAndArrays(t *testing.T) {
-	s := scan(` {"a" : [1, "x", null, true,-2.5] , "\u0062":{"raw": [1 , 2]}} `, 3)
+	frame := ` {"a" : [1, "x", null, true,-2.5] , "\u0062":{"raw": [1 , 2]}} `
+	s := scan(frame, 3)
+	requireName := func(want string) {
+		name, lone := s.FieldName()
+		require.Equal(t, want, string(name))
+		require.False(t, lone)
+	}
+	requireNumber := func(want string, wantPlain bool) {
+		number, plain := s.Number()
+		require.Equal(t, want, string(number))
+		require.Equal(t, wantPlain, plain)
+	}
 	require.EqualValues(t, '{', s.Peek())
 	require.True(t, s.Enter('}'))
-	name, lone := s.FieldName()
-	require.Equal(t, "a", string(name))
-	require.False(t, lone)
+	requireName("a")
 	require.EqualValues(t, '[', s.Peek())
 	require.True(t, s.Enter(']'))
-	number, plain := s.Number()
-	require.Equal(t, "1", string(number))
-	require.True(t, plain)
+	requireNumber("1", true)
 	require.True(t, s.More(']'))
 	require.EqualValues(t, '"', s.Peek())
 	text, _ := s.String()
@@ -147,18 +157,15 @@ func TestObjectsAndArrays(t *testing.T) {
 	require.True(t, s.More(']'))
 	require.True(t, s.Literal("true"))
 	require.True(t, s.More(']'))
-	number, plain = s.Number()
-	require.Equal(t, "-2.5", string(number))
-	require.False(t, plain)
+	requireNumber("-2.5", false)
 	require.False(t, s.More(']'))
 	require.True(t, s.More('}'))
-	name, _ = s.FieldName()
-	require.Equal(t, "b", string(name))
+	requireName("b")
 	require.Equal(t, `{"raw": [1 , 2]}`, string(s.RawValue()))
 	require.False(t, s.More('}'))
 	s.ExpectEnd()
 	require.NoError(t, s.Err())
-	require.Equal(t, len(` {"a" : [1, "x", null, true,-2.5] , "\u0062":{"raw": [1 , 2]}} `), s.Offset())
+	require.Equal(t, len(frame), s.Offset())
 }
 
 // After an error nothing more is read, and the error is kept.

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
@@ -26,18 +28,13 @@ func TestListenerServesHTTPInABubble(t *testing.T) {
 		go func() { done <- web.Serve(l) }()
 		client := &http.Client{Transport: &http.Transport{DialContext: l.DialContext, DisableKeepAlives: true}}
 		response, err := client.Get("http://streamer.test/")
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		body, err := io.ReadAll(response.Body)
-		if err != nil || string(body) != "served" {
-			t.Errorf("read %q, %v", body, err)
-		}
+		assert.NoError(t, err)
+		assert.Equal(t, "served", string(body))
 		_ = response.Body.Close()
 		_ = web.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
+		assert.ErrorIs(t, <-done, http.ErrServerClosed)
 	})
 }
 
@@ -45,16 +42,11 @@ func TestClosedListener(t *testing.T) {
 	l := NewListener()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := l.DialContext(ctx, "", ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("dialed without an accept: %v", err)
-	}
-	if err := errors.Join(l.Close(), l.Close()); err != nil {
-		t.Error(err)
-	}
-	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("accepted: %v", err)
-	}
-	if _, err := l.DialContext(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("dialed: %v", err)
-	}
+	_, err := l.DialContext(ctx, "", "")
+	assert.ErrorIs(t, err, context.Canceled, "nobody accepts")
+	assert.NoError(t, errors.Join(l.Close(), l.Close()))
+	_, err = l.Accept()
+	assert.ErrorIs(t, err, net.ErrClosed)
+	_, err = l.DialContext(t.Context(), "", "")
+	assert.ErrorIs(t, err, net.ErrClosed)
 }

@@ -18,37 +18,23 @@ func TestInvariant05AuthorizeDecidesEachVerb(t *testing.T) {
 	bob := newInfo()
 	bob.Identity.Subject = "bob"
 	send := func(kind, id string) string {
-		got := &replies{}
-		cmd := w.session.Decode(bob, []byte(`{"type":"`+kind+`","ref":"r","id":"`+id+`"}`), now)[0]
-		w.session.Handle(t.Context(), bob, cmd, got)
-		require.Len(t, got.types, 1)
-		return got.types[0]
-	}
-	cancelled := func() bool {
-		s, _, err := w.queue.Read(t.Context(), w.state.Key, 0, 0)
-		require.NoError(t, err)
-		return s.CancelRequested
+		return ask(t, w.session, bob, `{"type":"%s","ref":"r","id":"%s"}`, kind, id).Type
 	}
 	allowed = core.Follow
 	require.Equal(t, wire.TypeSnapshot, send("subscribe", w.state.ID))
 	require.Equal(t, send("cancel", wire.NewIDAt(now)), send("cancel", w.state.ID))
-	require.False(t, cancelled())
+	require.False(t, w.cancelRequested())
 	allowed = core.Cancel
 	require.Equal(t, send("subscribe", wire.NewIDAt(now)), send("subscribe", w.state.ID))
 	require.Equal(t, wire.TypeOK, send("cancel", w.state.ID))
-	require.True(t, cancelled())
+	require.True(t, w.cancelRequested())
 }
 
 // Invariant 6: an unsubscribe does not cancel.
 func TestInvariant06UnsubscribeDoesNotCancel(t *testing.T) {
 	w := newStream(t)
 	w.subscribe(0)
-	c, got := newInfo(), &replies{}
-	cmd := w.session.Decode(c, []byte(`{"type":"unsubscribe","ref":"r","id":"`+w.state.ID+`"}`), now)[0]
-	w.session.Handle(t.Context(), c, cmd, got)
-	require.Equal(t, []string{wire.TypeOK}, got.types)
-	s, _, err := w.queue.Read(t.Context(), w.state.Key, 0, 0)
-	require.NoError(t, err)
-	require.False(t, s.CancelRequested)
+	require.Equal(t, wire.TypeOK, ask(t, w.session, newInfo(), `{"type":"unsubscribe","ref":"r","id":"%s"}`, w.state.ID).Type)
+	require.False(t, w.cancelRequested())
 	require.False(t, w.session.Notifier.HasSubscribers(t.Context(), w.state.Key))
 }

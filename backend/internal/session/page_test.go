@@ -2,7 +2,7 @@ package session
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -35,11 +35,6 @@ func (r *recorder) Send(_ context.Context, _ deliver.Address, frame []byte) erro
 }
 
 func (r *recorder) Close(context.Context, deliver.Address, int) {}
-
-// answers is a Replier that keeps the last answer.
-type answers struct{ last *wire.ServerMessage }
-
-func (a *answers) Reply(_ *Command, m wire.ServerMessage) { a.last = &m }
 
 // stream is a running call in a store, with a session beside it.
 type stream struct {
@@ -87,14 +82,17 @@ func (w *stream) emit(data []byte) {
 	w.session.Notifier.Publish(w.Context(), &s, e)
 }
 
-func (w *stream) subscribe(after uint64) *wire.ServerMessage {
-	frame := fmt.Sprintf(`{"type":"subscribe","ref":"r","id":"%s","after":%d}`, w.state.ID, after)
-	c, got := newInfo(), &answers{}
-	commands := w.session.Decode(c, []byte(frame), now)
-	require.Nil(w, commands[0].Answer())
-	w.session.Handle(w.Context(), c, commands[0], got)
-	require.Equal(w, wire.TypeSnapshot, got.last.Type)
-	return got.last
+func (w *stream) subscribe(after uint64) wire.ServerMessage {
+	m := ask(w.T, w.session, newInfo(), `{"type":"subscribe","ref":"r","id":"%s","after":%d}`, w.state.ID, after)
+	require.Equal(w, wire.TypeSnapshot, m.Type)
+	return m
+}
+
+// cancelRequested reports whether the call was cancelled.
+func (w *stream) cancelRequested() bool {
+	s, _, err := w.queue.Read(w.Context(), w.state.Key, 0, 0)
+	require.NoError(w, err)
+	return s.CancelRequested
 }
 
 // Live first, read second: an event that falls between the two is sent twice
@@ -114,10 +112,7 @@ func TestNoEventFallsBetweenPageAndLive(t *testing.T) {
 // lie beyond a hole, and wait there.
 func TestPagesBeforeTheLastAreNotLive(t *testing.T) {
 	w := newStream(t)
-	large := append(append([]byte{'"'}, make([]byte, 60_000)...), '"')
-	for i := range large[1 : len(large)-1] {
-		large[i+1] = 'x'
-	}
+	large := []byte(`"` + strings.Repeat("x", 60_000) + `"`)
 	w.emit(large)
 	w.emit(large)
 	page := w.subscribe(0)

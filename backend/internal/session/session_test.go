@@ -2,14 +2,18 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/engine"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
+	"github.com/pay-theory/streamer/backend/store/faultstore"
+	"github.com/pay-theory/streamer/backend/store/memory"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -37,6 +41,22 @@ func newInfo() *ConnInfo {
 	return &ConnInfo{Connection: "c", Identity: Identity{Tenant: "acme", Subject: "ann", Scopes: []string{"a"}, Expires: now.Add(time.Hour)}}
 }
 
+// replies is a Replier that keeps all answers.
+type replies []wire.ServerMessage
+
+func (r *replies) Reply(_ *Command, m wire.ServerMessage) { *r = append(*r, m) }
+
+// ask carries out a frame of one message, and returns its only answer.
+func ask(t *testing.T, s *Session, c *ConnInfo, format string, args ...any) wire.ServerMessage {
+	t.Helper()
+	commands, got := s.Decode(c, fmt.Appendf(nil, format, args...), now), replies{}
+	require.Len(t, commands, 1)
+	require.Nil(t, commands[0].Answer())
+	s.Handle(t.Context(), c, commands[0], &got)
+	require.Len(t, got, 1)
+	return got[0]
+}
+
 // decode judges a frame of one message.
 func decode(t *testing.T, frame string, at time.Time) *Command {
 	commands := newSession().Decode(newInfo(), []byte(frame), at)
@@ -49,7 +69,7 @@ func TestDecode(t *testing.T) {
 	request := func(action, more string) string {
 		return `{"type":"request","id":"` + id + `","action":"` + action + `"` + more + `}`
 	}
-	cases := []struct {
+	for _, c := range []struct {
 		name, send string
 		code       string // empty: it is carried out
 	}{
@@ -70,12 +90,10 @@ func TestDecode(t *testing.T) {
 		{"list", `{"type":"list","ref":"r"}`, ""},
 		{"auth", `{"type":"auth","ref":"r","token":"t"}`, ""},
 		{"seal", `{"type":"seal","ref":"r","id":"` + id + `","size":1}`, wire.CodeUnsupported},
-	}
-	for _, c := range cases {
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := decode(t, c.send, now)
-			isRequest := cmd.kind == wire.TypeRequest
-			isPing := cmd.kind == wire.TypePing
+			isRequest, isPing := cmd.kind == wire.TypeRequest, cmd.kind == wire.TypePing
 			switch {
 			case isPing:
 				require.Equal(t, wire.TypePong, cmd.Answer().Type)
@@ -134,12 +152,10 @@ func TestAuthInBand(t *testing.T) {
 		require.Equal(t, "t", token)
 		return fresh, refusal
 	}
-	auth := func() *wire.ServerMessage {
-		got := &answers{}
-		cmd := s.Decode(c, []byte(`{"type":"auth","ref":"r","token":"t"}`), now)[0]
-		s.Handle(t.Context(), c, cmd, got)
-		require.Equal(t, "r", got.last.Ref)
-		return got.last
+	auth := func() wire.ServerMessage {
+		m := ask(t, s, c, `{"type":"auth","ref":"r","token":"t"}`)
+		require.Equal(t, "r", m.Ref)
+		return m
 	}
 	fresh = c.Identity
 	fresh.Expires = now.Add(3 * time.Hour)
@@ -208,4 +224,36 @@ func TestPlacementIsDecidedOnce(t *testing.T) {
 	require.Equal(t, engine.Stored, place(`,"mode":"async"`))
 	require.Equal(t, engine.Inline, place(`,"mode":"sync"`))
 	require.Equal(t, 2, calls, "the mode decides")
+}
+
+// Invariant 1: a stored call is acknowledged after the store has accepted it, and
+// not if it could not.
+func TestInvariant01AckFollowsAccept(t *testing.T) {
+	var got replies
+	full := true
+	s := newSession()
+	s.Store = faultstore.New(memory.New(nil), faultstore.Hooks{Before: func(op faultstore.Op, _ store.Key) error {
+		if op != faultstore.Accept {
+			return nil
+		}
+		require.Empty(t, got)
+		if full {
+			return store.ErrUnavailable
+		}
+		return nil
+	}})
+	s.Notifier = deliver.New(nil, s.Logger)
+	s.Engine = engine.New(engine.Options{
+		Store: s.Store, Registry: s.Registry, Notifier: s.Notifier, Dispatcher: engine.NewScheduler(engine.SchedulerOptions{}),
+	})
+	c := newInfo()
+	cmd := s.Decode(c, []byte(`{"type":"request","id":"`+wire.NewIDAt(now)+`","action":"later","delayMs":60000}`), now)[0]
+	require.Nil(t, cmd.Answer())
+	for _, want := range []string{wire.TypeError, wire.TypeAck} {
+		got = nil
+		s.Handle(t.Context(), c, cmd, &got)
+		require.Len(t, got, 1)
+		require.Equal(t, want, got[0].Type)
+		full = false
+	}
 }

@@ -15,9 +15,8 @@ var benchClient = map[string][]byte{
 }
 
 func BenchmarkDecodeClient(b *testing.B) {
-	for _, name := range []string{"ping", "request", "subscribe", "batch"} {
+	for name, data := range benchClient {
 		b.Run(name, func(b *testing.B) {
-			data := benchClient[name]
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -61,6 +60,5 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func serverMessageOf(kind string) ServerMessage {
-	i := slices.IndexFunc(serverMessages, func(m ServerMessage) bool { return m.Type == kind })
-	return serverMessages[i]
+	return serverMessages[slices.IndexFunc(serverMessages, func(m ServerMessage) bool { return m.Type == kind })]
 }

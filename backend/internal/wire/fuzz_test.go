@@ -3,8 +3,10 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
-	"reflect"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
 )
 
 // seeds are frames of all kinds, good and bad.
@@ -31,33 +33,22 @@ func FuzzDecodeClientFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
 		items, batch, err := DecodeClientFrame(data)
-		if !bytes.Equal(before, data) {
-			t.Fatal("the frame was changed")
-		}
+		require.Equal(t, before, data, "the frame was changed")
 		if err != nil {
 			return
 		}
-		if !json.Valid(data) {
-			t.Fatalf("not JSON, but accepted: %q", data)
-		}
-		if len(items) == 0 || len(items) > MaxBatch || !batch && len(items) != 1 {
-			t.Fatalf("%d items", len(items))
-		}
+		require.True(t, json.Valid(data), "accepted: %q", data)
+		require.True(t, batch || len(items) == 1)
+		require.NotEmpty(t, items)
+		require.LessOrEqual(t, len(items), MaxBatch)
 		for _, item := range items {
 			if item.Err != nil {
-				if item.Err.Code == CodeMalformed {
-					t.Fatalf("a malformed frame was taken apart: %q", data)
-				}
+				require.NotEqual(t, CodeMalformed, item.Err.Code, "a malformed frame was taken apart: %q", data)
 				continue
 			}
-			m := item.Message
-			again, _, err := DecodeClientFrame(m.Append(nil))
-			if err != nil || again[0].Err != nil {
-				t.Fatalf("%q is written as %q", data, m.Append(nil))
-			}
-			if !reflect.DeepEqual(again[0].Message, m) {
-				t.Fatalf("%+v is read again as %+v", m, again[0].Message)
-			}
+			again, _, err := DecodeClientFrame(item.Message.Append(nil))
+			require.Nil(t, err)
+			require.Equal(t, []ClientItem{item}, again, "as it is read again")
 		}
 	})
 }
@@ -69,23 +60,17 @@ func FuzzDecodeServerFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		msgs, err := DecodeServerFrame(data)
 		if err != nil {
-			if json.Valid(data) && bytes.IndexByte(data, 0xff) < 0 && bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) < MaxDepth && bytes.Equal(bytes.ToValidUTF8(data, nil), data) {
-				t.Fatalf("JSON, but refused: %q: %v", data, err)
-			}
+			shallow := bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) < MaxDepth
+			require.False(t, json.Valid(data) && utf8.Valid(data) && shallow, "JSON, but refused: %q: %v", data, err)
 			return
 		}
-		if !json.Valid(data) {
-			t.Fatalf("not JSON, but accepted: %q", data)
-		}
+		require.True(t, json.Valid(data), "accepted: %q", data)
 		for i := range msgs {
 			text := msgs[i].Append(nil)
 			again, err := DecodeServerFrame(text)
-			if err != nil || len(again) != 1 {
-				t.Fatalf("%q is written as %q: %v", data, text, err)
-			}
-			if second := again[0].Append(nil); !bytes.Equal(text, second) {
-				t.Fatalf("%q is written again as %q", text, second)
-			}
+			require.Nil(t, err, "%q is written as %q", data, text)
+			require.Len(t, again, 1)
+			require.Equal(t, string(text), string(again[0].Append(nil)), "as it is written again")
 		}
 	})
 }

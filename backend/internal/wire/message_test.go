@@ -6,21 +6,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
-const testID = "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b"
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func ptr[T any](v T) *T { return &v }
+const testID = "0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b"
 
 // clientMessages holds every type of message with every field that it has.
 var clientMessages = []ClientMessage{
 	{Type: TypeRequest, ID: testID, Action: "a"},
 	{
 		Type: TypeRequest, ID: testID, Action: "report/v1:a.b_c-D", Payload: json.RawMessage(`{"x" : [1e400,"\ud800"]}`), Mode: ModeAsync,
-		TimeoutMs: MaxDurationMs, IdempotencyKey: "key \"\\\n\u0001é😀", Group: "g", DelayMs: 1, CancelAfterMs: ptr(int64(0)),
+		TimeoutMs: MaxDurationMs, IdempotencyKey: "key \"\\\n\u0001é😀", Group: "g", DelayMs: 1, CancelAfterMs: new(int64(0)),
 		Metadata: json.RawMessage(`{"a":1}`),
 	},
-	{Type: TypeRequest, ID: testID, Action: "a", Payload: json.RawMessage(`null`), Mode: ModeSync, CancelAfterMs: ptr(int64(5))},
+	{Type: TypeRequest, ID: testID, Action: "a", Payload: json.RawMessage(`null`), Mode: ModeSync, CancelAfterMs: new(int64(5))},
 	{Type: TypeCancel, Ref: "1", ID: testID},
 	{Type: TypeSubscribe, Ref: strings.Repeat("r", MaxRef), ID: testID, After: MaxSafeInteger, Epoch: 1},
 	{Type: TypeSubscribe, Ref: "1", ID: testID},
@@ -35,29 +36,29 @@ var clientMessages = []ClientMessage{
 
 var serverMessages = []ServerMessage{
 	{Type: TypeAck, ID: testID, Seq: 1, Epoch: 1_700_000_000_000},
-	{Type: TypeProgress, ID: testID, Attempt: 1, Rev: 2, Percent: ptr(12.5), Message: "half \u2028"},
+	{Type: TypeProgress, ID: testID, Attempt: 1, Rev: 2, Percent: new(12.5), Message: "half \u2028"},
 	{Type: TypeChunk, ID: testID, Seq: 2, Attempt: 1, Data: json.RawMessage(`[ 9007199254740993 ]`)},
 	{Type: TypeAttempt, ID: testID, Seq: 5, Attempt: 2, Keep: 2, From: 3, Code: CodeWorkerLost},
 	{Type: TypeResult, ID: testID, Seq: 6, Payload: json.RawMessage(`null`)},
 	{
-		Type: TypeError, ID: testID, Ref: "1", Index: ptr(0), Seq: 6, Code: CodeInternal, Message: "m", Final: ptr(true), Retryable: ptr(false),
+		Type: TypeError, ID: testID, Ref: "1", Index: new(0), Seq: 6, Code: CodeInternal, Message: "m", Final: new(true), Retryable: new(false),
 		Field: "/a", Hint: "h", RetryAfterMs: 5, Details: json.RawMessage(`{}`),
 	},
 	{
-		Type: TypeSnapshot, Ref: "1", ID: testID, For: testID, Epoch: 1, Recovered: ptr(false), Action: "a", Status: "running", Attempt: 2,
-		Keep: 1, LastSeq: 9, Progress: &Progress{Attempt: 2, Rev: 1, Percent: ptr(0.0), Message: "x"}, Due: 4, CancelRequested: true,
+		Type: TypeSnapshot, Ref: "1", ID: testID, For: testID, Epoch: 1, Recovered: new(false), Action: "a", Status: "running", Attempt: 2,
+		Keep: 1, LastSeq: 9, Progress: &Progress{Attempt: 2, Rev: 1, Percent: new(0.0), Message: "x"}, Due: 4, CancelRequested: true,
 		Events: []ServerMessage{{Type: TypeAck, Seq: 1, Epoch: 1}, {Type: TypeChunk, Seq: 2, Attempt: 1, Data: json.RawMessage(`"x"`)}},
-		More:   ptr(true),
+		More:   new(true),
 	},
 	{Type: TypeLag, ID: testID, LastSeq: 3},
 	{Type: TypeOK, Ref: "1"},
 	{Type: TypeCalls, Ref: "1", Cursor: "c", Calls: []Summary{
-		{ID: testID, Action: "a", Status: "failed", Attempt: 1, CreatedAt: 1, LastSeq: 2, EndedAt: 3, Due: 4, Code: "c", Percent: ptr(1.0), CancelRequested: true},
+		{ID: testID, Action: "a", Status: "failed", Attempt: 1, CreatedAt: 1, LastSeq: 2, EndedAt: 3, Due: 4, Code: "c", Percent: new(1.0), CancelRequested: true},
 		{},
 	}},
-	{Type: TypeClosing, Reason: "shutdown", Reconnect: ptr(true), AfterMs: 5},
-	{Type: TypeClosing, Reason: "idle", Reconnect: ptr(false)},
-	{Type: TypeSnapshot, ID: testID, Epoch: 1, Action: "a", Status: "queued", Keep: 1, LastSeq: 1, More: ptr(false)},
+	{Type: TypeClosing, Reason: "shutdown", Reconnect: new(true), AfterMs: 5},
+	{Type: TypeClosing, Reason: "idle", Reconnect: new(false)},
+	{Type: TypeSnapshot, ID: testID, Epoch: 1, Action: "a", Status: "queued", Keep: 1, LastSeq: 1, More: new(false)},
 	{Type: TypeCalls, Ref: "1"},
 	{Type: TypePong},
 }
@@ -114,79 +115,24 @@ func request(field string) string {
 	return `{"type":"request","id":"` + testID + `","action":"a",` + field + `}`
 }
 
+// Refusals that the contract's vectors do not hold.
 func TestRefusals(t *testing.T) {
-	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for name, tc := range map[string]struct{ text, code, field string }{
-		"no object":          {`5`, CodeInvalidMessage, ""},
-		"no type":            {`{}`, CodeInvalidMessage, "type"},
-		"null type":          {`{"type":null}`, CodeInvalidMessage, "type"},
-		"unknown type":       {`{"type":"result"}`, CodeInvalidMessage, "type"},
-		"unknown field":      {`{"type":"ping","x":{"y":[1]}}`, CodeInvalidMessage, "x"},
-		"wrong case":         {`{"type":"ping","Ref":"1"}`, CodeInvalidMessage, "Ref"},
-		"another's field":    {`{"type":"ping","ref":"1"}`, CodeInvalidMessage, "ref"},
-		"double key":         {`{"type":"ping","type":"ping"}`, CodeInvalidMessage, "type"},
-		"double, escaped":    {`{"type":"ping","\u0074ype":"ping"}`, CodeInvalidMessage, "type"},
-		"missing ref":        {`{"type":"cancel","id":"` + testID + `"}`, CodeInvalidMessage, "ref"},
-		"missing id":         {`{"type":"cancel","ref":"1"}`, CodeInvalidMessage, "id"},
-		"missing action":     {`{"type":"request","id":"` + testID + `"}`, CodeInvalidMessage, "action"},
-		"missing size":       {`{"type":"seal","ref":"1","id":"` + testID + `"}`, CodeInvalidMessage, "size"},
-		"empty ref":          {`{"type":"list","ref":""}`, CodeInvalidMessage, "ref"},
-		"long ref":           {`{"type":"list","ref":"` + strings.Repeat("r", 37) + `"}`, CodeInvalidMessage, "ref"},
-		"number for text":    {`{"type":"list","ref":1}`, CodeInvalidMessage, "ref"},
-		"lone surrogate":     {`{"type":"list","ref":"\ud800x"}`, CodeInvalidMessage, "ref"},
-		"two high ones":      {`{"type":"list","ref":"\ud800\ud800"}`, CodeInvalidMessage, "ref"},
-		"one and a letter":   {`{"type":"list","ref":"\ud800\u0041"}`, CodeInvalidMessage, "ref"},
-		"lone low one":       {`{"type":"list","ref":"\udc00"}`, CodeInvalidMessage, "ref"},
-		"lone one in a key":  {`{"type":"ping","\ud800":1}`, CodeInvalidMessage, "\uFFFD"},
-		"upper-case id":      {`{"type":"cancel","ref":"1","id":"` + strings.ToUpper(testID) + `"}`, CodeInvalidMessage, "id"},
-		"UUIDv4":             {`{"type":"cancel","ref":"1","id":"0190a1b2-c3d4-4e5f-8a6b-7c8d9e0f1a2b"}`, CodeInvalidMessage, "id"},
-		"empty action":       {`{"type":"request","id":"` + testID + `","action":""}`, CodeInvalidMessage, "action"},
-		"blank in action":    {`{"type":"request","id":"` + testID + `","action":"a b"}`, CodeInvalidMessage, "action"},
-		"long action":        {`{"type":"list","ref":"1","action":"` + strings.Repeat("a", 129) + `"}`, CodeInvalidMessage, "action"},
-		"unknown mode":       {request(`"mode":"fast"`), CodeInvalidMessage, "mode"},
-		"timeout 0":          {request(`"timeoutMs":0`), CodeInvalidMessage, "timeoutMs"},
-		"timeout 30 d":       {request(`"timeoutMs":2592000001`), CodeInvalidMessage, "timeoutMs"},
-		"timeout 1.5":        {request(`"timeoutMs":1.5`), CodeInvalidMessage, "timeoutMs"},
-		"timeout 1e400":      {request(`"timeoutMs":1e400`), CodeInvalidMessage, "timeoutMs"},
-		"timeout text":       {request(`"timeoutMs":"1"`), CodeInvalidMessage, "timeoutMs"},
-		"delay -1":           {request(`"delayMs":-1`), CodeInvalidMessage, "delayMs"},
-		"cancelAfter null":   {request(`"cancelAfterMs":null`), CodeInvalidMessage, "cancelAfterMs"},
-		"long key":           {request(`"idempotencyKey":"` + strings.Repeat("é", 65) + `"`), CodeInvalidMessage, "idempotencyKey"},
-		"empty group":        {request(`"group":""`), CodeInvalidMessage, "group"},
-		"metadata array":     {request(`"metadata":[]`), CodeInvalidMessage, "metadata"},
-		"long metadata":      {request(`"metadata":{"a":"` + strings.Repeat("x", 4<<10) + `"}`), CodeInvalidMessage, "metadata"},
-		"after too large":    {`{"type":"subscribe","ref":"1","id":"` + testID + `","after":9007199254740992}`, CodeInvalidMessage, "after"},
-		"after far away":     {`{"type":"subscribe","ref":"1","id":"` + testID + `","after":99999999999999999999}`, CodeInvalidMessage, "after"},
-		"epoch -1":           {`{"type":"subscribe","ref":"1","id":"` + testID + `","epoch":-1}`, CodeInvalidMessage, "epoch"},
-		"unknown status":     {`{"type":"list","ref":"1","status":"done"}`, CodeInvalidMessage, "status"},
-		"limit 0":            {`{"type":"list","ref":"1","limit":0}`, CodeInvalidMessage, "limit"},
-		"limit 101":          {`{"type":"list","ref":"1","limit":101}`, CodeInvalidMessage, "limit"},
-		"empty cursor":       {`{"type":"list","ref":"1","cursor":""}`, CodeInvalidMessage, "cursor"},
-		"long cursor":        {`{"type":"list","ref":"1","cursor":"` + strings.Repeat("c", 513) + `"}`, CodeInvalidMessage, "cursor"},
-		"size -1":            {`{"type":"seal","ref":"1","id":"` + testID + `","size":-1}`, CodeInvalidMessage, "size"},
-		"long token":         {`{"type":"auth","ref":"1","token":"` + strings.Repeat("t", 8<<10+1) + `"}`, CodeInvalidMessage, "token"},
-		"boolean for number": {`{"type":"list","ref":"1","limit":true}`, CodeInvalidMessage, "limit"},
-		"nested too deeply":  {request(`"payload":` + deep(64)), CodeMalformed, ""},
-		"empty":              {``, CodeMalformed, ""},
-		"not UTF-8":          {"{\"type\":\"ping\"}\xff", CodeMalformed, ""},
-		"cut":                {`{"type":"ping"`, CodeMalformed, ""},
-		"comma too much":     {`{"type":"ping",}`, CodeMalformed, ""},
-		"no colon":           {`{"type" "ping"}`, CodeMalformed, ""},
-		"no key":             {`{1:2}`, CodeMalformed, ""},
-		"control character":  {"{\"type\":\"pi\nng\"}", CodeMalformed, ""},
-		"bad escape":         {`{"type":"\x"}`, CodeMalformed, ""},
-		"short escape":       {`{"type":"\u12`, CodeMalformed, ""},
-		"escape at the end":  {`{"type":"\`, CodeMalformed, ""},
-		"bad low surrogate":  {`{"type":"\ud800\uzzzz"}`, CodeMalformed, ""},
-		"leading zero":       {request(`"timeoutMs":01`), CodeMalformed, ""},
-		"bare point":         {request(`"timeoutMs":1.`), CodeMalformed, ""},
-		"bare exponent":      {request(`"timeoutMs":1e`), CodeMalformed, ""},
-		"bare minus":         {request(`"timeoutMs":-`), CodeMalformed, ""},
-		"bad word":           {request(`"payload":nul`), CodeMalformed, ""},
-		"bad payload":        {request(`"payload":{"a" 1}`), CodeMalformed, ""},
-		"bad payload key":    {request(`"payload":{1:1}`), CodeMalformed, ""},
-		"bad payload text":   {request(`"payload":"\q"`), CodeMalformed, ""},
-		"something follows":  {`{"type":"ping"} {}`, CodeMalformed, ""},
+		"unknown type":      {`{"type":"result"}`, CodeInvalidMessage, "type"},
+		"unknown field":     {`{"type":"ping","x":{"y":[1]}}`, CodeInvalidMessage, "x"},
+		"wrong case":        {`{"type":"ping","Ref":"1"}`, CodeInvalidMessage, "Ref"},
+		"number for text":   {`{"type":"list","ref":1}`, CodeInvalidMessage, "ref"},
+		"lone surrogate":    {`{"type":"list","ref":"\ud800x"}`, CodeInvalidMessage, "ref"},
+		"UUIDv4":            {`{"type":"cancel","ref":"1","id":"0190a1b2-c3d4-4e5f-8a6b-7c8d9e0f1a2b"}`, CodeInvalidMessage, "id"},
+		"long metadata":     {request(`"metadata":{"a":"` + strings.Repeat("x", 4<<10) + `"}`), CodeInvalidMessage, "metadata"},
+		"after far away":    {`{"type":"subscribe","ref":"1","id":"` + testID + `","after":99999999999999999999}`, CodeInvalidMessage, "after"},
+		"not UTF-8":         {"{\"type\":\"ping\"}\xff", CodeMalformed, ""},
+		"control character": {"{\"type\":\"pi\nng\"}", CodeMalformed, ""},
+		"bad escape":        {`{"type":"\x"}`, CodeMalformed, ""},
+		"short escape":      {`{"type":"\u12`, CodeMalformed, ""},
+		"escape at the end": {`{"type":"\`, CodeMalformed, ""},
+		"bad low surrogate": {`{"type":"\ud800\uzzzz"}`, CodeMalformed, ""},
+		"something follows": {`{"type":"ping"} {}`, CodeMalformed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			items, _, err := DecodeClientFrame([]byte(tc.text))
@@ -202,15 +148,12 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Messages at limits that the contract's vectors do not hold.
 func TestLimitsAreReached(t *testing.T) {
 	for _, text := range []string{
-		request(`"payload":` + strings.Repeat("[", 63) + strings.Repeat("]", 63)),
 		request(`"timeoutMs":2592000000,"delayMs":0,"cancelAfterMs":0`),
 		request(`"timeoutMs":1.0,"delayMs":1e2`),
-		request(`"metadata":{"a":"` + strings.Repeat("x", 4<<10-8) + `"}`),
-		`{"type":"auth","ref":"1","token":"` + strings.Repeat("t", 8<<10) + `"}`,
 		"\t{ \"type\" :\r\n \"ping\" } ",
-		`{"type":"\u0070ing"}`,
 		`{"type":"list","ref":"\ud83d\ude00\b\f\n\r\t\/\"\\"}`,
 	} {
 		items, _, err := DecodeClientFrame([]byte(text))

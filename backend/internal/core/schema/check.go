@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,11 +76,8 @@ func (c *checker) value(u *use) bool {
 		}
 	case kindString, kindBytes, kindTime:
 		if first == '"' {
-			text, lone := c.String()
-			if lone {
-				return c.fail(loneSurrogate)
-			}
-			return c.Err() == nil && c.textual(u.node, text)
+			text, ok := c.wellFormed(c.String())
+			return ok && c.textual(u.node, text)
 		}
 	case kindArray:
 		if first == '[' {
@@ -113,11 +111,8 @@ func (c *checker) objectMembers(n *node) bool {
 	var seen mask
 	next := 0
 	for more := c.Enter('}'); more; more = c.More('}') {
-		key, lone := c.FieldName()
-		switch {
-		case lone:
-			return c.fail(loneSurrogate)
-		case c.Err() != nil:
+		key, ok := c.wellFormed(c.FieldName())
+		if !ok {
 			return false
 		}
 		i := next
@@ -140,21 +135,12 @@ func (c *checker) objectMembers(n *node) bool {
 	if c.Err() != nil {
 		return false
 	}
-	for i := range seen {
-		if n.required[i]&^seen[i] != 0 {
-			return c.missing(n, &seen)
-		}
-	}
-	return true
-}
-
-func (c *checker) missing(n *node, seen *mask) bool {
 	for i := range n.fields {
 		if n.required.has(i) && !seen.has(i) {
 			return c.failAt(n.fields[i].name, "is required")
 		}
 	}
-	return false
+	return true
 }
 
 func (c *checker) unknown(n *node, key string) bool {
@@ -228,29 +214,20 @@ func (c *checker) sized(size, low, high int, what string) bool {
 
 // textual checks a string's decoded text.
 func (c *checker) textual(n *node, text []byte) bool {
-	if n.kind == kindBytes {
+	limited := n.minLength > 0 || n.maxLength >= 0
+	switch {
+	case n.kind == kindBytes:
 		return base64Text(text) || c.fail("must be base64, with padding")
-	}
-	if n.kind == kindTime {
+	case n.kind == kindTime:
 		return timeText(text) || c.fail("must be a time as in RFC 3339, like 2006-01-02T15:04:05Z")
-	}
-	if n.minLength > 0 || n.maxLength >= 0 {
-		if !c.sized(utf8.RuneCount(text), n.minLength, n.maxLength, "character") {
-			return false
-		}
-	}
-	if n.pattern != nil && !n.pattern.Match(text) {
+	case limited && !c.sized(utf8.RuneCount(text), n.minLength, n.maxLength, "character"):
+		return false
+	case n.pattern != nil && !n.pattern.Match(text):
 		return c.fail("must match " + n.pattern.String())
+	case len(n.texts) > 0 && !slices.Contains(n.texts, string(text)):
+		return c.notListed(n)
 	}
-	if len(n.texts) == 0 {
-		return true
-	}
-	for _, allowed := range n.texts {
-		if string(text) == allowed {
-			return true
-		}
-	}
-	return c.notListed(n)
+	return true
 }
 
 func (c *checker) notListed(n *node) bool {
@@ -263,16 +240,9 @@ func (c *checker) notListed(n *node) bool {
 
 // base64Text reports whether text matches base64Pattern.
 func base64Text(text []byte) bool {
-	if len(text)%4 != 0 {
-		return false
-	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	body := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("=")), []byte("="))
-	for _, b := range body {
-		if (b < 'A' || b > 'Z') && (b < 'a' || b > 'z') && (b < '0' || b > '9') && b != '+' && b != '/' {
-			return false
-		}
-	}
-	return true
+	return len(text)%4 == 0 && len(bytes.TrimLeft(body, alphabet)) == 0
 }
 
 var timeForm = regexp.MustCompile(timePattern)
@@ -287,98 +257,67 @@ func timeText(text []byte) bool {
 func (c *checker) numeric(n *node) bool {
 	start := c.Offset()
 	text, plain, ok := c.number()
-	if !ok {
+	integer, listed := n.kind == kindInteger, len(n.numbers) > 0
+	switch {
+	case !ok:
 		return false
-	}
-	if n.kind == kindNumber {
-		return c.floating(n, text)
-	}
-	if plain && len(text) <= 18 {
-		i, _ := strconv.ParseInt(string(text), 10, 64)
-		if i == 0 && text[0] == '-' {
-			c.patches = append(c.patches, patch{start, c.Offset(), "0"})
-		}
-		switch {
-		case i < n.low || i > n.high:
-			return c.outOfRange(n)
-		case n.multiple > 1 && i%n.multiple != 0:
-			return c.fail("must be a multiple of " + strconv.FormatInt(n.multiple, 10))
-		}
-		if len(n.numbers) == 0 {
-			return true
-		}
+	case !integer && n.lower == nil && n.upper == nil && !listed:
+		return true
+	case integer && plain && len(text) <= 18 && string(text) != "-0" && !listed:
+		return c.small(n, text)
 	}
 	d := jsonscan.ParseDecimal(string(text))
 	switch {
-	case !d.IsWhole():
+	case integer && !d.IsWhole():
 		return c.fail("must be a whole number")
 	case !n.lower.above(d) || !n.upper.below(d):
 		return c.outOfRange(n)
 	case n.multiple > 1 && !d.IsMultipleOf(n.multiple):
-		return c.fail("must be a multiple of " + strconv.FormatInt(n.multiple, 10))
-	case !plain:
-		whole, _ := d.Integer() // it is within the bounds of its type
-		c.patches = append(c.patches, patch{start, c.Offset(), whole})
-	}
-	return c.listed(n, d)
-}
-
-func (c *checker) listed(n *node, d jsonscan.Decimal) bool {
-	for _, allowed := range n.numbers {
-		if d.Compare(allowed) == 0 {
-			return true
-		}
-	}
-	return len(n.numbers) == 0 || c.notListed(n)
-}
-
-// floating checks a number that need not be whole.
-func (c *checker) floating(n *node, text []byte) bool {
-	if n.lower == nil && n.upper == nil && len(n.numbers) == 0 {
+		return c.noMultiple(n)
+	case listed && !slices.Contains(n.numbers, d):
+		return c.notListed(n)
+	case !integer:
 		return true
 	}
-	var d jsonscan.Decimal
-	f, _ := strconv.ParseFloat(string(text), 64)
-	exact := func() jsonscan.Decimal {
-		if d == (jsonscan.Decimal{}) {
-			d = jsonscan.ParseDecimal(string(text))
-		}
-		return d
+	if whole, _ := d.Integer(); whole != string(text) { // it is within the bounds of its type
+		c.patches = append(c.patches, patch{start, c.Offset(), whole})
 	}
-	// Rounding keeps the order, so floats decide unless they are equal.
-	if b := n.lower; b != nil && (f < b.float || f == b.float && !b.above(exact())) {
+	return true
+}
+
+// small checks an integer of at most 18 digits, the common case.
+func (c *checker) small(n *node, text []byte) bool {
+	i, _ := strconv.ParseInt(string(text), 10, 64)
+	switch {
+	case i < n.low || i > n.high:
 		return c.outOfRange(n)
+	case n.multiple > 1 && i%n.multiple != 0:
+		return c.noMultiple(n)
 	}
-	if b := n.upper; b != nil && (f > b.float || f == b.float && !b.below(exact())) {
-		return c.outOfRange(n)
-	}
-	return len(n.numbers) == 0 || c.listed(n, exact())
+	return true
 }
 
 // above reports whether d is within a lower bound.
 func (b *bound) above(d jsonscan.Decimal) bool {
-	s := d.Compare(b.Decimal)
-	return s > 0 || s == 0 && !b.exclusive
+	return b == nil || d.Compare(b.Decimal) > 0 || d == b.Decimal && !b.exclusive
 }
 
 // below reports whether d is within an upper bound.
 func (b *bound) below(d jsonscan.Decimal) bool {
-	s := d.Compare(b.Decimal)
-	return s < 0 || s == 0 && !b.exclusive
+	return b == nil || d.Compare(b.Decimal) < 0 || d == b.Decimal && !b.exclusive
+}
+
+func (c *checker) noMultiple(n *node) bool {
+	return c.fail("must be a multiple of " + strconv.FormatInt(n.multiple, 10))
 }
 
 func (c *checker) outOfRange(n *node) bool {
 	var rules []string
-	add := func(b *bound, inclusive, exclusive string) {
-		switch {
-		case b == nil:
-		case b.exclusive:
-			rules = append(rules, exclusive+b.text)
-		default:
-			rules = append(rules, inclusive+b.text)
-		}
+	if b := n.lower; b != nil {
+		rules = append(rules, b.either("at least ", "above ")+b.text)
 	}
-	add(n.lower, "at least ", "above ")
-	add(n.upper, "at most ", "below ")
+	if b := n.upper; b != nil {
+		rules = append(rules, b.either("at most ", "below ")+b.text)
+	}
 	return c.fail("must be " + strings.Join(rules, " and "))
 }

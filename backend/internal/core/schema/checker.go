@@ -55,39 +55,32 @@ func (c *checker) violation() string {
 
 const twice = "the key stands twice"
 
+// Containers in a value of any type: objects and arrays, and the arrays in one
+// that stays raw.
+var (
+	anyContainer = &node{items: &use{node: &node{kind: kindAny}}, maxItems: -1}
+	rawArray     = &node{items: &use{node: &node{kind: kindRaw}}, maxItems: -1}
+)
+
 // anything reads a value of any type. raw reports that it stays raw.
 func (c *checker) anything(raw bool) bool {
 	switch first := c.Peek(); {
 	case first == '"':
-		if _, lone := c.String(); lone {
-			return c.fail(loneSurrogate)
-		}
+		_, ok := c.wellFormed(c.String())
+		return ok
 	case jsonscan.BeginsNumber(first):
 		_, _, ok := c.number()
 		return ok
 	case first == '{' && raw:
 		return c.rawMembers()
 	case first == '{':
-		return c.members()
+		return c.dictMembers(anyContainer)
+	case first == '[' && raw:
+		return c.arrayElements(rawArray)
 	case first == '[':
-		return c.elements(raw)
-	default:
-		c.SkipValue()
+		return c.arrayElements(anyContainer)
 	}
-	return c.Err() == nil
-}
-
-func (c *checker) members() bool {
-	var seen distinct
-	for more := c.Enter('}'); more; more = c.More('}') {
-		name, ok := c.newName(&seen)
-		if !ok {
-			return false
-		}
-		if !c.anything(false) {
-			return c.within(name)
-		}
-	}
+	c.SkipValue()
 	return c.Err() == nil
 }
 
@@ -95,36 +88,26 @@ func (c *checker) members() bool {
 // names, because the object is not decoded here.
 func (c *checker) rawMembers() bool {
 	for more := c.Enter('}'); more; more = c.More('}') {
-		if _, lone := c.FieldName(); lone {
-			return c.fail(loneSurrogate)
-		}
-		if !c.anything(true) {
+		if _, ok := c.wellFormed(c.FieldName()); !ok || !c.anything(true) {
 			return false
 		}
 	}
 	return c.Err() == nil
 }
 
-func (c *checker) elements(raw bool) bool {
-	i := 0
-	for more := c.Enter(']'); more; more = c.More(']') {
-		if !c.anything(raw) {
-			return c.within(strconv.Itoa(i))
-		}
-		i++
+// wellFormed takes the results of reading a string or a name, and fails if it holds
+// lone surrogates.
+func (c *checker) wellFormed(text []byte, lone bool) ([]byte, bool) {
+	if lone {
+		return nil, c.fail("a lone surrogate in a string")
 	}
-	return c.Err() == nil
+	return text, c.Err() == nil
 }
-
-const loneSurrogate = "a lone surrogate in a string"
 
 // newName reads the name of a field that is not in seen, and adds it.
 func (c *checker) newName(seen *distinct) (string, bool) {
-	text, lone := c.FieldName()
-	switch {
-	case lone:
-		return "", c.fail(loneSurrogate)
-	case c.Err() != nil:
+	text, ok := c.wellFormed(c.FieldName())
+	if !ok {
 		return "", false
 	}
 	name := string(text)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pay-theory/streamer/backend/internal/core/schema"
 	oracle "github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -64,93 +65,63 @@ type Pair[T any] struct {
 	Right *T `json:"right,omitempty"`
 }
 
-func compile(t require, text []byte) *oracle.Schema {
+func compile(t require.TestingT, text []byte) *oracle.Schema {
 	doc, err := oracle.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatalf("the schema is not JSON: %v\n%s", err, text)
-	}
+	require.NoError(t, err, "%s", text)
 	c := oracle.NewCompiler()
 	c.AssertFormat()
-	if err := c.AddResource("mem:schema", doc); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
+	require.NoError(t, c.AddResource("mem:schema", doc))
 	s, err := c.Compile("mem:schema")
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
+	require.NoError(t, err, "%s", text)
 	return s
 }
-
-type require interface{ Fatalf(string, ...any) }
 
 // agree compares Check with the reference, and accepted payloads with the type.
 func agree(t *rapid.T, typ reflect.Type, s *schema.Type, reference *oracle.Schema, p payload) {
 	clean, violation := s.Check([]byte(p.text))
 	if p.sloppy {
-		if violation == nil {
-			t.Fatalf("accepted although %s", p.text)
-		}
+		require.NotNil(t, violation, "accepted although %s", p.text)
 		return
 	}
 	value, err := oracle.UnmarshalJSON(strings.NewReader(p.text))
-	if err != nil {
-		t.Fatalf("the generator wrote no JSON: %v: %s", err, p.text)
-	}
+	require.NoError(t, err, "the generator wrote no JSON: %s", p.text)
 	verdict := reference.Validate(value)
 	if (violation == nil) != (verdict == nil) {
 		t.Fatalf("of %s\nCheck says: %v\nthe library says: %v\nby %s", p.text, violation, verdict, s.Published())
 	}
 	if violation != nil {
-		if violation.Text == "" || len(violation.Pointer) > 256 {
-			t.Fatalf("a poor violation: %+v", violation)
-		}
+		require.NotEmpty(t, violation.Text)
+		require.LessOrEqual(t, len(violation.Pointer), 256)
 		return
 	}
 	if s.IsRaw() {
 		return
 	}
-	first := decode(t, typ, clean)
-	written := encode(t, first)
+	written, err := json.Marshal(decode(t, typ, clean))
+	require.NoError(t, err)
 	if p.exact {
-		if _, again := s.Check(written); again != nil {
-			t.Fatalf("what Go writes of %s is refused: %v: %s", p.text, again, written)
-		}
+		_, again := s.Check(written)
+		require.Nil(t, again, "what Go writes of %s is refused: %s", p.text, written)
 	}
-	if second := encode(t, decode(t, typ, written)); !bytes.Equal(written, second) {
-		t.Fatalf("no round trip: %s became %s", written, second)
-	}
+	second, err := json.Marshal(decode(t, typ, written))
+	require.NoError(t, err)
+	require.Equal(t, string(written), string(second), "no round trip")
 }
 
-func decode(t require, typ reflect.Type, data []byte) any {
+// decode decodes strictly what Check has accepted.
+func decode(t require.TestingT, typ reflect.Type, data []byte) any {
 	v := reflect.New(typ)
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	d.DisallowUnknownFields()
-	if err := d.Decode(v.Interface()); err != nil {
-		t.Fatalf("accepted, but does not decode: %v: %s", err, data)
-	}
+	require.NoError(t, d.Decode(v.Interface()), "%s", data)
 	return v.Elem().Interface()
 }
 
-func encode(t require, v any) []byte {
-	out, err := json.Marshal(v)
-	if err != nil {
-		t.Fatalf("does not encode: %v", err)
-	}
-	return out
-}
-
-func describe(t require, typ reflect.Type) (*schema.Type, *oracle.Schema, any) {
+func describe(t require.TestingT, typ reflect.Type) (*schema.Type, *oracle.Schema, any) {
 	s, err := schema.Describe(typ, schema.Input)
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	var doc any
-	d := json.NewDecoder(bytes.NewReader(s.Published()))
-	d.UseNumber()
-	if err := d.Decode(&doc); err != nil {
-		t.Fatalf("%v", err)
-	}
+	require.NoError(t, err)
+	doc := decode(t, reflect.TypeFor[any](), s.Published())
 	return s, compile(t, s.Published()), doc
 }
 
@@ -180,19 +151,20 @@ func drawType(t *rapid.T, depth int) (reflect.Type, string) {
 		kinds = append(kinds, "any", "raw", "slice", "map", "array", "pointer", "struct", "struct", "struct")
 	}
 	pick := func(tags ...string) string { return rapid.SampledFrom(append(tags, "")).Draw(t, "tag") }
+	one := func(types ...reflect.Type) reflect.Type { return rapid.SampledFrom(types).Draw(t, "type") }
 	switch rapid.SampledFrom(kinds).Draw(t, "kind") {
 	case "bool":
 		return reflect.TypeFor[bool](), ""
 	case "int":
-		return rapid.SampledFrom([]reflect.Type{
+		return one(
 			reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64](),
-		}).Draw(t, "int"), pick("minimum=-5", "maximum=7", "exclusiveMinimum=0", "minimum=1e1,maximum=2e1", "enum=0,enum=-1", "multipleOf=3")
+		), pick("minimum=-5", "maximum=7", "exclusiveMinimum=0", "minimum=1e1,maximum=2e1", "enum=0,enum=-1", "multipleOf=3")
 	case "uint":
-		return rapid.SampledFrom([]reflect.Type{
+		return one(
 			reflect.TypeFor[uint](), reflect.TypeFor[uint8](), reflect.TypeFor[uint16](), reflect.TypeFor[uint32](), reflect.TypeFor[uint64](),
-		}).Draw(t, "uint"), pick("minimum=3", "exclusiveMaximum=10", "enum=5", "multipleOf=10")
+		), pick("minimum=3", "exclusiveMaximum=10", "enum=5", "multipleOf=10")
 	case "float":
-		return rapid.SampledFrom([]reflect.Type{reflect.TypeFor[float32](), reflect.TypeFor[float64]()}).Draw(t, "float"),
+		return one(reflect.TypeFor[float32](), reflect.TypeFor[float64]()),
 			pick("minimum=0.5", "maximum=-1e-3", "exclusiveMinimum=0", "enum=1,enum=1.5")
 	case "string":
 		return reflect.TypeFor[string](), pick("minLength=1", "maxLength=2", "enum=a,enum=b", "pattern=^a+$", "pattern=b,minLength=2")

@@ -4,8 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -54,11 +54,11 @@ func (d *drawing) value(doc any, depth int) string {
 	if ref, ok := m["$ref"].(string); ok {
 		return d.value(d.resolve(ref), depth)
 	}
-	if any, ok := m["anyOf"].([]any); ok {
-		return d.value(any[rapid.IntRange(0, len(any)-1).Draw(d.t, "anyOf")], depth)
+	if either, ok := m["anyOf"].([]any); ok {
+		return d.value(rapid.SampledFrom(either).Draw(d.t, "anyOf"), depth)
 	}
 	if enum, ok := m["enum"].([]any); ok && d.chance(80, "enum") {
-		text, _ := json.Marshal(enum[rapid.IntRange(0, len(enum)-1).Draw(d.t, "enum")])
+		text, _ := json.Marshal(rapid.SampledFrom(enum).Draw(d.t, "enum"))
 		return string(text)
 	}
 	kind, _ := m["type"].(string)
@@ -185,18 +185,16 @@ func (d *drawing) array(m map[string]any, depth int) string {
 func (d *drawing) object(m map[string]any, depth int) string {
 	properties, _ := m["properties"].(map[string]any)
 	required, _ := m["required"].([]any)
-	names := make([]string, 0, len(properties))
-	for name := range properties {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
 		must := slices.Contains(required, any(name))
 		if must && !d.chance(3, "forget") || !must && d.left > 0 && d.chance(20, "optional") {
 			names = append(names, name)
 		}
 	}
-	sort.Strings(names)
-	names = rapid.Permutation(names).Draw(d.t, "order")
 	d.left--
 	var members []string
-	for _, name := range names {
+	for _, name := range rapid.Permutation(names).Draw(d.t, "order") {
 		members = append(members, d.member(name, properties[name], depth))
 	}
 	if more, ok := m["additionalProperties"].(map[string]any); ok && d.left > 0 {

@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -28,63 +29,80 @@ type publisher struct {
 }
 
 func publish(root *use) json.RawMessage {
-	p := publisher{root: root.node, names: map[*node]string{}, taken: map[string]bool{}}
-	var o object
 	if root.kind == kindAny || root.kind == kindRaw {
 		return json.RawMessage("true")
 	}
-	o.member("$schema", quoted(Dialect))
-	if root.name != "" {
-		o.member("title", quoted(plainName(root.name)))
-	}
-	p.members(&o, root.node, root.nullable)
-	var defs object
+	p := publisher{root: root.node, names: map[*node]string{}, taken: map[string]bool{}}
+	var o, defs object
+	o.text("$schema", Dialect)
+	o.text("title", plainName(root.name))
+	p.members(&o, root)
 	for i := 0; i < len(p.order); i++ { // it grows in the loop
-		n := p.order[i]
 		var def object
-		p.members(&def, n, false)
-		defs.member(p.names[n], def.String())
+		p.members(&def, &use{node: p.order[i]})
+		defs.member(p.names[p.order[i]], def.String())
 	}
-	if defs.Len() > 0 {
-		o.member("$defs", defs.String())
-	}
+	o.object("$defs", &defs)
 	return json.RawMessage(o.String())
 }
 
-// object is a JSON object that is being written.
+// object is a JSON object that is being written. Its methods add a member, or
+// nothing if the value is empty.
 type object struct{ bytes.Buffer }
 
+func (o *object) String() string { return "{" + o.Buffer.String() + "}" }
+
+// member adds a value that is JSON already.
 func (o *object) member(key, value string) {
 	if o.Len() > 0 {
 		o.WriteByte(',')
 	}
-	o.WriteString(quoted(key))
-	o.WriteByte(':')
-	o.WriteString(value)
+	o.WriteString(quoted(key) + ":" + value)
 }
 
-func (o *object) String() string { return "{" + o.Buffer.String() + "}" }
+func (o *object) text(key, value string) {
+	if value != "" {
+		o.member(key, quoted(value))
+	}
+}
+
+// list adds an array of values that are JSON already.
+func (o *object) list(key string, values []string) {
+	if len(values) > 0 {
+		o.member(key, "["+strings.Join(values, ",")+"]")
+	}
+}
+
+func (o *object) object(key string, value *object) {
+	if value.Len() > 0 {
+		o.member(key, value.String())
+	}
+}
+
+// sizes adds a lower size, 0 for none, and an upper one, -1 for none.
+func (o *object) sizes(low string, least int, high string, most int) {
+	if least > 0 {
+		o.member(low, strconv.Itoa(least))
+	}
+	if most >= 0 {
+		o.member(high, strconv.Itoa(most))
+	}
+}
 
 // place writes the schema of a place.
 func (p *publisher) place(u *use) string {
 	var o object
-	if u.notes.title != "" {
-		o.member("title", quoted(u.notes.title))
-	}
-	if u.notes.description != "" {
-		o.member("description", quoted(u.notes.description))
-	}
+	o.text("title", u.notes.title)
+	o.text("description", u.notes.description)
 	switch ref := p.reference(u.node); {
 	case ref == "":
-		p.members(&o, u.node, u.nullable)
+		p.members(&o, u)
 	case u.nullable:
 		o.member("anyOf", `[{"$ref":`+quoted(ref)+`},{"type":"null"}]`)
 	default:
-		o.member("$ref", quoted(ref))
+		o.text("$ref", ref)
 	}
-	if len(u.notes.examples) > 0 {
-		o.member("examples", joinArray(u.notes.examples))
-	}
+	o.list("examples", u.notes.examples)
 	if o.Len() == 0 {
 		return "true"
 	}
@@ -131,99 +149,59 @@ var typeNames = map[kind]string{
 }
 
 // members writes the keywords of a node.
-func (p *publisher) members(o *object, n *node, nullable bool) {
-	if name := typeNames[n.kind]; name != "" {
-		if nullable {
-			o.member("type", `["`+name+`","null"]`)
-		} else {
-			o.member("type", `"`+name+`"`)
-		}
+func (p *publisher) members(o *object, u *use) {
+	if name := typeNames[u.kind]; u.nullable && name != "" {
+		o.list("type", []string{quoted(name), `"null"`})
+	} else {
+		o.text("type", name)
 	}
-	switch n.kind {
+	enum := slices.Clone(u.texts)
+	switch u.kind {
 	case kindAny, kindRaw, kindBool: // nothing more
 	case kindInteger, kindNumber:
-		numberMembers(o, n, nullable)
+		if b := u.lower; b != nil {
+			o.member(b.either("minimum", "exclusiveMinimum"), b.text)
+		}
+		if b := u.upper; b != nil {
+			o.member(b.either("maximum", "exclusiveMaximum"), b.text)
+		}
+		if u.multiple > 1 {
+			o.member("multipleOf", strconv.FormatInt(u.multiple, 10))
+		}
 	case kindString:
-		stringMembers(o, n, nullable)
+		o.sizes("minLength", u.minLength, "maxLength", u.maxLength)
+		if u.pattern != nil {
+			o.text("pattern", u.pattern.String())
+		}
+		o.text("format", u.format)
+		for i := range enum {
+			enum[i] = quoted(enum[i])
+		}
 	case kindBytes:
-		o.member("contentEncoding", `"base64"`)
-		o.member("pattern", quoted(base64Pattern))
+		o.text("contentEncoding", "base64")
+		o.text("pattern", base64Pattern)
 	case kindTime:
-		o.member("format", `"date-time"`)
-		o.member("pattern", quoted(timePattern))
+		o.text("format", "date-time")
+		o.text("pattern", timePattern)
 	case kindArray:
-		o.member("items", p.place(n.items))
-		writeSizes(o, n, "minItems", "maxItems")
-		if n.unique {
+		o.member("items", p.place(u.items))
+		o.sizes("minItems", u.minItems, "maxItems", u.maxItems)
+		if u.unique {
 			o.member("uniqueItems", "true")
 		}
 	case kindDict:
-		o.member("additionalProperties", p.place(n.items))
-		writeSizes(o, n, "minProperties", "maxProperties")
+		o.member("additionalProperties", p.place(u.items))
+		o.sizes("minProperties", u.minItems, "maxProperties", u.maxItems)
 	case kindObject:
-		p.objectMembers(o, n)
+		p.fields(o, u.node)
 	}
+	if u.nullable && len(enum) > 0 {
+		enum = append(enum, "null")
+	}
+	o.list("enum", enum)
 }
 
-func writeSizes(o *object, n *node, low, high string) {
-	if n.minItems > 0 {
-		o.member(low, strconv.Itoa(n.minItems))
-	}
-	if n.maxItems >= 0 {
-		o.member(high, strconv.Itoa(n.maxItems))
-	}
-}
-
-func numberMembers(o *object, n *node, nullable bool) {
-	write := func(b *bound, inclusive, exclusive string) {
-		switch {
-		case b == nil:
-		case b.exclusive:
-			o.member(exclusive, b.text)
-		default:
-			o.member(inclusive, b.text)
-		}
-	}
-	write(n.lower, "minimum", "exclusiveMinimum")
-	write(n.upper, "maximum", "exclusiveMaximum")
-	if n.multiple > 1 {
-		o.member("multipleOf", strconv.FormatInt(n.multiple, 10))
-	}
-	writeEnum(o, n.texts, nullable)
-}
-
-func stringMembers(o *object, n *node, nullable bool) {
-	if n.minLength > 0 {
-		o.member("minLength", strconv.Itoa(n.minLength))
-	}
-	if n.maxLength >= 0 {
-		o.member("maxLength", strconv.Itoa(n.maxLength))
-	}
-	if n.pattern != nil {
-		o.member("pattern", quoted(n.pattern.String()))
-	}
-	if n.format != "" {
-		o.member("format", quoted(n.format))
-	}
-	texts := make([]string, len(n.texts))
-	for i, text := range n.texts {
-		texts[i] = quoted(text)
-	}
-	writeEnum(o, texts, nullable)
-}
-
-// writeEnum writes the values of an enum, which are JSON already.
-func writeEnum(o *object, values []string, nullable bool) {
-	if len(values) == 0 {
-		return
-	}
-	if nullable {
-		values = append(values[:len(values):len(values)], "null")
-	}
-	o.member("enum", "["+strings.Join(values, ",")+"]")
-}
-
-func (p *publisher) objectMembers(o *object, n *node) {
+func (p *publisher) fields(o *object, n *node) {
 	var properties object
 	var required []string
 	for i := range n.fields {
@@ -233,23 +211,7 @@ func (p *publisher) objectMembers(o *object, n *node) {
 			required = append(required, quoted(f.name))
 		}
 	}
-	if properties.Len() > 0 {
-		o.member("properties", properties.String())
-	}
-	if len(required) > 0 {
-		o.member("required", "["+strings.Join(required, ",")+"]")
-	}
+	o.object("properties", &properties)
+	o.list("required", required)
 	o.member("additionalProperties", "false")
-}
-
-func joinArray(values []json.RawMessage) string {
-	return "[" + string(bytes.Join(rawBytes(values), []byte(","))) + "]"
-}
-
-func rawBytes(values []json.RawMessage) [][]byte {
-	out := make([][]byte, len(values))
-	for i, v := range values {
-		out[i] = v
-	}
-	return out
 }

@@ -46,7 +46,7 @@ func (b *builder) describePlace(t reflect.Type, path string, k *keywords) use {
 		t, u.nullable = t.Elem(), true
 	}
 	u.node = b.describe(t, path, k)
-	u.notes = k.notes() // after the node: it adds examples
+	u.notes = k.notes // after the node: it adds examples
 	switch u.kind {
 	case kindAny, kindRaw:
 		u.nullable = false // null is within anything
@@ -81,19 +81,17 @@ func (b *builder) describe(t reflect.Type, path string, k *keywords) *node {
 			b.wrong(path, "%s needs both MarshalText (on the value) and UnmarshalText", t)
 		}
 		n.kind = kindString
-		n.format = k.takeOne("format")
+		n.format, _ = k.take("format")
 		b.stringKeywords(n, path, k)
 	case t.Kind() == reflect.Struct:
 		n = b.object(t, path)
-	case t.Name() != "" && !scalar(t):
+	default:
 		if b.building[t] {
 			b.wrong(path, "%s is recursive without a struct", t)
 			return n
 		}
-		b.building[t] = true
+		b.building[t] = t.Name() != "" // other types are recursive only through one with a name
 		defer delete(b.building, t)
-		b.composite(n, t, path, k)
-	default:
 		b.composite(n, t, path, k)
 	}
 	k.finish(b, path, t)
@@ -102,14 +100,6 @@ func (b *builder) describe(t reflect.Type, path string, k *keywords) *node {
 
 func either(t, i reflect.Type) bool {
 	return t.Implements(i) || t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(i)
-}
-
-func scalar(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Slice, reflect.Array, reflect.Map, reflect.Pointer:
-		return false
-	}
-	return true
 }
 
 // alias describes the type that JSONSchemaAlias returns.
@@ -156,26 +146,31 @@ func (b *builder) composite(n *node, t reflect.Type, path string, k *keywords) {
 		}
 		n.kind = kindArray
 		b.arrayKeywords(n, path, k)
-		items := b.describePlace(t.Elem(), path+"[]", k.inner())
-		n.items = &items
-		b.checkUnique(n, path)
+		n.items = b.items(t, path+"[]", k)
+		if n.unique && n.items.kind != kindString && n.items.kind != kindInteger {
+			b.wrong(path, "uniqueItems is for strings and integers")
+		}
 	case reflect.Array:
 		n.kind, n.minItems, n.maxItems = kindArray, t.Len(), t.Len()
-		items := b.describePlace(t.Elem(), path+"[]", k.inner())
-		n.items = &items
+		n.items = b.items(t, path+"[]", k)
 	case reflect.Map:
 		n.kind = kindDict
 		if t.Key().Kind() != reflect.String || either(t.Key(), textMarshaler) || either(t.Key(), textUnmarshaler) {
 			b.wrong(path, "the keys of a map must be plain strings")
 		}
-		b.dictKeywords(n, path, k)
-		items := b.describePlace(t.Elem(), path+"{}", k.inner())
-		n.items = &items
+		n.minItems, n.maxItems = b.takeSizes(k, "minProperties", "maxProperties", path)
+		n.items = b.items(t, path+"{}", k)
 	case reflect.Pointer:
 		b.wrong(path, "pointers with a name of their own are not supported")
 	default:
 		b.wrong(path, "JSON has nothing for a %s", t)
 	}
+}
+
+// items describes the elements of a container, bounded by its remaining keywords.
+func (b *builder) items(t reflect.Type, path string, k *keywords) *use {
+	items := b.describePlace(t.Elem(), path, k.forItems())
+	return &items
 }
 
 // limits returns the bounds of an integer of the type's size.

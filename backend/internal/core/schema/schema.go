@@ -85,7 +85,7 @@ func Describe(t reflect.Type, d Direction) (out *Type, err error) {
 		}
 	}()
 	b := builder{structs: map[reflect.Type]*node{}, building: map[reflect.Type]bool{}}
-	out = &Type{root: b.describePlace(t, t.String(), nil)}
+	out = &Type{root: b.describePlace(t, t.String(), &keywords{})}
 	if err := errors.Join(b.errs...); err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ type use struct {
 // notes are the parts of a schema that are for people.
 type notes struct {
 	title, description string
-	examples           []json.RawMessage
+	examples           []string // JSON
 }
 
 type field struct {
@@ -184,6 +184,17 @@ func (m *mask) has(i int) bool { return m[i/64]&(1<<(i%64)) != 0 }
 type bound struct {
 	jsonscan.Decimal
 	text      string
-	float     float64
 	exclusive bool
+}
+
+func newBound(text string, exclusive bool) *bound {
+	return &bound{jsonscan.ParseDecimal(text), text, exclusive}
+}
+
+// either returns the word for the kind of bound.
+func (b *bound) either(inclusive, exclusive string) string {
+	if b.exclusive {
+		return exclusive
+	}
+	return inclusive
 }

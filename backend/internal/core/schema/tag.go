@@ -2,7 +2,6 @@ package schema
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,25 +12,16 @@ import (
 )
 
 // keywords are the keywords in a field's tags. The node that a keyword describes
-// takes it; a keyword that is not taken is an error. A nil *keywords is empty.
+// takes it; a keyword that is not taken is an error.
 type keywords struct {
-	list []keyword
-	note notes
+	rest  []keyword
+	notes notes
 }
 
-type keyword struct {
-	name, value string
-	taken       bool
-}
-
-// ownOfArrays and ownOfMaps are the keywords that do not apply to items.
-var (
-	ownOfArrays = []string{"minItems", "maxItems", "uniqueItems"}
-	ownOfMaps   = []string{"minProperties", "maxProperties"}
-)
+type keyword struct{ name, value string }
 
 func parseKeywords(tag reflect.StructTag) *keywords {
-	k := &keywords{note: notes{description: tag.Get("jsonschema_description")}}
+	k := &keywords{notes: notes{description: tag.Get("jsonschema_description")}}
 	text := tag.Get("jsonschema")
 	if text == "" {
 		return k
@@ -41,98 +31,62 @@ func parseKeywords(tag reflect.StructTag) *keywords {
 		name, value, _ := strings.Cut(strings.ReplaceAll(part, comma, ","), "=")
 		switch name {
 		case "title":
-			k.note.title = value
+			k.notes.title = value
 		case "description":
-			k.note.description = value
+			k.notes.description = value
 		default:
-			k.list = append(k.list, keyword{name: name, value: value})
+			k.rest = append(k.rest, keyword{name, value})
 		}
 	}
 	return k
 }
 
-func (k *keywords) notes() notes {
-	if k == nil {
-		return notes{}
-	}
-	return k.note
+// forItems takes the remaining keywords, for the items.
+func (k *keywords) forItems() *keywords {
+	items := &keywords{rest: k.rest}
+	k.rest = nil
+	return items
 }
 
-// inner returns the remaining keywords, for the items.
-func (k *keywords) inner() *keywords {
-	if k == nil {
-		return nil
+// take takes the first value of a keyword.
+func (k *keywords) take(name string) (value string, given bool) {
+	i := slices.IndexFunc(k.rest, func(w keyword) bool { return w.name == name })
+	if i < 0 {
+		return "", false
 	}
-	in := &keywords{}
-	for i := range k.list {
-		if w := &k.list[i]; !w.taken {
-			in.list = append(in.list, *w)
-			w.taken = true
-		}
-	}
-	return in
+	value = k.rest[i].value
+	k.rest = slices.Delete(k.rest, i, i+1)
+	return value, true
 }
 
 // takeAll takes every value of a keyword.
-func (k *keywords) takeAll(name string) []string {
-	if k == nil {
-		return nil
+func (k *keywords) takeAll(name string) (values []string) {
+	for value, given := k.take(name); given; value, given = k.take(name) {
+		values = append(values, value)
 	}
-	var out []string
-	for i := range k.list {
-		if w := &k.list[i]; w.name == name && !w.taken {
-			w.taken = true
-			out = append(out, w.value)
-		}
-	}
-	return out
+	return values
 }
 
-// takeOne takes the first value of a keyword; finish reports a second one.
-func (k *keywords) takeOne(name string) string {
-	if k == nil {
-		return ""
-	}
-	for i := range k.list {
-		if w := &k.list[i]; w.name == name {
-			w.taken = true
-			return w.value
-		}
-	}
-	return ""
-}
-
-func (k *keywords) contains(name string) bool {
-	return k != nil && slices.ContainsFunc(k.list, func(w keyword) bool { return w.name == name && !w.taken })
+// hints are for keywords that are not taken.
+var hints = map[string]string{
+	"default":  ": it would not be set; mention it in the description",
+	"format":   ": it would not be enforced; use pattern, or a type with text methods",
+	"required": ": a field is required unless it is omitempty or omitzero",
 }
 
 // finish reports the keywords that were not taken.
 func (k *keywords) finish(b *builder, path string, t reflect.Type) {
-	if k == nil {
-		return
-	}
-	for _, w := range k.list {
-		hint := ""
-		switch {
-		case w.taken:
-			continue
-		case w.name == "default":
-			hint = ": it would not be set; mention it in the description"
-		case w.name == "format":
-			hint = ": it would not be enforced; use pattern, or a type with text methods"
-		case w.name == "required":
-			hint = ": a field is required unless it is omitempty or omitzero"
-		}
-		b.wrong(path, "the keyword %q stands twice, is unknown, or does not fit %s%s", w.name, t, hint)
+	for _, w := range k.rest {
+		b.wrong(path, "the keyword %q stands twice, is unknown, or does not fit %s%s", w.name, t, hints[w.name])
 	}
 }
 
 // takeSize takes a non-negative whole number.
 func (b *builder) takeSize(k *keywords, name, path string, otherwise int) int {
-	if !k.contains(name) {
+	text, given := k.take(name)
+	if !given {
 		return otherwise
 	}
-	text := k.takeOne(name)
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
 		b.wrong(path, "%s must be a whole number from 0 to 2147483647, not %q", name, text)
@@ -151,37 +105,22 @@ func (b *builder) takeSizes(k *keywords, low, high, path string) (least, most in
 }
 
 func (b *builder) arrayKeywords(n *node, path string, k *keywords) {
-	n.minItems, n.maxItems = b.takeSizes(k, ownOfArrays[0], ownOfArrays[1], path)
-	if k.contains(ownOfArrays[2]) {
-		switch v := k.takeOne(ownOfArrays[2]); v {
-		case "", "true":
-			n.unique = true
-		default:
-			b.wrong(path, "uniqueItems is true or absent")
-		}
+	n.minItems, n.maxItems = b.takeSizes(k, "minItems", "maxItems", path)
+	value, given := k.take("uniqueItems")
+	if n.unique = given; given && value != "" && value != "true" {
+		b.wrong(path, "uniqueItems is true or absent")
 	}
-}
-
-// checkUnique checks that the items can be compared.
-func (b *builder) checkUnique(n *node, path string) {
-	if n.unique && n.items.kind != kindString && n.items.kind != kindInteger {
-		b.wrong(path, "uniqueItems is for strings and integers")
-	}
-}
-
-func (b *builder) dictKeywords(n *node, path string, k *keywords) {
-	n.minItems, n.maxItems = b.takeSizes(k, ownOfMaps[0], ownOfMaps[1], path)
 }
 
 // stringKeywords takes the keywords of strings.
 func (b *builder) stringKeywords(n *node, path string, k *keywords) {
 	n.minLength, n.maxLength = b.takeSizes(k, "minLength", "maxLength", path)
-	if k.contains("pattern") {
-		n.pattern = b.pattern(k.takeOne("pattern"), path)
+	if text, given := k.take("pattern"); given {
+		n.pattern = b.pattern(text, path)
 	}
 	n.texts = k.takeAll("enum")
-	for _, example := range k.takeAll("example") {
-		b.example(k, example)
+	for _, text := range k.takeAll("example") {
+		k.notes.examples = append(k.notes.examples, quoted(text))
 	}
 }
 
@@ -202,28 +141,24 @@ func (b *builder) pattern(text, path string) *regexp.Regexp {
 
 var numberForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$`)
 
-func newBound(text string, exclusive bool) *bound {
-	f, _ := strconv.ParseFloat(text, 64)
-	return &bound{jsonscan.ParseDecimal(text), text, f, exclusive}
-}
-
-// bound takes one end of a range.
+// bound takes one end of a range; nil if there is none.
 func (b *builder) bound(n *node, k *keywords, inclusive, exclusive, path string) *bound {
 	name := inclusive
+	text, given := k.take(inclusive)
+	other, strict := k.take(exclusive)
 	switch {
-	case k.contains(exclusive) && k.contains(inclusive):
+	case given && strict:
 		b.wrong(path, "one of %s and %s, not both", inclusive, exclusive)
 		return nil
-	case k.contains(exclusive):
-		name = exclusive
-	case !k.contains(inclusive):
+	case strict:
+		name, text = exclusive, other
+	case !given:
 		return nil
 	}
-	text := k.takeOne(name)
 	if !b.numeric(n, name, text, path) {
 		return nil
 	}
-	return newBound(text, name == exclusive)
+	return newBound(text, strict)
 }
 
 // numeric reports whether a keyword's value is a number of the node's kind.
@@ -256,8 +191,8 @@ func (b *builder) numberKeywords(n *node, path string, k *keywords) {
 	if n.lower != nil && n.upper != nil && n.lower.Compare(n.upper.Decimal) > 0 {
 		b.wrong(path, "the minimum %s is above the maximum %s", n.lower.text, n.upper.text)
 	}
-	if k.contains("multipleOf") {
-		m, err := strconv.ParseInt(k.takeOne("multipleOf"), 10, 32)
+	if text, given := k.take("multipleOf"); given {
+		m, err := strconv.ParseInt(text, 10, 32)
 		if err != nil || m <= 0 || n.kind != kindInteger {
 			b.wrong(path, "multipleOf is a whole number from 1 to 2147483647, of an integer")
 			m = 1
@@ -272,16 +207,12 @@ func (b *builder) numberKeywords(n *node, path string, k *keywords) {
 	}
 	for _, text := range k.takeAll("example") {
 		if b.numeric(n, "example", text, path) {
-			k.note.examples = append(k.note.examples, json.RawMessage(text))
+			k.notes.examples = append(k.notes.examples, text)
 		}
 	}
 	if n.kind == kindInteger {
 		n.low, n.high = n.lower.int64(1), n.upper.int64(-1)
 	}
-}
-
-func (b *builder) example(k *keywords, text string) {
-	k.note.examples = append(k.note.examples, json.RawMessage(quoted(text)))
 }
 
 // int64 returns the bound, made inclusive by a step, within the range of int64.
@@ -294,10 +225,9 @@ func (b *bound) int64(step int64) int64 {
 	return n
 }
 
+// quoted returns a text as JSON.
+// quoted returns a text as JSON.
 func quoted(text string) string {
-	out, err := json.Marshal(text)
-	if err != nil {
-		return fmt.Sprintf("%q", text)
-	}
+	out, _ := json.Marshal(text) // a string can always be encoded
 	return string(out)
 }
