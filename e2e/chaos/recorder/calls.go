@@ -58,6 +58,21 @@ type ReadEvent struct {
 	Percent   float64 `json:",omitempty"`
 }
 
+// ends returns how often the call was read to its end.
+func (c *Call) ends() (n int) {
+	for _, r := range c.Reads {
+		if r.Ended {
+			n++
+		}
+	}
+	return n
+}
+
+// done reports whether the call has ended, and has been read again if it is to be.
+func (c *Call) done() bool {
+	return c.ends() > 1 || c.ends() == 1 && (!c.reread || len(c.Acks) == 0)
+}
+
 // choose chooses a call for a world of a kind, or two with one idempotency key.
 func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
 	c := &Call{ID: client.NewID(), Action: serverproc.Stored, Params: chooseParams(kind, random)}

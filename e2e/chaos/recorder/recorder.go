@@ -38,14 +38,12 @@ type Recorder struct {
 
 	mu    sync.Mutex
 	calls []*Call
-	// unfinished are the calls that a new client continues.
-	unfinished map[*Call]bool
 }
 
 // New returns a recorder without a client. Kind decides which calls are made,
 // callers is how many are under way at a time.
 func New(n *Network, kind serverproc.Kind, seed uint64, callers int) *Recorder {
-	return &Recorder{network: n, kind: kind, callers: callers, random: rand.New(rand.NewPCG(seed, 3)), unfinished: map[*Call]bool{}}
+	return &Recorder{network: n, kind: kind, callers: callers, random: rand.New(rand.NewPCG(seed, 3))}
 }
 
 // Start starts a client, which continues the calls of the one before.
@@ -60,9 +58,7 @@ func (r *Recorder) Start() (err error) {
 		return err
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.mu.Lock() // they may end at once
-	defer r.mu.Unlock()
-	for c := range r.unfinished {
+	for _, c := range r.calls {
 		r.running.Go(func() { r.seeThrough(c) })
 	}
 	for range r.callers {
@@ -118,9 +114,6 @@ func (r *Recorder) makeCalls(random *rand.Rand) {
 		calls := choose(r.kind, random)
 		r.mu.Lock()
 		r.calls = append(r.calls, calls...)
-		for _, c := range calls {
-			r.unfinished[c] = true
-		}
 		r.mu.Unlock()
 		var all sync.WaitGroup
 		for _, c := range calls {
@@ -130,30 +123,18 @@ func (r *Recorder) makeCalls(random *rand.Rand) {
 	}
 }
 
-// seeThrough requests and follows a call until it has ended, and reads it once
-// more if it is to be reread.
+// seeThrough requests and follows a call until it is done.
 func (r *Recorder) seeThrough(c *Call) {
-	ends := 0
-	for _, read := range c.Reads {
-		if read.Ended {
-			ends++
-		}
-	}
-	for ends == 0 || ends == 1 && c.reread && len(c.Acks) > 0 {
-		if r.readOnce(c, ends > 0) {
-			ends++
-		} else if !r.sleep(time.Duration(20+rand.IntN(100)) * time.Millisecond) {
+	for !c.done() {
+		if !r.readOnce(c) && !r.sleep(time.Duration(20+rand.IntN(100))*time.Millisecond) {
 			return
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.unfinished, c)
 }
 
 // readOnce requests and follows a call once, and reports whether it has ended.
-func (r *Recorder) readOnce(c *Call, again bool) bool {
-	read := &Read{}
+func (r *Recorder) readOnce(c *Call) bool {
+	read, again := &Read{}, c.ends() > 0
 	c.Reads = append(c.Reads, read)
 	var err error
 	if c.collect && len(c.Acks) == 0 && !again {
@@ -214,18 +195,20 @@ func (r *Recorder) follow(c *Call, read *Read, again bool) (json.RawMessage, err
 		})
 	}
 	for e, err := range call.Events(ctx) {
+		event := ReadEvent{Type: e.Kind.String(), Seq: e.Seq}
 		switch {
 		case e.Kind == client.KindEnd:
 			return call.Result(ctx)
 		case err != nil:
 			return nil, err
 		case e.Kind == client.KindChunk:
-			read.Events = append(read.Events, ReadEvent{Type: "chunk", Seq: e.Seq, Attempt: e.Chunk.Attempt, Chunk: e.Chunk.I})
+			event.Attempt, event.Chunk = e.Chunk.Attempt, e.Chunk.I
 		case e.Kind == client.KindAttempt:
-			read.Events = append(read.Events, ReadEvent{Type: "attempt", Seq: e.Seq, Attempt: e.Attempt.Number, Discarded: e.Attempt.Discarded})
+			event.Attempt, event.Discarded = e.Attempt.Number, e.Attempt.Discarded
 		case e.Kind == client.KindProgress:
-			read.Events = append(read.Events, ReadEvent{Type: "progress", Attempt: e.Progress.Attempt, Percent: e.Progress.Percent})
+			event.Attempt, event.Percent = e.Progress.Attempt, e.Progress.Percent
 		}
+		read.Events = append(read.Events, event)
 	}
 	return call.Result(ctx)
 }
