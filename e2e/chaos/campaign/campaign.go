@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -129,20 +130,20 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 	defer c.stop()
 	r := &c.result
 	r.Counts = check.Counts{}
-	var workers sync.WaitGroup
-	worlds := make(chan World, len(c.Plan))
-	for _, w := range c.Plan {
-		worlds <- w
-	}
-	close(worlds)
-	for range c.Parallel {
-		workers.Go(func() {
-			for w := range worlds {
-				c.runWorld(ctx, w)
-			}
+	var worlds sync.WaitGroup
+	slots := make(chan struct{}, c.Parallel)
+	for _, p := range c.Plan {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		worlds.Go(func() {
+			c.runWorld(ctx, p)
+			<-slots
 		})
 	}
-	workers.Wait()
+	worlds.Wait()
+	r.Stopped = ctx.Err() != nil
 	if n := r.Counts[Full]; n >= minFull && r.Counts[Unavailable] == 0 {
 		text := fmt.Sprintf("the disk was full %d times, and no call was refused", n)
 		r.Findings = append(r.Findings, check.Finding{Rule: check.Disk, Text: text})
@@ -157,30 +158,24 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 
 // runWorld carries out one world, and adds its result.
 func (c *Campaign) runWorld(ctx context.Context, p World) {
-	w := &world{World: p, campaign: c, counts: check.Counts{}}
-	var err error
-	if ctx.Err() == nil {
-		err = w.carryOut(ctx)
-	} else {
-		w.stopped = true
-	}
+	dir := filepath.Join(c.dir, fmt.Sprintf("world-%03d", p.Number))
+	w := &world{World: p, campaign: c, dir: dir, counts: check.Counts{}}
+	err := w.carryOut(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		c.errs = append(c.errs, fmt.Errorf("world %d (%s): %w", p.Number, p.Kind, err))
-		c.stop()
-		return
-	}
 	r := &c.result
 	for name, n := range w.counts {
 		r.Counts[name] += n
 	}
-	r.Stopped = r.Stopped || w.stopped
-	if len(w.findings) > 0 {
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("world %d (%s): %w", p.Number, p.Kind, err))
+	} else if len(w.findings) > 0 {
 		r.Findings = append(r.Findings, w.findings...)
-		r.Failed, r.Kept = append(r.Failed, p.Number), append(r.Kept, w.dir)
-		c.stop()
+		r.Failed, r.Kept = append(r.Failed, p.Number), append(r.Kept, dir)
+	} else {
+		return
 	}
+	c.stop()
 }
 
 // countKill counts a kill.

@@ -196,7 +196,7 @@ func newRound(k serverproc.Kind, p serverproc.Point, random *rand.Rand) Round {
 	case serverproc.Full:
 		r.Nth, r.Life = 0, ms(500, 1100)
 	case serverproc.Create, serverproc.Open:
-		r.Nth, r.Delay = 0, upTo(40*time.Millisecond) // from the start of the process
+		r.Nth, r.Delay = 1, upTo(40*time.Millisecond) // from the start of the process
 	case serverproc.ExpireDuring, serverproc.CheckpointDuring:
 		r.Nth, r.Delay, r.Life = 1+random.IntN(3), upTo(4*time.Millisecond), 2500*time.Millisecond
 	case serverproc.CheckpointIdle:
