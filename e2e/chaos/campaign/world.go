@@ -189,9 +189,9 @@ func (w *world) check(e *check.Evidence) error {
 	e.Sent, cuts = w.network.SentEvents()
 	w.counts[Cuts] += cuts
 	if len(w.findings) == 0 || e.Stored != nil {
-		report := check.Check(e)
-		w.findings = append(w.findings, report.Findings...)
-		maps.Copy(w.counts, report.Counts)
+		findings, counts := check.Check(e)
+		w.findings = append(w.findings, findings...)
+		maps.Copy(w.counts, counts)
 	}
 	if w.counts[Unavailable] > 0 && !w.notReady {
 		w.addFinding(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.counts[Unavailable])

@@ -19,30 +19,18 @@ type Rule string
 
 // Rules.
 const (
-	// Lost: something acknowledged or sent is missing, and has not expired.
-	Lost Rule = "lost"
-	// Duplicate: something came twice, or with two different contents.
-	Duplicate Rule = "duplicate"
-	// Gap: something in between is missing.
-	Gap Rule = "gap"
-	// Overlap: two attempts of a call, or two processes, ran at once.
-	Overlap Rule = "overlap"
-	// RunAgain: an attempt began after the call's end was sent.
-	RunAgain Rule = "run again"
-	// UnknownCall: there is a call that nobody has asked for.
-	UnknownCall Rule = "unknown call"
-	// Key: an idempotency key led to two calls.
-	Key Rule = "key"
-	// Outcome: a call has an outcome that it may not have.
-	Outcome Rule = "outcome"
-	// Unended: an acknowledged call has no end.
-	Unended Rule = "unended"
-	// Retention: something was deleted too early, or kept too long.
-	Retention Rule = "retention"
-	// Crash: a process ended that was not killed, or did not do what it must.
-	Crash Rule = "crash"
-	// Disk: the server did not report a full disk, or did not recover from it.
-	Disk Rule = "disk"
+	Lost        Rule = "lost"         // something acknowledged or sent is missing, and has not expired
+	Duplicate   Rule = "duplicate"    // something came twice, or with two different contents
+	Gap         Rule = "gap"          // something in between is missing
+	Overlap     Rule = "overlap"      // two attempts of a call, or two processes, ran at once
+	RunAgain    Rule = "run again"    // an attempt began after the call's end was sent
+	UnknownCall Rule = "unknown call" // there is a call that nobody has asked for
+	Key         Rule = "key"          // an idempotency key led to two calls
+	Outcome     Rule = "outcome"      // a call has an outcome that it may not have
+	Unended     Rule = "unended"      // an acknowledged call has no end
+	Retention   Rule = "retention"    // something was deleted too early, or kept too long
+	Crash       Rule = "crash"        // a process ended that was not killed, or did not do what it must
+	Disk        Rule = "disk"         // the server did not report a full disk, or did not recover from it
 )
 
 // Rules are all rules.
@@ -80,37 +68,27 @@ type Evidence struct {
 // Counts counts by name.
 type Counts map[string]int
 
-// Report is the verdict, and what was checked.
-type Report struct {
-	Findings []Finding
-	Counts   Counts
-}
-
-// Names of counts: calls that were asked for, that were stored, that have
-// ended; runs of handlers; chunks that readers got, and of these discarded ones.
+// Names of counts.
 const (
-	Calls        = "calls"
-	Acknowledged = "acknowledged"
-	Ended        = "ended"
-	Attempts     = "attempts"
-	Chunks       = "chunks"
-	Discarded    = "discarded"
+	Calls        = "calls"        // that were asked for
+	Acknowledged = "acknowledged" // calls that were stored
+	Ended        = "ended"        // calls that have ended
+	Attempts     = "attempts"     // runs of handlers
+	Chunks       = "chunks"       // that readers got
+	Discarded    = "discarded"    // of these chunks
 )
 
 // call is all that is known of an id.
 type call struct {
 	*recorder.Call
-	known bool // somebody has asked for it
 	// ack is the id it was acknowledged under, if it was. readers are the calls
 	// that were acknowledged under this one's id.
 	ack     string
 	readers []*call
 	// end is the read with its end; nil: it has not ended for its readers.
 	end *recorder.Read
-	// lastRun is the last entry of a handler; nil: none has run it. attempts counts
-	// those that have begun.
-	lastRun  *serverproc.Entry
-	attempts int
+	// lastRun is the last entry of a handler; nil: none has run it.
+	lastRun *serverproc.Entry
 	// sent are the durable events that were sent, by seq; ackSent and endSent are
 	// when its ack and its end first were.
 	sent             map[uint64]*recorder.Event
@@ -123,29 +101,33 @@ func (k *call) target() string { return cmp.Or(k.ack, k.ID) }
 
 type checker struct {
 	*Evidence
-	Report
-	calls map[string]*call
+	asked    []*call
+	calls    map[string]*call // and those that nobody has asked for
+	findings []Finding
+	counts   Counts
 }
 
-// Check checks what a world has left behind.
-func Check(e *Evidence) Report {
-	c := &checker{Evidence: e, Report: Report{Counts: Counts{}}, calls: map[string]*call{}}
+// Check checks what a world has left behind, and counts what was checked.
+func Check(e *Evidence) ([]Finding, Counts) {
+	c := &checker{Evidence: e, calls: map[string]*call{}, counts: Counts{}}
 	c.indexCalls()
 	c.checkSent()
 	c.checkRuns()
-	for _, asked := range e.Calls {
-		c.checkReads(c.calls[asked.ID])
+	for _, k := range c.asked {
+		c.checkReads(k)
 	}
-	for i := range e.Stored {
-		c.checkStored(&e.Stored[i])
+	for _, k := range c.asked {
+		if k.stored != nil {
+			c.checkStored(k)
+		}
 	}
 	c.checkAcknowledged()
 	c.checkKeys()
-	return c.Report
+	return c.findings, c.counts
 }
 
 func (c *checker) addFinding(rule Rule, id, format string, args ...any) {
-	c.Findings = append(c.Findings, Finding{rule, id, fmt.Sprintf(format, args...)})
+	c.findings = append(c.findings, Finding{rule, id, fmt.Sprintf(format, args...)})
 }
 
 // callByID returns the call with that id. It is a finding if nobody has asked for
@@ -153,7 +135,7 @@ func (c *checker) addFinding(rule Rule, id, format string, args ...any) {
 func (c *checker) callByID(id, where string) *call {
 	k := c.calls[id]
 	if k == nil {
-		k = &call{Call: &recorder.Call{ID: id}}
+		k = &call{Call: &recorder.Call{ID: id}, sent: map[uint64]*recorder.Event{}}
 		c.calls[id] = k
 		c.addFinding(UnknownCall, id, "it was %s, and nobody has asked for it", where)
 	}
@@ -162,19 +144,18 @@ func (c *checker) callByID(id, where string) *call {
 
 // indexCalls collects what was asked for, acknowledged and stored.
 func (c *checker) indexCalls() {
-	c.Counts[Calls] = len(c.Calls)
+	c.counts[Calls] = len(c.Calls)
 	for _, asked := range c.Calls {
-		k := &call{Call: asked, known: true}
-		c.calls[k.ID] = k
+		k := &call{Call: asked, sent: map[uint64]*recorder.Event{}}
+		c.asked, c.calls[k.ID] = append(c.asked, k), k
 		for _, id := range k.Acks {
 			if k.ack = cmp.Or(k.ack, id); k.ack != id {
 				c.addFinding(Duplicate, k.ID, "it was acknowledged as %s, and then as %s", k.ack, id)
 			}
 		}
 	}
-	for _, asked := range c.Calls {
-		k := c.calls[asked.ID]
-		if target := c.calls[k.ack]; target != nil {
+	for _, k := range c.asked {
+		if target := c.calls[k.target()]; target != nil {
 			target.readers = append(target.readers, k)
 		}
 	}
@@ -191,15 +172,14 @@ func (c *checker) indexCalls() {
 // checkAcknowledged checks that each call that was acknowledged has ended, and
 // is stored unless it has expired.
 func (c *checker) checkAcknowledged() {
-	for _, asked := range c.Calls {
-		k := c.calls[asked.ID]
+	for _, k := range c.asked {
 		if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
-			c.Counts[Ended]++
+			c.counts[Ended]++
 		}
 		if k.ack == "" && k.ackSent == 0 {
 			continue
 		}
-		c.Counts[Acknowledged]++
+		c.counts[Acknowledged]++
 		var s *recorder.StoredCall
 		if target := c.calls[k.target()]; target != nil {
 			s = target.stored
@@ -241,25 +221,25 @@ func idTime(id string) (int64, bool) {
 func (c *checker) checkKeys() {
 	type use struct{ key, what string }
 	used := map[use]string{}
-	check := func(k *call, what, id string) {
-		u := use{k.Key, what}
-		if used[u] = cmp.Or(used[u], id); used[u] != id {
-			c.addFinding(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
-		}
-	}
-	for _, asked := range c.Calls {
-		k := c.calls[asked.ID]
+	for _, k := range c.asked {
 		if k.Key == "" {
 			continue
 		}
+		uses := map[string]string{}
 		if k.ack != "" {
-			check(k, "was answered with", k.ack)
+			uses["was answered with"] = k.ack
 		}
-		if k.attempts > 0 {
-			check(k, "ran", k.ID)
+		if k.lastRun != nil {
+			uses["ran"] = k.ID
 		}
 		if k.stored != nil {
-			check(k, "stored", k.ID)
+			uses["stored"] = k.ID
+		}
+		for what, id := range uses {
+			u := use{k.Key, what}
+			if used[u] = cmp.Or(used[u], id); used[u] != id {
+				c.addFinding(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
+			}
 		}
 	}
 }

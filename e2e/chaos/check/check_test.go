@@ -132,7 +132,10 @@ func (h *history) plain(id string) *recorder.Call {
 	return c
 }
 
-func findings(h *history) []Finding { return Check(&h.Evidence).Findings }
+func findings(h *history) []Finding {
+	found, _ := Check(&h.Evidence)
+	return found
+}
 
 // requireFound requires a finding of a rule.
 func requireFound(t *testing.T, rule Rule, found []Finding) {
@@ -143,9 +146,9 @@ func requireFound(t *testing.T, rule Rule, found []Finding) {
 func TestNothingWrong(t *testing.T) {
 	h := newHistory()
 	h.plain(id(1))
-	r := Check(&h.Evidence)
-	require.Empty(t, r.Findings)
-	require.Equal(t, Counts{Calls: 1, Acknowledged: 1, Ended: 1, Attempts: 2, Chunks: 5, Discarded: 2}, r.Counts)
+	found, counts := Check(&h.Evidence)
+	require.Empty(t, found)
+	require.Equal(t, Counts{Calls: 1, Acknowledged: 1, Ended: 1, Attempts: 2, Chunks: 5, Discarded: 2}, counts)
 }
 
 // stored returns the only call that is stored.
@@ -238,6 +241,7 @@ var faults = []struct {
 	{"an id is refused as expired that is not", func(h *history) { h.end(h.ask(id(3), serverproc.Params{}), "expired_id", nil) }, Retention},
 	{"collected chunks have a duplicate", func(h *history) { h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: []int{0, 1, 1}}) }, Duplicate},
 	{"collected chunks have a gap", func(h *history) { h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: []int{0, 2}}) }, Gap},
+	{"a message cannot be read", func(h *history) { h.Sent = append(h.Sent, recorder.Event{Type: recorder.Unreadable}) }, Crash},
 	{"a call is acknowledged as two", func(h *history) { h.ack(h.Calls[0], id(2)) }, Duplicate},
 }
 

@@ -66,7 +66,7 @@ func run(settings string) error {
 	if err := json.Unmarshal([]byte(settings), &s); err != nil {
 		return err
 	}
-	t := newTrigger(&s)
+	t := &trigger{Settings: &s}
 	switch s.Point {
 	case Create, Open:
 		time.AfterFunc(s.Delay, killSelf)

@@ -133,13 +133,13 @@ func TestUnusableChildren(t *testing.T) {
 // A trigger kills at the nth time of its own point; the process is gone then, so
 // here only the times before are seen.
 func TestTriggerWaits(t *testing.T) {
-	tr := newTrigger(&Settings{Point: "claim.after", Nth: 3})
+	tr := &trigger{Settings: &Settings{Point: "claim.after", Nth: 3}}
 	tr.reach("claim.before")
 	hooks := tr.hooks()
 	require.NoError(t, hooks.Before(faultstore.Claim, store.Key{}))
 	require.NoError(t, hooks.After(faultstore.Claim, store.Key{}, nil))
 	tr.reach("claim.after")
-	require.Equal(t, int64(1), tr.remaining.Load())
+	require.Equal(t, int64(2), tr.times.Load())
 }
 
 // Whatever its parameters, an undisturbed job emits each chunk once, in order,
