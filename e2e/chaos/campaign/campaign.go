@@ -18,14 +18,19 @@ import (
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-// mainPackage is the program that is built to have a clock that can be stepped.
-const mainPackage = "github.com/pay-theory/streamer/e2e/chaos"
+const (
+	// mainPackage is the program that is built to have a clock that can be stepped.
+	mainPackage = "github.com/pay-theory/streamer/e2e/chaos"
+	// parallel is how many worlds there are at a time.
+	parallel = 2
+	// minFull is from how many full disks on some calls must have been refused: a
+	// server may write for a while into the space that its log already has.
+	minFull = 10
+)
 
 // Campaign is a plan, with what is needed to carry it out.
 type Campaign struct {
-	Plan Plan
-	// Parallel is how many worlds there are at a time.
-	Parallel int
+	Plan []World
 	// LeftOut says what this machine lacks, and what is not done because of it.
 	LeftOut []string
 	// Killed is called after each kill with their number so far, one call at a
@@ -45,7 +50,7 @@ type Campaign struct {
 // New makes a plan of what this machine can do, and builds what it needs. Files
 // are made in dir. Where CI=true, what `make tools` installs must be there.
 func New(ctx context.Context, dir string, o PlanOptions) (*Campaign, error) {
-	c := &Campaign{Parallel: 2, dir: dir, Killed: func(int) {}}
+	c := &Campaign{dir: dir, Killed: func(int) {}}
 	if err := canTrace(ctx); err != nil {
 		if os.Getenv("CI") == "true" {
 			return nil, fmt.Errorf("%w: `make tools` installs it", err)
@@ -117,10 +122,6 @@ func (r *Result) String() string {
 	return fmt.Sprintf("%s in %s", out, r.Took.Round(time.Second/10))
 }
 
-// minFull is from how many full disks on some calls must have been refused: a
-// server may write for a while into the space that its log already has.
-const minFull = 10
-
 // Run carries the plan out until it is done, a world has findings, or ctx ends;
 // then what was begun is checked. An error means that it could not be carried
 // out, which says nothing about the server.
@@ -131,7 +132,7 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 	r := &c.result
 	r.Counts = check.Counts{}
 	var worlds sync.WaitGroup
-	slots := make(chan struct{}, c.Parallel)
+	slots := make(chan struct{}, parallel)
 	for _, p := range c.Plan {
 		slots <- struct{}{}
 		if ctx.Err() != nil {

@@ -29,7 +29,7 @@ func newCampaign(t *testing.T, kills int, points ...serverproc.Point) *Campaign 
 	require.NoError(t, err)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return &Campaign{Plan: p, Parallel: 1, Killed: func(int) {}, dir: t.TempDir(), server: self}
+	return &Campaign{Plan: p, Killed: func(int) {}, dir: t.TempDir(), server: self}
 }
 
 func TestNothingIsLeftOfWhatWentWell(t *testing.T) {

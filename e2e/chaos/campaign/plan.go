@@ -23,10 +23,6 @@ type PlanOptions struct {
 	NoTrace, NoMount bool
 }
 
-// Plan is what a run does. It follows from its options alone. What happens in a
-// run does not: which goroutine runs when a kill comes is decided by the machine.
-type Plan []World
-
 // World is one data file, from its creation to its verdict.
 type World struct {
 	Number int // from 1
@@ -123,12 +119,13 @@ func usable(kind int, o *PlanOptions) (out []serverproc.Point) {
 	return out
 }
 
-// NewPlan makes a plan. An error means that nothing is left to do.
-func NewPlan(o *PlanOptions) (p Plan, err error) {
+// NewPlan plans what a run does, which follows from the options alone. What happens
+// in a run does not: which goroutine runs when a kill comes is decided by the
+// machine. An error means that nothing is left to do.
+func NewPlan(o *PlanOptions) (p []World, err error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0))
 	long := o.Kills > shortKills || len(o.Points) > 0
-	left := o.Kills
-	for number := 1; left > 0; {
+	for left := o.Kills; left > 0; {
 		before := left
 		for i := range kinds {
 			points := usable(i, o)
@@ -136,29 +133,27 @@ func NewPlan(o *PlanOptions) (p Plan, err error) {
 			if long && kills > 0 {
 				kills = kinds[i].kills
 			}
-			if kills = min(kills, left); kills == 0 {
-				continue
+			if kills = min(kills, left); kills > 0 {
+				p = append(p, newWorldPlan(len(p)+1, kinds[i].kind, points, kills, random.Uint64()))
+				left -= kills
 			}
-			if w := newWorldPlan(kinds[i].kind, points, kills, random.Uint64()); o.World == 0 || o.World == number {
-				w.Number = number
-				p = append(p, w)
-			}
-			number++
-			left -= kills
 		}
 		if left == before {
 			return nil, fmt.Errorf("no point of %v is left: strace is missing: %t, mounting is not allowed: %t", o.Points, o.NoTrace, o.NoMount)
 		}
 	}
-	if len(p) == 0 {
+	if len(p) == 0 || o.World < 0 || o.World > len(p) {
 		return nil, fmt.Errorf("a plan of %d kills has no world %d; the number of kills must be at least 1", o.Kills, o.World)
+	}
+	if o.World > 0 {
+		p = p[o.World-1 : o.World]
 	}
 	return p, nil
 }
 
-func newWorldPlan(k serverproc.Kind, usable []serverproc.Point, kills int, seed uint64) World {
+func newWorldPlan(number int, k serverproc.Kind, usable []serverproc.Point, kills int, seed uint64) World {
 	random := rand.New(rand.NewPCG(seed, 1))
-	w := World{Kind: k, Seed: seed, Callers: 10 + random.IntN(8), Workers: 4 + random.IntN(28)}
+	w := World{Number: number, Kind: k, Seed: seed, Callers: 10 + random.IntN(8), Workers: 4 + random.IntN(28)}
 	switch k {
 	case serverproc.Clean:
 		w.Retention = cleanRetention
@@ -166,20 +161,21 @@ func newWorldPlan(k serverproc.Kind, usable []serverproc.Point, kills int, seed 
 		w.Callers, w.Workers = 24, 32
 	default:
 	}
-	var points []serverproc.Point
-	for range kills {
-		if len(points) == 0 {
-			// A world too short for all points takes the first ones.
-			points = slices.Clone(usable[:min(len(usable), kills)])
+	// A world too short for all points takes the first ones.
+	points := slices.Clone(usable[:min(len(usable), kills)])
+	for i := range kills {
+		next := i % len(points)
+		if next == 0 {
 			random.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
-			if at := slices.Index(points, serverproc.Create); at >= 0 && len(w.Rounds) == 0 {
-				points[0], points[at] = points[at], points[0]
-			} else if at >= 0 {
-				points[at] = serverproc.Open // the file exists already
-			}
 		}
-		w.Rounds = append(w.Rounds, newRound(k, points[0], random))
-		points = points[1:]
+		if create := slices.Index(points, serverproc.Create); create >= 0 && i == 0 {
+			points[0], points[create] = points[create], points[0]
+		}
+		p := points[next]
+		if p == serverproc.Create && i > 0 {
+			p = serverproc.Open // the file exists already
+		}
+		w.Rounds = append(w.Rounds, newRound(k, p, random))
 	}
 	return w
 }
@@ -204,10 +200,9 @@ func newRound(k serverproc.Kind, p serverproc.Point, random *rand.Rand) Round {
 		r.Acts = append(r.Acts, Act{At: 300 * time.Millisecond, Verb: pause})
 	case serverproc.Sync:
 		r.Nth = 1 + random.IntN(8) // each thread counts for itself
+	case "cancel.before", "cancel.after", "claim.before", "claim.after", "expire.before", "expire.after":
+		r.Nth = 1 + random.IntN(4) // these come less often
 	default:
-		if operation, _, _ := strings.Cut(string(p), "."); slices.Contains([]string{"cancel", "claim", "expire"}, operation) {
-			r.Nth = 1 + random.IntN(4) // these come less often
-		}
 	}
 	for _, verb := range []Verb{killClient, cutAll} {
 		if random.IntN(8) == 0 {
