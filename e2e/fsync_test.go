@@ -56,10 +56,8 @@ func TestInvariant01AckFollowsSync(t *testing.T) {
 
 func dialRaw(t *testing.T, address string) *websocket.Conn {
 	t.Helper()
-	token, err := serverproc.Token()
-	require.NoError(t, err)
 	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 2 * time.Minute}
-	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
+	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + serverproc.Token}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })

@@ -37,11 +37,7 @@ type World struct {
 
 // Round is one run of the server, until it is killed.
 type Round struct {
-	Point serverproc.Point
-	// Nth is at which time that the point is reached the server is killed, Delay
-	// how long after that.
-	Nth   int
-	Delay time.Duration
+	serverproc.Kill
 	// Life is after how long it is killed if it has not been by then. For random
 	// moments it is the moment.
 	Life time.Duration
@@ -185,7 +181,7 @@ func newRound(k serverproc.Kind, p serverproc.Point, random *rand.Rand) Round {
 		return time.Duration(low+random.IntN(high-low+1)) * time.Millisecond
 	}
 	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
-	r := Round{Point: p, Nth: 1 + random.IntN(24), Life: 900 * time.Millisecond}
+	r := Round{Kill: serverproc.Kill{Point: p, Nth: 1 + random.IntN(24)}, Life: 900 * time.Millisecond}
 	switch p {
 	case serverproc.Random, serverproc.Backup, serverproc.Slow, serverproc.Broken:
 		r.Nth, r.Life = 0, ms(30, 600)

@@ -215,10 +215,7 @@ func (w *world) check(e *check.Evidence) error {
 // startServer starts the next server process for a round, and reports whether it
 // accepts connections. If not it has ended.
 func (w *world) startServer(r *Round) (up bool, err error) {
-	s := &serverproc.Settings{
-		Run: len(w.servers) + 1, Data: w.data, Workers: w.Workers, Retention: w.Retention,
-		Point: r.Point, Nth: r.Nth, Delay: r.Delay,
-	}
+	s := &serverproc.Settings{Run: len(w.servers) + 1, Data: w.data, Workers: w.Workers, Retention: w.Retention, Kill: r.Kill}
 	if w.Kind == serverproc.Clean {
 		s.Expire = 20 * time.Millisecond
 	}

@@ -49,7 +49,7 @@ func New(n *Network, kind serverproc.Kind, seed uint64, callers int) *Recorder {
 // Start starts a client, which continues the calls of the one before.
 func (r *Recorder) Start() (err error) {
 	r.client, err = client.New("ws://server", &client.Options{
-		Token:         func(context.Context) (string, error) { return serverproc.Token() },
+		Token:         func(context.Context) (string, error) { return serverproc.Token, nil },
 		DialContext:   r.network.Dial,
 		Backoff:       client.Backoff{Base: 5 * time.Millisecond, Max: 100 * time.Millisecond},
 		UnsentTimeout: -1, // servers come back

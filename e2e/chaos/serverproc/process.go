@@ -43,11 +43,7 @@ func Now() int64 {
 // and does not mix with others.
 func sendEntry(e Entry) {
 	e.At = Now()
-	line, err := json.Marshal(e)
-	if err == nil {
-		_, err = os.Stdout.Write(append(line, '\n'))
-	}
-	if err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(e); err != nil {
 		fmt.Fprintln(os.Stderr, "an entry cannot be written:", err)
 		os.Exit(3) // not to be taken for a kill
 	}

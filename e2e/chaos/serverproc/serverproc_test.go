@@ -53,10 +53,8 @@ func receive[T any](t *testing.T, from <-chan T) T {
 // request sends a call and returns its id.
 func request(t *testing.T, address string) string {
 	t.Helper()
-	token, err := Token()
-	require.NoError(t, err)
 	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 2 * time.Minute}
-	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
+	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + Token}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
@@ -70,7 +68,7 @@ func request(t *testing.T, address string) string {
 // and nobody was notified.
 func TestKilledAtItsPoint(t *testing.T) {
 	for point, found := range map[Point]error{"accept.before": store.ErrNotFound, "accept.after": nil} {
-		s := &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Point: point, Nth: 1}
+		s := &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Kill: Kill{Point: point, Nth: 1}}
 		p, address := start(t, s)
 		id := request(t, address)
 		receive(t, p.Done)
@@ -87,7 +85,7 @@ func TestKilledAtItsPoint(t *testing.T) {
 
 // What handlers have done is known of a server that was killed, too.
 func TestEntriesSurviveTheProcess(t *testing.T) {
-	p, address := start(t, &Settings{Run: 7, Data: filepath.Join(t.TempDir(), "streamer.db"), Point: "finish.before", Nth: 1})
+	p, address := start(t, &Settings{Run: 7, Data: filepath.Join(t.TempDir(), "streamer.db"), Kill: Kill{Point: "finish.before", Nth: 1}})
 	before := Now()
 	id := request(t, address)
 	receive(t, p.Done)
@@ -133,7 +131,7 @@ func TestUnusableChildren(t *testing.T) {
 // A trigger kills at the nth time of its own point; the process is gone then, so
 // here only the times before are seen.
 func TestTriggerWaits(t *testing.T) {
-	tr := &trigger{Settings: &Settings{Point: "claim.after", Nth: 3}}
+	tr := &trigger{Settings: &Settings{Kill: Kill{Point: "claim.after", Nth: 3}}}
 	tr.reach("claim.before")
 	hooks := tr.hooks()
 	require.NoError(t, hooks.Before(faultstore.Claim, store.Key{}))
