@@ -81,9 +81,7 @@ const (
 // call is all that is known of an id.
 type call struct {
 	*recorder.Call
-	// ack is the id it was acknowledged under, if it was. readers are the calls
-	// that were acknowledged under this one's id.
-	ack     string
+	// readers are the calls that are stored under this one's id.
 	readers []*call
 	// end is the read with its end; nil: it has not ended for its readers.
 	end *recorder.Read
@@ -97,7 +95,7 @@ type call struct {
 }
 
 // target returns the id under which the call is stored.
-func (k *call) target() string { return cmp.Or(k.ack, k.ID) }
+func (k *call) target() string { return cmp.Or(k.Ack, k.ID) }
 
 type checker struct {
 	*Evidence
@@ -148,11 +146,6 @@ func (c *checker) indexCalls() {
 	for _, asked := range c.Calls {
 		k := &call{Call: asked, sent: map[uint64]*recorder.Event{}}
 		c.asked, c.calls[k.ID] = append(c.asked, k), k
-		for _, id := range k.Acks {
-			if k.ack = cmp.Or(k.ack, id); k.ack != id {
-				c.addFinding(Duplicate, k.ID, "it was acknowledged as %s, and then as %s", k.ack, id)
-			}
-		}
 	}
 	for _, k := range c.asked {
 		if target := c.calls[k.target()]; target != nil {
@@ -176,7 +169,7 @@ func (c *checker) checkAcknowledged() {
 		if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
 			c.counts[Ended]++
 		}
-		if k.ack == "" && k.ackSent == 0 {
+		if k.Ack == "" && k.ackSent == 0 {
 			continue
 		}
 		c.counts[Acknowledged]++
@@ -226,8 +219,8 @@ func (c *checker) checkKeys() {
 			continue
 		}
 		uses := map[string]string{}
-		if k.ack != "" {
-			uses["was answered with"] = k.ack
+		if k.Ack != "" {
+			uses["was answered with"] = k.Ack
 		}
 		if k.lastRun != nil {
 			uses["ran"] = k.ID

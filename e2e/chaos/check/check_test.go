@@ -19,10 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func id(n int) string { return fmt.Sprintf("01890a5d-ac96-7000-8000-%012x", n) }
 
 func raw(v any) json.RawMessage {
-	out, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
+	out, _ := json.Marshal(v) // it has only numbers and strings
 	return out
 }
 
@@ -47,10 +44,6 @@ func (h *history) ask(id string, p serverproc.Params, may ...string) *recorder.C
 	c := &recorder.Call{ID: id, Action: serverproc.Stored, Params: p, May: may, Reads: []*recorder.Read{{}}}
 	h.Calls = append(h.Calls, c)
 	return c
-}
-
-func (h *history) ack(c *recorder.Call, to string) {
-	c.Acks, c.AckedAt = append(c.Acks, to), h.tick()
 }
 
 // end has the last reader of a call get an end.
@@ -113,7 +106,7 @@ func (h *history) plain(id string) *recorder.Call {
 	p := serverproc.Params{Chunks: 3, FailAt: -1, Salt: 7}
 	c := h.ask(id, p)
 	h.send(id, recorder.Event{Type: "ack", Seq: 1})
-	h.ack(c, id)
+	c.Ack = id
 	h.ran(1, id, 1, false)
 	h.send(id, chunk(2, 0, 1, 1), chunk(3, 1, 1, 1))
 	read(c, chunkRead(2, 0, 1), chunkRead(3, 1, 1))
@@ -154,13 +147,34 @@ func TestNothingWrong(t *testing.T) {
 // stored returns the only call that is stored.
 func (h *history) stored() *recorder.StoredCall { return &h.Stored[0] }
 
+// unstore removes the stored event in a place.
+func (h *history) unstore(at int) { h.stored().Events = slices.Delete(h.stored().Events, at, at+1) }
+
+// storeChunk has another chunk stored in a place.
+func (h *history) storeChunk(at int, c serverproc.Chunk) { h.stored().Events[at].Data = raw(c) }
+
 // reader returns the only reader.
 func (h *history) reader() *recorder.Read { return h.Calls[0].Reads[0] }
 
-// readAt returns where in the reader's events one of a seq is.
-func (h *history) readAt(seq uint64) int {
+// gets returns the reader's event with a seq.
+func (h *history) gets(seq uint64) *recorder.ReadEvent { return &h.reader().Events[h.place(seq)] }
+
+// misses has the reader not get the event with a seq.
+func (h *history) misses(seq uint64) {
+	h.reader().Events = slices.Delete(h.reader().Events, h.place(seq), h.place(seq)+1)
+}
+
+func (h *history) place(seq uint64) int {
 	return slices.IndexFunc(h.reader().Events, func(e recorder.ReadEvent) bool { return e.Seq == seq })
 }
+
+// collects has another reader get chunks all at once.
+func (h *history) collects(chunks ...int) {
+	h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: chunks})
+}
+
+// otherResult is not the result of plain.
+var otherResult = raw(serverproc.Result{Chunks: 3, Salt: 8})
 
 // faults are what a server might do wrong, each with the rule that it breaks.
 var faults = []struct {
@@ -169,11 +183,11 @@ var faults = []struct {
 	rule   Rule
 }{
 	{"an acknowledged call is gone", func(h *history) { h.Stored = nil }, Lost},
-	{"an ack that did not arrive counts, too", func(h *history) { h.Stored, h.Calls[0].Acks, h.Calls[0].AckedAt = nil, nil, 0 }, Lost},
-	{"an event was sent and not stored", func(h *history) { h.stored().Events = slices.Delete(h.stored().Events, 3, 4) }, Lost},
-	{"an end was sent and not stored", func(h *history) { h.stored().Events = h.stored().Events[:5] }, Lost},
+	{"an ack that did not arrive counts, too", func(h *history) { h.Stored, h.Calls[0].Ack = nil, "" }, Lost},
+	{"an event was sent and not stored", func(h *history) { h.unstore(3) }, Lost},
+	{"an end was sent and not stored", func(h *history) { h.unstore(5) }, Lost},
 	{"a call has no end", func(h *history) {
-		h.stored().Events = h.stored().Events[:5]
+		h.unstore(5)
 		h.Sent = h.Sent[:len(h.Sent)-1]
 	}, Unended},
 	{"a seq stands for two things", func(h *history) {
@@ -182,54 +196,42 @@ var faults = []struct {
 		h.Sent = append(h.Sent, again)
 	}, Duplicate},
 	{"what is stored is not what was sent", func(h *history) {
-		h.stored().Events[2].Data = raw(serverproc.Chunk{I: 0, Attempt: 2, Run: 9})
+		h.storeChunk(2, serverproc.Chunk{I: 0, Attempt: 2, Run: 9})
 	}, Duplicate},
 	{"an end is stored twice", func(h *history) {
 		h.stored().Events = append(h.stored().Events, recorder.Event{Type: "error", Seq: 9, Code: "timeout"})
 	}, Duplicate},
 	{"a seq is stored twice", func(h *history) { h.stored().Events[3].Seq = 5 }, Duplicate},
 	{"a seq is missing", func(h *history) {
-		h.stored().Events = slices.Delete(h.stored().Events, 3, 4)
+		h.unstore(3)
 		h.Sent = slices.DeleteFunc(h.Sent, func(e recorder.Event) bool { return e.Seq == 6 })
 	}, Gap},
 	{"a call is listed twice", func(h *history) { h.Stored = append(h.Stored, h.Stored[0]) }, Duplicate},
-	{"another result is stored than was sent", func(h *history) {
-		h.stored().Events[5].Payload = raw(serverproc.Result{Chunks: 3, Salt: 8})
-	}, Duplicate},
-	{"another result is stored than its reader got", func(h *history) {
-		h.reader().Result = raw(serverproc.Result{Chunks: 3, Salt: 8})
-	}, Duplicate},
+	{"another result is stored than was sent", func(h *history) { h.stored().Events[5].Payload = otherResult }, Duplicate},
+	{"another result is stored than its reader got", func(h *history) { h.reader().Result = otherResult }, Duplicate},
 	{"a chunk of the failed attempt is stored after the next began", func(h *history) { h.stored().Events[2].Attempt = 1 }, Overlap},
-	{"a chunk of another process is stored", func(h *history) {
-		h.stored().Events[4].Data = raw(serverproc.Chunk{I: 2, Attempt: 2, Run: 1})
-	}, Overlap},
-	{"a chunk is stored twice", func(h *history) { h.stored().Events[4].Data = raw(serverproc.Chunk{I: 1, Attempt: 2, Run: 2}) }, Duplicate},
-	{"a chunk is missing", func(h *history) { h.stored().Events[4].Data = raw(serverproc.Chunk{I: 3, Attempt: 2, Run: 2}) }, Gap},
+	{"a chunk of another process is stored", func(h *history) { h.storeChunk(4, serverproc.Chunk{I: 2, Attempt: 2, Run: 1}) }, Overlap},
+	{"a chunk is stored twice", func(h *history) { h.storeChunk(4, serverproc.Chunk{I: 1, Attempt: 2, Run: 2}) }, Duplicate},
+	{"a chunk is missing", func(h *history) { h.storeChunk(4, serverproc.Chunk{I: 3, Attempt: 2, Run: 2}) }, Gap},
 	{"a chunk is stored with other content", func(h *history) {
-		h.stored().Events[4].Data = raw(serverproc.Chunk{I: 2, Attempt: 2, Run: 2, Pad: "x"})
+		h.storeChunk(4, serverproc.Chunk{I: 2, Attempt: 2, Run: 2, Pad: "x"})
 	}, Outcome},
 	{"a reader gets a chunk twice", func(h *history) { read(h.Calls[0], chunkRead(9, 2, 2)) }, Duplicate},
 	{"a reader gets a seq twice", func(h *history) { read(h.Calls[0], chunkRead(7, 3, 2)) }, Duplicate},
-	{"a reader misses a chunk", func(h *history) {
-		h.reader().Events = slices.Delete(h.reader().Events, h.readAt(6), h.readAt(6)+1)
-	}, Gap},
-	{"a reader misses the last chunk", func(h *history) {
-		h.reader().Events = slices.Delete(h.reader().Events, h.readAt(7), h.readAt(7)+1)
-	}, Gap},
-	{"a reader gets a chunk of another attempt", func(h *history) { h.reader().Events[h.readAt(7)].Attempt = 1 }, Overlap},
-	{"an attempt discards more than there is", func(h *history) { h.reader().Events[h.readAt(4)].Discarded = 3 }, Duplicate},
+	{"a reader misses a chunk", func(h *history) { h.misses(6) }, Gap},
+	{"a reader misses the last chunk", func(h *history) { h.misses(7) }, Gap},
+	{"a reader gets a chunk of another attempt", func(h *history) { h.gets(7).Attempt = 1 }, Overlap},
+	{"an attempt discards more than there is", func(h *history) { h.gets(4).Discarded = 3 }, Duplicate},
 	{"progress falls", func(h *history) { read(h.Calls[0], recorder.ReadEvent{Type: "progress", Attempt: 2, Percent: 1}) }, Outcome},
 	{"a call fails that may not", func(h *history) { h.reader().Code = "poisoned" }, Outcome},
-	{"a result is wrong", func(h *history) { h.reader().Result = raw(serverproc.Result{Chunks: 3}) }, Outcome},
+	{"a result is wrong", func(h *history) { h.reader().Result = otherResult }, Outcome},
 	{"a call ends twice", func(h *history) { h.endAgain(h.Calls[0], "cancelled") }, Duplicate},
 	{"an attempt begins twice", func(h *history) { h.ran(3, id(1), 2, false) }, Duplicate},
 	{"a call is run after its end", func(h *history) { h.ran(3, id(1), 3, false) }, RunAgain},
 	{"two attempts run at once", func(h *history) {
 		h.Handlers = slices.Insert(h.Handlers, 2, serverproc.Entry{Run: 2, ID: id(1), Attempt: 3, Action: serverproc.Stored})
 	}, Overlap},
-	{"two processes run at once", func(h *history) {
-		h.Handlers = append(h.Handlers, serverproc.Entry{Run: 1, ID: id(1), Attempt: 1, Returned: true})
-	}, Overlap},
+	{"two processes run at once", func(h *history) { h.ran(1, id(1), 1, true) }, Overlap},
 	{"a call is run that nobody asked for", func(h *history) { h.ran(2, id(2), 1, false) }, UnknownCall},
 	{"a call is stored that nobody asked for", func(h *history) { h.Stored = append(h.Stored, recorder.StoredCall{ID: id(2)}) }, UnknownCall},
 	{"a call is sent that nobody asked for", func(h *history) {
@@ -239,10 +241,9 @@ var faults = []struct {
 	{"a call is stored as another action", func(h *history) { h.stored().Action = serverproc.Grown }, UnknownCall},
 	{"a call is not found though it is kept for ever", func(h *history) { h.endAgain(h.Calls[0], "not_found") }, Lost},
 	{"an id is refused as expired that is not", func(h *history) { h.end(h.ask(id(3), serverproc.Params{}), "expired_id", nil) }, Retention},
-	{"collected chunks have a duplicate", func(h *history) { h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: []int{0, 1, 1}}) }, Duplicate},
-	{"collected chunks have a gap", func(h *history) { h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: []int{0, 2}}) }, Gap},
+	{"collected chunks have a duplicate", func(h *history) { h.collects(0, 1, 1) }, Duplicate},
+	{"collected chunks have a gap", func(h *history) { h.collects(0, 2) }, Gap},
 	{"a message cannot be read", func(h *history) { h.Sent = append(h.Sent, recorder.Event{Type: recorder.Unreadable}) }, Crash},
-	{"a call is acknowledged as two", func(h *history) { h.ack(h.Calls[0], id(2)) }, Duplicate},
 }
 
 // Each fault is found, as what it is.
@@ -264,7 +265,7 @@ func TestKeys(t *testing.T) {
 		c := h.plain(id(1))
 		twin := h.ask(id(2), c.Params)
 		c.Key, twin.Key = "k", "k"
-		h.ack(twin, to)
+		twin.Ack = to
 		return h
 	}
 	require.Empty(t, findings(twins(id(1))))
@@ -283,7 +284,7 @@ func TestSharedEnd(t *testing.T) {
 	h := newHistory()
 	c := h.plain(id(1))
 	twin := h.ask(id(2), c.Params, "cancelled")
-	h.ack(twin, id(1))
+	twin.Ack = id(1)
 	h.end(twin, "cancelled", nil)
 	requireFound(t, Duplicate, findings(h))
 }
@@ -293,7 +294,7 @@ func TestOtherEnds(t *testing.T) {
 	h := newHistory()
 	c := h.ask(id(1), serverproc.Params{Chunks: 3}, "cancelled")
 	h.send(id(1), recorder.Event{Type: "ack", Seq: 1}, chunk(2, 0, 1, 1), recorder.Event{Type: "error", Seq: 3, Code: "cancelled"})
-	h.ack(c, id(1))
+	c.Ack = id(1)
 	read(c, chunkRead(2, 0, 1))
 	h.end(c, "cancelled", nil)
 	require.Empty(t, findings(h))

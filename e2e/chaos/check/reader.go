@@ -96,7 +96,7 @@ func (c *checker) checkEnd(k *call, r *recorder.Read, chunks int) {
 		if !c.expired(k, r.At) {
 			c.addFinding(Lost, k.ID, "it was known as %s, and then not found, though its retention was not over", k.target())
 		}
-	case r.Code == "expired_id" && k.ack == "":
+	case r.Code == "expired_id" && k.Ack == "":
 		made, ok := idTime(k.ID)
 		if !ok || c.Retention == 0 || r.At-made < c.Retention.Microseconds() {
 			age := time.Duration(r.At-made) * time.Microsecond

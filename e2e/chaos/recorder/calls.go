@@ -21,11 +21,9 @@ type Call struct {
 	Key string `json:",omitempty"`
 	// May are the codes that the call may end with instead of its result.
 	May []string `json:",omitempty"`
-	// Acks are the ids that the server has acknowledged it under, AckedAt is when
-	// it first did, by serverproc.Now.
-	Acks    []string
-	AckedAt int64
-	Reads   []*Read
+	// Ack is the id that the server has acknowledged it under, if it has.
+	Ack   string
+	Reads []*Read
 
 	request     client.Request[serverproc.Chunk, json.RawMessage]
 	cancelAfter time.Duration // after the ack; 0: not
@@ -58,6 +56,10 @@ type ReadEvent struct {
 	Percent   float64 `json:",omitempty"`
 }
 
+func (c *Call) action() client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage] {
+	return client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage](c.Action)
+}
+
 // ends returns how often the call was read to its end.
 func (c *Call) ends() (n int) {
 	for _, r := range c.Reads {
@@ -70,7 +72,7 @@ func (c *Call) ends() (n int) {
 
 // done reports whether the call has ended, and has been read again if it is to be.
 func (c *Call) done() bool {
-	return c.ends() > 1 || c.ends() == 1 && (!c.reread || len(c.Acks) == 0)
+	return c.ends() > 1 || c.ends() == 1 && (!c.reread || c.Ack == "")
 }
 
 // choose chooses a call for a world of a kind, or two with one idempotency key.
@@ -84,7 +86,7 @@ func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
 		c.Action = serverproc.Echo
 		c.Params = serverproc.Params{Salt: random.Int64(), Filler: strings.Repeat("e", random.IntN(200))}
 	}
-	c.request = client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage](c.Action).With(c.Params).ID(c.ID)
+	c.request = c.action().With(c.Params).ID(c.ID)
 	if c.Action == serverproc.Echo {
 		return []*Call{c}
 	}

@@ -4,6 +4,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -137,7 +138,7 @@ func (r *Recorder) readOnce(c *Call) bool {
 	read, again := &Read{}, c.ends() > 0
 	c.Reads = append(c.Reads, read)
 	var err error
-	if c.collect && len(c.Acks) == 0 && !again {
+	if c.collect && c.Ack == "" && !again {
 		var chunks []serverproc.Chunk
 		read.Result, chunks, err = c.request.Collect(r.ctx, r.client)
 		for i := range chunks {
@@ -167,8 +168,8 @@ func (r *Recorder) follow(c *Call, read *Read, again bool) (json.RawMessage, err
 	defer stop()
 	var call *client.Call[serverproc.Chunk, json.RawMessage]
 	var err error
-	if len(c.Acks) > 0 {
-		call, err = client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage](c.Action).Attach(r.client, c.Acks[0])
+	if c.Ack != "" {
+		call, err = c.action().Attach(r.client, c.Ack)
 	} else {
 		call, err = c.request.Start(ctx, r.client)
 	}
@@ -176,39 +177,30 @@ func (r *Recorder) follow(c *Call, read *Read, again bool) (json.RawMessage, err
 		return nil, err
 	}
 	defer call.Detach()
-	if c.Action != serverproc.Echo && len(c.Acks) == 0 {
+	if c.Action != serverproc.Echo && c.Ack == "" {
 		if err := call.Accepted(ctx); err != nil {
 			return nil, err
 		}
 		if call.State().LastSeq > 0 { // else it was answered inline, and is not stored
-			c.Acks, c.AckedAt = append(c.Acks, call.ID()), serverproc.Now()
+			c.Ack = call.ID()
 			r.Acked.Add(1)
 		}
 	}
 	if c.cancelAfter > 0 && !again {
-		r.running.Go(func() {
-			select {
-			case <-time.After(c.cancelAfter):
-				_ = call.Cancel(ctx) // its outcome is the call's
-			case <-ctx.Done():
-			}
-		})
+		cancel := time.AfterFunc(c.cancelAfter, func() { _ = call.Cancel(ctx) }) // its outcome is the call's
+		defer cancel.Stop()
 	}
 	for e, err := range call.Events(ctx) {
-		event := ReadEvent{Type: e.Kind.String(), Seq: e.Seq}
-		switch {
-		case e.Kind == client.KindEnd:
-			return call.Result(ctx)
-		case err != nil:
-			return nil, err
-		case e.Kind == client.KindChunk:
-			event.Attempt, event.Chunk = e.Chunk.Attempt, e.Chunk.I
-		case e.Kind == client.KindAttempt:
-			event.Attempt, event.Discarded = e.Attempt.Number, e.Attempt.Discarded
-		case e.Kind == client.KindProgress:
-			event.Attempt, event.Percent = e.Progress.Attempt, e.Progress.Percent
+		if e.Kind == client.KindEnd {
+			break // err, if any, is that of the result
 		}
-		read.Events = append(read.Events, event)
+		if err != nil {
+			return nil, err
+		}
+		read.Events = append(read.Events, ReadEvent{ // of an event, only what belongs to its kind is set
+			Type: e.Kind.String(), Seq: e.Seq, Attempt: cmp.Or(e.Chunk.Attempt, e.Attempt.Number, e.Progress.Attempt),
+			Chunk: e.Chunk.I, Discarded: e.Attempt.Discarded, Percent: e.Progress.Percent,
+		})
 	}
 	return call.Result(ctx)
 }
