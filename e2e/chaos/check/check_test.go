@@ -170,7 +170,11 @@ func (h *history) place(seq uint64) int {
 
 // collects has another reader get chunks all at once.
 func (h *history) collects(chunks ...int) {
-	h.Calls[0].Reads = append(h.Calls[0].Reads, &recorder.Read{List: chunks})
+	r := &recorder.Read{}
+	for _, i := range chunks {
+		r.Events = append(r.Events, recorder.ReadEvent{Type: "collected", Chunk: i})
+	}
+	h.Calls[0].Reads = append(h.Calls[0].Reads, r)
 }
 
 // otherResult is not the result of plain.

@@ -48,6 +48,10 @@ func (c *checker) checkEvents(k *call, r *recorder.Read) (chunks int) {
 	for _, e := range r.Events {
 		before, rule := at, Rule("")
 		switch e.Type {
+		case "collected":
+			c.counts[Chunks]++
+			rule = placeRule(e.Chunk, at.chunks)
+			at.chunks++
 		case "chunk":
 			c.counts[Chunks]++
 			if rule = placeRule(e.Chunk, at.chunks); e.Seq <= at.seq {
@@ -76,14 +80,7 @@ func (c *checker) checkEvents(k *call, r *recorder.Read) (chunks int) {
 			return at.chunks
 		}
 	}
-	c.counts[Chunks] += len(r.List)
-	for i, n := range r.List {
-		if rule := placeRule(n, i); rule != "" {
-			c.addFinding(rule, k.ID, "its chunks were collected as %v", r.List)
-			break
-		}
-	}
-	return at.chunks + len(r.List)
+	return at.chunks
 }
 
 // deleted reports whether an end only says that the call does not exist any more.
@@ -106,7 +103,7 @@ func (c *checker) checkEnd(k *call, r *recorder.Read, chunks int) {
 		c.checkOutcome(k, "its reader got", r.Code, r.Result, chunks)
 		if k.end == nil || deleted(k.end) {
 			k.end = r
-		} else if k.end.Code != r.Code || !sameJSON(k.end.Result, r.Result) {
+		} else if k.end.Code != r.Code || !bytes.Equal(k.end.Result, r.Result) {
 			c.addFinding(Duplicate, k.ID, "it ended twice: %q %s, then %q %s", k.end.Code, k.end.Result, r.Code, r.Result)
 		}
 	}
@@ -128,16 +125,7 @@ func (c *checker) checkOutcome(k *call, how, code string, data []byte, chunks in
 	if rule := placeRule(k.Params.Chunks, chunks); rule != "" {
 		c.addFinding(rule, k.ID, "%s %d chunks before its result, not %d", how, chunks, k.Params.Chunks)
 	}
-	if want, err := json.Marshal(result); err != nil || !sameJSON(want, data) {
+	if want, err := json.Marshal(result); err != nil || !bytes.Equal(want, data) {
 		c.addFinding(Outcome, k.ID, "%s the result %s, which is not %s", how, data, want)
 	}
-}
-
-// sameJSON reports whether two values are the same but for white space.
-func sameJSON(a, b []byte) bool {
-	var x, y bytes.Buffer
-	if json.Compact(&x, a) != nil || json.Compact(&y, b) != nil {
-		return len(a) == len(b)
-	}
-	return bytes.Equal(x.Bytes(), y.Bytes())
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -165,7 +166,7 @@ func (c *checker) checkStored(k *call) {
 func (c *checker) checkStoredEnd(k *call, e *recorder.Event, chunks int) {
 	c.checkOutcome(k, "it is stored with", e.Code, e.Payload, chunks)
 	for _, r := range k.readers {
-		if r.end != nil && !deleted(r.end) && (r.end.Code != e.Code || e.Code == "" && !sameJSON(r.end.Result, e.Payload)) {
+		if r.end != nil && !deleted(r.end) && (r.end.Code != e.Code || e.Code == "" && !bytes.Equal(r.end.Result, e.Payload)) {
 			c.addFinding(Duplicate, r.ID, "its reader got the end %q %s, and %q %s is stored", r.end.Code, r.end.Result, e.Code, e.Payload)
 		}
 	}

@@ -34,8 +34,6 @@ type Call struct {
 // Read is what a reader of a call got, from the call's first event on.
 type Read struct {
 	Events []ReadEvent `json:",omitempty"`
-	// List are all chunks at once, as the client library has collected them.
-	List []int `json:",omitempty"`
 	// Ended reports that the call has ended: with Code, if that is not empty, else
 	// with Result. At is when, by serverproc.Now.
 	Ended  bool
@@ -46,7 +44,7 @@ type Read struct {
 
 // ReadEvent is an event that a reader got.
 type ReadEvent struct {
-	Type    string // chunk, attempt or progress
+	Type    string // chunk, attempt, progress, or collected for a chunk that came with the result
 	Seq     uint64 `json:",omitempty"`
 	Attempt int
 	// Chunk is a chunk's place in the job, Discarded how many chunks an attempt

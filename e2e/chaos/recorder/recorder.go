@@ -142,7 +142,7 @@ func (r *Recorder) readOnce(c *Call) bool {
 		var chunks []serverproc.Chunk
 		read.Result, chunks, err = c.request.Collect(r.ctx, r.client)
 		for i := range chunks {
-			read.List = append(read.List, chunks[i].I)
+			read.Events = append(read.Events, ReadEvent{Type: "collected", Chunk: chunks[i].I})
 		}
 	} else {
 		read.Result, err = r.follow(c, read, again)
