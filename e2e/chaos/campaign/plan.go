@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -30,6 +31,9 @@ type World struct {
 	Seed   uint64
 	// Retention is for how long calls are kept; 0: the server's default.
 	Retention time.Duration
+	// CutAfter is after about how many bytes connections are cut: more where calls
+	// are large.
+	CutAfter int
 	// Callers is how many calls are under way at a time.
 	Callers, Workers int
 	Rounds           []Round
@@ -67,18 +71,19 @@ const (
 // kinds are the worlds of a cycle. In a long run they have so many kills, in a
 // short one each point once.
 var kinds = []struct {
-	kind   serverproc.Kind
+	World  // what is not chosen at random
 	kills  int
 	points string
 }{
-	{serverproc.Plain, 80, "random create open accept.before accept.after claim.before claim.after record.before record.after finish.before finish.after " +
-		"cancel.before cancel.after sent.ack sent.chunk sent.end received.ack received.chunk received.end backup"},
-	{serverproc.Clean, 40, "expire.during expire.before expire.after random"},
-	{serverproc.Heavy, 40, "checkpoint.during sync checkpoint.idle backup random"},
-	{serverproc.FullDisk, 6, "full full full"},
-	{serverproc.Clock, 40, "random accept.after finish.after open"},
-	{serverproc.SlowDisk, 20, "slow sent.ack"},
-	{serverproc.BrokenDisk, 20, "broken broken"},
+	{World{Kind: serverproc.Plain, CutAfter: 40_000}, 80, "random create open accept.before accept.after claim.before claim.after " +
+		"record.before record.after finish.before finish.after cancel.before cancel.after " +
+		"sent.ack sent.chunk sent.end received.ack received.chunk received.end backup"},
+	{World{Kind: serverproc.Clean, CutAfter: 40_000, Retention: 2 * time.Second}, 40, "expire.during expire.before expire.after random"},
+	{World{Kind: serverproc.Heavy, CutAfter: 400_000, Callers: 24, Workers: 32}, 40, "checkpoint.during sync checkpoint.idle backup random"},
+	{World{Kind: serverproc.FullDisk, CutAfter: 400_000}, 6, "full full full"},
+	{World{Kind: serverproc.Clock, CutAfter: 40_000}, 40, "random accept.after finish.after open"},
+	{World{Kind: serverproc.SlowDisk, CutAfter: 40_000}, 20, "slow sent.ack"},
+	{World{Kind: serverproc.BrokenDisk, CutAfter: 40_000}, 20, "broken broken"},
 }
 
 // Points returns all points at which a plan kills servers.
@@ -95,15 +100,13 @@ const (
 	shortKills = 100
 	// maxHours is how far a clock is set off the machine's.
 	maxHours = 6
-	// cleanRetention is the retention of clean worlds.
-	cleanRetention = 2 * time.Second
 )
 
 // usable returns the points of a kind that are asked for, and that this machine
 // can do.
 func usable(kind int, o *PlanOptions) (out []serverproc.Point) {
 	k := &kinds[kind]
-	if o.NoMount && k.kind == serverproc.FullDisk || o.NoTrace && (k.kind == serverproc.SlowDisk || k.kind == serverproc.BrokenDisk) {
+	if o.NoMount && k.Kind == serverproc.FullDisk || o.NoTrace && (k.Kind == serverproc.SlowDisk || k.Kind == serverproc.BrokenDisk) {
 		return nil
 	}
 	for name := range strings.FieldsSeq(k.points) {
@@ -130,7 +133,7 @@ func NewPlan(o *PlanOptions) (p []World, err error) {
 				kills = kinds[i].kills
 			}
 			if kills = min(kills, left); kills > 0 {
-				p = append(p, newWorldPlan(len(p)+1, kinds[i].kind, points, kills, random.Uint64()))
+				p = append(p, newWorldPlan(len(p)+1, i, points, kills, random.Uint64()))
 				left -= kills
 			}
 		}
@@ -147,16 +150,12 @@ func NewPlan(o *PlanOptions) (p []World, err error) {
 	return p, nil
 }
 
-func newWorldPlan(number int, k serverproc.Kind, usable []serverproc.Point, kills int, seed uint64) World {
+func newWorldPlan(number, kind int, usable []serverproc.Point, kills int, seed uint64) World {
 	random := rand.New(rand.NewPCG(seed, 1))
-	w := World{Number: number, Kind: k, Seed: seed, Callers: 10 + random.IntN(8), Workers: 4 + random.IntN(28)}
-	switch k {
-	case serverproc.Clean:
-		w.Retention = cleanRetention
-	case serverproc.Heavy:
-		w.Callers, w.Workers = 24, 32
-	default:
-	}
+	w := kinds[kind].World
+	w.Number, w.Seed = number, seed
+	w.Callers = cmp.Or(w.Callers, 10+random.IntN(8))
+	w.Workers = cmp.Or(w.Workers, 4+random.IntN(28))
 	// A world too short for all points takes the first ones.
 	points := slices.Clone(usable[:min(len(usable), kills)])
 	for i := range kills {
@@ -171,7 +170,7 @@ func newWorldPlan(number int, k serverproc.Kind, usable []serverproc.Point, kill
 		if p == serverproc.Create && i > 0 {
 			p = serverproc.Open // the file exists already
 		}
-		w.Rounds = append(w.Rounds, newRound(k, p, random))
+		w.Rounds = append(w.Rounds, newRound(w.Kind, p, random))
 	}
 	return w
 }

@@ -20,9 +20,6 @@ const (
 	// volumeSize is a small disk's: a log of its full length, and more than twice
 	// the data that a world leaves behind, some 50 MiB.
 	volumeSize = 256 << 20
-	// cutAfter is after about how many bytes connections are cut; where calls are
-	// large, more.
-	cutAfter, largeCutAfter = 40_000, 400_000
 	// drainLimit is how long clients may take to see their calls through without
 	// further faults. It only catches calls that do not end.
 	drainLimit = 2 * time.Minute
@@ -82,22 +79,17 @@ func (w *world) carryOut(ctx context.Context) (err error) {
 	}
 	defer func() { _ = w.log.Close() }()
 	w.data, w.volume = w.filePath("streamer.db"), volume(w.filePath("volume"))
-	budget := cutAfter
-	switch w.Kind {
-	case serverproc.FullDisk:
+	if w.Kind == serverproc.FullDisk {
 		if err := w.volume.mount(volumeSize); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, w.volume.unmount()) }()
-		w.data, budget = filepath.Join(string(w.volume), "streamer.db"), largeCutAfter
-	case serverproc.Heavy:
-		budget = largeCutAfter
-	default:
+		w.data = filepath.Join(string(w.volume), "streamer.db")
 	}
 	if err := w.setClock(0); err != nil {
 		return err
 	}
-	w.network = recorder.NewNetwork(w.Seed, budget)
+	w.network = recorder.NewNetwork(w.Seed, w.CutAfter)
 	w.recorder = recorder.New(w.network, w.Kind, w.Seed, w.Callers)
 	if err := w.recorder.Start(); err != nil {
 		return err
