@@ -287,7 +287,8 @@ func (c *conn) readPiece() (piece, text []byte, err error) {
 	return piece, nil, nil
 }
 
-// The first byte of a text message in one frame, and the least one of a control frame.
+// The first byte of a text message in one frame, and that of a control frame but for
+// its last three bits.
 const textFrame, controlFrame = 0x81, 0x88
 
 // readFrame reads a frame: a whole message or a control frame, without a mask and
@@ -300,7 +301,7 @@ func (c *conn) readFrame() (frame, text []byte, err error) {
 	size := uint64(head.Size) // with the bit that says whether there is a mask
 	switch {
 	case err != nil:
-	case size > 127, head.First != textFrame && head.First < controlFrame:
+	case size > 127, head.First != textFrame && head.First&^7 != controlFrame:
 		err = errProtocol
 	case size == 126:
 		var long uint16

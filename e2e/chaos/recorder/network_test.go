@@ -91,6 +91,7 @@ func TestOtherProtocols(t *testing.T) {
 		handshake + "\x81\x82abcd{}",     // masked
 		handshake + "\x01\x01{\x80\x01}", // in fragments
 		handshake + "\x82\x02{}",         // binary
+		handshake + "\xc1\x02{}",         // compressed
 		handshake + "\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff",
 	} {
 		_, messages, err := readAll(strings.NewReader(text))
