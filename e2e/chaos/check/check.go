@@ -81,21 +81,19 @@ const (
 // call is all that is known of an id.
 type call struct {
 	*recorder.Call
-	// readers are the calls that are stored under this one's id.
+	// target is the call that this one was acknowledged as, or itself; readers are
+	// those whose target this one is.
+	target  *call
 	readers []*call
 	// end is the read with its end; nil: it has not ended for its readers.
 	end *recorder.Read
-	// lastRun is the last entry of a handler; nil: none has run it.
-	lastRun *serverproc.Entry
-	// sent are the durable events that were sent, by seq; ackSent and endSent are
-	// when its ack and its end first were.
-	sent             map[uint64]*recorder.Event
+	// runs is what its handlers did, sent are its durable events; ackSent and
+	// endSent are when its ack and its end were first sent.
+	runs             []*serverproc.Entry
+	sent             []*recorder.Event
 	ackSent, endSent int64
 	stored           *recorder.StoredCall
 }
-
-// target returns the id under which the call is stored.
-func (k *call) target() string { return cmp.Or(k.Ack, k.ID) }
 
 type checker struct {
 	*Evidence
@@ -109,17 +107,15 @@ type checker struct {
 func Check(e *Evidence) ([]Finding, Counts) {
 	c := &checker{Evidence: e, calls: map[string]*call{}, counts: Counts{}}
 	c.indexCalls()
-	c.checkSent()
-	c.checkRuns()
 	for _, k := range c.asked {
+		c.checkSent(k)
+		c.checkRuns(k)
 		c.checkReads(k)
 	}
 	for _, k := range c.asked {
-		if k.stored != nil {
-			c.checkStored(k)
-		}
+		c.checkStored(k)
+		c.checkAcknowledged(k)
 	}
-	c.checkAcknowledged()
 	c.checkKeys()
 	return c.findings, c.counts
 }
@@ -133,56 +129,67 @@ func (c *checker) addFinding(rule Rule, id, format string, args ...any) {
 func (c *checker) callByID(id, where string) *call {
 	k := c.calls[id]
 	if k == nil {
-		k = &call{Call: &recorder.Call{ID: id}, sent: map[uint64]*recorder.Event{}}
+		k = &call{Call: &recorder.Call{ID: id}}
 		c.calls[id] = k
 		c.addFinding(UnknownCall, id, "it was %s, and nobody has asked for it", where)
 	}
 	return k
 }
 
-// indexCalls collects what was asked for, acknowledged and stored.
+// indexCalls collects what is known of each call.
 func (c *checker) indexCalls() {
 	c.counts[Calls] = len(c.Calls)
 	for _, asked := range c.Calls {
-		k := &call{Call: asked, sent: map[uint64]*recorder.Event{}}
+		k := &call{Call: asked}
 		c.asked, c.calls[k.ID] = append(c.asked, k), k
 	}
 	for _, k := range c.asked {
-		if target := c.calls[k.target()]; target != nil {
-			target.readers = append(target.readers, k)
+		k.target = c.callByID(cmp.Or(k.Ack, k.ID), "acknowledged")
+		k.target.readers = append(k.target.readers, k)
+	}
+	for i := range c.Sent {
+		e := &c.Sent[i]
+		if e.Type == recorder.Unreadable {
+			c.addFinding(Crash, "", "a message on the wire could not be read")
+		} else if k := c.callByID(e.ID, "sent ("+e.Type+")"); e.Durable() {
+			k.sent = append(k.sent, e)
 		}
 	}
-	for i := range c.Stored {
-		s := &c.Stored[i]
-		k := c.callByID(s.ID, "stored")
-		if k.stored != nil {
-			c.addFinding(Duplicate, s.ID, "it is twice in the server's list")
+	run := 0
+	for i := range c.Handlers {
+		e := &c.Handlers[i]
+		k := c.callByID(e.ID, "run")
+		k.runs = append(k.runs, e)
+		if e.Run < run {
+			c.addFinding(Overlap, e.ID, "process %d still wrote when process %d had begun", e.Run, run)
 		}
-		k.stored = s
+		run = max(run, e.Run)
+	}
+	for i := range c.Stored {
+		k := c.callByID(c.Stored[i].ID, "stored")
+		if k.stored != nil {
+			c.addFinding(Duplicate, k.ID, "it is twice in the server's list")
+		}
+		k.stored = &c.Stored[i]
 	}
 }
 
-// checkAcknowledged checks that each call that was acknowledged has ended, and
-// is stored unless it has expired.
-func (c *checker) checkAcknowledged() {
-	for _, k := range c.asked {
-		if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
-			c.counts[Ended]++
-		}
-		if k.Ack == "" && k.ackSent == 0 {
-			continue
-		}
-		c.counts[Acknowledged]++
-		var s *recorder.StoredCall
-		if target := c.calls[k.target()]; target != nil {
-			s = target.stored
-		}
-		switch {
-		case s == nil && !c.expired(k, c.ReadAt):
-			c.addFinding(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target())
-		case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].IsEnd()):
-			c.addFinding(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target())
-		}
+// checkAcknowledged checks that a call that was acknowledged has ended, and is
+// stored unless it has expired.
+func (c *checker) checkAcknowledged(k *call) {
+	if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
+		c.counts[Ended]++
+	}
+	if k.Ack == "" && k.ackSent == 0 {
+		return
+	}
+	c.counts[Acknowledged]++
+	s := k.target.stored
+	switch {
+	case s == nil && !c.expired(k, c.ReadAt):
+		c.addFinding(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target.ID)
+	case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].IsEnd()):
+		c.addFinding(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target.ID)
 	}
 }
 
@@ -190,15 +197,13 @@ func (c *checker) checkAcknowledged() {
 // was deleted: it ends after its last handler has returned. A call that no
 // handler has completed cannot have ended, unless it may end otherwise.
 func (c *checker) expired(k *call, at int64) bool {
-	if target := c.calls[k.target()]; target != nil {
-		k = target
+	last, ok := idTime(k.target.ID)
+	completed := false
+	if n := len(k.target.runs); n > 0 {
+		run := k.target.runs[n-1]
+		last, completed = run.At, run.Returned && !run.Failed
 	}
-	last, ok := idTime(k.ID)
-	if k.lastRun != nil {
-		last = k.lastRun.At
-	}
-	completed := k.lastRun != nil && k.lastRun.Returned && !k.lastRun.Failed
-	return c.Retention > 0 && ok && (completed || len(k.May) > 0) && at-last >= c.Retention.Microseconds()
+	return c.Retention > 0 && ok && (completed || len(k.target.May) > 0) && at-last >= c.Retention.Microseconds()
 }
 
 // idTime returns the time in an id, in microseconds.
@@ -222,7 +227,7 @@ func (c *checker) checkKeys() {
 		if k.Ack != "" {
 			uses["was answered with"] = k.Ack
 		}
-		if k.lastRun != nil {
+		if len(k.runs) > 0 {
 			uses["ran"] = k.ID
 		}
 		if k.stored != nil {

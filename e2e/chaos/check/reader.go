@@ -91,7 +91,7 @@ func (c *checker) checkEnd(k *call, r *recorder.Read, chunks int) {
 	switch {
 	case r.Code == "not_found":
 		if !c.expired(k, r.At) {
-			c.addFinding(Lost, k.ID, "it was known as %s, and then not found, though its retention was not over", k.target())
+			c.addFinding(Lost, k.ID, "it was known as %s, and then not found, though its retention was not over", k.target.ID)
 		}
 	case r.Code == "expired_id" && k.Ack == "":
 		made, ok := idTime(k.ID)

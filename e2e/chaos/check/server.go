@@ -13,21 +13,12 @@ import (
 
 // checkSent checks what was sent: each event has the same content each time, and
 // is stored, or was replaced by an attempt event.
-func (c *checker) checkSent() {
-	for i := range c.Sent {
-		e := &c.Sent[i]
-		if e.Type == recorder.Unreadable {
-			c.addFinding(Crash, "", "a message on the wire could not be read")
-			continue
-		}
-		k := c.callByID(e.ID, "sent ("+e.Type+")")
-		if !e.Durable() {
-			continue
-		}
-		if first := k.sent[e.Seq]; first == nil {
-			k.sent[e.Seq] = e
-		} else if !sameEvent(first, e) {
-			c.addFinding(Duplicate, e.ID, "seq %d was sent as %s %s, and later as %s %s", e.Seq, first.Type, first.Code, e.Type, e.Code)
+func (c *checker) checkSent(k *call) {
+	first := map[uint64]*recorder.Event{}
+	for _, e := range k.sent {
+		if first[e.Seq] = cmp.Or(first[e.Seq], e); !sameEvent(first[e.Seq], e) {
+			c.addFinding(Duplicate, k.ID, "seq %d was sent as %s %s, and later as %s %s",
+				e.Seq, first[e.Seq].Type, first[e.Seq].Code, e.Type, e.Code)
 		}
 		switch {
 		case e.Type == "ack":
@@ -36,21 +27,20 @@ func (c *checker) checkSent() {
 			k.endSent = cmp.Or(k.endSent, e.At)
 		}
 	}
-	for _, k := range c.asked {
-		if k.stored == nil || k.stored.Gone {
-			continue
+	if k.stored == nil || k.stored.Gone {
+		return
+	}
+	for seq, sent := range first {
+		var stored recorder.Event // the first that is not before it
+		if at := slices.IndexFunc(k.stored.Events, func(e recorder.Event) bool { return e.Seq >= seq }); at >= 0 {
+			stored = k.stored.Events[at]
 		}
-		for seq, sent := range k.sent {
-			var stored recorder.Event // the first that is not before it
-			if at := slices.IndexFunc(k.stored.Events, func(e recorder.Event) bool { return e.Seq >= seq }); at >= 0 {
-				stored = k.stored.Events[at]
-			}
-			switch {
-			case stored.Seq != seq && (stored.Type != "attempt" || stored.From > seq):
-				c.addFinding(Lost, k.ID, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
-			case stored.Seq == seq && !sameEvent(sent, &stored):
-				c.addFinding(Duplicate, k.ID, "seq %d was sent as %s %s, and is stored as %s %s", seq, sent.Type, sent.Code, stored.Type, stored.Code)
-			}
+		switch {
+		case stored.Seq != seq && (stored.Type != "attempt" || stored.From > seq):
+			c.addFinding(Lost, k.ID, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
+		case stored.Seq == seq && !sameEvent(sent, &stored):
+			c.addFinding(Duplicate, k.ID, "seq %d was sent as %s %s, and is stored as %s %s",
+				seq, sent.Type, sent.Code, stored.Type, stored.Code)
 		}
 	}
 }
@@ -61,50 +51,38 @@ func sameEvent(a, b *recorder.Event) bool {
 		a.Code == b.Code && cmp.Or(a.Sum, a.Hash()) == cmp.Or(b.Sum, b.Hash())
 }
 
-// checkRuns checks what handlers did: one process at a time, one attempt of a
-// call at a time, each attempt once, and none after the end.
-func (c *checker) checkRuns() {
-	type attempt struct {
-		id     string
-		number int
-	}
-	begun := map[attempt]bool{}
-	running := map[string]int{}
-	run := 0
-	for i := range c.Handlers {
-		e := &c.Handlers[i]
-		k := c.callByID(e.ID, "run")
-		k.lastRun = e
-		switch {
-		case e.Run < run:
-			c.addFinding(Overlap, e.ID, "process %d still wrote when process %d had begun", e.Run, run)
-		case e.Run > run:
-			run = e.Run
-			clear(running) // they ended with their process
+// checkRuns checks what the handlers of a call did: one attempt at a time, each
+// once, and none after the end.
+func (c *checker) checkRuns(k *call) {
+	begun := map[int]bool{}
+	run, running := 0, 0
+	for _, e := range k.runs {
+		if e.Run != run {
+			run, running = e.Run, 0 // it ended with its process
 		}
 		if e.Returned {
-			if running[e.ID] != e.Attempt {
-				c.addFinding(Overlap, e.ID, "attempt %d returned while attempt %d ran", e.Attempt, running[e.ID])
+			if running != e.Attempt {
+				c.addFinding(Overlap, k.ID, "attempt %d returned while attempt %d ran", e.Attempt, running)
 			}
-			delete(running, e.ID)
+			running = 0
 			continue
 		}
 		c.counts[Attempts]++
 		// An inline call is run again by each request, until it is stored.
 		inline := k.Action == serverproc.Grown && e.Attempt == 1 && (k.ackSent == 0 || e.At < k.ackSent)
-		if begun[attempt{e.ID, e.Attempt}] && !inline {
-			c.addFinding(Duplicate, e.ID, "attempt %d began twice", e.Attempt)
+		if begun[e.Attempt] && !inline {
+			c.addFinding(Duplicate, k.ID, "attempt %d began twice", e.Attempt)
 		}
-		if n := running[e.ID]; n != 0 {
-			c.addFinding(Overlap, e.ID, "attempt %d began while attempt %d ran", e.Attempt, n)
+		if running != 0 {
+			c.addFinding(Overlap, k.ID, "attempt %d began while attempt %d ran", e.Attempt, running)
 		}
 		if k.endSent != 0 && e.At > k.endSent {
-			c.addFinding(RunAgain, e.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
+			c.addFinding(RunAgain, k.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
 		}
 		if e.Action != k.Action {
-			c.addFinding(UnknownCall, e.ID, "it was asked for as %q, and run as %q", k.Action, e.Action)
+			c.addFinding(UnknownCall, k.ID, "it was asked for as %s, and run as %s", k.Action, e.Action)
 		}
-		begun[attempt{e.ID, e.Attempt}], running[e.ID] = true, e.Attempt
+		begun[e.Attempt], running = true, e.Attempt
 	}
 }
 
@@ -112,6 +90,9 @@ func (c *checker) checkRuns() {
 // one end, and without what is discarded the chunks of an undisturbed run.
 func (c *checker) checkStored(k *call) {
 	s := k.stored
+	if s == nil {
+		return
+	}
 	if s.Action != k.Action {
 		c.addFinding(UnknownCall, s.ID, "it was asked for as %s, and is stored as %s", k.Action, s.Action)
 	}
