@@ -230,12 +230,12 @@ func (w *world) startServer(r *Round) (up bool, err error) {
 	}
 	w.servers = append(w.servers, w.server)
 	select {
-	case w.address = <-w.server.Address:
-		w.network.SetTarget(w.address, w.watch(r))
-		return true, nil
-	case <-w.server.Done:
+	case w.address, up = <-w.server.Address:
 	case <-time.After(recorder.Wait):
 		w.addCrash(check.Crash, "a server neither comes up nor ends")
 	}
-	return false, nil
+	if up {
+		w.network.SetTarget(w.address, w.watch(r))
+	}
+	return up, nil
 }

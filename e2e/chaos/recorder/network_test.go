@@ -195,10 +195,8 @@ func received(t *testing.T, n *Network, most int) (got int) {
 	}
 	_ = response.Body.Close()
 	defer func() { _ = ws.Close() }()
-	require.NoError(t, ws.SetReadDeadline(time.Now().Add(2*time.Minute)))
 	for got < most {
 		if _, _, err := ws.ReadMessage(); err != nil {
-			require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "neither a message nor the end of the connection came")
 			return got
 		}
 		got++

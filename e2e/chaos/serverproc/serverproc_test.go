@@ -35,25 +35,15 @@ func start(t *testing.T, s *Settings) (p *Process, address string) {
 	p, err = Start([]string{self}, s, os.Stderr)
 	require.NoError(t, err)
 	t.Cleanup(p.Stop)
-	return p, receive(t, p.Address)
-}
-
-// receive receives from a channel, or fails.
-func receive[T any](t *testing.T, from <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(2 * time.Minute):
-		t.Fatal("nothing has come")
-		panic("unreachable")
-	}
+	address, up := <-p.Address
+	require.True(t, up, "%v", p.Cmd.ProcessState)
+	return p, address
 }
 
 // request sends a call and returns its id.
 func request(t *testing.T, address string) string {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 2 * time.Minute}
+	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}}
 	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + Token}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
@@ -71,7 +61,7 @@ func TestKilledAtItsPoint(t *testing.T) {
 		s := &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Kill: Kill{Point: point, Nth: 1}}
 		p, address := start(t, s)
 		id := request(t, address)
-		receive(t, p.Done)
+		<-p.Done
 		require.True(t, p.Killed(), "%s: %v", point, p.Cmd.ProcessState)
 		require.Empty(t, p.Entries, "it was not run")
 
@@ -88,7 +78,7 @@ func TestEntriesSurviveTheProcess(t *testing.T) {
 	p, address := start(t, &Settings{Run: 7, Data: filepath.Join(t.TempDir(), "streamer.db"), Kill: Kill{Point: "finish.before", Nth: 1}})
 	before := Now()
 	id := request(t, address)
-	receive(t, p.Done)
+	<-p.Done
 	require.True(t, p.Killed())
 	require.Len(t, p.Entries, 2)
 	for i, e := range p.Entries {
@@ -100,7 +90,7 @@ func TestEntriesSurviveTheProcess(t *testing.T) {
 func TestShutsDown(t *testing.T) {
 	p, _ := start(t, &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Expire: time.Millisecond})
 	require.NoError(t, p.Cmd.Process.Signal(syscall.SIGTERM))
-	receive(t, p.Done)
+	<-p.Done
 	require.True(t, p.Cmd.ProcessState.Success(), "%v", p.Cmd.ProcessState)
 }
 
