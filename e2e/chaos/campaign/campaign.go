@@ -179,7 +179,6 @@ func (c *Campaign) runWorld(ctx context.Context, p World) {
 	c.stop()
 }
 
-// countKill counts a kill.
 func (c *Campaign) countKill(p serverproc.Point) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

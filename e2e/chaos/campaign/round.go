@@ -67,7 +67,6 @@ func (w *world) round(ctx context.Context, r *Round) error {
 	return moveDatabase(original, w.data)
 }
 
-// diskFails reports whether the disk may fail.
 func (w *world) diskFails() bool {
 	return w.Kind == serverproc.BrokenDisk || w.Kind == serverproc.FullDisk
 }
@@ -184,7 +183,6 @@ func (w *world) fillDisk() error {
 	return nil
 }
 
-// makeSpace makes space on the disk again.
 func (w *world) makeSpace() error {
 	w.filled = false
 	return w.volume.empty()
@@ -218,7 +216,6 @@ func (w *world) await(limit time.Duration, condition func() bool) bool {
 	return true
 }
 
-// isNotReady asks the server whether it is ready.
 func (w *world) isNotReady() bool {
 	once := &http.Client{Timeout: recorder.Wait, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := once.Get("http://" + w.address + "/readyz")

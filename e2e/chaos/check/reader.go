@@ -11,7 +11,6 @@ import (
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-// checkReads checks what the readers of a call got.
 func (c *checker) checkReads(k *call) {
 	for _, r := range k.Reads {
 		before := len(c.findings)

@@ -217,7 +217,6 @@ func (c *conn) cut() error {
 	return errCut
 }
 
-// Close closes the connection.
 func (c *conn) Close() error {
 	c.network.mu.Lock()
 	defer c.network.mu.Unlock()
