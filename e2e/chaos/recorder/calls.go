@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -116,7 +115,7 @@ func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
 		return []*Call{c}
 	}
 	twin := *c
-	twin.ID, twin.May = client.NewID(), slices.Clone(c.May)
+	twin.ID = client.NewID()
 	twin.request = c.request.ID(twin.ID)
 	return []*Call{c, &twin}
 }

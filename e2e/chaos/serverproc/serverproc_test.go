@@ -49,8 +49,7 @@ func request(t *testing.T, address string) string {
 	_ = response.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
 	id := client.NewID()
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"type":"request","id":"%s","action":"job","payload":
-		{"chunks":0,"chunkMicros":0,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`, id)))
+	require.NoError(t, ws.WriteJSON(map[string]any{"type": "request", "id": id, "action": Stored, "payload": Params{FailAt: -1}}))
 	return id
 }
 
