@@ -56,7 +56,10 @@ func (w *world) round(ctx context.Context, r *Round) error {
 	} else {
 		w.campaign.countKill(serverproc.Random)
 	}
-	w.checkLog()
+	log, err := os.Stat(w.data + "-wal")
+	if err == nil && log.Size() > logSize && !w.diskFails() { // where writes fail, copying it may fail, too
+		w.addFinding(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
+	}
 	w.recorder.Pause.Store(false)
 	if r.Point != serverproc.Backup {
 		return nil
@@ -71,24 +74,16 @@ func (w *world) diskFails() bool {
 	return w.Kind == serverproc.BrokenDisk || w.Kind == serverproc.FullDisk
 }
 
-// checkLog checks how long the write-ahead log has become. Where writes fail,
-// copying it may fail, too.
-func (w *world) checkLog() {
-	log, err := os.Stat(w.data + "-wal")
-	if err == nil && log.Size() > logSize && !w.diskFails() {
-		w.addFinding(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
-	}
-}
-
 // start starts a server, and reports whether it came up before it was killed. A
-// server that does not start on a disk that fails is started again.
+// server that does not start on a disk that fails is started again. A full disk is
+// emptied as soon as it is up.
 func (w *world) start(r *Round) (up bool, err error) {
 	for range maxStarts {
 		up, err := w.startServer(r)
 		switch {
 		case err != nil:
 			return false, err
-		case up && w.filled:
+		case up && w.Kind == serverproc.FullDisk:
 			return true, w.recover()
 		case up || w.server.Killed():
 			return up, nil
@@ -96,7 +91,7 @@ func (w *world) start(r *Round) (up bool, err error) {
 			w.addCrash(check.Crash, "a server could not start")
 			return false, nil
 		}
-		if err := w.makeSpace(); err != nil {
+		if err := w.volume.empty(); err != nil {
 			return false, err
 		}
 	}
@@ -173,7 +168,6 @@ func (w *world) fillDisk() error {
 	if err := w.volume.fillUp(); err != nil {
 		return err
 	}
-	w.filled = true
 	w.counts[Full]++
 	before := w.recorder.Unavailable.Load()
 	if w.await(fillWait, func() bool { return w.recorder.Unavailable.Load() > before }) {
@@ -183,14 +177,9 @@ func (w *world) fillDisk() error {
 	return nil
 }
 
-func (w *world) makeSpace() error {
-	w.filled = false
-	return w.volume.empty()
-}
-
 // recover makes space again, and checks that the server accepts calls.
 func (w *world) recover() error {
-	if err := w.makeSpace(); err != nil {
+	if err := w.volume.empty(); err != nil {
 		return err
 	}
 	before := w.recorder.Acked.Load()

@@ -47,15 +47,13 @@ func (c *checker) checkEvents(k *call, r *recorder.Read) (chunks int) {
 	for _, e := range r.Events {
 		before, rule := at, Rule("")
 		switch e.Type {
-		case "collected":
+		case "chunk", "collected":
 			c.counts[Chunks]++
-			rule = placeRule(e.Chunk, at.chunks)
-			at.chunks++
-		case "chunk":
-			c.counts[Chunks]++
-			if rule = placeRule(e.Chunk, at.chunks); e.Seq <= at.seq {
+			switch rule = placeRule(e.Chunk, at.chunks); {
+			case e.Type == "collected": // without seq and attempt
+			case e.Seq <= at.seq:
 				rule = Duplicate
-			} else if rule == "" && e.Attempt != at.attempt {
+			case rule == "" && e.Attempt != at.attempt:
 				rule = Overlap
 			}
 			at.seq, at.chunks = e.Seq, at.chunks+1
