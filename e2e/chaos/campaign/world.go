@@ -16,14 +16,9 @@ import (
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-const (
-	// volumeSize is a small disk's: a log of its full length, and more than twice
-	// the data that a world leaves behind, some 50 MiB.
-	volumeSize = 256 << 20
-	// drainLimit is how long clients may take to see their calls through without
-	// further faults. It only catches calls that do not end.
-	drainLimit = 2 * time.Minute
-)
+// volumeSize is a small disk's: a log of its full length, and more than twice the
+// data that a world leaves behind, some 50 MiB.
+const volumeSize = 256 << 20
 
 // world is a world while it is carried out.
 type world struct {
@@ -142,8 +137,8 @@ func (w *world) finish() (*check.Evidence, error) {
 	case <-w.recorder.Finish():
 	case <-w.server.Done:
 		w.addCrash(check.Crash, "the last server ended by itself")
-	case <-time.After(drainLimit):
-		w.addFinding(check.Unended, "calls have not ended %v after the last kill", drainLimit)
+	case <-time.After(recorder.Wait):
+		w.addFinding(check.Unended, "calls have not ended %v after the last kill", recorder.Wait)
 	}
 	evidence.ReadAt = serverproc.Now()
 	if evidence.Stored, err = recorder.Stored(w.address); err != nil {

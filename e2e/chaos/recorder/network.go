@@ -132,22 +132,21 @@ func (n *Network) SentEvents() (events []Event, cuts int) {
 	return slices.Clone(n.sent), n.cuts
 }
 
-// Dial connects to the target. It is for client.Options.
+// Dial connects to the target, on this machine. It is for client.Options.
 func (n *Network) Dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	n.mu.Lock()
-	target := n.target
-	c := &conn{network: n, readable: n.chooseBudget(), writable: n.chooseBudget()}
-	n.mu.Unlock()
-	if target == "" {
+	defer n.mu.Unlock()
+	if n.target == "" {
 		return nil, errors.New("there is no server")
 	}
-	var err error
-	if c.Conn, err = (&net.Dialer{}).DialContext(ctx, network, target); err != nil {
+	tcp, err := (&net.Dialer{}).DialContext(ctx, network, n.target)
+	if err != nil {
 		return nil, err
 	}
-	c.reader = bufio.NewReaderSize(c.Conn, 32<<10)
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	c := &conn{
+		Conn: tcp, network: n, reader: bufio.NewReaderSize(tcp, 32<<10),
+		readable: n.chooseBudget(), writable: n.chooseBudget(),
+	}
 	n.open[c] = true
 	return c, nil
 }
