@@ -34,9 +34,7 @@ func TestInvariant01AckFollowsSync(t *testing.T) {
 		require.NoError(t, err)
 		return len(syncCall.FindAll(data, -1))
 	}
-	token, err := serverproc.Token()
-	require.NoError(t, err)
-	p, err := openSocket(address, token)
+	p, err := openSocket(address, serverproc.Token)
 	require.NoError(t, err)
 	defer func() { _ = p.Close() }()
 	await := func(messageType string) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,14 +18,19 @@ import (
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-// mainPackage is the program that is built to have a clock that can be stepped.
-const mainPackage = "github.com/pay-theory/streamer/e2e/chaos"
+const (
+	// mainPackage is the program that is built to have a clock that can be stepped.
+	mainPackage = "github.com/pay-theory/streamer/e2e/chaos"
+	// parallel is how many worlds there are at a time.
+	parallel = 2
+	// minFull is from how many full disks on some calls must have been refused: a
+	// server may write for a while into the space that its log already has.
+	minFull = 10
+)
 
 // Campaign is a plan, with what is needed to carry it out.
 type Campaign struct {
-	Plan Plan
-	// Parallel is how many worlds there are at a time.
-	Parallel int
+	Plan []World
 	// LeftOut says what this machine lacks, and what is not done because of it.
 	LeftOut []string
 	// Killed is called after each kill with their number so far, one call at a
@@ -44,7 +50,7 @@ type Campaign struct {
 // New makes a plan of what this machine can do, and builds what it needs. Files
 // are made in dir. Where CI=true, what `make tools` installs must be there.
 func New(ctx context.Context, dir string, o PlanOptions) (*Campaign, error) {
-	c := &Campaign{Parallel: 2, dir: dir, Killed: func(int) {}}
+	c := &Campaign{dir: dir, Killed: func(int) {}}
 	if err := canTrace(ctx); err != nil {
 		if os.Getenv("CI") == "true" {
 			return nil, fmt.Errorf("%w: `make tools` installs it", err)
@@ -116,10 +122,6 @@ func (r *Result) String() string {
 	return fmt.Sprintf("%s in %s", out, r.Took.Round(time.Second/10))
 }
 
-// minFull is from how many full disks on some calls must have been refused: a
-// server may write for a while into the space that its log already has.
-const minFull = 10
-
 // Run carries the plan out until it is done, a world has findings, or ctx ends;
 // then what was begun is checked. An error means that it could not be carried
 // out, which says nothing about the server.
@@ -129,20 +131,20 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 	defer c.stop()
 	r := &c.result
 	r.Counts = check.Counts{}
-	var workers sync.WaitGroup
-	worlds := make(chan World, len(c.Plan))
-	for _, w := range c.Plan {
-		worlds <- w
-	}
-	close(worlds)
-	for range c.Parallel {
-		workers.Go(func() {
-			for w := range worlds {
-				c.runWorld(ctx, w)
-			}
+	var worlds sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for _, p := range c.Plan {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		worlds.Go(func() {
+			c.runWorld(ctx, p)
+			<-slots
 		})
 	}
-	workers.Wait()
+	worlds.Wait()
+	r.Stopped = ctx.Err() != nil
 	if n := r.Counts[Full]; n >= minFull && r.Counts[Unavailable] == 0 {
 		text := fmt.Sprintf("the disk was full %d times, and no call was refused", n)
 		r.Findings = append(r.Findings, check.Finding{Rule: check.Disk, Text: text})
@@ -157,33 +159,26 @@ func (c *Campaign) Run(ctx context.Context) (*Result, error) {
 
 // runWorld carries out one world, and adds its result.
 func (c *Campaign) runWorld(ctx context.Context, p World) {
-	w := &world{World: p, campaign: c, counts: check.Counts{}}
-	var err error
-	if ctx.Err() == nil {
-		err = w.carryOut(ctx)
-	} else {
-		w.stopped = true
-	}
+	dir := filepath.Join(c.dir, fmt.Sprintf("world-%03d", p.Number))
+	w := &world{World: p, campaign: c, dir: dir, counts: check.Counts{}}
+	err := w.carryOut(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		c.errs = append(c.errs, fmt.Errorf("world %d (%s): %w", p.Number, p.Kind, err))
-		c.stop()
-		return
-	}
 	r := &c.result
 	for name, n := range w.counts {
 		r.Counts[name] += n
 	}
-	r.Stopped = r.Stopped || w.stopped
-	if len(w.findings) > 0 {
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("world %d (%s): %w", p.Number, p.Kind, err))
+	} else if len(w.findings) > 0 {
 		r.Findings = append(r.Findings, w.findings...)
-		r.Failed, r.Kept = append(r.Failed, p.Number), append(r.Kept, w.dir)
-		c.stop()
+		r.Failed, r.Kept = append(r.Failed, p.Number), append(r.Kept, dir)
+	} else {
+		return
 	}
+	c.stop()
 }
 
-// countKill counts a kill.
 func (c *Campaign) countKill(p serverproc.Point) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

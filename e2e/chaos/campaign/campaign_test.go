@@ -2,12 +2,14 @@ package campaign
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/pay-theory/streamer/e2e/chaos/check"
+	"github.com/pay-theory/streamer/e2e/chaos/recorder"
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -29,20 +31,27 @@ func newCampaign(t *testing.T, kills int, points ...serverproc.Point) *Campaign 
 	require.NoError(t, err)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return &Campaign{Plan: p, Parallel: 1, Killed: func(int) {}, dir: t.TempDir(), server: self}
+	return &Campaign{Plan: p, Killed: func(int) {}, dir: t.TempDir(), server: self}
+}
+
+// runWell requires that nothing is found.
+func runWell(ctx context.Context, t *testing.T, c *Campaign) *Result {
+	t.Helper()
+	r, err := c.Run(ctx)
+	require.NoError(t, err)
+	require.Empty(t, r.Findings)
+	require.Positive(t, r.Counts[check.Acknowledged])
+	return r
 }
 
 func TestNothingIsLeftOfWhatWentWell(t *testing.T) {
 	c := newCampaign(t, 3, "accept.after", "finish.before", serverproc.Backup)
 	killed := 0
 	c.Killed = func(kills int) { killed = kills }
-	r, err := c.Run(t.Context())
-	require.NoError(t, err)
-	require.Empty(t, r.Findings)
+	r := runWell(t.Context(), t, c)
 	require.Equal(t, 3, r.Counts[Kills])
 	require.Equal(t, 3, killed)
 	require.Equal(t, 1, r.Counts[Backups])
-	require.Positive(t, r.Counts[check.Acknowledged])
 	require.Equal(t, r.Counts[check.Calls], r.Counts[check.Ended], "all calls end")
 	require.False(t, r.Stopped)
 	left, err := os.ReadDir(c.dir)
@@ -57,23 +66,40 @@ func TestStoppedInGoodOrder(t *testing.T) {
 	defer stop()
 	c := newCampaign(t, 90, "received.ack")
 	c.Killed = func(int) { stop() }
-	r, err := c.Run(ctx)
-	require.NoError(t, err)
-	require.Empty(t, r.Findings)
+	r := runWell(ctx, t, c)
 	require.True(t, r.Stopped)
 	require.Less(t, r.Counts[Kills], 90)
-	require.Positive(t, r.Counts[check.Acknowledged])
 }
 
 // A client that is killed is replaced, and its calls are seen through.
 func TestClientIsKilled(t *testing.T) {
 	c := newCampaign(t, 1, "finish.after")
 	c.Plan[0].Rounds[0].Acts = []Act{{At: 1, Verb: killClient}, {At: 2, Verb: cutAll}}
-	r, err := c.Run(t.Context())
-	require.NoError(t, err)
-	require.Empty(t, r.Findings)
+	r := runWell(t.Context(), t, c)
 	require.Equal(t, 1, r.Counts[Clients])
 	require.Equal(t, r.Counts[check.Calls], r.Counts[check.Ended])
+}
+
+// The nth event of the point's type is lost with the server if the point is that it
+// is sent, and arrives if it is that it is received.
+func TestWatch(t *testing.T) {
+	ended := make(chan struct{})
+	close(ended)
+	w := &world{server: &serverproc.Process{Done: ended}}
+	for point, want := range map[serverproc.Point][]string{
+		"sent.ack": {"ack 4"}, "sent.chunk": {"chunk 3"}, "sent.end": {"error 6"}, "received.end": nil,
+	} {
+		watch := w.watch(&Round{Kill: serverproc.Kill{Point: point, Nth: 2}})
+		var lost []string
+		for i, typ := range []string{"ack", "chunk", "chunk", "ack", "result", "error", "ack", "chunk", "error"} {
+			e := &recorder.Event{Type: typ, Seq: uint64(i + 1)}
+			if watch(e) {
+				lost = append(lost, fmt.Sprint(e.Type, " ", e.Seq))
+			}
+		}
+		require.Equal(t, want, lost, "%s", point)
+	}
+	require.Nil(t, w.watch(&Round{Kill: serverproc.Kill{Point: "accept.after", Nth: 2}}))
 }
 
 // A server that does not come up is a finding, whose evidence is kept.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -57,27 +56,36 @@ func brokenDisk() []string {
 		"-e", "inject="+syncs+":error=EIO:when=15+9", "-e", "inject="+writes+":error=ENOSPC:when=60+31")
 }
 
-// volume is a small file system in memory, mounted at this directory.
+// volume is a directory at which a small file system in memory may be mounted.
 type volume string
 
-func newVolume(dir string, size int64) (volume, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+func (v volume) mount(size int64) error {
+	if err := os.MkdirAll(string(v), 0o700); err != nil {
+		return err
 	}
 	options := fmt.Sprintf("size=%d,mode=0700,nosuid,nodev,noexec", size)
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil { // #nosec G204 -- our own directory
-		return "", errors.Join(fmt.Errorf("mounting a small file system: %w %s", err, out), os.Remove(dir))
+	out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", string(v)).CombinedOutput() // #nosec G204 -- our own directory
+	if err != nil {
+		return errors.Join(fmt.Errorf("mounting a small file system: %w %s", err, out), os.Remove(string(v)))
 	}
-	return volume(dir), nil
+	return nil
+}
+
+// unmount removes the volume, whose content is lost.
+func (v volume) unmount() error {
+	if out, err := exec.Command("umount", string(v)).CombinedOutput(); err != nil { // #nosec G204 -- our own directory
+		return fmt.Errorf("unmounting %s: %w %s", v, err, out)
+	}
+	return os.Remove(string(v))
 }
 
 // canMount reports whether a volume can be made in dir.
 func canMount(dir string) error {
-	v, err := newVolume(filepath.Join(dir, "volume"), 1<<20)
-	if err != nil {
+	v := volume(filepath.Join(dir, "volume"))
+	if err := v.mount(1 << 20); err != nil {
 		return err
 	}
-	return v.close()
+	return v.unmount()
 }
 
 func (v volume) ballast() string { return filepath.Join(string(v), "ballast") }
@@ -89,37 +97,17 @@ func (v volume) fillUp() error {
 		return err
 	}
 	block := make([]byte, 256<<10)
-	for len(block) > 0 {
-		if _, err = f.Write(block); err != nil {
-			block = block[:len(block)/2] // the last bytes, too
-		}
+	for err == nil {
+		_, err = f.Write(block) // what is left if it is less
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, io.ErrShortWrite) {
+	if errors.Is(err, syscall.ENOSPC) {
 		err = nil
 	}
 	return errors.Join(err, f.Close())
 }
 
-// empty gives back what fill took.
-func (v volume) empty() error { return removeAll(v.ballast()) }
-
-// close unmounts the volume, whose content is lost.
-func (v volume) close() error {
-	if out, err := exec.Command("umount", string(v)).CombinedOutput(); err != nil { // #nosec G204 -- our own directory
-		return fmt.Errorf("unmounting %s: %w %s", v, err, out)
-	}
-	return os.Remove(string(v))
-}
-
-// removeAll removes files that may not exist.
-func removeAll(names ...string) error {
-	for _, name := range names {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
+// empty gives back what fillUp took, if anything.
+func (v volume) empty() error { return os.RemoveAll(v.ballast()) }
 
 // copyDatabase copies a data file that no process has open, and its write-ahead
 // log if there is one: these are what a backup by copy consists of.
@@ -141,10 +129,13 @@ func copyDatabase(from, to string) error {
 
 // moveDatabase copies a database and removes the original.
 func moveDatabase(from, to string) error {
-	if err := copyDatabase(from, to); err != nil {
-		return err
+	err := copyDatabase(from, to)
+	for _, suffix := range []string{"", "-wal", "-shm", ".lock"} {
+		if err == nil {
+			err = os.RemoveAll(from + suffix)
+		}
 	}
-	return removeAll(from, from+"-wal", from+"-shm", from+".lock")
+	return err
 }
 
 // checkDatabase has SQLite check every page of a data file that no process has
@@ -155,12 +146,13 @@ func checkDatabase(name string) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	return sqlitex.ExecuteTransient(conn, "PRAGMA integrity_check", &sqlitex.ExecOptions{
-		ResultFunc: func(stmt *sqlite.Stmt) error {
-			if text := stmt.ColumnText(0); text != "ok" {
-				return fmt.Errorf("integrity check: %s", text)
-			}
-			return nil
-		},
-	})
+	check, err := conn.Prepare("PRAGMA integrity_check")
+	if err != nil {
+		return err
+	}
+	text, err := sqlitex.ResultText(check)
+	if err == nil && text != "ok" {
+		err = fmt.Errorf("integrity check: %s", text)
+	}
+	return err
 }

@@ -77,8 +77,8 @@ func TestVolumeFillsAndEmpties(t *testing.T) {
 	if err := canMount(dir); err != nil {
 		t.Skipf("SKIPPED: no disk can be filled here: %v; root may", err)
 	}
-	v, err := newVolume(filepath.Join(dir, "small"), 1<<20)
-	require.NoError(t, err)
+	v := volume(filepath.Join(dir, "small"))
+	require.NoError(t, v.mount(1<<20))
 	name := filepath.Join(string(v), "file")
 	require.NoError(t, os.WriteFile(name, []byte("there is space"), 0o600))
 	require.NoError(t, v.fillUp())
@@ -88,7 +88,7 @@ func TestVolumeFillsAndEmpties(t *testing.T) {
 	require.NoError(t, v.empty())
 	require.NoError(t, v.empty(), "it may be empty already")
 	require.NoError(t, os.WriteFile(name, more, 0o600))
-	require.NoError(t, v.close())
+	require.NoError(t, v.unmount())
 	require.NoDirExists(t, string(v))
 }
 

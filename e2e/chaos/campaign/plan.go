@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -23,10 +24,6 @@ type PlanOptions struct {
 	NoTrace, NoMount bool
 }
 
-// Plan is what a run does. It follows from its options alone. What happens in a
-// run does not: which goroutine runs when a kill comes is decided by the machine.
-type Plan []World
-
 // World is one data file, from its creation to its verdict.
 type World struct {
 	Number int // from 1
@@ -34,6 +31,9 @@ type World struct {
 	Seed   uint64
 	// Retention is for how long calls are kept; 0: the server's default.
 	Retention time.Duration
+	// CutAfter is after about how many bytes connections are cut: more where calls
+	// are large.
+	CutAfter int
 	// Callers is how many calls are under way at a time.
 	Callers, Workers int
 	Rounds           []Round
@@ -41,11 +41,7 @@ type World struct {
 
 // Round is one run of the server, until it is killed.
 type Round struct {
-	Point serverproc.Point
-	// Nth is at which time that the point is reached the server is killed, Delay
-	// how long after that.
-	Nth   int
-	Delay time.Duration
+	serverproc.Kill
 	// Life is after how long it is killed if it has not been by then. For random
 	// moments it is the moment.
 	Life time.Duration
@@ -75,18 +71,19 @@ const (
 // kinds are the worlds of a cycle. In a long run they have so many kills, in a
 // short one each point once.
 var kinds = []struct {
-	kind   serverproc.Kind
+	World  // what is not chosen at random
 	kills  int
 	points string
 }{
-	{serverproc.Plain, 80, "random create open accept.before accept.after claim.before claim.after record.before record.after finish.before finish.after " +
-		"cancel.before cancel.after sent.ack sent.chunk sent.end received.ack received.chunk received.end backup"},
-	{serverproc.Clean, 40, "expire.during expire.before expire.after random"},
-	{serverproc.Heavy, 40, "checkpoint.during sync checkpoint.idle backup random"},
-	{serverproc.FullDisk, 6, "full full full"},
-	{serverproc.Clock, 40, "random accept.after finish.after open"},
-	{serverproc.SlowDisk, 20, "slow sent.ack"},
-	{serverproc.BrokenDisk, 20, "broken broken"},
+	{World{Kind: serverproc.Plain, CutAfter: 40_000}, 80, "random create open accept.before accept.after claim.before claim.after " +
+		"record.before record.after finish.before finish.after cancel.before cancel.after " +
+		"sent.ack sent.chunk sent.end received.ack received.chunk received.end backup"},
+	{World{Kind: serverproc.Clean, CutAfter: 40_000, Retention: 2 * time.Second}, 40, "expire.during expire.before expire.after random"},
+	{World{Kind: serverproc.Heavy, CutAfter: 400_000, Callers: 24, Workers: 32}, 40, "checkpoint.during sync checkpoint.idle backup random"},
+	{World{Kind: serverproc.FullDisk, CutAfter: 400_000}, 6, "full full full"},
+	{World{Kind: serverproc.Clock, CutAfter: 40_000}, 40, "random accept.after finish.after open"},
+	{World{Kind: serverproc.SlowDisk, CutAfter: 40_000}, 20, "slow sent.ack"},
+	{World{Kind: serverproc.BrokenDisk, CutAfter: 40_000}, 20, "broken broken"},
 }
 
 // Points returns all points at which a plan kills servers.
@@ -103,15 +100,13 @@ const (
 	shortKills = 100
 	// maxHours is how far a clock is set off the machine's.
 	maxHours = 6
-	// cleanRetention is the retention of clean worlds.
-	cleanRetention = 2 * time.Second
 )
 
 // usable returns the points of a kind that are asked for, and that this machine
 // can do.
 func usable(kind int, o *PlanOptions) (out []serverproc.Point) {
 	k := &kinds[kind]
-	if o.NoMount && k.kind == serverproc.FullDisk || o.NoTrace && (k.kind == serverproc.SlowDisk || k.kind == serverproc.BrokenDisk) {
+	if o.NoMount && k.Kind == serverproc.FullDisk || o.NoTrace && (k.Kind == serverproc.SlowDisk || k.Kind == serverproc.BrokenDisk) {
 		return nil
 	}
 	for name := range strings.FieldsSeq(k.points) {
@@ -123,12 +118,13 @@ func usable(kind int, o *PlanOptions) (out []serverproc.Point) {
 	return out
 }
 
-// NewPlan makes a plan. An error means that nothing is left to do.
-func NewPlan(o *PlanOptions) (p Plan, err error) {
+// NewPlan plans what a run does, which follows from the options alone. What happens
+// in a run does not: which goroutine runs when a kill comes is decided by the
+// machine. An error means that nothing is left to do.
+func NewPlan(o *PlanOptions) (p []World, err error) {
 	random := rand.New(rand.NewPCG(o.Seed, 0))
 	long := o.Kills > shortKills || len(o.Points) > 0
-	left := o.Kills
-	for number := 1; left > 0; {
+	for left := o.Kills; left > 0; {
 		before := left
 		for i := range kinds {
 			points := usable(i, o)
@@ -136,50 +132,45 @@ func NewPlan(o *PlanOptions) (p Plan, err error) {
 			if long && kills > 0 {
 				kills = kinds[i].kills
 			}
-			if kills = min(kills, left); kills == 0 {
-				continue
+			if kills = min(kills, left); kills > 0 {
+				p = append(p, newWorldPlan(len(p)+1, i, points, kills, random.Uint64()))
+				left -= kills
 			}
-			if w := newWorldPlan(kinds[i].kind, points, kills, random.Uint64()); o.World == 0 || o.World == number {
-				w.Number = number
-				p = append(p, w)
-			}
-			number++
-			left -= kills
 		}
 		if left == before {
 			return nil, fmt.Errorf("no point of %v is left: strace is missing: %t, mounting is not allowed: %t", o.Points, o.NoTrace, o.NoMount)
 		}
 	}
-	if len(p) == 0 {
+	if len(p) == 0 || o.World < 0 || o.World > len(p) {
 		return nil, fmt.Errorf("a plan of %d kills has no world %d; the number of kills must be at least 1", o.Kills, o.World)
+	}
+	if o.World > 0 {
+		p = p[o.World-1 : o.World]
 	}
 	return p, nil
 }
 
-func newWorldPlan(k serverproc.Kind, usable []serverproc.Point, kills int, seed uint64) World {
+func newWorldPlan(number, kind int, usable []serverproc.Point, kills int, seed uint64) World {
 	random := rand.New(rand.NewPCG(seed, 1))
-	w := World{Kind: k, Seed: seed, Callers: 10 + random.IntN(8), Workers: 4 + random.IntN(28)}
-	switch k {
-	case serverproc.Clean:
-		w.Retention = cleanRetention
-	case serverproc.Heavy:
-		w.Callers, w.Workers = 24, 32
-	default:
-	}
-	var points []serverproc.Point
-	for range kills {
-		if len(points) == 0 {
-			// A world too short for all points takes the first ones.
-			points = slices.Clone(usable[:min(len(usable), kills)])
+	w := kinds[kind].World
+	w.Number, w.Seed = number, seed
+	w.Callers = cmp.Or(w.Callers, 10+random.IntN(8))
+	w.Workers = cmp.Or(w.Workers, 4+random.IntN(28))
+	// A world too short for all points takes the first ones.
+	points := slices.Clone(usable[:min(len(usable), kills)])
+	for i := range kills {
+		next := i % len(points)
+		if next == 0 {
 			random.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
-			if at := slices.Index(points, serverproc.Create); at >= 0 && len(w.Rounds) == 0 {
-				points[0], points[at] = points[at], points[0]
-			} else if at >= 0 {
-				points[at] = serverproc.Open // the file exists already
-			}
 		}
-		w.Rounds = append(w.Rounds, newRound(k, points[0], random))
-		points = points[1:]
+		if create := slices.Index(points, serverproc.Create); create >= 0 && i == 0 {
+			points[0], points[create] = points[create], points[0]
+		}
+		p := points[next]
+		if p == serverproc.Create && i > 0 {
+			p = serverproc.Open // the file exists already
+		}
+		w.Rounds = append(w.Rounds, newRound(w.Kind, p, random))
 	}
 	return w
 }
@@ -189,14 +180,14 @@ func newRound(k serverproc.Kind, p serverproc.Point, random *rand.Rand) Round {
 		return time.Duration(low+random.IntN(high-low+1)) * time.Millisecond
 	}
 	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
-	r := Round{Point: p, Nth: 1 + random.IntN(24), Life: 900 * time.Millisecond}
+	r := Round{Kill: serverproc.Kill{Point: p, Nth: 1 + random.IntN(24)}, Life: 900 * time.Millisecond}
 	switch p {
 	case serverproc.Random, serverproc.Backup, serverproc.Slow, serverproc.Broken:
 		r.Nth, r.Life = 0, ms(30, 600)
 	case serverproc.Full:
 		r.Nth, r.Life = 0, ms(500, 1100)
 	case serverproc.Create, serverproc.Open:
-		r.Nth, r.Delay = 0, upTo(40*time.Millisecond) // from the start of the process
+		r.Nth, r.Delay = 1, upTo(40*time.Millisecond) // from the start of the process
 	case serverproc.ExpireDuring, serverproc.CheckpointDuring:
 		r.Nth, r.Delay, r.Life = 1+random.IntN(3), upTo(4*time.Millisecond), 2500*time.Millisecond
 	case serverproc.CheckpointIdle:
@@ -204,10 +195,9 @@ func newRound(k serverproc.Kind, p serverproc.Point, random *rand.Rand) Round {
 		r.Acts = append(r.Acts, Act{At: 300 * time.Millisecond, Verb: pause})
 	case serverproc.Sync:
 		r.Nth = 1 + random.IntN(8) // each thread counts for itself
+	case "cancel.before", "cancel.after", "claim.before", "claim.after", "expire.before", "expire.after":
+		r.Nth = 1 + random.IntN(4) // these come less often
 	default:
-		if operation, _, _ := strings.Cut(string(p), "."); slices.Contains([]string{"cancel", "claim", "expire"}, operation) {
-			r.Nth = 1 + random.IntN(4) // these come less often
-		}
 	}
 	for _, verb := range []Verb{killClient, cutAll} {
 		if random.IntN(8) == 0 {

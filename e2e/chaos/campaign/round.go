@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/pay-theory/streamer/e2e/chaos/check"
@@ -23,6 +22,9 @@ const (
 	// fillWait is how long a call may take to be refused on a full disk, which need
 	// not happen.
 	fillWait = time.Second
+	// logSize is how long a log may become before it is copied and starts again,
+	// amply: see framesHeld and walLimit in the store.
+	logSize = 96 << 20
 )
 
 // round starts a server, and has it run until it is killed.
@@ -46,122 +48,98 @@ func (w *world) round(ctx context.Context, r *Round) error {
 	w.network.SetTarget("", nil)
 	<-w.server.Done
 	if !w.server.Killed() {
-		w.addFinding(check.Crash, "a server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+		w.addCrash(check.Crash, "a server ended by itself")
 		return nil
 	}
-	always := []serverproc.Point{serverproc.Backup, serverproc.Slow, serverproc.Broken, serverproc.Full}
-	if reached || slices.Contains(always, r.Point) {
+	if reached || r.Nth == 0 {
 		w.campaign.countKill(r.Point)
 	} else {
 		w.campaign.countKill(serverproc.Random)
 	}
-	w.checkLog()
-	w.recorder.Pause.Store(false)
-	if r.Point == serverproc.Backup {
-		w.counts[Backups]++
-		to := w.filePath(fmt.Sprintf("copy-%d.db", w.counts[Backups]))
-		if err := moveDatabase(w.data, to); err != nil {
-			return err
-		}
-		w.data = to
+	log, err := os.Stat(w.data + "-wal")
+	if err == nil && log.Size() > logSize && !w.diskFails() { // where writes fail, copying it may fail, too
+		w.addFinding(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
 	}
-	return nil
+	w.recorder.Pause.Store(false)
+	if r.Point != serverproc.Backup {
+		return nil
+	}
+	w.counts[Backups]++
+	original := w.data
+	w.data = w.filePath(fmt.Sprintf("copy-%d.db", w.counts[Backups]))
+	return moveDatabase(original, w.data)
 }
 
-// diskFails reports whether the disk may fail.
 func (w *world) diskFails() bool {
 	return w.Kind == serverproc.BrokenDisk || w.Kind == serverproc.FullDisk
 }
 
-// checkLog checks how long the write-ahead log has become. Where writes fail,
-// copying it may fail, too.
-func (w *world) checkLog() {
-	log, err := os.Stat(w.data + "-wal")
-	if err == nil && log.Size() > logSize && !w.diskFails() {
-		w.addFinding(check.Disk, "the write-ahead log has grown to %d MiB", log.Size()>>20)
-	}
-}
-
 // start starts a server, and reports whether it came up before it was killed. A
-// server that does not start on a disk that fails is started again.
+// server that does not start on a disk that fails is started again. A full disk is
+// emptied as soon as it is up.
 func (w *world) start(r *Round) (up bool, err error) {
 	for range maxStarts {
-		if err := w.startServer(r); err != nil {
+		up, err := w.startServer(r)
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if w.ready() {
-			if w.filled {
-				return true, w.recover()
-			}
-			return true, nil
-		}
-		select {
-		case <-w.server.Done:
-		default:
-			w.server.Stop()
-			w.addFinding(check.Crash, "a server neither comes up nor ends: %s", w.logTail())
+		case up && w.Kind == serverproc.FullDisk:
+			return true, w.recover()
+		case up || w.server.Killed():
+			return up, nil
+		case !w.diskFails():
+			w.addCrash(check.Crash, "a server could not start")
 			return false, nil
 		}
-		if w.server.Killed() {
-			return false, nil
-		}
-		if !w.diskFails() {
-			w.addFinding(check.Crash, "a server could not start: %v: %s", w.server.Cmd.ProcessState, w.logTail())
-			return false, nil
-		}
-		if err := w.makeSpace(); err != nil {
+		if err := w.volume.empty(); err != nil {
 			return false, err
 		}
 	}
-	w.addFinding(check.Disk, "of %d starts none came up: %s", maxStarts, w.logTail())
+	w.addCrash(check.Disk, fmt.Sprintf("of %d starts none came up", maxStarts))
 	return false, nil
 }
 
-// runUntilKilled does what the round plans until the server is killed, at the latest when
-// the round is over, and reports whether it was killed at its point.
+// runUntilKilled executes acts until the server is killed, at the latest when the
+// round is over, and reports whether it was killed at its point.
 func (w *world) runUntilKilled(ctx context.Context, r *Round, acts []Act) (reached bool, err error) {
 	defer w.server.Kill()
-	fired := &atomic.Bool{}
-	w.network.SetTarget(w.address, w.trigger(r, fired))
 	began := time.Now()
-	over := func(at time.Duration) bool { // waits, and reports whether the server is to be killed, or was
+	for _, a := range slices.Concat(acts, []Act{{At: r.Life}}) {
 		select {
 		case <-w.server.Done:
-			reached = true
+			return true, nil
 		case <-ctx.Done():
-		case <-time.After(at - time.Since(began)):
-			return time.Since(began) >= r.Life
+			return false, nil
+		case <-time.After(a.At - time.Since(began)):
 		}
-		return true
-	}
-	for _, a := range acts {
-		if over(min(a.At, r.Life)) {
-			return reached || fired.Load(), nil
+		if time.Since(began) >= r.Life {
+			break
 		}
 		if err := w.execute(a); err != nil {
 			return false, err
 		}
 	}
-	over(r.Life)
-	return reached || fired.Load(), nil
+	return false, nil
 }
 
-// trigger returns what kills the server by what it sends, if that is the round's
+// watch returns what kills the server by what it sends, if that is the round's
 // point: before it arrives (sent), or when it has (received).
-func (w *world) trigger(r *Round, fired *atomic.Bool) *recorder.Trigger {
+func (w *world) watch(r *Round) func(*recorder.Event) bool {
 	how, what, _ := strings.Cut(string(r.Point), ".")
 	if how != "sent" && how != "received" {
 		return nil
 	}
-	types := []string{what}
-	if what == "end" {
-		types = []string{"result", "error"}
-	}
-	server := w.server
-	return &recorder.Trigger{Types: types, Nth: r.Nth, Arrives: how == "received", Fire: func() {
-		fired.Store(true)
+	server, left := w.server, r.Nth
+	return func(e *recorder.Event) (lost bool) {
+		if e.Type != what && (what != "end" || !e.IsEnd()) {
+			return false
+		}
+		if left--; left != 0 {
+			return false
+		}
 		server.Kill()
-	}}
+		return how == "sent"
+	}
 }
 
 func (w *world) execute(a Act) error {
@@ -174,8 +152,7 @@ func (w *world) execute(a Act) error {
 		w.counts[Cuts] += w.network.CutAll()
 	case stepClock:
 		w.counts[Steps]++
-		w.hours = max(w.hours, a.Hours)
-		return setClock(w.clockFile, a.Hours)
+		return w.setClock(a.Hours)
 	case pause:
 		w.recorder.Pause.Store(true)
 	case fillDisk:
@@ -191,7 +168,6 @@ func (w *world) fillDisk() error {
 	if err := w.volume.fillUp(); err != nil {
 		return err
 	}
-	w.filled = true
 	w.counts[Full]++
 	before := w.recorder.Unavailable.Load()
 	if w.await(fillWait, func() bool { return w.recorder.Unavailable.Load() > before }) {
@@ -201,26 +177,14 @@ func (w *world) fillDisk() error {
 	return nil
 }
 
-// makeSpace makes space on the disk again.
-func (w *world) makeSpace() error {
-	if w.filled = false; w.volume == "" {
-		return nil
-	}
-	return w.volume.empty()
-}
-
 // recover makes space again, and checks that the server accepts calls.
 func (w *world) recover() error {
-	if err := w.makeSpace(); err != nil {
+	if err := w.volume.empty(); err != nil {
 		return err
 	}
 	before := w.recorder.Acked.Load()
 	if !w.await(recorder.Wait, func() bool { return w.recorder.Acked.Load() > before }) {
-		select {
-		case <-w.server.Done: // it has crashed, which is found elsewhere
-		default:
-			w.addFinding(check.Disk, "%v after the disk has space again, no call is accepted", recorder.Wait)
-		}
+		w.addCrash(check.Disk, "after the disk has space again, no call is accepted")
 	}
 	return nil
 }
@@ -241,7 +205,6 @@ func (w *world) await(limit time.Duration, condition func() bool) bool {
 	return true
 }
 
-// isNotReady asks the server whether it is ready.
 func (w *world) isNotReady() bool {
 	once := &http.Client{Timeout: recorder.Wait, Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := once.Get("http://" + w.address + "/readyz")

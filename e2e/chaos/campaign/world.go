@@ -16,20 +16,9 @@ import (
 	"github.com/pay-theory/streamer/e2e/chaos/serverproc"
 )
 
-const (
-	// volumeSize is a small disk's: a log of its full length, and more than twice
-	// the data that a world leaves behind, some 50 MiB.
-	volumeSize = 256 << 20
-	// logSize is how long a log may become before it is copied and starts again,
-	// amply: see framesHeld and walLimit in the store.
-	logSize = 96 << 20
-	// cutAfter is after about how many bytes connections are cut; where calls are
-	// large, more.
-	cutAfter, largeCutAfter = 40_000, 400_000
-	// drainLimit is how long clients may take to see their calls through without
-	// further faults. It only catches calls that do not end.
-	drainLimit = 2 * time.Minute
-)
+// volumeSize is a small disk's: a log of its full length, and more than twice the
+// data that a world leaves behind, some 50 MiB.
+const volumeSize = 256 << 20
 
 // world is a world while it is carried out.
 type world struct {
@@ -37,22 +26,18 @@ type world struct {
 	campaign *Campaign
 	findings []check.Finding
 	counts   check.Counts
-	stopped  bool
 
 	dir, data string
 	log       *os.File
 	network   *recorder.Network
 	recorder  *recorder.Recorder
-	clockFile string // empty: the machine's clock
 	hours     int    // the latest that the clock was set to
-	volume    volume // empty: no volume
-	filled    bool
-	notReady  bool // /readyz has said so
+	volume    volume // mounted where the disk may be full
+	notReady  bool   // /readyz has said so
 
-	server   *serverproc.Process // the last one
-	run      int                 // its number, from 1
-	address  string              // its address, when it has accepted connections
-	handlers []serverproc.Entry  // of the servers before
+	servers []*serverproc.Process
+	server  *serverproc.Process // the last one
+	address string              // its address, when it has accepted connections
 }
 
 func (w *world) filePath(name string) string { return filepath.Join(w.dir, name) }
@@ -61,47 +46,56 @@ func (w *world) addFinding(rule check.Rule, format string, args ...any) {
 	w.findings = append(w.findings, check.Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
-// setUp creates what the world needs.
-func (w *world) setUp() (err error) {
-	w.dir = filepath.Join(w.campaign.dir, fmt.Sprintf("world-%03d", w.Number))
-	w.data = w.filePath("streamer.db")
-	if err := os.MkdirAll(w.dir, 0o700); err != nil {
-		return err
+// addCrash adds a finding about the last server, which is stopped, with the end of
+// its log.
+func (w *world) addCrash(rule check.Rule, what string) {
+	w.server.Stop()
+	log, err := os.ReadFile(w.filePath("log"))
+	if err != nil {
+		log = []byte(err.Error())
 	}
-	if w.log, err = os.Create(w.filePath("log")); err != nil {
-		return err
-	}
-	budget := int64(cutAfter)
-	switch w.Kind {
-	case serverproc.FullDisk:
-		if w.volume, err = newVolume(w.filePath("volume"), volumeSize); err != nil {
-			return err
-		}
-		w.data = filepath.Join(string(w.volume), "streamer.db")
-		budget = largeCutAfter
-	case serverproc.Clock:
-		w.clockFile = w.filePath("clock")
-		if err := setClock(w.clockFile, 0); err != nil {
-			return err
-		}
-	case serverproc.Heavy:
-		budget = largeCutAfter
-	default:
-	}
-	w.network = recorder.NewNetwork(w.Seed, budget)
-	w.recorder = recorder.New(w.network, w.Kind, w.Seed, w.Callers)
-	return w.recorder.Start()
+	w.addFinding(rule, "%s (%v): %s", what, w.server.Cmd.ProcessState, log[max(0, len(log)-600):])
 }
 
 // carryOut carries the world out and checks it. Without findings nothing is left of
 // it.
 func (w *world) carryOut(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, w.close(err != nil)) }()
-	if err := w.setUp(); err != nil {
+	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		return err
 	}
+	defer func() {
+		if err == nil && len(w.findings) == 0 {
+			err = os.RemoveAll(w.dir)
+		}
+	}()
+	if w.log, err = os.Create(w.filePath("log")); err != nil {
+		return err
+	}
+	defer func() { _ = w.log.Close() }()
+	w.data, w.volume = w.filePath("streamer.db"), volume(w.filePath("volume"))
+	if w.Kind == serverproc.FullDisk {
+		if err := w.volume.mount(volumeSize); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, w.volume.unmount()) }()
+		w.data = filepath.Join(string(w.volume), "streamer.db")
+	}
+	if err := w.setClock(0); err != nil {
+		return err
+	}
+	w.network = recorder.NewNetwork(w.Seed, w.CutAfter)
+	w.recorder = recorder.New(w.network, w.Kind, w.Seed, w.Callers)
+	if err := w.recorder.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		for _, s := range w.servers {
+			s.Stop()
+		}
+		w.recorder.Kill()
+	}()
 	for i := range w.Rounds {
-		if w.stopped = ctx.Err() != nil; w.stopped || len(w.findings) > 0 {
+		if ctx.Err() != nil || len(w.findings) > 0 {
 			break
 		}
 		if err := w.round(ctx, &w.Rounds[i]); err != nil {
@@ -115,45 +109,43 @@ func (w *world) carryOut(ctx context.Context) (err error) {
 	return w.check(evidence)
 }
 
+// setClock sets the clock of the servers so many hours off the machine's. Only those
+// of clock worlds read it.
+func (w *world) setClock(hours int) error {
+	w.hours = max(w.hours, hours)
+	return setClock(w.filePath("clock"), hours)
+}
+
 // finish lets all calls end without further faults, and reads what is stored.
 func (w *world) finish() (*check.Evidence, error) {
 	w.network.StopCuts()
 	w.recorder.Pause.Store(false)
-	if err := w.makeSpace(); err != nil {
-		return nil, err
-	}
-	if w.clockFile != "" { // what was due by the latest clock is due now
-		if err := setClock(w.clockFile, w.hours); err != nil {
-			return nil, err
-		}
-	}
-	if err := w.startServer(&Round{}); err != nil {
+	// What was due by the latest clock is due now.
+	if err := errors.Join(w.volume.empty(), w.setClock(w.hours)); err != nil {
 		return nil, err
 	}
 	evidence := &check.Evidence{Retention: w.Retention}
-	if !w.ready() {
-		w.addFinding(check.Crash, "after the last kill no server comes up: %s", w.logTail())
+	up, err := w.startServer(&Round{})
+	if err != nil {
+		return nil, err
+	}
+	if !up {
+		w.addCrash(check.Crash, "after the last kill no server comes up")
 		return evidence, nil
 	}
-	w.drain()
+	select {
+	case <-w.recorder.Finish():
+	case <-w.server.Done:
+		w.addCrash(check.Crash, "the last server ended by itself")
+	case <-time.After(recorder.Wait):
+		w.addFinding(check.Unended, "calls have not ended %v after the last kill", recorder.Wait)
+	}
 	evidence.ReadAt = serverproc.Now()
-	var err error
 	if evidence.Stored, err = recorder.Stored(w.address); err != nil {
 		w.addFinding(check.Crash, "what is stored cannot be read: %v", err)
 	}
 	w.shutDown()
 	return evidence, nil
-}
-
-// drain waits until the clients have seen all their calls through.
-func (w *world) drain() {
-	select {
-	case <-w.recorder.Finish():
-	case <-w.server.Done:
-		w.addFinding(check.Crash, "the last server ended by itself: %v: %s", w.server.Cmd.ProcessState, w.logTail())
-	case <-time.After(drainLimit):
-		w.addFinding(check.Unended, "calls have not ended %v after the last kill", drainLimit)
-	}
 }
 
 // shutDown shuts the server down, and checks that the data file is intact.
@@ -162,11 +154,10 @@ func (w *world) shutDown() {
 	select {
 	case <-w.server.Done:
 		if !w.server.Cmd.ProcessState.Success() {
-			w.addFinding(check.Crash, "the last server did not shut down: %v: %s", w.server.Cmd.ProcessState, w.logTail())
+			w.addCrash(check.Crash, "the last server did not shut down")
 		}
 	case <-time.After(recorder.Wait):
-		w.addFinding(check.Crash, "the last server does not end on SIGTERM")
-		w.server.Stop()
+		w.addCrash(check.Crash, "the last server does not end on SIGTERM")
 	}
 	if err := checkDatabase(w.data); err != nil {
 		w.addFinding(check.Crash, "the data file: %v", err)
@@ -176,17 +167,17 @@ func (w *world) shutDown() {
 // check checks the evidence, and keeps it if there are findings.
 func (w *world) check(e *check.Evidence) error {
 	w.recorder.Kill()
-	w.server.Stop()
-	e.Calls, e.Handlers = w.recorder.Calls(), append(w.handlers, w.server.Entries...)
-	var unreadable, cuts int
-	e.Sent, unreadable, cuts = w.network.SentEvents()
-	if w.counts[Cuts] += cuts; unreadable > 0 {
-		w.addFinding(check.Crash, "%d messages on the wire could not be read", unreadable)
+	e.Calls = w.recorder.Calls()
+	for _, s := range w.servers {
+		e.Handlers = append(e.Handlers, s.Entries...)
 	}
+	var cuts int
+	e.Sent, cuts = w.network.SentEvents()
+	w.counts[Cuts] += cuts
 	if len(w.findings) == 0 || e.Stored != nil {
-		report := check.Check(e)
-		w.findings = append(w.findings, report.Findings...)
-		maps.Copy(w.counts, report.Counts)
+		findings, counts := check.Check(e)
+		w.findings = append(w.findings, findings...)
+		maps.Copy(w.counts, counts)
 	}
 	if w.counts[Unavailable] > 0 && !w.notReady {
 		w.addFinding(check.Disk, "%d calls were refused on a full disk, and /readyz never said no", w.counts[Unavailable])
@@ -195,46 +186,22 @@ func (w *world) check(e *check.Evidence) error {
 		return nil
 	}
 	var errs []error
-	for name, v := range map[string]any{"findings": w.findings, "plan": w.World, "calls": e.Calls, "handlers": e.Handlers, "sent": e.Sent, "stored": e.Stored} {
+	for name, v := range map[string]any{
+		"findings": w.findings, "plan": w.World, "calls": e.Calls, "handlers": e.Handlers, "sent": e.Sent, "stored": e.Stored,
+	} {
 		text, err := json.MarshalIndent(v, "", " ")
 		errs = append(errs, err, os.WriteFile(w.filePath(name+".json"), text, 0o600))
 	}
-	if w.volume != "" {
+	if w.Kind == serverproc.FullDisk {
 		errs = append(errs, copyDatabase(w.data, w.filePath("streamer.db")))
 	}
 	return errors.Join(errs...)
 }
 
-// close ends all processes. Failed reports that the world could not be carried
-// out.
-func (w *world) close(failed bool) (err error) {
-	if w.server != nil {
-		w.server.Stop()
-	}
-	if w.recorder != nil {
-		w.recorder.Kill()
-	}
-	if w.volume != "" {
-		err = w.volume.close()
-	}
-	if w.log != nil {
-		err = errors.Join(err, w.log.Close())
-	}
-	if !failed && len(w.findings) == 0 {
-		err = errors.Join(err, os.RemoveAll(w.dir))
-	}
-	return err
-}
-
-// startServer starts the next server process for a round.
-func (w *world) startServer(r *Round) (err error) {
-	if w.server != nil {
-		w.handlers = append(w.handlers, w.server.Entries...)
-	}
-	w.run++
-	s := &serverproc.Settings{
-		Run: w.run, Data: w.data, Workers: w.Workers, Retention: w.Retention, Point: r.Point, Nth: r.Nth, Delay: r.Delay,
-	}
+// startServer starts the next server process for a round, and reports whether it
+// accepts connections. If not it has ended.
+func (w *world) startServer(r *Round) (up bool, err error) {
+	s := &serverproc.Settings{Run: len(w.servers) + 1, Data: w.data, Workers: w.Workers, Retention: w.Retention, Kill: r.Kill}
 	if w.Kind == serverproc.Clean {
 		s.Expire = 20 * time.Millisecond
 	}
@@ -249,30 +216,20 @@ func (w *world) startServer(r *Round) (err error) {
 		command = brokenDisk()
 	}
 	program := w.campaign.server
-	if w.clockFile != "" {
-		program, environment = w.campaign.clocked, []string{clockVariable + "=" + w.clockFile}
+	if w.Kind == serverproc.Clock {
+		program, environment = w.campaign.clocked, []string{clockVariable + "=" + w.filePath("clock")}
 	}
-	w.server, err = serverproc.Start(append(command, program), s, w.log, environment...)
-	return err
-}
-
-// ready waits until the server accepts connections, and reports whether it does.
-func (w *world) ready() bool {
+	if w.server, err = serverproc.Start(append(command, program), s, w.log, environment...); err != nil {
+		return false, err
+	}
+	w.servers = append(w.servers, w.server)
 	select {
-	case w.address = <-w.server.Address:
-		w.network.SetTarget(w.address, nil)
-		return true
-	case <-w.server.Done:
+	case w.address, up = <-w.server.Address:
 	case <-time.After(recorder.Wait):
+		w.addCrash(check.Crash, "a server neither comes up nor ends")
 	}
-	return false
-}
-
-// logTail returns the end of the log.
-func (w *world) logTail() string {
-	text, err := os.ReadFile(w.filePath("log"))
-	if err != nil {
-		return err.Error()
+	if up {
+		w.network.SetTarget(w.address, w.watch(r))
 	}
-	return string(text[max(0, len(text)-600):])
+	return up, nil
 }

@@ -19,30 +19,18 @@ type Rule string
 
 // Rules.
 const (
-	// Lost: something acknowledged or sent is missing, and has not expired.
-	Lost Rule = "lost"
-	// Duplicate: something came twice, or with two different contents.
-	Duplicate Rule = "duplicate"
-	// Gap: something in between is missing.
-	Gap Rule = "gap"
-	// Overlap: two attempts of a call, or two processes, ran at once.
-	Overlap Rule = "overlap"
-	// RunAgain: an attempt began after the call's end was sent.
-	RunAgain Rule = "run again"
-	// UnknownCall: there is a call that nobody has asked for.
-	UnknownCall Rule = "unknown call"
-	// Key: an idempotency key led to two calls.
-	Key Rule = "key"
-	// Outcome: a call has an outcome that it may not have.
-	Outcome Rule = "outcome"
-	// Unended: an acknowledged call has no end.
-	Unended Rule = "unended"
-	// Retention: something was deleted too early, or kept too long.
-	Retention Rule = "retention"
-	// Crash: a process ended that was not killed, or did not do what it must.
-	Crash Rule = "crash"
-	// Disk: the server did not report a full disk, or did not recover from it.
-	Disk Rule = "disk"
+	Lost        Rule = "lost"         // something acknowledged or sent is missing, and has not expired
+	Duplicate   Rule = "duplicate"    // something came twice, or with two different contents
+	Gap         Rule = "gap"          // something in between is missing
+	Overlap     Rule = "overlap"      // two attempts of a call, or two processes, ran at once
+	RunAgain    Rule = "run again"    // an attempt began after the call's end was sent
+	UnknownCall Rule = "unknown call" // there is a call that nobody has asked for
+	Key         Rule = "key"          // an idempotency key led to two calls
+	Outcome     Rule = "outcome"      // a call has an outcome that it may not have
+	Unended     Rule = "unended"      // an acknowledged call has no end
+	Retention   Rule = "retention"    // something was deleted too early, or kept too long
+	Crash       Rule = "crash"        // a process ended that was not killed, or did not do what it must
+	Disk        Rule = "disk"         // the server did not report a full disk, or did not recover from it
 )
 
 // Rules are all rules.
@@ -80,72 +68,60 @@ type Evidence struct {
 // Counts counts by name.
 type Counts map[string]int
 
-// Report is the verdict, and what was checked.
-type Report struct {
-	Findings []Finding
-	Counts   Counts
-}
-
-// Names of counts: calls that were asked for, that were stored, that have
-// ended; runs of handlers; chunks that readers got, and of these discarded ones.
+// Names of counts.
 const (
-	Calls        = "calls"
-	Acknowledged = "acknowledged"
-	Ended        = "ended"
-	Attempts     = "attempts"
-	Chunks       = "chunks"
-	Discarded    = "discarded"
+	Calls        = "calls"        // that were asked for
+	Acknowledged = "acknowledged" // calls that were stored
+	Ended        = "ended"        // calls that have ended
+	Attempts     = "attempts"     // runs of handlers
+	Chunks       = "chunks"       // that readers got
+	Discarded    = "discarded"    // of these chunks
 )
 
 // call is all that is known of an id.
 type call struct {
 	*recorder.Call
-	known bool // somebody has asked for it
-	// ack is the id it was acknowledged under, if it was. readers are the calls
-	// that were acknowledged under this one's id.
-	ack     string
+	// target is the call that this one was acknowledged as, or itself; readers are
+	// those whose target this one is.
+	target  *call
 	readers []*call
 	// end is the read with its end; nil: it has not ended for its readers.
 	end *recorder.Read
-	// lastRun is the last entry of a handler; nil: none has run it. attempts counts
-	// those that have begun.
-	lastRun  *serverproc.Entry
-	attempts int
-	// sent are the durable events that were sent, by seq; ackSent and endSent are
-	// when its ack and its end first were.
-	sent             map[uint64]*recorder.Event
+	// runs is what its handlers did, sent are its durable events; ackSent and
+	// endSent are when its ack and its end were first sent.
+	runs             []*serverproc.Entry
+	sent             []*recorder.Event
 	ackSent, endSent int64
 	stored           *recorder.StoredCall
 }
 
-// target returns the id under which the call is stored.
-func (k *call) target() string { return cmp.Or(k.ack, k.ID) }
-
 type checker struct {
 	*Evidence
-	Report
-	calls map[string]*call
+	asked    []*call
+	calls    map[string]*call // and those that nobody has asked for
+	findings []Finding
+	counts   Counts
 }
 
-// Check checks what a world has left behind.
-func Check(e *Evidence) Report {
-	c := &checker{Evidence: e, Report: Report{Counts: Counts{}}, calls: map[string]*call{}}
+// Check checks what a world has left behind, and counts what was checked.
+func Check(e *Evidence) ([]Finding, Counts) {
+	c := &checker{Evidence: e, calls: map[string]*call{}, counts: Counts{}}
 	c.indexCalls()
-	c.checkSent()
-	c.checkRuns()
-	for _, asked := range e.Calls {
-		c.checkReads(c.calls[asked.ID])
+	for _, k := range c.asked {
+		c.checkSent(k)
+		c.checkRuns(k)
+		c.checkReads(k)
 	}
-	for i := range e.Stored {
-		c.checkStored(&e.Stored[i])
+	for _, k := range c.asked {
+		c.checkStored(k)
+		c.checkAcknowledged(k)
 	}
-	c.checkAcknowledged()
 	c.checkKeys()
-	return c.Report
+	return c.findings, c.counts
 }
 
 func (c *checker) addFinding(rule Rule, id, format string, args ...any) {
-	c.Findings = append(c.Findings, Finding{rule, id, fmt.Sprintf(format, args...)})
+	c.findings = append(c.findings, Finding{rule, id, fmt.Sprintf(format, args...)})
 }
 
 // callByID returns the call with that id. It is a finding if nobody has asked for
@@ -160,56 +136,60 @@ func (c *checker) callByID(id, where string) *call {
 	return k
 }
 
-// indexCalls collects what was asked for, acknowledged and stored.
+// indexCalls collects what is known of each call.
 func (c *checker) indexCalls() {
-	c.Counts[Calls] = len(c.Calls)
+	c.counts[Calls] = len(c.Calls)
 	for _, asked := range c.Calls {
-		k := &call{Call: asked, known: true}
-		c.calls[k.ID] = k
-		for _, id := range k.Acks {
-			if k.ack = cmp.Or(k.ack, id); k.ack != id {
-				c.addFinding(Duplicate, k.ID, "it was acknowledged as %s, and then as %s", k.ack, id)
-			}
+		k := &call{Call: asked}
+		c.asked, c.calls[k.ID] = append(c.asked, k), k
+	}
+	for _, k := range c.asked {
+		k.target = c.callByID(cmp.Or(k.Ack, k.ID), "acknowledged")
+		k.target.readers = append(k.target.readers, k)
+	}
+	for i := range c.Sent {
+		e := &c.Sent[i]
+		if e.Type == recorder.Unreadable {
+			c.addFinding(Crash, "", "a message on the wire could not be read")
+		} else if k := c.callByID(e.ID, "sent ("+e.Type+")"); e.Durable() {
+			k.sent = append(k.sent, e)
 		}
 	}
-	for _, asked := range c.Calls {
-		k := c.calls[asked.ID]
-		if target := c.calls[k.ack]; target != nil {
-			target.readers = append(target.readers, k)
+	run := 0
+	for i := range c.Handlers {
+		e := &c.Handlers[i]
+		k := c.callByID(e.ID, "run")
+		k.runs = append(k.runs, e)
+		if e.Run < run {
+			c.addFinding(Overlap, e.ID, "process %d still wrote when process %d had begun", e.Run, run)
 		}
+		run = max(run, e.Run)
 	}
 	for i := range c.Stored {
-		s := &c.Stored[i]
-		k := c.callByID(s.ID, "stored")
+		k := c.callByID(c.Stored[i].ID, "stored")
 		if k.stored != nil {
-			c.addFinding(Duplicate, s.ID, "it is twice in the server's list")
+			c.addFinding(Duplicate, k.ID, "it is twice in the server's list")
 		}
-		k.stored = s
+		k.stored = &c.Stored[i]
 	}
 }
 
-// checkAcknowledged checks that each call that was acknowledged has ended, and
-// is stored unless it has expired.
-func (c *checker) checkAcknowledged() {
-	for _, asked := range c.Calls {
-		k := c.calls[asked.ID]
-		if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
-			c.Counts[Ended]++
-		}
-		if k.ack == "" && k.ackSent == 0 {
-			continue
-		}
-		c.Counts[Acknowledged]++
-		var s *recorder.StoredCall
-		if target := c.calls[k.target()]; target != nil {
-			s = target.stored
-		}
-		switch {
-		case s == nil && !c.expired(k, c.ReadAt):
-			c.addFinding(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target())
-		case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].IsEnd()):
-			c.addFinding(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target())
-		}
+// checkAcknowledged checks that a call that was acknowledged has ended, and is
+// stored unless it has expired.
+func (c *checker) checkAcknowledged(k *call) {
+	if k.end != nil || k.stored != nil && k.stored.EndedAt > 0 {
+		c.counts[Ended]++
+	}
+	if k.Ack == "" && k.ackSent == 0 {
+		return
+	}
+	c.counts[Acknowledged]++
+	s := k.target.stored
+	switch {
+	case s == nil && !c.expired(k, c.ReadAt):
+		c.addFinding(Lost, k.ID, "it was acknowledged as %s, and is not stored", k.target.ID)
+	case s != nil && !s.Gone && (len(s.Events) == 0 || !s.Events[len(s.Events)-1].IsEnd()):
+		c.addFinding(Unended, k.ID, "it was acknowledged as %s, and has no end", k.target.ID)
 	}
 }
 
@@ -217,15 +197,13 @@ func (c *checker) checkAcknowledged() {
 // was deleted: it ends after its last handler has returned. A call that no
 // handler has completed cannot have ended, unless it may end otherwise.
 func (c *checker) expired(k *call, at int64) bool {
-	if target := c.calls[k.target()]; target != nil {
-		k = target
+	last, ok := idTime(k.target.ID)
+	completed := false
+	if n := len(k.target.runs); n > 0 {
+		run := k.target.runs[n-1]
+		last, completed = run.At, run.Returned && !run.Failed
 	}
-	last, ok := idTime(k.ID)
-	if k.lastRun != nil {
-		last = k.lastRun.At
-	}
-	completed := k.lastRun != nil && k.lastRun.Returned && !k.lastRun.Failed
-	return c.Retention > 0 && ok && (completed || len(k.May) > 0) && at-last >= c.Retention.Microseconds()
+	return c.Retention > 0 && ok && (completed || len(k.target.May) > 0) && at-last >= c.Retention.Microseconds()
 }
 
 // idTime returns the time in an id, in microseconds.
@@ -241,25 +219,25 @@ func idTime(id string) (int64, bool) {
 func (c *checker) checkKeys() {
 	type use struct{ key, what string }
 	used := map[use]string{}
-	check := func(k *call, what, id string) {
-		u := use{k.Key, what}
-		if used[u] = cmp.Or(used[u], id); used[u] != id {
-			c.addFinding(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
-		}
-	}
-	for _, asked := range c.Calls {
-		k := c.calls[asked.ID]
+	for _, k := range c.asked {
 		if k.Key == "" {
 			continue
 		}
-		if k.ack != "" {
-			check(k, "was answered with", k.ack)
+		uses := map[string]string{}
+		if k.Ack != "" {
+			uses["was answered with"] = k.Ack
 		}
-		if k.attempts > 0 {
-			check(k, "ran", k.ID)
+		if len(k.runs) > 0 {
+			uses["ran"] = k.ID
 		}
 		if k.stored != nil {
-			check(k, "stored", k.ID)
+			uses["stored"] = k.ID
+		}
+		for what, id := range uses {
+			u := use{k.Key, what}
+			if used[u] = cmp.Or(used[u], id); used[u] != id {
+				c.addFinding(Key, id, "the key %s %s another call, too: %s", k.Key, what, used[u])
+			}
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -11,116 +13,84 @@ import (
 
 // checkSent checks what was sent: each event has the same content each time, and
 // is stored, or was replaced by an attempt event.
-func (c *checker) checkSent() {
-	for i := range c.Sent {
-		e := &c.Sent[i]
-		k := c.callByID(e.ID, "sent ("+e.Type+")")
-		if !e.Durable() {
-			continue
-		}
-		if k.sent == nil {
-			k.sent = map[uint64]*recorder.Event{}
-		}
-		if first := k.sent[e.Seq]; first == nil {
-			k.sent[e.Seq] = e
-		} else if !sameEvent(first, e) {
-			c.addFinding(Duplicate, e.ID, "seq %d was sent as %s %s, and later as %s %s", e.Seq, first.Type, first.Code, e.Type, e.Code)
-		}
-		if e.Type == "ack" && k.ackSent == 0 {
-			k.ackSent = e.At
-		}
-		if e.IsEnd() && k.endSent == 0 {
-			k.endSent = e.At
-		}
-	}
-	for _, k := range c.calls {
-		if k.stored == nil || k.stored.Gone {
-			continue
-		}
-		for seq, sent := range k.sent {
-			at := slices.IndexFunc(k.stored.Events, func(e recorder.Event) bool { return e.Seq >= seq })
-			if at < 0 || k.stored.Events[at].Seq != seq && (k.stored.Events[at].Type != "attempt" || k.stored.Events[at].From > seq) {
-				c.addFinding(Lost, k.ID, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
-			} else if e := &k.stored.Events[at]; e.Seq == seq && !sameEvent(sent, e) {
-				c.addFinding(Duplicate, k.ID, "seq %d was sent as %s %s, and is stored as %s %s", seq, sent.Type, sent.Code, e.Type, e.Code)
-			}
-		}
-	}
-}
-
-// sameEvent compares an event that was sent with another that was sent or
-// stored.
-func sameEvent(sent, other *recorder.Event) bool {
-	sum := other.Sum
-	if sum == 0 {
-		sum = other.Hash()
-	}
-	return sent.Type == other.Type && sent.Seq == other.Seq && sent.Attempt == other.Attempt && sent.From == other.From &&
-		sent.Keep == other.Keep && sent.Code == other.Code && sent.Sum == sum
-}
-
-// checkRuns checks what handlers did: one process at a time, one attempt of a
-// call at a time, each attempt once, and none after the end.
-func (c *checker) checkRuns() {
-	type attempt struct {
-		id     string
-		number int
-	}
-	begun := map[attempt]bool{}
-	running := map[string]int{}
-	run := 0
-	for i := range c.Handlers {
-		e := &c.Handlers[i]
-		k := c.callByID(e.ID, "run")
-		if !k.known {
-			continue
+func (c *checker) checkSent(k *call) {
+	first := map[uint64]*recorder.Event{}
+	for _, e := range k.sent {
+		if first[e.Seq] = cmp.Or(first[e.Seq], e); !sameEvent(first[e.Seq], e) {
+			c.addFinding(Duplicate, k.ID, "seq %d was sent as %s %s, and later as %s %s",
+				e.Seq, first[e.Seq].Type, first[e.Seq].Code, e.Type, e.Code)
 		}
 		switch {
-		case e.Run < run:
-			c.addFinding(Overlap, e.ID, "process %d still wrote when process %d had begun", e.Run, run)
-		case e.Run > run:
-			run = e.Run
-			clear(running) // they ended with their process
+		case e.Type == "ack":
+			k.ackSent = cmp.Or(k.ackSent, e.At)
+		case e.IsEnd():
+			k.endSent = cmp.Or(k.endSent, e.At)
 		}
-		k.lastRun = e
-		if e.Returned {
-			if running[e.ID] != e.Attempt {
-				c.addFinding(Overlap, e.ID, "attempt %d returned while attempt %d ran", e.Attempt, running[e.ID])
-			}
-			delete(running, e.ID)
-			continue
+	}
+	if k.stored == nil || k.stored.Gone {
+		return
+	}
+	for seq, sent := range first {
+		var stored recorder.Event // the first that is not before it
+		if at := slices.IndexFunc(k.stored.Events, func(e recorder.Event) bool { return e.Seq >= seq }); at >= 0 {
+			stored = k.stored.Events[at]
 		}
-		c.Counts[Attempts]++
-		k.attempts++
-		// An inline call is run again by each request, until it is stored.
-		inline := k.Action == serverproc.Grown && e.Attempt == 1 && (k.ackSent == 0 || e.At < k.ackSent)
-		if begun[attempt{e.ID, e.Attempt}] && !inline {
-			c.addFinding(Duplicate, e.ID, "attempt %d began twice", e.Attempt)
+		switch {
+		case stored.Seq != seq && (stored.Type != "attempt" || stored.From > seq):
+			c.addFinding(Lost, k.ID, "seq %d was sent (%s %s), and is not stored", seq, sent.Type, sent.Code)
+		case stored.Seq == seq && !sameEvent(sent, &stored):
+			c.addFinding(Duplicate, k.ID, "seq %d was sent as %s %s, and is stored as %s %s",
+				seq, sent.Type, sent.Code, stored.Type, stored.Code)
 		}
-		if n := running[e.ID]; n != 0 {
-			c.addFinding(Overlap, e.ID, "attempt %d began while attempt %d ran", e.Attempt, n)
-		}
-		if k.endSent != 0 && e.At > k.endSent {
-			c.addFinding(RunAgain, e.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
-		}
-		if e.Action != k.Action {
-			c.addFinding(UnknownCall, e.ID, "it was asked for as %s, and run as %s", k.Action, e.Action)
-		}
-		begun[attempt{e.ID, e.Attempt}], running[e.ID] = true, e.Attempt
 	}
 }
 
-// storedChunk is a stored chunk that is not discarded.
-type storedChunk struct {
-	seq   uint64
-	chunk serverproc.Chunk
+// sameEvent compares two events that were sent or stored.
+func sameEvent(a, b *recorder.Event) bool {
+	return a.Type == b.Type && a.Seq == b.Seq && a.Attempt == b.Attempt && a.From == b.From && a.Keep == b.Keep &&
+		a.Code == b.Code && cmp.Or(a.Sum, a.Hash()) == cmp.Or(b.Sum, b.Hash())
+}
+
+// checkRuns checks what the handlers of a call did: one attempt at a time, each
+// once, and none after the end.
+func (c *checker) checkRuns(k *call) {
+	begun := map[int]bool{}
+	run, running := 0, 0
+	for _, e := range k.runs {
+		if e.Run != run {
+			run, running = e.Run, 0 // it ended with its process
+		}
+		if e.Returned {
+			if running != e.Attempt {
+				c.addFinding(Overlap, k.ID, "attempt %d returned while attempt %d ran", e.Attempt, running)
+			}
+			running = 0
+			continue
+		}
+		c.counts[Attempts]++
+		// An inline call is run again by each request, until it is stored.
+		inline := k.Action == serverproc.Grown && e.Attempt == 1 && (k.ackSent == 0 || e.At < k.ackSent)
+		if begun[e.Attempt] && !inline {
+			c.addFinding(Duplicate, k.ID, "attempt %d began twice", e.Attempt)
+		}
+		if running != 0 {
+			c.addFinding(Overlap, k.ID, "attempt %d began while attempt %d ran", e.Attempt, running)
+		}
+		if k.endSent != 0 && e.At > k.endSent {
+			c.addFinding(RunAgain, k.ID, "attempt %d began %d ms after its end was sent", e.Attempt, (e.At-k.endSent)/1000)
+		}
+		if e.Action != k.Action {
+			c.addFinding(UnknownCall, k.ID, "it was asked for as %s, and run as %s", k.Action, e.Action)
+		}
+		begun[e.Attempt], running = true, e.Attempt
+	}
 }
 
 // checkStored checks a call as it is stored: numbers without gap and duplicate,
 // one end, and without what is discarded the chunks of an undisturbed run.
-func (c *checker) checkStored(s *recorder.StoredCall) {
-	k := c.callByID(s.ID, "stored")
-	if !k.known {
+func (c *checker) checkStored(k *call) {
+	s := k.stored
+	if s == nil {
 		return
 	}
 	if s.Action != k.Action {
@@ -129,82 +99,56 @@ func (c *checker) checkStored(s *recorder.StoredCall) {
 	if c.Retention > 0 && s.EndedAt > 0 && s.EndedAt*1000+c.Retention.Microseconds() < c.ReadAt {
 		c.addFinding(Retention, s.ID, "it is listed %v after its end", time.Duration(c.ReadAt-s.EndedAt*1000)*time.Microsecond)
 	}
-	if s.Gone {
-		return
-	}
-	var chunks []storedChunk
-	seq, attempt, ended := uint64(0), 1, false
-	for i := range s.Events {
-		e := &s.Events[i]
-		first := e.Seq
+	at := progress{attempt: 1}
+	var chunks []uint64 // the numbers of those that are not discarded
+	run, ended := 0, false
+	for _, e := range s.Events {
+		before, rule, first := at, Rule(""), e.Seq
 		if e.Type == "attempt" {
 			first = e.From
-			chunks = slices.DeleteFunc(chunks, func(k storedChunk) bool { return k.seq > e.Keep })
-			if e.Attempt <= attempt {
-				c.addFinding(Overlap, s.ID, "attempt %d is stored after attempt %d", e.Attempt, attempt)
-			}
-			attempt = e.Attempt
 		}
 		switch {
-		case e.Seq <= seq:
-			c.addFinding(Duplicate, s.ID, "seq %d is stored after seq %d", e.Seq, seq)
-		case first > seq+1:
-			c.addFinding(Gap, s.ID, "seq %d is stored after seq %d", first, seq)
-		case ended:
-			c.addFinding(Duplicate, s.ID, "seq %d (%s) is stored after the end", e.Seq, e.Type)
+		case e.Seq <= at.seq, ended:
+			rule = Duplicate
+		case first > at.seq+1:
+			rule = Gap
 		case (e.Type == "ack") != (e.Seq == 1):
-			c.addFinding(Outcome, s.ID, "seq %d is stored as %s", e.Seq, e.Type)
-		}
-		seq = e.Seq
-		if e.Type == "chunk" {
-			chunk := storedChunk{seq: e.Seq}
-			if err := json.Unmarshal(e.Data, &chunk.chunk); err != nil {
-				c.addFinding(Outcome, s.ID, "seq %d is stored as an invalid chunk: %v", e.Seq, err)
+			rule = Outcome
+		case e.Type == "attempt":
+			if e.Attempt <= at.attempt {
+				rule = Overlap
 			}
-			if e.Attempt != attempt || chunk.chunk.Attempt != attempt {
-				c.addFinding(Overlap, s.ID, "seq %d in attempt %d is a chunk of attempt %d, emitted by attempt %d", e.Seq, attempt, e.Attempt, chunk.chunk.Attempt)
+			at.attempt = e.Attempt
+			chunks = slices.DeleteFunc(chunks, func(seq uint64) bool { return seq > e.Keep })
+		case e.Type == "chunk":
+			var chunk serverproc.Chunk
+			err := json.Unmarshal(e.Data, &chunk)
+			switch rule = placeRule(chunk.I, len(chunks)); {
+			case e.Attempt != at.attempt, chunk.Attempt != at.attempt, chunk.Run < run:
+				rule = Overlap
+			case rule == "" && (err != nil || len(chunk.Pad) != k.Params.Pad):
+				rule = Outcome
 			}
-			chunks = append(chunks, chunk)
-		}
-		if e.IsEnd() {
+			run, chunks = chunk.Run, append(chunks, e.Seq)
+		case e.IsEnd():
 			ended = true
-			c.checkStoredEnd(k, e, len(chunks))
+			c.checkStoredEnd(k, &e, len(chunks))
+		}
+		at.seq, at.chunks = e.Seq, len(chunks)
+		if rule != "" {
+			c.addFinding(rule, s.ID, "%s %d of attempt %d (from %d, keep %d) %.100s is stored after %+v",
+				e.Type, e.Seq, e.Attempt, e.From, e.Keep, e.Data, before)
+			return // more would say the same
 		}
 	}
-	c.checkStoredChunks(k, chunks)
 }
 
 // checkStoredEnd checks the stored end, and that readers received the same.
 func (c *checker) checkStoredEnd(k *call, e *recorder.Event, chunks int) {
 	c.checkOutcome(k, "it is stored with", e.Code, e.Payload, chunks)
-	readers := k.readers
-	if k.ack == "" {
-		readers = append(slices.Clip(readers), k)
-	}
-	for _, r := range readers {
-		if r.end != nil && !deleted(r.end) && (r.end.Code != e.Code || e.Code == "" && !sameJSON(r.end.Result, e.Payload)) {
+	for _, r := range k.readers {
+		if r.end != nil && !deleted(r.end) && (r.end.Code != e.Code || e.Code == "" && !bytes.Equal(r.end.Result, e.Payload)) {
 			c.addFinding(Duplicate, r.ID, "its reader got the end %q %s, and %q %s is stored", r.end.Code, r.end.Result, e.Code, e.Payload)
 		}
-	}
-}
-
-// checkStoredChunks checks that the chunks are those of the job.
-func (c *checker) checkStoredChunks(k *call, chunks []storedChunk) {
-	run := 0
-	for n := range chunks {
-		switch chunk := &chunks[n].chunk; {
-		case chunk.I > n:
-			c.addFinding(Gap, k.ID, "chunk %d is stored in position %d", chunk.I, n)
-		case chunk.I < n:
-			c.addFinding(Duplicate, k.ID, "chunk %d is stored in position %d", chunk.I, n)
-		case len(chunk.Pad) != k.Params.Pad:
-			c.addFinding(Outcome, k.ID, "chunk %d is stored with %d bytes of padding, not %d", n, len(chunk.Pad), k.Params.Pad)
-		case chunk.Run < run:
-			c.addFinding(Overlap, k.ID, "chunk %d was emitted by process %d, the one before by process %d", n, chunk.Run, run)
-		default:
-			run = chunk.Run
-			continue
-		}
-		return // more would say the same
 	}
 }

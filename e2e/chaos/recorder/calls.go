@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +20,9 @@ type Call struct {
 	Key string `json:",omitempty"`
 	// May are the codes that the call may end with instead of its result.
 	May []string `json:",omitempty"`
-	// Acks are the ids that the server has acknowledged it under, AckedAt is when
-	// it first did, by serverproc.Now.
-	Acks    []string
-	AckedAt int64
-	Reads   []*Read
+	// Ack is the id that the server has acknowledged it under, if it has.
+	Ack   string
+	Reads []*Read
 
 	request     client.Request[serverproc.Chunk, json.RawMessage]
 	cancelAfter time.Duration // after the ack; 0: not
@@ -36,8 +33,6 @@ type Call struct {
 // Read is what a reader of a call got, from the call's first event on.
 type Read struct {
 	Events []ReadEvent `json:",omitempty"`
-	// List are all chunks at once, as the client library has collected them.
-	List []int `json:",omitempty"`
 	// Ended reports that the call has ended: with Code, if that is not empty, else
 	// with Result. At is when, by serverproc.Now.
 	Ended  bool
@@ -48,7 +43,7 @@ type Read struct {
 
 // ReadEvent is an event that a reader got.
 type ReadEvent struct {
-	Type    string // chunk, attempt or progress
+	Type    string // chunk, attempt, progress, or collected for a chunk that came with the result
 	Seq     uint64 `json:",omitempty"`
 	Attempt int
 	// Chunk is a chunk's place in the job, Discarded how many chunks an attempt
@@ -56,6 +51,25 @@ type ReadEvent struct {
 	Chunk     int     `json:",omitempty"`
 	Discarded int     `json:",omitempty"`
 	Percent   float64 `json:",omitempty"`
+}
+
+func (c *Call) action() client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage] {
+	return client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage](c.Action)
+}
+
+// ends returns how often the call was read to its end.
+func (c *Call) ends() (n int) {
+	for _, r := range c.Reads {
+		if r.Ended {
+			n++
+		}
+	}
+	return n
+}
+
+// done reports whether the call has ended, and has been read again if it is to be.
+func (c *Call) done() bool {
+	return c.ends() > 1 || c.ends() == 1 && (!c.reread || c.Ack == "")
 }
 
 // choose chooses a call for a world of a kind, or two with one idempotency key.
@@ -69,7 +83,7 @@ func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
 		c.Action = serverproc.Echo
 		c.Params = serverproc.Params{Salt: random.Int64(), Filler: strings.Repeat("e", random.IntN(200))}
 	}
-	c.request = client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage](c.Action).With(c.Params).ID(c.ID)
+	c.request = c.action().With(c.Params).ID(c.ID)
 	if c.Action == serverproc.Echo {
 		return []*Call{c}
 	}
@@ -101,7 +115,7 @@ func choose(kind serverproc.Kind, random *rand.Rand) []*Call {
 		return []*Call{c}
 	}
 	twin := *c
-	twin.ID, twin.May = client.NewID(), slices.Clone(c.May)
+	twin.ID = client.NewID()
 	twin.request = c.request.ID(twin.ID)
 	return []*Call{c, &twin}
 }

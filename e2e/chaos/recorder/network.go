@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -36,6 +37,9 @@ type Event struct {
 	// the wire.
 	Sum uint64 `json:"sum,omitempty"`
 }
+
+// Unreadable is the type of an event that stands for what could not be read.
+const Unreadable = "unreadable"
 
 // Durable reports whether it is an event that is stored.
 func (e *Event) Durable() bool { return e.Seq > 0 && e.Type != "snapshot" && e.Type != "lag" }
@@ -81,38 +85,26 @@ type Network struct {
 	// target is where the server listens; empty: nowhere.
 	target string
 	// budget is after about how many bytes connections are cut, at most; 0: never.
-	budget  int64
-	random  *rand.Rand
-	trigger *Trigger
-	open    map[*conn]bool
-	cuts    int
-
-	sent       []Event
-	unreadable int
-}
-
-// Trigger fires when the server sends an event of one of the types for the Nth
-// time.
-type Trigger struct {
-	Types []string
-	Nth   int
-	// Arrives reports that the event reaches the client. Otherwise it never does.
-	Arrives bool
-	// Fire is called once, from any goroutine.
-	Fire func()
+	budget int
+	random *rand.Rand
+	watch  func(e *Event) (lost bool)
+	open   map[*conn]bool
+	cuts   int
+	sent   []Event
 }
 
 // NewNetwork returns a network without a server.
-func NewNetwork(seed uint64, budget int64) *Network {
+func NewNetwork(seed uint64, budget int) *Network {
 	return &Network{random: rand.New(rand.NewPCG(seed, 2)), budget: budget, open: map[*conn]bool{}}
 }
 
-// SetTarget says where the server listens now (empty: nowhere), and what fires
-// (nil: nothing).
-func (n *Network) SetTarget(address string, t *Trigger) {
+// SetTarget says where the server listens now (empty: nowhere). Each durable event
+// that it sends is given to watch, if that is not nil, one at a time, before it
+// arrives; it never does if watch reports that it is lost.
+func (n *Network) SetTarget(address string, watch func(e *Event) (lost bool)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.target, n.trigger = address, t
+	n.target, n.watch = address, watch
 }
 
 // StopCuts ends the cutting by numbers of bytes.
@@ -132,80 +124,77 @@ func (n *Network) CutAll() int {
 	return len(n.open)
 }
 
-// SentEvents returns what was sent so far, how many messages could not be read, and
-// how many connections were cut by numbers of bytes.
-func (n *Network) SentEvents() (events []Event, unreadable, cuts int) {
+// SentEvents returns what was sent so far, and how many connections were cut by
+// numbers of bytes.
+func (n *Network) SentEvents() (events []Event, cuts int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.sent), n.unreadable, n.cuts
+	return slices.Clone(n.sent), n.cuts
 }
 
-// Dial connects to the target. It is for client.Options.
+// Dial connects to the target, on this machine. It is for client.Options.
 func (n *Network) Dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	n.mu.Lock()
-	target := n.target
-	c := &conn{network: n, budgets: [2]int64{1 << 62, 1 << 62}}
-	for i := range c.budgets {
-		if n.budget > 0 && n.random.IntN(3) > 0 {
-			c.budgets[i] = 200 + n.random.Int64N(n.budget)
-		}
-	}
-	n.mu.Unlock()
-	if target == "" {
+	defer n.mu.Unlock()
+	if n.target == "" {
 		return nil, errors.New("there is no server")
 	}
-	var err error
-	if c.Conn, err = (&net.Dialer{}).DialContext(ctx, network, target); err != nil {
+	tcp, err := (&net.Dialer{}).DialContext(ctx, network, n.target)
+	if err != nil {
 		return nil, err
 	}
-	c.reader = bufio.NewReaderSize(c.Conn, 32<<10)
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	c := &conn{
+		Conn: tcp, network: n, reader: bufio.NewReaderSize(tcp, 32<<10),
+		readable: n.chooseBudget(), writable: n.chooseBudget(),
+	}
 	n.open[c] = true
 	return c, nil
 }
 
-// record records a message of the server, and returns the trigger if it fires
-// that.
-func (n *Network) record(frame []byte) (fired *Trigger) {
-	messages, err := decode(frame)
+// chooseBudget returns how many bytes may pass a new connection in one direction.
+// The mutex is held.
+func (n *Network) chooseBudget() int {
+	if n.budget == 0 || n.random.IntN(3) == 0 {
+		return math.MaxInt
+	}
+	return 200 + n.random.IntN(n.budget)
+}
+
+// record records a message of the server, and reports whether it is lost.
+func (n *Network) record(text []byte) (lost bool) {
+	messages, err := decode(text)
+	if err != nil {
+		messages = []message{{Events: []Event{{Type: Unreadable}}}}
+	}
 	at := serverproc.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if err != nil {
-		n.unreadable++
-	}
-	add := func(e Event, id string) {
-		e.At, e.ID, e.Sum = at, id, e.Hash()
-		e.Data, e.Payload = nil, nil
-		n.sent = append(n.sent, e)
-		if t := n.trigger; t != nil && e.Durable() && slices.Contains(t.Types, e.Type) {
-			if t.Nth--; t.Nth <= 0 {
-				fired, n.trigger = t, nil
+	for _, m := range messages {
+		events := m.Events
+		if m.ID != "" && slices.Contains([]string{"ack", "chunk", "attempt", "result", "error", "snapshot"}, m.Type) {
+			events = slices.Insert(events, 0, m.Event)
+		}
+		for _, e := range events {
+			e.At, e.ID, e.Sum = at, m.ID, e.Hash()
+			e.Data, e.Payload = nil, nil
+			n.sent = append(n.sent, e)
+			if n.watch != nil && e.Durable() && n.watch(&e) {
+				lost = true
 			}
 		}
 	}
-	for _, m := range messages {
-		if m.ID != "" && slices.Contains([]string{"ack", "chunk", "attempt", "result", "error", "snapshot"}, m.Type) {
-			add(m.Event, m.ID)
-		}
-		for _, e := range m.Events {
-			add(e, m.ID)
-		}
-	}
-	return fired
+	return lost
 }
 
 // conn is a client's end of a connection.
 type conn struct {
 	net.Conn
-	network *Network
-	reader  *bufio.Reader
-	upgrade bool   // the response to the handshake has been read
-	isText  bool   // the message is text
-	message []byte // of the fragments so far
-	pending []byte // what was received and not read yet
-	budgets [2]int64
+	network  *Network
+	reader   *bufio.Reader
+	upgraded bool   // the response to the handshake has been read
+	pending  []byte // what was received and not read yet
+	// readable and writable are how many bytes may pass before it is cut.
+	readable, writable int
 }
 
 // errCut is the error of a connection that was cut.
@@ -213,13 +202,20 @@ var errCut = errors.New("the connection was cut")
 
 // reset closes the connection without a closing handshake.
 func (c *conn) reset() {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
+	_ = c.Conn.(*net.TCPConn).SetLinger(0)
 	_ = c.Conn.Close()
 }
 
-// Close closes the connection.
+// cut resets a connection whose budget is used up.
+func (c *conn) cut() error {
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	c.network.cuts++
+	delete(c.network.open, c)
+	c.reset()
+	return errCut
+}
+
 func (c *conn) Close() error {
 	c.network.mu.Lock()
 	defer c.network.mu.Unlock()
@@ -227,65 +223,41 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// spend returns as many of the bytes as the budget allows. If not all of them,
-// the connection is cut.
-func (c *conn) spend(piece []byte, budget *int64) ([]byte, error) {
-	*budget -= int64(len(piece))
-	if *budget >= 0 {
-		return piece, nil
-	}
-	c.network.mu.Lock()
-	defer c.network.mu.Unlock()
-	if delete(c.network.open, c); *budget+int64(len(piece)) >= 0 {
-		c.network.cuts++
-	}
-	return piece[:max(0, *budget+int64(len(piece)))], errCut
-}
-
 // Write writes as many bytes as may be written before the connection is cut.
 func (c *conn) Write(b []byte) (int, error) {
-	piece, cut := c.spend(b, &c.budgets[0])
-	n, err := c.Conn.Write(piece)
-	if cut != nil {
-		c.reset()
+	n, err := c.Conn.Write(b[:min(len(b), c.writable)])
+	if c.writable -= n; err == nil && n < len(b) {
+		err = c.cut()
 	}
-	return n, errors.Join(err, cut)
+	return n, err
 }
 
 // Read reads what the server has sent, once it is recorded.
 func (c *conn) Read(b []byte) (int, error) {
-	for len(c.pending) == 0 {
-		raw, text, err := c.readPiece()
-		if err != nil {
-			if errors.Is(err, errProtocol) {
-				c.network.mu.Lock()
-				c.network.unreadable++
-				c.network.mu.Unlock()
-			}
+	if c.readable == 0 {
+		return 0, c.cut()
+	}
+	if len(c.pending) == 0 {
+		if err := c.receive(); err != nil {
 			return 0, err
 		}
-		var fired *Trigger
-		if text != nil {
-			fired = c.network.record(text)
-		}
-		if fired != nil {
-			fired.Fire()
-			if !fired.Arrives {
-				c.reset()
-				return 0, errCut
-			}
-		}
-		var cut error
-		if c.pending, cut = c.spend(raw, &c.budgets[1]); cut != nil {
-			c.reset()
-			if len(c.pending) == 0 {
-				return 0, cut
-			}
-		}
 	}
-	n := copy(b, c.pending)
-	c.pending = c.pending[n:]
+	n := copy(b[:min(len(b), c.readable)], c.pending)
+	c.pending, c.readable = c.pending[n:], c.readable-n
 	return n, nil
+}
+
+// receive reads and records the next piece that the server has sent.
+func (c *conn) receive() error {
+	piece, text, err := c.readPiece()
+	if errors.Is(err, errProtocol) {
+		text = []byte(err.Error())
+	}
+	if text != nil && c.network.record(text) {
+		return errCut
+	}
+	c.pending = piece
+	return err
 }
 
 // maxMessage is twice what the protocol allows for a message of a server.
@@ -294,62 +266,58 @@ const maxMessage = 256 << 10
 // errProtocol reports that the server has sent something that ours never send.
 var errProtocol = errors.New("not what a server of ours sends")
 
-// readPiece reads the response to the handshake, or a WebSocket frame without
-// mask and extensions. Text is the message that the frame completes, if any.
-func (c *conn) readPiece() (raw, text []byte, err error) {
-	if !c.upgrade {
-		return c.readResponse()
+// readPiece reads the response to the handshake, or a frame. Text is the message in
+// the frame, if it has one.
+func (c *conn) readPiece() (piece, text []byte, err error) {
+	if c.upgraded {
+		return c.readFrame()
 	}
-	take := func(n int) []byte { // reads n bytes, and returns those
-		at := len(raw)
-		raw = append(raw, make([]byte, n)...)
-		if err == nil {
-			_, err = io.ReadFull(c.reader, raw[at:])
+	for !bytes.HasSuffix(piece, []byte("\r\n\r\n")) {
+		line, err := c.reader.ReadSlice('\n')
+		if err != nil {
+			return nil, nil, err
 		}
-		return raw[at:]
+		piece = append(piece, line...)
 	}
-	head := take(2)
-	final, opcode, size := head[0]&0x80 != 0, head[0]&0x0f, uint64(head[1])
-	switch size { // with the bit that says whether there is a mask
-	case 126:
-		size = uint64(binary.BigEndian.Uint16(take(2)))
-	case 127:
-		size = binary.BigEndian.Uint64(take(8))
-	default:
-		if size > 127 {
-			return raw, nil, errors.Join(err, errProtocol)
-		}
+	if c.upgraded = bytes.HasPrefix(piece, []byte("HTTP/1.1 101 ")); !c.upgraded {
+		return nil, nil, fmt.Errorf("%w: %.100q", errProtocol, piece)
 	}
-	if size+uint64(len(c.message)) > maxMessage {
-		return raw, nil, errors.Join(err, errProtocol)
-	}
-	body := take(int(size))
-	if err != nil || opcode >= 8 { // a control frame may lie between fragments
-		return raw, nil, err
-	}
-	if opcode != 0 {
-		c.isText, c.message = opcode == 1, nil
-	}
-	c.message = append(c.message, body...)
-	if final {
-		if c.isText {
-			text = append([]byte{}, c.message...)
-		}
-		c.message = nil
-	}
-	return raw, text, nil
+	return piece, nil, nil
 }
 
-func (c *conn) readResponse() (raw, text []byte, err error) {
-	for !bytes.HasSuffix(raw, []byte("\r\n\r\n")) {
-		line, err := c.reader.ReadSlice('\n')
-		raw = append(raw, line...)
-		if err != nil {
-			return raw, nil, err
-		}
+// The first byte of a text message in one frame, and that of a control frame but for
+// its last three bits.
+const textFrame, controlFrame = 0x81, 0x88
+
+// readFrame reads a frame: a whole message or a control frame, without a mask and
+// extensions.
+func (c *conn) readFrame() (frame, text []byte, err error) {
+	var raw bytes.Buffer
+	r := io.TeeReader(c.reader, &raw)
+	var head struct{ First, Size uint8 }
+	err = binary.Read(r, binary.BigEndian, &head)
+	size := uint64(head.Size) // with the bit that says whether there is a mask
+	switch {
+	case err != nil:
+	case size > 127, head.First != textFrame && head.First&^7 != controlFrame:
+		err = errProtocol
+	case size == 126:
+		var long uint16
+		err = binary.Read(r, binary.BigEndian, &long)
+		size = uint64(long)
+	case size == 127:
+		err = binary.Read(r, binary.BigEndian, &size)
 	}
-	if c.upgrade = bytes.HasPrefix(raw, []byte("HTTP/1.1 101 ")); !c.upgrade {
-		return raw, nil, fmt.Errorf("%w: %.100q", errProtocol, raw)
+	if err == nil && size > maxMessage {
+		err = errProtocol
 	}
-	return raw, nil, nil
+	if err != nil {
+		return nil, nil, err
+	}
+	start := raw.Len()
+	_, err = io.CopyN(&raw, c.reader, int64(size))
+	if head.First == textFrame && err == nil {
+		text = raw.Bytes()[start:]
+	}
+	return raw.Bytes(), text, err
 }

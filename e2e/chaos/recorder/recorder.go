@@ -4,6 +4,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,20 +39,18 @@ type Recorder struct {
 
 	mu    sync.Mutex
 	calls []*Call
-	// unfinished are the calls that a new client continues.
-	unfinished map[*Call]bool
 }
 
 // New returns a recorder without a client. Kind decides which calls are made,
 // callers is how many are under way at a time.
 func New(n *Network, kind serverproc.Kind, seed uint64, callers int) *Recorder {
-	return &Recorder{network: n, kind: kind, callers: callers, random: rand.New(rand.NewPCG(seed, 3)), unfinished: map[*Call]bool{}}
+	return &Recorder{network: n, kind: kind, callers: callers, random: rand.New(rand.NewPCG(seed, 3))}
 }
 
 // Start starts a client, which continues the calls of the one before.
 func (r *Recorder) Start() (err error) {
 	r.client, err = client.New("ws://server", &client.Options{
-		Token:         func(context.Context) (string, error) { return serverproc.Token() },
+		Token:         func(context.Context) (string, error) { return serverproc.Token, nil },
 		DialContext:   r.network.Dial,
 		Backoff:       client.Backoff{Base: 5 * time.Millisecond, Max: 100 * time.Millisecond},
 		UnsentTimeout: -1, // servers come back
@@ -60,9 +59,7 @@ func (r *Recorder) Start() (err error) {
 		return err
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.mu.Lock() // they may end at once
-	defer r.mu.Unlock()
-	for c := range r.unfinished {
+	for _, c := range r.calls {
 		r.running.Go(func() { r.seeThrough(c) })
 	}
 	for range r.callers {
@@ -118,9 +115,6 @@ func (r *Recorder) makeCalls(random *rand.Rand) {
 		calls := choose(r.kind, random)
 		r.mu.Lock()
 		r.calls = append(r.calls, calls...)
-		for _, c := range calls {
-			r.unfinished[c] = true
-		}
 		r.mu.Unlock()
 		var all sync.WaitGroup
 		for _, c := range calls {
@@ -130,37 +124,25 @@ func (r *Recorder) makeCalls(random *rand.Rand) {
 	}
 }
 
-// seeThrough requests and follows a call until it has ended, and reads it once
-// more if it is to be reread.
+// seeThrough requests and follows a call until it is done.
 func (r *Recorder) seeThrough(c *Call) {
-	ends := 0
-	for _, read := range c.Reads {
-		if read.Ended {
-			ends++
-		}
-	}
-	for ends == 0 || ends == 1 && c.reread && len(c.Acks) > 0 {
-		if r.readOnce(c, ends > 0) {
-			ends++
-		} else if !r.sleep(time.Duration(20+rand.IntN(100)) * time.Millisecond) {
+	for !c.done() {
+		if !r.readOnce(c) && !r.sleep(time.Duration(20+rand.IntN(100))*time.Millisecond) {
 			return
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.unfinished, c)
 }
 
 // readOnce requests and follows a call once, and reports whether it has ended.
-func (r *Recorder) readOnce(c *Call, again bool) bool {
-	read := &Read{}
+func (r *Recorder) readOnce(c *Call) bool {
+	read, again := &Read{}, c.ends() > 0
 	c.Reads = append(c.Reads, read)
 	var err error
-	if c.collect && len(c.Acks) == 0 && !again {
+	if c.collect && c.Ack == "" && !again {
 		var chunks []serverproc.Chunk
 		read.Result, chunks, err = c.request.Collect(r.ctx, r.client)
 		for i := range chunks {
-			read.List = append(read.List, chunks[i].I)
+			read.Events = append(read.Events, ReadEvent{Type: "collected", Chunk: chunks[i].I})
 		}
 	} else {
 		read.Result, err = r.follow(c, read, again)
@@ -186,8 +168,8 @@ func (r *Recorder) follow(c *Call, read *Read, again bool) (json.RawMessage, err
 	defer stop()
 	var call *client.Call[serverproc.Chunk, json.RawMessage]
 	var err error
-	if len(c.Acks) > 0 {
-		call, err = client.Action[serverproc.Params, serverproc.Chunk, json.RawMessage](c.Action).Attach(r.client, c.Acks[0])
+	if c.Ack != "" {
+		call, err = c.action().Attach(r.client, c.Ack)
 	} else {
 		call, err = c.request.Start(ctx, r.client)
 	}
@@ -195,37 +177,30 @@ func (r *Recorder) follow(c *Call, read *Read, again bool) (json.RawMessage, err
 		return nil, err
 	}
 	defer call.Detach()
-	if c.Action != serverproc.Echo && len(c.Acks) == 0 {
+	if c.Action != serverproc.Echo && c.Ack == "" {
 		if err := call.Accepted(ctx); err != nil {
 			return nil, err
 		}
 		if call.State().LastSeq > 0 { // else it was answered inline, and is not stored
-			c.Acks, c.AckedAt = append(c.Acks, call.ID()), serverproc.Now()
+			c.Ack = call.ID()
 			r.Acked.Add(1)
 		}
 	}
 	if c.cancelAfter > 0 && !again {
-		r.running.Go(func() {
-			select {
-			case <-time.After(c.cancelAfter):
-				_ = call.Cancel(ctx) // its outcome is the call's
-			case <-ctx.Done():
-			}
-		})
+		cancel := time.AfterFunc(c.cancelAfter, func() { _ = call.Cancel(ctx) }) // its outcome is the call's
+		defer cancel.Stop()
 	}
 	for e, err := range call.Events(ctx) {
-		switch {
-		case e.Kind == client.KindEnd:
-			return call.Result(ctx)
-		case err != nil:
-			return nil, err
-		case e.Kind == client.KindChunk:
-			read.Events = append(read.Events, ReadEvent{Type: "chunk", Seq: e.Seq, Attempt: e.Chunk.Attempt, Chunk: e.Chunk.I})
-		case e.Kind == client.KindAttempt:
-			read.Events = append(read.Events, ReadEvent{Type: "attempt", Seq: e.Seq, Attempt: e.Attempt.Number, Discarded: e.Attempt.Discarded})
-		case e.Kind == client.KindProgress:
-			read.Events = append(read.Events, ReadEvent{Type: "progress", Attempt: e.Progress.Attempt, Percent: e.Progress.Percent})
+		if e.Kind == client.KindEnd {
+			break // err, if any, is that of the result
 		}
+		if err != nil {
+			return nil, err
+		}
+		read.Events = append(read.Events, ReadEvent{ // of an event, only what belongs to its kind is set
+			Type: e.Kind.String(), Seq: e.Seq, Attempt: cmp.Or(e.Chunk.Attempt, e.Attempt.Number, e.Progress.Attempt),
+			Chunk: e.Chunk.I, Discarded: e.Attempt.Discarded, Percent: e.Progress.Percent,
+		})
 	}
 	return call.Result(ctx)
 }

@@ -96,7 +96,6 @@ func (w *worker) handle(ctx context.Context, p Params, call *streamer.Call[Chunk
 	return Result{p.Chunks, p.Salt}, nil
 }
 
-// router has the actions of a run.
 func router(w *worker) *streamer.Router {
 	r := streamer.NewRouter(nil)
 	retry := streamer.Retry(3, streamer.Backoff{Base: 5 * time.Millisecond, Max: 20 * time.Millisecond})

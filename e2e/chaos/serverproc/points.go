@@ -1,5 +1,7 @@
 package serverproc
 
+import "time"
+
 // Point is a moment at which the server is killed. README.md of e2e/chaos
 // describes them all.
 type Point string
@@ -19,6 +21,14 @@ const (
 	Broken           Point = "broken"
 	Full             Point = "full"
 )
+
+// Kill is when a server is killed: when the point is reached for the Nth time, and
+// after Delay.
+type Kill struct {
+	Point Point
+	Nth   int // 0: the point is a moment, not a place in the code
+	Delay time.Duration
+}
 
 // Kind is what is special about a world: one data file with the servers that
 // use it one after the other. It decides on the faults, and on the calls.

@@ -43,11 +43,7 @@ func Now() int64 {
 // and does not mix with others.
 func sendEntry(e Entry) {
 	e.At = Now()
-	line, err := json.Marshal(e)
-	if err == nil {
-		_, err = os.Stdout.Write(append(line, '\n'))
-	}
-	if err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(e); err != nil {
 		fmt.Fprintln(os.Stderr, "an entry cannot be written:", err)
 		os.Exit(3) // not to be taken for a kill
 	}
@@ -73,7 +69,8 @@ func RunChild() {
 
 // Process is a server, and the command under which it runs.
 type Process struct {
-	// Address receives the server's address when it accepts connections.
+	// Address receives the server's address when it accepts connections. It is
+	// closed after Done.
 	Address <-chan string
 	// Done is closed when the process has ended. Then Cmd has its ProcessState,
 	// and Entries are what its handlers have done.
@@ -106,6 +103,7 @@ func Start(command []string, s *Settings, log *os.File, environment ...string) (
 	address, done := make(chan string, 1), make(chan struct{})
 	p := &Process{Cmd: cmd, Address: address, Done: done}
 	go func() {
+		defer close(address)
 		defer close(done)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
 			if a, ok := strings.CutPrefix(lines.Text(), readyPrefix); ok {

@@ -21,15 +21,14 @@ import (
 	"github.com/pay-theory/streamer/backend/store/faultstore"
 )
 
-// Tenant and subject own all calls of a run; secret signs their tokens.
 const (
-	Tenant  = "acme"
-	subject = "ann"
-	secret  = "a secret of thirty-two bytes, at least"
+	// Token is of the subject of Tenant that owns all calls of a run.
+	Token  = "token-of-ann"
+	Tenant = "acme"
+	// noCrashLimit is a number of crashes that no call reaches: none has caused
+	// them.
+	noCrashLimit = 1 << 20
 )
-
-// noCrashLimit is a number of crashes that no call reaches: none has caused them.
-const noCrashLimit = 1 << 20
 
 // Settings are what a server is started with.
 type Settings struct {
@@ -41,23 +40,8 @@ type Settings struct {
 	Retention time.Duration
 	// Expire is how often clean-up runs beside the server's own; 0: never.
 	Expire time.Duration
-	// Point is where the server kills itself, when the point is reached for the
-	// Nth time, and after Delay. Points that others watch for are ignored.
-	Point Point
-	Nth   int
-	Delay time.Duration
-}
-
-// Token returns a token that is valid for a month, also when the server's clock
-// jumps by less than a day: it was issued yesterday.
-func Token() (string, error) {
-	issuer, err := auth.NewIssuer(&auth.IssuerOptions{
-		Secret: []byte(secret), Now: func() time.Time { return time.Now().Add(-24 * time.Hour) },
-	})
-	if err != nil {
-		return "", err
-	}
-	return issuer.Mint(auth.Grant{Tenant: Tenant, Subject: subject, TTL: auth.MaxTTL})
+	// Points that others watch for are ignored.
+	Kill
 }
 
 // run runs a server until the process is killed, or shuts it down on SIGTERM.
@@ -66,7 +50,7 @@ func run(settings string) error {
 	if err := json.Unmarshal([]byte(settings), &s); err != nil {
 		return err
 	}
-	t := newTrigger(&s)
+	t := &trigger{Settings: &s}
 	switch s.Point {
 	case Create, Open:
 		time.AfterFunc(s.Delay, killSelf)
@@ -85,13 +69,10 @@ func run(settings string) error {
 }
 
 func serve(ctx context.Context, s *Settings, queue *faultstore.Store, log *slog.Logger) error {
-	jwt, err := auth.NewJWT(&auth.JWTOptions{Keys: []auth.Key{{Key: []byte(secret)}}})
-	if err != nil {
-		return err
-	}
 	srv, err := server.New(router(&worker{s.Run, sendEntry}), &server.Options{ //nolint:contextcheck // the store also writes for itself, and nobody waits for that
-		Auth: jwt, Queue: queue, Workers: s.Workers, Retention: s.Retention, MaxQuarantineCrashes: noCrashLimit,
-		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second, Logger: log,
+		Auth: auth.Static{Token: {Tenant: Tenant, Subject: "ann"}}, Queue: queue, Logger: log,
+		Workers: s.Workers, Retention: s.Retention, MaxQuarantineCrashes: noCrashLimit,
+		ReconnectWithin: 50 * time.Millisecond, Grace: 5 * time.Second,
 	})
 	if err != nil {
 		return err

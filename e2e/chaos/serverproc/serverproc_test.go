@@ -35,34 +35,21 @@ func start(t *testing.T, s *Settings) (p *Process, address string) {
 	p, err = Start([]string{self}, s, os.Stderr)
 	require.NoError(t, err)
 	t.Cleanup(p.Stop)
-	return p, receive(t, p.Address)
-}
-
-// receive receives from a channel, or fails.
-func receive[T any](t *testing.T, from <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(2 * time.Minute):
-		t.Fatal("nothing has come")
-		panic("unreachable")
-	}
+	address, up := <-p.Address
+	require.True(t, up, "%v", p.Cmd.ProcessState)
+	return p, address
 }
 
 // request sends a call and returns its id.
 func request(t *testing.T, address string) string {
 	t.Helper()
-	token, err := Token()
-	require.NoError(t, err)
-	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}, HandshakeTimeout: 2 * time.Minute}
-	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + token}})
+	d := websocket.Dialer{Subprotocols: []string{"streamer.v1"}}
+	ws, response, err := d.Dial("ws://"+address, http.Header{"Authorization": {"Bearer " + Token}})
 	require.NoError(t, err)
 	_ = response.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
 	id := client.NewID()
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"type":"request","id":"%s","action":"job","payload":
-		{"chunks":0,"chunkMicros":0,"pad":0,"checkpointEvery":0,"failAt":-1,"continueAt":0,"salt":0}}`, id)))
+	require.NoError(t, ws.WriteJSON(map[string]any{"type": "request", "id": id, "action": Stored, "payload": Params{FailAt: -1}}))
 	return id
 }
 
@@ -70,10 +57,10 @@ func request(t *testing.T, address string) string {
 // and nobody was notified.
 func TestKilledAtItsPoint(t *testing.T) {
 	for point, found := range map[Point]error{"accept.before": store.ErrNotFound, "accept.after": nil} {
-		s := &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Point: point, Nth: 1}
+		s := &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Kill: Kill{Point: point, Nth: 1}}
 		p, address := start(t, s)
 		id := request(t, address)
-		receive(t, p.Done)
+		<-p.Done
 		require.True(t, p.Killed(), "%s: %v", point, p.Cmd.ProcessState)
 		require.Empty(t, p.Entries, "it was not run")
 
@@ -87,10 +74,10 @@ func TestKilledAtItsPoint(t *testing.T) {
 
 // What handlers have done is known of a server that was killed, too.
 func TestEntriesSurviveTheProcess(t *testing.T) {
-	p, address := start(t, &Settings{Run: 7, Data: filepath.Join(t.TempDir(), "streamer.db"), Point: "finish.before", Nth: 1})
+	p, address := start(t, &Settings{Run: 7, Data: filepath.Join(t.TempDir(), "streamer.db"), Kill: Kill{Point: "finish.before", Nth: 1}})
 	before := Now()
 	id := request(t, address)
-	receive(t, p.Done)
+	<-p.Done
 	require.True(t, p.Killed())
 	require.Len(t, p.Entries, 2)
 	for i, e := range p.Entries {
@@ -102,7 +89,7 @@ func TestEntriesSurviveTheProcess(t *testing.T) {
 func TestShutsDown(t *testing.T) {
 	p, _ := start(t, &Settings{Run: 1, Data: filepath.Join(t.TempDir(), "streamer.db"), Expire: time.Millisecond})
 	require.NoError(t, p.Cmd.Process.Signal(syscall.SIGTERM))
-	receive(t, p.Done)
+	<-p.Done
 	require.True(t, p.Cmd.ProcessState.Success(), "%v", p.Cmd.ProcessState)
 }
 
@@ -133,13 +120,13 @@ func TestUnusableChildren(t *testing.T) {
 // A trigger kills at the nth time of its own point; the process is gone then, so
 // here only the times before are seen.
 func TestTriggerWaits(t *testing.T) {
-	tr := newTrigger(&Settings{Point: "claim.after", Nth: 3})
+	tr := &trigger{Settings: &Settings{Kill: Kill{Point: "claim.after", Nth: 3}}}
 	tr.reach("claim.before")
 	hooks := tr.hooks()
 	require.NoError(t, hooks.Before(faultstore.Claim, store.Key{}))
 	require.NoError(t, hooks.After(faultstore.Claim, store.Key{}, nil))
 	tr.reach("claim.after")
-	require.Equal(t, int64(1), tr.remaining.Load())
+	require.Equal(t, int64(2), tr.times.Load())
 }
 
 // Whatever its parameters, an undisturbed job emits each chunk once, in order,

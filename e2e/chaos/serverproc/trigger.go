@@ -13,24 +13,17 @@ import (
 // trigger kills the process when its point is reached for the nth time. It is
 // safe for concurrent use.
 type trigger struct {
-	point     Point
-	remaining atomic.Int64
-	delay     time.Duration
-}
-
-func newTrigger(s *Settings) *trigger {
-	t := &trigger{point: s.Point, delay: s.Delay}
-	t.remaining.Store(int64(s.Nth))
-	return t
+	*Settings
+	times atomic.Int64 // how often it was reached
 }
 
 // reach reports that a point is reached. It does not return if the process is
 // to be killed there without a delay.
 func (t *trigger) reach(p Point) {
 	switch {
-	case p != t.point || t.remaining.Add(-1) != 0:
-	case t.delay > 0:
-		time.AfterFunc(t.delay, killSelf)
+	case p != t.Point || int(t.times.Add(1)) != t.Nth:
+	case t.Delay > 0:
+		time.AfterFunc(t.Delay, killSelf)
 	default:
 		killSelf()
 	}
