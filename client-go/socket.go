@@ -201,7 +201,7 @@ func (s *socket) readFrames() error {
 		if _, err := buf.ReadFrom(r); err != nil {
 			return err
 		}
-		clear(msgs)
+		clear(msgs[:cap(msgs)]) // a bad batch may have been longer
 		var bad *wire.Error
 		msgs, bad = wire.AppendServerFrame(msgs[:0], buf.Bytes())
 		if kind != websocket.TextMessage || bad != nil {

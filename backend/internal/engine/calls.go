@@ -30,9 +30,11 @@ type storeOp struct {
 	count int
 	// exclusive says that nothing else may store or claim the call.
 	exclusive bool
-	// cancelled says that the attempt's context is to end, ended that a cancel has
-	// ended the call and its end is not published yet.
-	cancelled, ended bool
+	// cancelled says that the attempt's context is to end.
+	cancelled bool
+	// ended is the state of a call that a cancel has ended, and whose end is not
+	// published yet; nil: there is none.
+	ended *store.State
 }
 
 func newCalls() calls {
@@ -115,8 +117,8 @@ func (c *calls) beginReconcile(k store.Key) (runs, inFlight bool) {
 }
 
 // endStoreOp adds the attempt that came of it, if any, and returns what happened
-// meanwhile. The attempt is to end at once if shuttingDown. If met.ended the caller
-// is the last one, and publishes the end.
+// meanwhile. The attempt is to end at once if shuttingDown. If met.ended is not nil
+// the caller is the last one, and publishes the end.
 func (c *calls) endStoreOp(k store.Key, a *Attempt) (met storeOp, shuttingDown bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +127,7 @@ func (c *calls) endStoreOp(k store.Key, a *Attempt) (met storeOp, shuttingDown b
 	if op.count--; op.count == 0 {
 		delete(c.inFlight, k)
 	} else {
-		met.ended = false
+		met.ended = nil
 	}
 	if a != nil {
 		c.running[k] = a
@@ -164,15 +166,18 @@ func (c *calls) findInline(k store.Key) *Attempt {
 // noteCancel returns the attempt of a stored call that was cancelled, and has
 // the one that is about to be added find out. If the call is inFlight, the goroutine
 // that stores it publishes its end: not before it is acknowledged.
-func (c *calls) noteCancel(k store.Key, ended bool) (a *Attempt, inFlight bool) {
+func (c *calls) noteCancel(s *store.State) (a *Attempt, inFlight bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	op := c.inFlight[k]
-	if op != nil {
-		op.ended = op.ended || ended
-		op.cancelled = op.cancelled || !ended
+	op := c.inFlight[s.Key]
+	switch {
+	case op == nil:
+	case s.Status.Ended():
+		op.ended = s
+	default:
+		op.cancelled = true
 	}
-	return c.running[k], op != nil
+	return c.running[s.Key], op != nil
 }
 
 // addBackground adds to the goroutines that Stop waits for, unless it waits for

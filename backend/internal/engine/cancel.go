@@ -43,18 +43,21 @@ func (e *Engine) Cancel(ctx context.Context, k store.Key, subject string) (store
 // onStoredCancel publishes the end of a request that a cancel has ended, or ends
 // the context of its attempt.
 func (e *Engine) onStoredCancel(ctx context.Context, s *store.State) {
-	ended := s.Status.Ended()
-	a, inFlight := e.calls.noteCancel(s.Key, ended)
+	a, inFlight := e.calls.noteCancel(s)
 	switch {
-	case ended:
+	case s.Status.Ended():
 		e.Dispatcher.Forget(s.Key)
-		if inFlight {
-			return
+		if !inFlight {
+			e.publishCancelled(ctx, s)
 		}
-		e.Notifier.Publish(ctx, s, store.CancelledEnd().Event(s.LastSeq))
 	case a != nil:
 		a.cancel(core.ErrCancelled)
 	}
+}
+
+// publishCancelled publishes the end of a request that a cancel has ended.
+func (e *Engine) publishCancelled(ctx context.Context, s *store.State) {
+	e.Notifier.Publish(ctx, s, store.CancelledEnd().Event(s.LastSeq))
 }
 
 // cancelInline ends the context of a subject's call that runs inline, and reports

@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pay-theory/streamer/backend/internal/core"
+	"github.com/pay-theory/streamer/backend/internal/deliver"
 	"github.com/pay-theory/streamer/backend/internal/wire"
 	"github.com/pay-theory/streamer/backend/store"
 	"github.com/pay-theory/streamer/backend/store/faultstore"
@@ -57,6 +59,37 @@ func TestSyncCallTimesOutOnce(t *testing.T) {
 		w.after(time.Minute)
 		require.Equal(w, core.CodeTimeout, got.one(w).End.Code)
 	}, &core.Action{Name: "slow", Timeout: time.Second, Retries: 3, Run: takes(time.Minute)})
+}
+
+// A call that cannot be stored is refused at a shutdown if its handler wants another
+// attempt: the client can send it again.
+func TestSyncCallAtShutdown(t *testing.T) {
+	inBubble(t, settings{}, func(w *world) {
+		got := w.submit(w.request("busy", wire.ModeSync))
+		w.stopNow()
+		require.Equal(w, core.CodeUnavailable, got.one(w).Err.Code)
+	}, &core.Action{Name: "busy", Retries: 3, Run: func(ctx context.Context, _ any, _ *core.Call) ([]byte, error) {
+		<-ctx.Done()
+		return nil, &core.RetryAfterError{After: time.Second, Err: ctx.Err()}
+	}})
+}
+
+// A cancel that comes while a call is reconciled ends it, and the end is published.
+func TestCancelMeetsReconciliation(t *testing.T) {
+	var broken atomic.Bool
+	broken.Store(true)
+	faults := fails(faultstore.Finish, broken.Load)
+	faults.After = losesReply(faultstore.Accept).After
+	inBubbleOn(t, faults, settings{}, func(w *world) {
+		w.e.Lease = 0 // as on a store with one owner
+		r := w.request("quick", wire.ModeAsync)
+		require.Equal(w, core.CodeUnavailable, w.submit(r).one(w).Err.Code)
+		w.follow(deliver.Address{Tenant: "acme", Connection: "c2"}, r.ID)
+		require.NoError(w, w.cancel(r, "ann"))
+		broken.Store(false)
+		require.Equal(w, store.Cancelled, w.statusAfter(time.Minute, r.Key))
+		require.Len(w, w.box.of("c2", wire.TypeError), 1)
+	}, &core.Action{Name: "quick", Run: ok(`1`)})
 }
 
 // A resend that meets the question whether a claim was stored does not start an

@@ -46,7 +46,8 @@ func (v *verdict) outcome() store.Outcome {
 	if last := (*core.PermanentError)(nil); errors.As(v.err, &last) {
 		return ended(failed(v.err))
 	}
-	if later := (*core.RetryAfterError)(nil); errors.As(v.err, &later) {
+	sendAgain := v.last && errors.Is(v.cause, core.ErrShutdown)
+	if later := (*core.RetryAfterError)(nil); errors.As(v.err, &later) && !sendAgain {
 		return v.failure(v.err, max(0, later.After), true)
 	}
 	// A handler that gave way to a shutdown has not failed.

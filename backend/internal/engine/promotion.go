@@ -36,7 +36,7 @@ func (a *Attempt) promote() {
 	// A cancel of the id was remembered.
 	a.transition(promoting, decided, nil)
 	a.cancel(core.ErrCancelled)
-	a.e.Notifier.Publish(a.e.ctx, &got.State, store.CancelledEnd().Event(got.State.LastSeq))
+	a.e.publishCancelled(a.e.ctx, &got.State)
 	a.e.calls.removeAttempt(a)
 }
 

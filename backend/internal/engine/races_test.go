@@ -295,12 +295,14 @@ func TestInvariant04MeetsACallBeingStored(t *testing.T) {
 // Another connection cancels a queued call, and sends its request again, before the
 // first is acknowledged: the end is sent after that, once.
 func TestCancelledEndFollowsTheAcknowledgement(t *testing.T) {
-	inBubble(t, settings{}, func(w *world) {
+	var broken atomic.Bool // the store cannot be read
+	inBubbleOn(t, fails(faultstore.Read, broken.Load), settings{}, func(w *world) {
 		r := w.request("later", wire.ModeAsync)
 		r.Delay = time.Hour
 		w.handle(r, func(a Answer) {
 			require.Equal(w, Accepted, a.Kind)
 			require.NoError(w, w.cancel(r, "ann"))
+			broken.Store(true)
 			again := *r
 			w.handle(&again, func(a Answer) { require.Equal(w, Known, a.Kind) })
 			require.Empty(w, w.box.of("c1"), "nothing is sent before the acknowledgement")

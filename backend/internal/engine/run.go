@@ -106,10 +106,10 @@ func (e *Engine) prepare(w *store.ClaimedRequest) (*Attempt, store.Outcome) {
 // published that a cancel ended the call.
 func (e *Engine) endStoreOp(k store.Key) (ended bool) {
 	met, _ := e.calls.endStoreOp(k, nil)
-	if met.ended {
-		_ = e.publishEnd(e.ctx, k)
+	if met.ended != nil {
+		e.publishCancelled(e.ctx, met.ended)
 	}
-	return met.ended
+	return met.ended != nil
 }
 
 // publishEnd publishes the end of a call again.
@@ -212,9 +212,11 @@ func (e *Engine) reconcile(h store.Hint) {
 		return err
 	})
 	switch {
-	case err == nil && !state.Status.Ended():
+	case err == nil && state.Status.Ended(): // a cancel came meanwhile
+		e.publishCancelled(e.ctx, &state)
+	case err == nil:
 		e.Dispatcher.Enqueue(state.Hint())
-	case err != nil && !h.Due.IsZero():
+	case !h.Due.IsZero():
 		e.Dispatcher.Enqueue(h) // it was not claimed, or runs
 	}
 }

@@ -171,7 +171,7 @@ func (e *Engine) acceptedQueued(ctx context.Context, r *Request, s *store.State)
 		ended := e.endStoreOp(r.Key)
 		switch {
 		case state.Status.Ended():
-			e.Notifier.Publish(e.ctx, &state, store.CancelledEnd().Event(state.LastSeq))
+			e.publishCancelled(e.ctx, &state)
 		case !ended:
 			e.Dispatcher.Enqueue(state.Hint())
 		}

@@ -311,11 +311,16 @@ func (w *writer) resume() error {
 }
 
 // transact runs f in a transaction.
-func transact(conn *sqlite.Conn, f func() error) (err error) {
-	end, err := sqlitex.ImmediateTransaction(conn)
-	if err != nil {
+func transact(conn *sqlite.Conn, f func() error) error {
+	if err := execute(conn, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer end(&err)
-	return f()
+	err := f()
+	if err == nil {
+		err = execute(conn, "COMMIT")
+	}
+	if err != nil && !conn.AutocommitEnabled() {
+		return errors.Join(err, execute(conn, "ROLLBACK"))
+	}
+	return err
 }

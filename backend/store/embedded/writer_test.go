@@ -133,6 +133,34 @@ func TestCancelledContext(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
+// TestCallersLeave ends the context of operations that the writer has taken: it
+// writes their results when their callers have returned. (The race detector finds
+// results that both write.)
+func TestCallersLeave(t *testing.T) {
+	s := openStore(t, nil)
+	n := newClaimed(0)
+	accept(t, s, n)
+	fence := store.Fence{Key: n.Key, Fence: 1}
+	for name, operation := range map[string]func(context.Context) error{
+		"accept":  func(ctx context.Context) error { _, err := s.Accept(ctx, newRequest(1)); return err },
+		"record":  func(ctx context.Context) error { _, err := s.Record(ctx, fence, store.Report{}); return err },
+		"watch":   func(ctx context.Context) error { _, err := s.Watch(ctx, n.Key, true); return err },
+		"leave":   func(ctx context.Context) error { _, err := s.CancelUnsubscribed(ctx, n.Key, 0); return err },
+		"cancel":  func(ctx context.Context) error { _, err := s.Cancel(ctx, n.Key, n.Subject); return err },
+		"finish":  func(ctx context.Context) error { _, err := s.Finish(ctx, fence, store.Outcome{}); return err },
+		"expire":  func(ctx context.Context) error { _, err := s.Expire(ctx, 1); return err },
+		"unknown": func(ctx context.Context) error { _, err := s.Cancel(ctx, newRequest(2).Key, "ann"); return err },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		held := holdWriter(s, func() { assert.ErrorIs(t, operation(ctx), context.Canceled, name) })
+		cancel()
+		held.callers.Wait()
+		held.release()
+		_, err := s.Cancel(t.Context(), newRequest(3).Key, "ann") // behind it
+		require.ErrorIs(t, err, store.ErrNotFound)
+	}
+}
+
 // TestClaimOutlivesItsContext ends the context of a started claim: its caller
 // still gets the result, because nobody else could end the request.
 func TestClaimOutlivesItsContext(t *testing.T) {

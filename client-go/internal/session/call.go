@@ -131,6 +131,7 @@ func (m *Machine) Detach(now time.Duration, c *Call) {
 	if len(s.calls) == 0 {
 		if msg := c.pendingRequest(); msg != nil && !msg.sent {
 			m.forget(msg)
+			s.requested = false
 		}
 	}
 	m.update(now, s)
