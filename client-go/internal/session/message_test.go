@@ -119,6 +119,24 @@ func TestUnsentRequestFailsAfterAMinute(t *testing.T) {
 	require.Empty(t, s.machine.streams)
 }
 
+// A request that was detached before it was sent is sent when it is submitted again,
+// although the stream is still there because of an unanswered subscribe.
+func TestDetachedRequestIsSubmittedAgain(t *testing.T) {
+	s := newConnectedHarness(t, Config{})
+	id := wire.NewIDAt(time.UnixMilli(1))
+	attached := s.attach(id)
+	s.expectSent(1, wire.TypeSubscribe)
+	call, err := s.machine.Submit(s.now, &Request{ID: id, Hash: 1})
+	require.Nil(t, err)
+	s.machine.Detach(s.now, attached)
+	s.machine.Detach(s.now, call)
+	_, err = s.machine.Submit(s.now, &Request{ID: id, Hash: 2})
+	require.Nil(t, err)
+	s.loseConn(1, 0)
+	s.advance(30 * time.Second)
+	s.expectSent(s.connect(noDeadline), wire.TypeRequest)
+}
+
 func TestRequestThatLosesConnectionsFails(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
 	_, call := s.submit(1, false)
