@@ -123,14 +123,15 @@ func TestUnsentRequestFailsAfterAMinute(t *testing.T) {
 // although the stream is still there because of an unanswered subscribe.
 func TestDetachedRequestIsSubmittedAgain(t *testing.T) {
 	s := newConnectedHarness(t, Config{})
-	id := wire.NewIDAt(time.UnixMilli(1))
-	attached := s.attach(id)
+	c := wire.ClientMessage{Type: wire.TypeRequest, ID: wire.NewIDAt(time.UnixMilli(1)), Action: "a"}
+	request := &Request{ID: c.ID, Body: c.Append(nil)}
+	attached := s.attach(c.ID)
 	s.expectSent(1, wire.TypeSubscribe)
-	call, err := s.machine.Submit(s.now, &Request{ID: id, Hash: 1})
+	call, err := s.machine.Submit(s.now, request)
 	require.Nil(t, err)
 	s.machine.Detach(s.now, attached)
 	s.machine.Detach(s.now, call)
-	_, err = s.machine.Submit(s.now, &Request{ID: id, Hash: 2})
+	_, err = s.machine.Submit(s.now, request)
 	require.Nil(t, err)
 	s.loseConn(1, 0)
 	s.advance(30 * time.Second)
