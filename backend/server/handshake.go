@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +53,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	case s.hub.isFull():
 		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, serverFull)
 		return
-	case !s.originAllowed(r):
+	case !s.options.origins.allows(r.Header.Get("Origin"), r.Host):
 		refuse(w, http.StatusForbidden, wire.CodeOriginRefused, "this origin is not allowed")
 		return
 	case !websocket.IsWebSocketUpgrade(r):
@@ -147,20 +145,6 @@ func authRefusal(err error) (code, text string, status int) {
 		return wire.CodeUnauthorized, "the token does not verify", http.StatusUnauthorized
 	}
 	return wire.CodeUnavailable, "tokens cannot be verified now", http.StatusServiceUnavailable
-}
-
-// originAllowed checks the page that a browser connects from. Other clients send
-// no origin.
-func (s *Server) originAllowed(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(s.options.Origins, "*") {
-		return true
-	}
-	if len(s.options.Origins) > 0 {
-		return slices.ContainsFunc(s.options.Origins, func(o string) bool { return strings.EqualFold(o, origin) })
-	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
 // open adds a connection, for which there is room, and begins to read it.

@@ -31,8 +31,9 @@ type Options struct {
 	// Development lets the server start without Auth: it makes a secret of
 	// its own (see Server.DevelopmentToken), and listens on loopback only.
 	Development bool
-	// Origins are the origins that browsers may come from, as
-	// "https://app.example.com"; "*" allows all. Default: the server's own.
+	// Origins are the origins of pages that may connect, as
+	// "https://app.example.com"; "*" allows all. Letter case, the default port and a
+	// slash at the end make no difference. Default: the server's own origin.
 	Origins []string
 	// AllowQueryToken accepts the token as ?access_token=. Such tokens end up
 	// in access logs. Default false.
@@ -121,6 +122,8 @@ type Options struct {
 
 	// Queue replaces the SQLite file, for tests. The server does not close it.
 	Queue store.RequestQueue
+
+	origins originRule // of Origins
 }
 
 // withDefaults returns a copy with every default filled in, or an error that
@@ -156,6 +159,10 @@ func (o *Options) withDefaults() (Options, error) {
 		out.Logger = slog.Default()
 	}
 	out.Logger = guarded(out.Logger)
+	var err error
+	if out.origins, err = newOriginRule(out.Origins); err != nil {
+		return out, err
+	}
 	return out, out.checkAuth()
 }
 
