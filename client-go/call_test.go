@@ -78,6 +78,11 @@ func TestRequestFields(t *testing.T) {
 	}, p.expect(wire.TypeRequest))
 }
 
+// deepJSON is an array nested so deep.
+func deepJSON(depth int) json.RawMessage {
+	return json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+}
+
 func TestInvalidRequests(t *testing.T) {
 	c, _ := connect(t, nil)
 	raw := Action[json.RawMessage, None, None]("a")
@@ -87,7 +92,14 @@ func TestInvalidRequests(t *testing.T) {
 	}{
 		"action":        {Action[params, None, None]("no blanks").With(params{}), "action"},
 		"id":            {raw.With(nil).ID("1"), "id"},
+		"no id":         {raw.With(nil).ID(""), "id"},
 		"key":           {raw.With(nil).IdempotencyKey(strings.Repeat("k", 129)), "idempotencyKey"},
+		"no key":        {raw.With(nil).IdempotencyKey(""), "idempotencyKey"},
+		"key, no UTF-8": {raw.With(nil).IdempotencyKey("\xff"), "idempotencyKey"},
+		"no UTF-8":      {raw.With(json.RawMessage("\"\xff\"")), "payload"},
+		"deep":          {raw.With(deepJSON(63)), "payload"},
+		"metadata deep": {raw.With(nil).Metadata(map[string]any{"a": deepJSON(62)}), "metadata"},
+		"no UTF-8 meta": {raw.With(nil).Metadata(json.RawMessage("{\"a\":\"\xff\"}")), "metadata"},
 		"no JSON":       {raw.With(json.RawMessage("{")), "payload"},
 		"too large":     {raw.With(json.RawMessage(`"` + strings.Repeat("x", 32<<10) + `"`)), "payload"},
 		"timeout":       {raw.With(nil).Timeout(0), "timeoutMs"},
@@ -106,7 +118,9 @@ func TestInvalidRequests(t *testing.T) {
 			require.True(t, e.Final)
 		})
 	}
-	_, err := raw.With(json.RawMessage(`"`+strings.Repeat("x", 32<<10)+`"`)).Await(testContext(t), c)
+	_, err := raw.With(deepJSON(62)).Start(testContext(t), c)
+	require.NoError(t, err)
+	_, err = raw.With(json.RawMessage(`"`+strings.Repeat("x", 32<<10)+`"`)).Await(testContext(t), c)
 	require.ErrorContains(t, err, "32768 (32 KiB)")
 	_, err = raw.With(nil).OnProgress(func(Progress) {}).Start(testContext(t), c)
 	require.ErrorContains(t, err, "callbacks")

@@ -1,12 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pay-theory/streamer/client-go/internal/follow"
 	"github.com/pay-theory/streamer/client-go/internal/session"
@@ -35,16 +37,19 @@ type Request[C, R any] struct {
 // Sending the same id with the same payload again is the same call. Default: a
 // new one each time the request is sent.
 func (r Request[C, R]) ID(id string) Request[C, R] {
-	r.id = id
+	r.id, r.err = id, errors.Join(r.err, checkID(id))
 	return r
 }
 
-// IdempotencyKey sets a key of 1 to 128 bytes. Requests of the same subject
+// IdempotencyKey sets a key of 1 to 128 bytes of UTF-8. Requests of the same subject
 // with the same action and key follow the call of the first one, for as long
 // as that call is retained. Another payload with the same key fails with
 // [CodeIdempotencyConflict].
 func (r Request[C, R]) IdempotencyKey(key string) Request[C, R] {
-	r.key = key
+	if r.key = key; key == "" || len(key) > wire.MaxName || !utf8.ValidString(key) {
+		text := fmt.Sprintf("an idempotency key must have 1 to %d bytes of UTF-8, got %d bytes", wire.MaxName, len(key))
+		r.err = errors.Join(r.err, invalidRequest("idempotencyKey", text))
+	}
 	return r
 }
 
@@ -225,10 +230,20 @@ func (r *Request[C, R]) submit(c *Client, endOnly bool) (*subscriber, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := m.Append(make([]byte, 0, len(r.payload)+len(r.metadata)+len(r.action)+len(r.key)+128))
+	frame := encodeInBatch(m)
+	body := frame[1 : len(frame)-1]
 	if len(body) > wire.MaxClientMessage {
 		return nil, invalidRequest("payload", fmt.Sprintf("the request has %d bytes; a client's message may have at most %d (32 KiB)",
 			len(body), wire.MaxClientMessage))
+	}
+	if bad := refusalOf(frame); bad != nil {
+		withoutPayload := *m
+		withoutPayload.Payload = nil
+		field := "payload"
+		if refusalOf(encodeInBatch(&withoutPayload)) != nil {
+			field = "metadata"
+		}
+		return nil, invalidRequest(cmp.Or(bad.Field, field), "the server would refuse the request: "+bad.Message)
 	}
 	var h maphash.Hash
 	h.SetSeed(hashSeed)
@@ -238,6 +253,25 @@ func (r *Request[C, R]) submit(c *Client, endOnly bool) (*subscriber, error) {
 	return c.submit(&session.Request{
 		ID: m.ID, Body: body, Hash: h.Sum64(), Sync: r.mode == wire.ModeSync, Pausable: r.cancelAfter == nil, EndOnly: endOnly,
 	})
+}
+
+// encodeInBatch encodes a message as a batch of one: as it may be sent, and nested
+// deepest.
+func encodeInBatch(m *wire.ClientMessage) []byte {
+	frame := make([]byte, 1, len(m.Payload)+len(m.Metadata)+len(m.Action)+len(m.IdempotencyKey)+128)
+	frame[0] = '['
+	return append(m.Append(frame), ']')
+}
+
+// refusalOf returns why a server would refuse a batch of one message: what
+// encoding/json does not check in a json.RawMessage or in what MarshalJSON returns,
+// UTF-8 and depth; nil: it would not.
+func refusalOf(frame []byte) *wire.Error {
+	items, _, err := wire.DecodeClientFrame(frame)
+	if err != nil {
+		return err
+	}
+	return items[0].Err
 }
 
 // message checks the request as far as that is possible without the server.
@@ -250,14 +284,10 @@ func (r *Request[C, R]) message() (*wire.ClientMessage, error) {
 	}
 	if m.ID == "" {
 		m.ID = wire.NewID()
-	} else if err := checkID(m.ID); err != nil {
-		return nil, err
 	}
 	switch {
 	case !wire.ValidAction(r.action):
 		return nil, invalidRequest("action", fmt.Sprintf("an action's name must have 1 to %d letters, digits and . _ : / -", wire.MaxName))
-	case len(r.key) > wire.MaxName:
-		return nil, invalidRequest("idempotencyKey", fmt.Sprintf("an idempotency key must have at most %d bytes", wire.MaxName))
 	case len(r.metadata) > wire.MaxMetadata:
 		return nil, invalidRequest("metadata", "metadata must have at most 4 KiB")
 	case len(r.metadata) > 0 && r.metadata[0] != '{':
