@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -80,11 +81,21 @@ func New(rawURL string, opts *Options) (*Client, error) {
 	if o.OnState != nil {
 		go func() {
 			for s := range c.States(context.Background()) {
-				o.OnState(s)
+				c.callOnState(s)
 			}
 		}()
 	}
 	return c, nil
+}
+
+// callOnState calls the function OnState, which may panic.
+func (c *Client) callOnState(s State) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.opts.Logger.Error("streamer: OnState panicked", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	c.opts.OnState(s)
 }
 
 // Dial is like New, and waits until the client is connected. If the first

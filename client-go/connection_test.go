@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -121,6 +122,32 @@ func TestDialAndToken(t *testing.T) {
 		return "t", nil
 	}})
 	require.Error(t, err)
+}
+
+type panickingError struct{}
+
+func (panickingError) Error() string { panic("in Error") }
+
+// What the functions of the options return, and their panics, end nothing.
+func TestFunctionsOfTheOptionsPanic(t *testing.T) {
+	h := newServer(t)
+	token := func(do func() error) *Options {
+		return &Options{Token: func(context.Context) (string, error) { return "t", do() }}
+	}
+	for name, o := range map[string]*Options{
+		"Token":            token(func() error { panic("in Token") }),
+		"a nil *Error":     token(func() error { return (*Error)(nil) }),
+		"a nil one inside": token(func() error { return fmt.Errorf("no token: %w", (*Error)(nil)) }),
+		"its error":        token(func() error { return panickingError{} }),
+		"DialContext":      {DialContext: func(context.Context, string, string) (net.Conn, error) { panic("in DialContext") }},
+	} {
+		_, err := Dial(testContext(t), h.server.URL, o)
+		var e *Error
+		require.ErrorAs(t, err, &e, name)
+		require.Equal(t, CodeUnavailable, e.Code, name)
+	}
+	c, _ := h.connect(&Options{OnState: func(State) { panic("in OnState") }})
+	waitForPhase(t, c, Open)
 }
 
 func TestInvalidURLs(t *testing.T) {

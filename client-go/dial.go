@@ -59,17 +59,14 @@ func (c *Client) dialServer(ctx context.Context) (
 	if header == nil {
 		header = http.Header{}
 	}
-	token, tokenExpiry, err := c.fetchToken(ctx)
-	switch {
-	case err != nil:
-		if e, ok := errors.AsType[*Error](err); ok && wire.Codes[e.Code].Fatal {
-			return nil, "", 0, newDialError(e.Code, e.Message, true)
-		}
-		return nil, "", 0, newDialError(wire.CodeUnavailable, "the token could not be fetched: "+err.Error(), false)
-	case token != "":
+	token, tokenExpiry, refused := c.fetchToken(ctx)
+	if refused != nil {
+		return nil, "", 0, newDialError(refused.Code, refused.Message, wire.Codes[refused.Code].Fatal)
+	}
+	if token != "" {
 		header.Set("Authorization", "Bearer "+token)
 	}
-	ws, resp, err := c.dialer.DialContext(ctx, c.url, header)
+	ws, resp, err := c.openSocket(ctx, header)
 	switch {
 	case err == nil && ws.Subprotocol() != wire.Subprotocol:
 		_ = ws.Close()
@@ -80,6 +77,16 @@ func (c *Client) dialServer(ctx context.Context) (
 		return nil, "", 0, handshakeError(resp, c.everConnected.Load())
 	}
 	return nil, "", 0, newDialError(wire.CodeUnavailable, "no connection: "+err.Error(), false)
+}
+
+// openSocket opens a connection. The functions in the options may panic.
+func (c *Client) openSocket(ctx context.Context, header http.Header) (ws *websocket.Conn, resp *http.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("a function of the options panicked: %v", v)
+		}
+	}()
+	return c.dialer.DialContext(ctx, c.url, header)
 }
 
 // handshakeError converts the HTTP response of a server that refused the
@@ -125,15 +132,25 @@ func retryAfter(text string) time.Duration {
 	return 0
 }
 
-// fetchToken calls the Token function, and reads when the token expires.
-func (c *Client) fetchToken(ctx context.Context) (token string, expiry time.Duration, err error) {
-	if c.opts.Token == nil {
-		return "", noDeadline, nil
-	}
-	if token, err = c.opts.Token(ctx); err != nil {
-		return "", noDeadline, err
-	}
+// fetchToken calls the Token function, and reads when the token expires. The
+// function, and the methods of its error, may panic.
+func (c *Client) fetchToken(ctx context.Context) (token string, expiry time.Duration, failure *Error) {
 	expiry = noDeadline
+	if c.opts.Token == nil {
+		return "", expiry, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			token, failure = "", &Error{Code: CodeUnavailable, Message: fmt.Sprintf("the token could not be fetched: panic: %v", v)}
+		}
+	}()
+	token, err := c.opts.Token(ctx)
+	if err != nil {
+		if own, ok := errors.AsType[*Error](err); ok && own != nil && wire.Codes[own.Code].Fatal {
+			return "", expiry, own
+		}
+		return "", expiry, &Error{Code: CodeUnavailable, Message: "the token could not be fetched: " + err.Error()}
+	}
 	if at, ok := jwtExpiry(token); ok {
 		expiry = time.Since(c.startedAt) + time.Until(at)
 	}
@@ -144,17 +161,17 @@ func (c *Client) fetchToken(ctx context.Context) (token string, expiry time.Dura
 func (c *Client) refreshToken() {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.ConnectTimeout)
 	defer cancel()
-	token, tokenExpiry, err := c.fetchToken(ctx)
-	if err != nil {
-		c.opts.Logger.Warn("streamer: a fresh token could not be fetched", "error", err)
+	token, tokenExpiry, failure := c.fetchToken(ctx)
+	if failure != nil {
+		c.opts.Logger.Warn("streamer: a fresh token could not be fetched", "error", failure.Message)
 	}
 	now := c.lockMachine()
 	defer c.unlockMachine()
 	unchanged := token == c.token
-	if err == nil {
+	if failure == nil {
 		c.token = token
 	}
-	c.machine.TokenFetched(now, token, tokenExpiry, unchanged, err != nil || token == "")
+	c.machine.TokenFetched(now, token, tokenExpiry, unchanged, failure != nil || token == "")
 }
 
 // jwtExpiry reads when a JWT expires, without verifying it.
