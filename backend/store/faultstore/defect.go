@@ -74,6 +74,7 @@ func readDefects() []Defect {
 		{"Read shows orphaned segments", 14, "Record/orphaned segments are not read", func(s Roles) Roles { return &readOrphans{Roles: s} }},
 		{"Read returns what has expired", 4, "Read/an expired request is not found from that instant", func(s Roles) Roles { return &readExpired{Roles: s} }},
 		{"List shows rows of another tenant", 5, "Isolation/tenants and ids are kept apart", func(s Roles) Roles { return &listAllTenants{Roles: s} }},
+		{"List shows a subject rows of later tenants", 5, "Isolation/lists of a subject stay within a tenant", func(s Roles) Roles { return &listAllTenants{Roles: s, ofSubject: true} }},
 		{"List shows rows of another subject", 5, "List/filters", func(s Roles) Roles { return listAllSubjects{s} }},
 		{"List repeats a row on the next page", 5, "List/newest first, in pages", func(s Roles) Roles { return &listRepeats{Roles: s} }},
 		{"List takes a cursor of another filter", 5, "List/cursors belong to their filter", func(s Roles) Roles { return listTakesAnyCursor{s} }},

@@ -70,6 +70,8 @@ func (q *readExpired) Read(ctx context.Context, key store.Key, after uint64, lim
 type listAllTenants struct {
 	Roles
 	tenants sync.Map
+	// ofSubject: of a query that names a subject, and where the tenant is less.
+	ofSubject bool
 }
 
 func (q *listAllTenants) Accept(ctx context.Context, n store.Request) (store.Acceptance, error) {
@@ -79,12 +81,12 @@ func (q *listAllTenants) Accept(ctx context.Context, n store.Request) (store.Acc
 
 func (q *listAllTenants) List(ctx context.Context, query store.Query, cursor string) ([]store.Summary, string, error) {
 	page, next, err := q.Roles.List(ctx, query, cursor)
-	if next != "" || err != nil {
+	if next != "" || err != nil || q.ofSubject && query.Subject == "" {
 		return page, next, err
 	}
 	own := query.Tenant
 	q.tenants.Range(func(tenant, _ any) bool {
-		if query.Tenant = tenant.(string); query.Tenant != own {
+		if query.Tenant = tenant.(string); query.Tenant > own || query.Tenant < own && !q.ofSubject {
 			others, _, _ := q.Roles.List(ctx, query, "")
 			page = append(page, others...)
 		}

@@ -74,6 +74,19 @@ var isolationCases = []Case{
 			}
 		}
 	}},
+	{"lists of a subject stay within a tenant", func(r *rig) {
+		want := map[string]string{}
+		for _, in := range []string{"a", tenant, "z"} {
+			want[in] = r.accept(func(n *store.Request) { n.Tenant = in }).ID
+		}
+		for in, id := range want {
+			for _, q := range []store.Query{{Tenant: in}, {Tenant: in, Subject: subject}} {
+				got := r.listAll(q)
+				require.Len(r, got, 1, "%+v", q)
+				require.Equal(r, id, got[0].ID)
+			}
+		}
+	}},
 	{"remembered cancels stay within a tenant and a subject", func(r *rig) {
 		for i, k := range ambiguousKeys {
 			n := r.newRequest(func(n *store.Request) { n.Tenant, n.Subject = "t"+k[0], "s"+k[1] })
