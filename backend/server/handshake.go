@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -25,8 +28,28 @@ var upgrader = websocket.Upgrader{
 	// The origin was checked before.
 	CheckOrigin: func(*http.Request) bool { return true },
 	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-		refuse(w, status, wire.CodeNotStreamer, reason.Error())
+		code := wire.CodeNotStreamer
+		if status >= http.StatusInternalServerError {
+			code = wire.CodeUnavailable
+		}
+		refuse(w, status, code, reason.Error())
 	},
+}
+
+// hijacker is a ResponseWriter that may be wrapped by middleware, for the upgrader,
+// which does not look behind that.
+type hijacker struct {
+	http.ResponseWriter
+	log *slog.Logger
+}
+
+// Hijack implements http.Hijacker.
+func (h hijacker) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
+	conn, rw, err = http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		h.log.Error("no connection can be upgraded: middleware hides the connection; it needs Hijack or Unwrap", "error", err)
+	}
+	return conn, rw, err
 }
 
 // responseHeader picks the subprotocol; that it is offered was checked before.
@@ -85,7 +108,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, wire.CodeUnavailable, reason)
 		return
 	}
-	ws, err := upgrader.Upgrade(w, r, responseHeader)
+	ws, err := upgrader.Upgrade(hijacker{w, s.options.Logger}, r, responseHeader)
 	if err != nil {
 		s.hub.release(id.Tenant, id.Subject)
 		return // answered by upgrader.Error
