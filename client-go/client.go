@@ -59,7 +59,7 @@ func New(rawURL string, opts *Options) (*Client, error) {
 		return nil, err
 	}
 	o := opts.withDefaults()
-	if err := checkHeader(o.Header); err != nil {
+	if err := errors.Join(checkHeader(o.Header), offerHTTP1(o.TLS)); err != nil {
 		return nil, err
 	}
 	c := &Client{

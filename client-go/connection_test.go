@@ -2,12 +2,15 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,6 +151,37 @@ func TestFunctionsOfTheOptionsPanic(t *testing.T) {
 	}
 	c, _ := h.connect(&Options{OnState: func(State) { panic("in OnState") }})
 	waitForPhase(t, c, Open)
+}
+
+// A redirect is not followed, but named.
+func TestRedirect(t *testing.T) {
+	h := newServer(t)
+	h.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, "https://new.example/ws", http.StatusMovedPermanently)
+		return true
+	}
+	_, err := Dial(testContext(t), h.server.URL, nil)
+	require.ErrorIs(t, err, &Error{Code: CodeNotStreamer})
+	require.ErrorContains(t, err, "https://new.example/ws")
+}
+
+// An http.Transport adds HTTP/2 to a TLS configuration that it shares.
+func TestTLSWithHTTP2(t *testing.T) {
+	h := newServer(t)
+	web := httptest.NewUnstartedServer(h.server.Config.Handler)
+	web.EnableHTTP2 = true
+	web.StartTLS()
+	defer web.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(web.Certificate())
+	shared := &tls.Config{RootCAs: pool, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
+	c, err := Dial(testContext(t), web.URL, &Options{TLS: shared})
+	require.NoError(t, err)
+	h.acceptConn()
+	require.NoError(t, c.Close(testContext(t)))
+	require.Len(t, shared.NextProtos, 2, "it is copied")
+	_, err = New(web.URL, &Options{TLS: &tls.Config{NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}})
+	require.ErrorContains(t, err, `must be empty or contain "http/1.1"`)
 }
 
 func TestInvalidURLs(t *testing.T) {

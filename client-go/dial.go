@@ -101,6 +101,9 @@ func handshakeError(resp *http.Response, everConnected bool) *wire.ServerMessage
 		_ = json.Unmarshal(text, &body) // if it is not Streamer's error, the status decides
 	}
 	text := body.Message
+	if location := resp.Header.Get("Location"); text == "" && location != "" {
+		text = fmt.Sprintf("the server redirects to %.200q, which a WebSocket does not follow; connect to that URL", location)
+	}
 	if text == "" {
 		text = fmt.Sprintf("the server answered the handshake with status %d", resp.StatusCode)
 	}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/pay-theory/streamer/client-go/internal/session"
@@ -26,7 +28,8 @@ type Options struct {
 
 	// Header is sent with every connect. Token overrides its Authorization.
 	Header http.Header
-	// TLS configures wss connections. Nil: the defaults of crypto/tls.
+	// TLS configures wss connections. A WebSocket needs HTTP/1.1: "h2" in NextProtos is
+	// ignored. Nil: the defaults of crypto/tls.
 	TLS *tls.Config
 	// DialContext opens network connections. Nil: a net.Dialer.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -72,6 +75,19 @@ type Backoff struct {
 	Base time.Duration
 	// Max limits the wait. Default 30 s.
 	Max time.Duration
+}
+
+// offerHTTP1 removes HTTP/2 from what TLS offers, where an http.Transport that shares
+// the configuration has added it.
+func offerHTTP1(c *tls.Config) error {
+	if c == nil || len(c.NextProtos) == 0 {
+		return nil
+	}
+	c.NextProtos = slices.DeleteFunc(slices.Clone(c.NextProtos), func(p string) bool { return p == "h2" })
+	if !slices.Contains(c.NextProtos, "http/1.1") {
+		return errors.New("TLS.NextProtos must be empty or contain \"http/1.1\", which WebSockets need")
+	}
+	return nil
 }
 
 // withDefaults returns a copy with the defaults filled in.
