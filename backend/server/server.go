@@ -167,8 +167,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	grace, cancel := context.WithTimeout(context.Background(), s.options.Grace)
-	defer cancel()
 	// The listeners close first; WebSockets stay open.
 	for _, h := range servers {
 		short, stop := context.WithTimeout(context.Background(), time.Second)
@@ -180,7 +178,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	return errors.Join(err, s.Shutdown(grace))
+	return errors.Join(err, s.Shutdown(context.Background()))
 }
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
@@ -191,10 +189,13 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 }
 
 // Shutdown drains the server: it refuses new connections and calls, announces the
-// end to clients, lets handlers run until ctx ends, puts the rest back into the
-// queue, and closes the connections. It may be called again, and then waits, too.
+// end to clients, lets handlers run until ctx or Options.Grace ends, puts the rest
+// back into the queue, and closes the connections. It may be called again, and then
+// waits, too.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.once.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, s.options.Grace)
+		defer cancel()
 		s.draining.Store(true)
 		for _, c := range s.hub.close() {
 			c.send(c.closing("shutdown", true))
