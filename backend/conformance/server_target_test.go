@@ -58,8 +58,8 @@ type process struct {
 	web    *http.Server
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	url    string
-	// end ends the process, the first time with so much grace; ended is closed
-	// when it has ended.
+	// end ends the process, the first time with so much grace; later it returns at
+	// once. ended is closed when the process has ended.
 	end   func(grace time.Duration)
 	ended chan struct{}
 
@@ -115,16 +115,17 @@ func (e *embedded) start() error {
 	}
 	p.web = &http.Server{Handler: p.server.Handler(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	go func() { _ = p.web.Serve(listener) }()
-	var once sync.Once
+	var begun atomic.Bool // no sync.Once: in a bubble no time passes while a mutex is waited for
 	p.end = func(grace time.Duration) {
-		once.Do(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), grace)
-			defer cancel()
-			_ = p.server.Shutdown(ctx)
-			_ = p.web.Close()
-			_ = closeStore()
-			close(p.ended)
-		})
+		if begun.Swap(true) {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		_ = p.server.Shutdown(ctx)
+		_ = p.web.Close()
+		_ = closeStore()
+		close(p.ended)
 	}
 	e.process = p
 	e.Remote = conformance.NewRemote(&conformance.RemoteOptions{
