@@ -75,7 +75,10 @@ func (a *Application) Start(ctx context.Context, name string, request raw) error
 		return err
 	}
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	r := client.Action[raw, raw, raw](f.Action).With(f.Payload).IdempotencyKey(f.IdempotencyKey).Delay(ms(f.DelayMs))
+	r := client.Action[raw, raw, raw](f.Action).With(f.Payload).Delay(ms(f.DelayMs))
+	if f.IdempotencyKey != "" {
+		r = r.IdempotencyKey(f.IdempotencyKey)
+	}
 	switch f.Mode {
 	case "sync":
 		r = r.Sync()

@@ -15,7 +15,7 @@ type callCommand struct {
 
 	Mode           string         `enum:"auto,sync,async" default:"auto" help:"auto lets the server decide; sync has the call answered at once or not at all; async has it stored before it runs. Default: auto"`
 	Timeout        time.Duration  `placeholder:"TIME" help:"Time for the whole call, waiting included, such as 90s or 2h. Default: the server's, 24h"`
-	IdempotencyKey string         `placeholder:"KEY" help:"Calls of one action with the same key and payload are one call."`
+	IdempotencyKey *string        `placeholder:"KEY" help:"Calls of one action with the same key and payload are one call."`
 	Delay          time.Duration  `placeholder:"TIME" help:"Do not start before this time has passed."`
 	CancelAfter    *time.Duration `placeholder:"TIME" help:"Cancel the call when nobody has followed it for this time."`
 	Metadata       string         `placeholder:"JSON" help:"JSON object for the handler, beside the payload; or @FILE."`
@@ -40,7 +40,7 @@ func (k *callCommand) Run(a *App) error {
 	}
 	f := &callViewer{
 		app: a, view: k.newView(a), server: &k.connection, cancels: k.CancelOnInterrupt, inline: k.Mode == "sync",
-		keyed: k.IdempotencyKey != "",
+		keyed: k.IdempotencyKey != nil,
 	}
 	c, err := f.dial()
 	if err != nil {
@@ -68,8 +68,13 @@ func (k *callCommand) request(a *App) (r client.Request[json.RawMessage, json.Ra
 			return r, err
 		}
 	}
-	r = client.Action[json.RawMessage, json.RawMessage, json.RawMessage](k.Action).With(payload).
-		ID(string(k.ID)).IdempotencyKey(k.IdempotencyKey).Delay(k.Delay)
+	r = client.Action[json.RawMessage, json.RawMessage, json.RawMessage](k.Action).With(payload).Delay(k.Delay)
+	if k.ID != "" {
+		r = r.ID(string(k.ID))
+	}
+	if k.IdempotencyKey != nil {
+		r = r.IdempotencyKey(*k.IdempotencyKey)
+	}
 	if metadata != nil {
 		r = r.Metadata(metadata)
 	}
