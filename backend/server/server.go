@@ -197,10 +197,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, s.options.Grace)
 		defer cancel()
 		s.draining.Store(true)
+		s.scheduler.Stop()
+		s.engine.RefuseNew() // before the first client learns of it
 		for _, c := range s.hub.close() {
 			c.send(c.closing("shutdown", true))
 		}
-		s.scheduler.Stop()
 		s.engine.Stop(ctx)
 		s.scheduler.Wait()
 		for _, c := range s.hub.all() {

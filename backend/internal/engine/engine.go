@@ -116,6 +116,9 @@ func New(o Options) *Engine {
 	return e
 }
 
+// RefuseNew refuses new calls from now on.
+func (e *Engine) RefuseNew() { e.calls.refuseNew() }
+
 // Stop refuses new calls at once, and lets running handlers end until ctx does.
 // Then it ends their contexts with ErrShutdown. After StopGrace it finishes the
 // rest without their handlers, so that their calls are queued again. It returns
@@ -123,7 +126,7 @@ func New(o Options) *Engine {
 // too.
 func (e *Engine) Stop(ctx context.Context) {
 	e.stopOnce.Do(func() {
-		e.calls.refuseNew()
+		e.RefuseNew()
 		e.awaitCalls(ctx)
 		e.calls.stop()
 		e.quit()
