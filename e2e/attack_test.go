@@ -96,7 +96,7 @@ func (a *assault) served() {
 		m, err := p.next()
 		require.NoError(c, err)
 		require.Equal(c, "pong", m.Type)
-	}, waitFor, 50*time.Millisecond, "nobody is served any more")
+	}, waitFor, 50*time.Millisecond, "no client is served any more")
 }
 
 // dial opens a socket that the attack needs.

@@ -128,8 +128,8 @@ func (c *connection) handleFrame(data []byte) bool {
 		default:
 			c.pool.start(p)
 			if !p.latency.isMeasured() {
-				// Its answer, if it comes at once, tells how many of the next ones
-				// there is memory for.
+				// The size of its answer, if that comes at once, is what the next ones
+				// are admitted with.
 				runtime.Gosched()
 			}
 		}

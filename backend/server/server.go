@@ -198,7 +198,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		defer cancel()
 		s.draining.Store(true)
 		s.scheduler.Stop()
-		s.engine.RefuseNew() // before the first client learns of it
+		s.engine.RefuseNew() // before the first client is notified
 		for _, c := range s.hub.close() {
 			c.send(c.closing("shutdown", true))
 		}

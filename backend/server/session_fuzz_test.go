@@ -433,7 +433,7 @@ func (w *scripted) requireNothingLeft() {
 	for _, c := range conns {
 		require.Zero(w, s.subscriptions.Count(c.info.Address()), "a connection that is gone follows streams")
 	}
-	require.Zero(w, s.hub.limiter.taken, "places are taken by nobody")
+	require.Zero(w, s.hub.limiter.taken, "places are taken without connections")
 	require.Empty(w, s.hub.limiter.tenants)
 	require.Empty(w, s.hub.all())
 }

@@ -277,7 +277,7 @@ func (v *view) receivesOne(m *wire.ServerMessage) {
 	if m.Type == wire.TypePong {
 		key = wire.TypePong
 	}
-	require.Positive(v.t, v.owed[key], "an answer that nobody asked for, or a second one: %s for %s", m.Type, key)
+	require.Positive(v.t, v.owed[key], "an unexpected answer, or a second one: %s for %s", m.Type, key)
 	if v.owed[key]--; v.owed[key] == 0 {
 		delete(v.owed, key)
 	}
@@ -345,7 +345,7 @@ func (v *view) storedAs(id string) {
 // requireOwned checks that a call, if it is stored, is this subject's.
 func (v *view) requireOwned(c *modelCall) {
 	if c.stored {
-		require.Equal(v.t, c.owner, v.who.Subject, "it is told of another's call")
+		require.Equal(v.t, c.owner, v.who.Subject, "it gets a message of another subject's call")
 	}
 }
 
@@ -381,7 +381,7 @@ func (v *view) snapshot(m *wire.ServerMessage) {
 // event judges what comes live.
 func (v *view) event(m *wire.ServerMessage) {
 	f, c := v.follow(m.ID), v.call(m.ID)
-	require.True(v.t, f.live || v.about[m.ID] || f.reconciled, "it is told %s of %s, which it does not follow", m.Type, m.ID)
+	require.True(v.t, f.live || v.about[m.ID] || f.reconciled, "it gets %s of %s, which it does not follow", m.Type, m.ID)
 	v.requireOwned(c)
 	if m.Seq == 0 { // progress
 		return
@@ -406,12 +406,12 @@ func (v *view) misses() {
 			continue
 		}
 		for seq := range v.call(id).events {
-			require.LessOrEqual(v.t, seq, f.position, "it follows %s, and was not told of an event", id)
+			require.LessOrEqual(v.t, seq, f.position, "it follows %s, and an event was not sent", id)
 		}
 	}
 }
 
-// notified: an event is the same whoever is told of it, and there is one end.
+// notified: an event is the same for all that get it, and there is one end.
 func (v *view) notified(c *modelCall, e *wire.ServerMessage) {
 	text := fmt.Sprintf("%s %d %d %d %s %s %s", e.Type, e.Attempt, e.Keep, e.From, e.Code, e.Data, e.Payload)
 	if before, ok := c.events[e.Seq]; ok {

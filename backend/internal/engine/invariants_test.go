@@ -193,12 +193,12 @@ func TestInvariant04SameIDSameCall(t *testing.T) {
 func TestInvariant06ThreeVerbs(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		stays, unfollowed := w.start("work"), w.start("work", cancelAfter(time.Minute))
-		require.Equal(w, store.Running, w.statusAfter(10*time.Minute, unfollowed.Key), "somebody follows")
+		require.Equal(w, store.Running, w.statusAfter(10*time.Minute, unfollowed.Key), "a connection follows")
 
 		w.disconnect(c1) // disconnect
 		w.after(59 * time.Second)
 		w.follow(c1, unfollowed.ID)
-		require.Equal(w, store.Running, w.statusAfter(10*time.Second, unfollowed.Key), "somebody came back in time")
+		require.Equal(w, store.Running, w.statusAfter(10*time.Second, unfollowed.Key), "a connection came back in time")
 		w.unfollow(c1, unfollowed.ID) // detach
 		require.Equal(w, store.Cancelled, w.statusAfter(61*time.Second, unfollowed.Key))
 

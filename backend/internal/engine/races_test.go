@@ -92,7 +92,7 @@ func TestDelayedCallsDelayNoOthers(t *testing.T) {
 	}, &core.Action{Name: "quick", Run: ok(`1`)}, &core.Action{Name: "slow", Run: takes(time.Second)})
 }
 
-// The cancel of a call that nobody follows is tried until it is done.
+// The cancel of a call without subscribers is tried until it is done.
 func TestUnfollowedCallIsCancelledInTheEnd(t *testing.T) {
 	var tries atomic.Int32
 	twice := func() bool { return tries.Add(1) < 3 }

@@ -94,7 +94,7 @@ func TestDisconnectDoesNotWaitForTheStore(t *testing.T) {
 }
 
 // A call with cancelAfter outlives the process. From the next one's start on
-// nobody follows it, until somebody comes.
+// no connection follows it, until one does.
 func TestCancelAfterOutlivesTheProcess(t *testing.T) {
 	inBubble(t, settings{}, func(w *world) {
 		submit := func(d time.Duration) store.Key {
@@ -122,7 +122,7 @@ func TestCancelAfterOutlivesTheProcess(t *testing.T) {
 		require.Equal(w, store.Running, w.state(followed).Status)
 		require.Equal(w, store.Running, w.statusAfter(time.Hour, followed))
 
-		reopen() // the time starts anew
+		reopen() // the time starts again
 		require.Equal(w, store.Running, w.statusAfter(9*time.Minute, followed))
 		w.follow(c2, followed.ID)
 		w.after(time.Hour)

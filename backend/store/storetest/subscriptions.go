@@ -162,7 +162,7 @@ var subscriptionTests = map[string]func(*testing.T, *SubscriptionFixture){
 	"a pause": func(t *testing.T, f *SubscriptionFixture) {
 		ctx := t.Context()
 		require.NoError(t, f.Store.Pause(ctx, tenant, "s", "c"))
-		require.Empty(t, mustGet(t, f.Store.Subscribers, tenant, "s"), "a pause subscribes nobody")
+		require.Empty(t, mustGet(t, f.Store.Subscribers, tenant, "s"), "a pause subscribes no connection")
 		s, other := f.follow(t, tenant, "s", "c"), f.follow(t, tenant, "s", "d")
 		for range 2 {
 			require.NoError(t, f.Store.Pause(ctx, tenant, "s", "c"))
